@@ -1,0 +1,3 @@
+//! What is concluded: observations, findings, rules.
+
+pub mod observation;

@@ -1,0 +1,22 @@
+//! tlswatch: a passive TLS inspection sensor.
+//!
+//! The modules follow the data:
+//!
+//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`]
+//! 2. frames to segments: [`packet`]
+//! 3. records to handshakes: [`tls`]
+//! 4. certificates: [`x509`]
+//! 5. conclusions: [`detect`]
+
+pub mod config;
+pub mod direction;
+pub mod stats;
+pub mod time;
+
+pub mod packet;
+
+pub mod tls;
+
+pub mod x509;
+
+pub mod detect;

@@ -1,0 +1,166 @@
+//! Counters as plain numbers with dotted names, in one table.
+//!
+//! Every loss has exactly one name here. Each thread owns a [`Stats`]; they are added up at the end. Only what the
+//! capture determines is counted here, so that the final stats event is the same for any number of threads.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
+        /// All counters of one thread, or their sum.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+        }
+
+        impl Stats {
+            /// Every counter as (dotted name, value), in the order of the table.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$(($name, self.$field),)+].into_iter()
+            }
+
+            /// What each counter counts, as (dotted name, description), in the order of the table.
+            pub fn descriptions() -> impl Iterator<Item = (&'static str, String)> {
+                [$(($name, concat!($($doc),+).trim().to_owned()),)+].into_iter()
+            }
+
+            /// Adds the counters of another thread.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field = self.$field.saturating_add(other.$field);)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Files read, also those that gave an error later.
+    capture_files = "capture.files",
+    /// Frames read.
+    capture_packets = "capture.packets",
+    /// Captured bytes of these frames.
+    capture_bytes = "capture.bytes",
+    /// Frames left out by the BPF filter or the time window.
+    capture_filtered = "capture.filtered",
+    /// Files that were cut or corrupt: read up to the damage.
+    capture_damaged = "capture.damaged",
+    /// Files or interfaces that are no capture and were skipped.
+    capture_unreadable = "capture.unreadable",
+    /// Frames whose link type is not followed.
+    capture_unsupported_link = "capture.unsupported_link",
+    /// Frames whose time jumped ahead by more than an hour and was not confirmed by the next frames.
+    capture_time_jump = "capture.time_jump",
+    /// Frames without a time of their own (Simple Packet Blocks).
+    capture_time_unknown = "capture.time_unknown",
+    /// Frames that the kernel or the interface dropped (live).
+    capture_dropped = "capture.dropped",
+    /// Decryption Secrets Blocks kept for later use.
+    capture_secrets = "capture.secrets",
+    /// TCP segments.
+    decode_tcp = "decode.tcp",
+    /// UDP datagrams.
+    decode_udp = "decode.udp",
+    /// Frames that carry neither TCP nor UDP.
+    decode_other = "decode.other",
+    /// Frames cut inside a header.
+    decode_truncated = "decode.truncated",
+    /// Frames with a header that contradicts itself.
+    decode_malformed = "decode.malformed",
+    /// Frames with more nested tunnels than are followed.
+    decode_too_deep = "decode.too_deep",
+    /// Frames that came through at least one tunnel.
+    decode_tunnelled = "decode.tunnelled",
+    /// Segments with payload cut by the snap length.
+    decode_snapped = "decode.snapped",
+    /// Handshake packets with a wrong transport checksum.
+    decode_bad_checksum = "decode.bad_checksum",
+    /// Frames whose decoding panicked.
+    decode_panic = "decode.panic",
+    /// IP fragments.
+    fragment_seen = "fragment.seen",
+    /// Datagrams put together from fragments.
+    fragment_reassembled = "fragment.reassembled",
+    /// Datagrams dropped because fragments overlapped (RFC 8900, RFC 5722).
+    fragment_overlap = "fragment.overlap",
+    /// Unfinished datagrams given up for room.
+    fragment_evicted = "fragment.evicted",
+    /// Unfinished datagrams given up after their time.
+    fragment_expired = "fragment.expired",
+    /// Flows opened.
+    flow_opened = "flow.opened",
+    /// Flows that closed by FIN or RST.
+    flow_closed = "flow.closed",
+    /// Flows that ended by time.
+    flow_expired = "flow.expired",
+    /// Flows that ended for room in the table.
+    flow_evicted = "flow.evicted",
+    /// Handshakes that ended because a shard's reassembly memory was full.
+    flow_memcap = "flow.memcap",
+    /// Flows found not to carry TLS.
+    flow_not_tls = "flow.not_tls",
+    /// Flows whose parser panicked.
+    flow_panic = "flow.panic",
+    /// Copies of a packet already seen (mirror of both sides), on handshakes.
+    tcp_duplicate = "tcp.duplicate",
+    /// Retransmitted segments on handshakes.
+    tcp_retransmission = "tcp.retransmission",
+    /// Overlapping segments with other bytes on handshakes: the first copy won.
+    tcp_overlap_conflict = "tcp.overlap_conflict",
+    /// Gaps that were skipped on handshakes.
+    tcp_gap = "tcp.gap",
+    /// Times a direction held too much out of order.
+    tcp_pending_full = "tcp.pending_full",
+    /// Handshakes reported.
+    tls_handshakes = "tls.handshakes",
+    /// Handshakes of SSL 2.
+    tls_version_ssl2 = "tls.version.ssl2",
+    /// Handshakes of SSL 3.
+    tls_version_ssl3 = "tls.version.ssl3",
+    /// Handshakes of TLS 1.0.
+    tls_version_1_0 = "tls.version.1_0",
+    /// Handshakes of TLS 1.1.
+    tls_version_1_1 = "tls.version.1_1",
+    /// Handshakes of TLS 1.2.
+    tls_version_1_2 = "tls.version.1_2",
+    /// Handshakes of TLS 1.3 and its drafts.
+    tls_version_1_3 = "tls.version.1_3",
+    /// Handshakes whose version is not known: no server hello seen.
+    tls_version_unknown = "tls.version.unknown",
+    /// Handshakes whose server certificate was seen in clear.
+    tls_certificate_seen = "tls.certificate.seen",
+    /// Handshakes whose certificates are encrypted (TLS 1.3).
+    tls_certificate_hidden = "tls.certificate.hidden",
+    /// Resumed handshakes: no certificate is sent.
+    tls_resumed = "tls.resumed",
+    /// Handshakes of which only one side was captured.
+    tls_one_sided = "tls.one_sided",
+    /// Handshakes with bytes missing.
+    tls_incomplete = "tls.incomplete",
+    /// Handshake messages longer than the limit.
+    tls_message_too_long = "tls.message_too_long",
+    /// Certificates reported, in any role.
+    tls_certificates = "tls.certificates",
+    /// Certificates that could not be parsed; they are hashed and reported all the same.
+    x509_unparsable = "x509.unparsable",
+    /// Extensions of certificates that could not be parsed.
+    x509_bad_extension = "x509.bad_extension",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: Vec<_> = Stats::default().entries().map(|(name, _)| name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), names.len());
+    }
+
+    #[test]
+    fn adding_sums_every_counter() {
+        let one = Stats { flow_opened: 2, ..Stats::default() };
+        let mut sum = one.clone();
+        sum.add(&one);
+        assert_eq!(sum.flow_opened, 4);
+    }
+}

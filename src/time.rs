@@ -1,0 +1,251 @@
+//! Packet time, validity time, and the place of everything in the capture.
+
+use std::fmt;
+
+/// Nanoseconds of one second.
+pub const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Packet time: nanoseconds since 1970-01-01 00:00:00 UTC, leap seconds not counted.
+///
+/// Covers the years 1678 to 2262; a capture that claims more is clamped by its reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The earliest representable time.
+    pub const MIN: Self = Self(i64::MIN);
+    /// The latest representable time: the watermark of a source that has ended.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The time `seconds` and `nanos` after the epoch; clamped to what fits.
+    pub fn new(seconds: i64, nanos: u32) -> Self {
+        Self(seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(i64::from(nanos)))
+    }
+
+    /// Nanoseconds since the epoch.
+    pub fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(NANOS_PER_SECOND)
+    }
+
+    /// This time plus `span`, clamped.
+    #[must_use]
+    pub fn plus(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+
+    /// Nanoseconds from `earlier` to this time; negative when this is the earlier one, clamped.
+    pub fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+
+    /// RFC 3339 with nine digits and `Z`, as events carry it.
+    pub fn rfc3339(self) -> Rfc3339 {
+        Rfc3339(self)
+    }
+}
+
+/// A length of packet time in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(pub i64);
+
+impl Span {
+    /// A span of whole seconds, clamped.
+    pub const fn seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(NANOS_PER_SECOND))
+    }
+
+    /// A span of milliseconds, clamped.
+    pub const fn millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds.
+    pub fn nanos(self) -> i64 {
+        self.0
+    }
+}
+
+/// The place of everything that leaves the pipeline: first by clock, then by frame, then by ordinal.
+///
+/// The clock is the running maximum of packet times, so it never goes back even where packet times do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Order {
+    /// The capture's clock at this place.
+    pub clock: Timestamp,
+    /// Number of the frame in the whole run, from 1 (over all files).
+    pub frame: u64,
+    /// Distinguishes what one frame gave.
+    pub ordinal: u32,
+}
+
+/// When and where in the capture something was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Place in the order of the run.
+    pub order: Order,
+    /// Time of the packet itself (the clock in `order` may be ahead of it).
+    pub timestamp: Timestamp,
+    /// `false` when the packet carries no time, or one that was rejected as a jump: no rule about time may use it.
+    pub time_known: bool,
+    /// Number of the frame in its own file, from 1, as Wireshark counts.
+    pub frame: u64,
+    /// Index of the file in the run.
+    pub file: u32,
+    /// Index of the interface inside the file (pcapng), else 0.
+    pub interface: u32,
+}
+
+/// Displays a [`Timestamp`] as `2024-06-01T05:55:05.298706000Z`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(Timestamp);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let civil = Civil::of(self.0.seconds());
+        let nanos = self.0.0.rem_euclid(NANOS_PER_SECOND);
+        write!(f, "{civil}.{nanos:09}Z")
+    }
+}
+
+impl Rfc3339 {
+    /// Appends the 30 characters to `out` without the formatting machinery: this runs several times per event.
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        Civil::of(self.0.seconds()).append_to(out);
+        out.push(b'.');
+        append_digits(out, self.0.0.rem_euclid(NANOS_PER_SECOND).unsigned_abs(), 9);
+        out.push(b'Z');
+    }
+}
+
+/// A moment of certificate validity: seconds since the epoch, years 0 to 9999 (RFC 5280 section 4.1.2.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValidityTime(pub i64);
+
+impl ValidityTime {
+    /// Seconds since the epoch.
+    pub fn seconds(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ValidityTime {
+    /// `2024-11-21T11:42:33.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.000Z", Civil::of(self.0))
+    }
+}
+
+/// Calendar date and time of day in the proleptic Gregorian calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// Year; may be negative.
+    pub year: i64,
+    /// Month, 1 to 12.
+    pub month: u8,
+    /// Day, 1 to 31.
+    pub day: u8,
+    /// Hour, 0 to 23.
+    pub hour: u8,
+    /// Minute, 0 to 59.
+    pub minute: u8,
+    /// Second, 0 to 59.
+    pub second: u8,
+}
+
+impl Civil {
+    /// The calendar date of `seconds` since the epoch (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+    pub fn of(seconds: i64) -> Self {
+        let days = seconds.div_euclid(86_400);
+        let of_day = seconds.rem_euclid(86_400);
+        let z = days + 719_468;
+        let era = z.div_euclid(146_097);
+        let day_of_era = z.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+        let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+        let small = |value: i64| u8::try_from(value).unwrap_or(0);
+        Self {
+            year: year_of_era + era * 400 + i64::from(month <= 2),
+            month: small(month),
+            day: small(day),
+            hour: small(of_day / 3_600),
+            minute: small(of_day / 60 % 60),
+            second: small(of_day % 60),
+        }
+    }
+
+    /// Seconds since the epoch of this date (`days_from_civil` of the same paper).
+    pub fn seconds(self) -> i64 {
+        let year = if self.month <= 2 { self.year - 1 } else { self.year };
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let month = i64::from(self.month);
+        let shifted = if month > 2 { month - 3 } else { month + 9 };
+        let day_of_year = (153 * shifted + 2) / 5 + i64::from(self.day) - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        days * 86_400 + i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60 + i64::from(self.second)
+    }
+
+    fn append_to(self, out: &mut Vec<u8>) {
+        let year = self.year.clamp(0, 9_999).unsigned_abs();
+        append_digits(out, year, 4);
+        for (separator, value) in
+            [(b'-', self.month), (b'-', self.day), (b'T', self.hour), (b':', self.minute), (b':', self.second)]
+        {
+            out.push(separator);
+            append_digits(out, u64::from(value), 2);
+        }
+    }
+}
+
+impl fmt::Display for Civil {
+    /// `2024-06-01T05:55:05`; years before 0 are shown as 0000, which no capture and no certificate holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let year = self.year.clamp(0, 9_999);
+        write!(f, "{year:04}-{:02}-{:02}T{:02}:{:02}:{:02}", self.month, self.day, self.hour, self.minute, self.second)
+    }
+}
+
+fn append_digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for place in out.iter_mut().skip(start).rev() {
+        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_round_trip() {
+        for seconds in [0, -1, 951_782_400, 1_717_221_305, -62_167_219_200, 253_402_300_799, 4_107_542_399] {
+            assert_eq!(Civil::of(seconds).seconds(), seconds);
+        }
+    }
+
+    #[test]
+    fn rfc3339_has_nine_digits() {
+        let time = Timestamp::new(1_717_221_305, 298_706_000);
+        assert_eq!(time.rfc3339().to_string(), "2024-06-01T05:55:05.298706000Z");
+        let mut bytes = Vec::new();
+        time.rfc3339().append_to(&mut bytes);
+        assert_eq!(bytes, b"2024-06-01T05:55:05.298706000Z");
+        assert_eq!(Timestamp(-1).rfc3339().to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn validity_reaches_year_9999() {
+        assert_eq!(ValidityTime(253_402_300_799).to_string(), "9999-12-31T23:59:59.000Z");
+    }
+}
