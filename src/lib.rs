@@ -19,4 +19,6 @@ pub mod tls;
 
 pub mod x509;
 
+pub mod flow;
+
 pub mod detect;
