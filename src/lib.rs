@@ -2,7 +2,7 @@
 //!
 //! The modules follow the data:
 //!
-//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`]
+//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`], [`policy`]
 //! 2. frames to segments: [`packet`]
 //! 3. records to handshakes: [`tls`]
 //! 4. certificates: [`x509`]
@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod direction;
+pub mod policy;
 pub mod stats;
 pub mod time;
 

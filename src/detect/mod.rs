@@ -1,3 +1,4 @@
 //! What is concluded: observations, findings, rules.
 
+pub mod catalogue;
 pub mod observation;
