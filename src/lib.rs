@@ -7,6 +7,7 @@
 //! 3. records to handshakes: [`tls`]
 //! 4. certificates: [`x509`]
 //! 5. conclusions: [`detect`]
+//! 6. output: [`event`]
 
 pub mod config;
 pub mod direction;
@@ -20,3 +21,5 @@ pub mod tls;
 pub mod x509;
 
 pub mod detect;
+
+pub mod event;
