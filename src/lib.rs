@@ -7,7 +7,7 @@
 //! 3. records to handshakes: [`tls`]
 //! 4. certificates: [`x509`]
 //! 5. conclusions: [`detect`]
-//! 6. output: [`event`]
+//! 6. output: [`event`], [`sink`]
 
 pub mod config;
 pub mod direction;
@@ -23,3 +23,5 @@ pub mod x509;
 pub mod detect;
 
 pub mod event;
+
+pub mod sink;

@@ -65,6 +65,12 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, detail: D
     }
 }
 
+/// Writes the chains of both sides: all that an alert repeats of the facts of its handshake.
+pub(super) fn chains(w: &mut Writer<'_>, observation: &Observation) {
+    w.object("client", |w| chain(w, &observation.client_chain, None));
+    w.object("server", |w| chain(w, &observation.server_chain, None));
+}
+
 /// Whether the connection itself ended the handshake, not the capture or a limit.
 pub(super) fn ended_by_peer(end: HandshakeEnd) -> bool {
     match end {

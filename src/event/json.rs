@@ -78,6 +78,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A signed number.
+    pub(super) fn signed(&mut self, key: &str, value: i64) {
+        self.key(key);
+        push_display(self.out, value);
+    }
+
     /// A truth value.
     pub(super) fn boolean(&mut self, key: &str, value: bool) {
         self.key(key);

@@ -3,18 +3,24 @@
 //! Every function appends one NDJSON line to a buffer that the caller reuses. The lines are pure functions of what they
 //! are made of, so that workers can render them in any order. docs/EVENTS.md describes every field.
 
+mod alert;
+mod certificate;
 mod context;
 mod facts;
 mod id;
 mod json;
 mod shim;
+mod stats;
 mod tls;
 mod wire;
 
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use alert::{AlertStatus, AlertView, Technique, append_alert};
+pub use certificate::{CertificateView, Role, Side, append_certificate};
 pub use context::{Context, Detail, Observer, Places};
+pub use stats::{StatsView, append_stats};
 pub use tls::append_tls;
 pub use wire::{cipher_name, version_name};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Ends, Observation};
 use crate::direction::Direction;
+use crate::event::{AlertStatus, AlertView, Technique};
 use crate::packet::{Encapsulation, Endpoint, Layer, Transport};
 use crate::time::{Moment, Order, Timestamp, ValidityTime};
 use crate::tls::{
@@ -149,6 +150,36 @@ fn server_hello() -> ServerHello {
     }
 }
 
+/// An alert with every field filled.
+pub(crate) fn alert(observation: &Observation) -> AlertView<'_> {
+    AlertView {
+        id: "5b6f0c1e9d2a4c37",
+        rule_id: "TLSW-MITM-002",
+        rule_name: "Unexpected certificate for a known host",
+        rule_version: "1",
+        rule_description: "The certificate differs from what the baseline lets expect.",
+        slug: "unexpected-certificate",
+        category: "mitm",
+        rules: &["TLSW-MITM-002"],
+        severity: 73,
+        confidence: 78,
+        message: "www.example.com gave client 10.84.1.49 a certificate of an issuer never seen",
+        status: AlertStatus::New,
+        count: 3,
+        clients: 1,
+        first_seen: Timestamp::new(1_717_221_305, 298_706_000),
+        last_seen: Timestamp::new(1_717_221_905, 0),
+        technique: Some(Technique {
+            id: "T1557",
+            name: "Adversary-in-the-Middle",
+            tactic_id: "TA0006",
+            tactic_name: "Credential Access",
+        }),
+        evidence_json: r#"{"score":75}"#,
+        observation: Some(observation),
+    }
+}
+
 /// A certificate with every fact, its digests made of `seed`.
 pub(crate) fn certificate(seed: u8) -> Certificate {
     let name = |text: &str| Name {
@@ -162,7 +193,7 @@ pub(crate) fn certificate(seed: u8) -> Certificate {
         version: 3,
         serial: vec![0x4a, 0x96].into(),
         subject: name("CN=www.example.com,O=Example \u{202e}Org"),
-        issuer: name("CN=Example CA,O=Example"),
+        issuer: Name { common_names: vec!["Example CA".to_owned()], ..name("CN=Example CA,O=Example") },
         not_before: Some(ValidityTime(1_698_061_354)),
         not_after: Some(ValidityTime(1_732_189_353)),
         key: PublicKey { kind: KeyKind::Rsa, oid: "1.2.840.113549.1.1.1".to_owned(), bits: 2048, ..Default::default() },

@@ -43,8 +43,8 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
         });
         observer(w, context, Some(handshake.first));
         connection(w, observation, &names, context);
-        w.object("tls", |w| tls(w, observation, context, &prints));
-        related(w, observation, &names, Some((&prints, context.detail)));
+        w.object("tls", |w| tls(w, observation, context.detail, &prints));
+        related(w, observation, &names, (&prints, context.detail));
         log(w, context, handshake.first);
         w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw.as_deref()));
     });
@@ -66,6 +66,11 @@ impl Common {
             server: observation.ends.server.address.to_string(),
             domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
         }
+    }
+
+    /// Both addresses, each once.
+    fn addresses(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.client).chain((self.server != self.client).then_some(&self.server))
     }
 }
 
@@ -156,16 +161,16 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
     });
 }
 
-/// `related`; the names of the certificate and the fingerprints only for handshakes.
+/// `related`; the names of the certificate only in full detail.
 pub(super) fn related(
     w: &mut Writer<'_>,
     observation: &Observation,
     names: &Common,
-    prints: Option<(&Fingerprints, Detail)>,
+    (prints, detail): (&Fingerprints, Detail),
 ) {
     w.object("related", |w| {
-        w.texts("ip", std::iter::once(&names.client).chain((names.server != names.client).then_some(&names.server)));
-        let full = prints.is_some_and(|(_, detail)| detail == Detail::Full);
+        w.texts("ip", names.addresses());
+        let full = detail == Detail::Full;
         let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
         for name in observation.server_chain.first().into_iter().filter(|_| full).flat_map(|leaf| dns_names(leaf)) {
             if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
@@ -173,7 +178,6 @@ pub(super) fn related(
             }
         }
         w.texts("hosts", hosts);
-        let Some((prints, _)) = prints else { return };
         let leaves = [observation.server_chain.first(), observation.client_chain.first()];
         let chains = observation.server_chain.iter().chain(&observation.client_chain);
         let hashes = chains
@@ -217,7 +221,7 @@ pub(super) fn outcome(observation: &Observation) -> &'static str {
 }
 
 /// The `tls` object.
-pub(super) fn tls(w: &mut Writer<'_>, observation: &Observation, context: &Context, prints: &Fingerprints) {
+fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &Fingerprints) {
     let handshake = &*observation.handshake;
     let server = handshake.server_hello.as_deref();
     let version = handshake.version().and_then(|version| wire::version_name(version, handshake.protocol));
@@ -241,16 +245,16 @@ pub(super) fn tls(w: &mut Writer<'_>, observation: &Observation, context: &Conte
             w.wire_text("server_name", hello.server_name.as_deref().unwrap_or_default());
             w.hex_lower("ja3", prints.ja3.as_ref().map_or(&[], |hash| &hash[..]));
             w.text("ja4", prints.ja4.as_deref().unwrap_or_default());
-            if context.detail == Detail::Full {
+            if detail == Detail::Full {
                 let ciphers = hello.cipher_suites.iter().copied();
                 w.appended("supported_ciphers", ciphers, wire::push_cipher);
             }
         }
-        leaf(w, &observation.client_chain, context.detail);
+        leaf(w, &observation.client_chain, detail);
     });
     w.object("server", |w| {
         w.hex_lower("ja3s", prints.ja3s.as_ref().map_or(&[], |hash| &hash[..]));
-        leaf(w, &observation.server_chain, context.detail);
+        leaf(w, &observation.server_chain, detail);
     });
 }
 
@@ -288,6 +292,23 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
         w.hex_upper("md5", &certificate.md5);
         w.hex_upper("sha1", &certificate.sha1);
         w.hex_upper("sha256", &certificate.sha256.0);
+    });
+}
+
+/// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
+pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation) -> Fingerprints {
+    let prints = Fingerprints::of(&observation.handshake, Detail::Standard);
+    w.object("tls", |w| tls(w, observation, Detail::Standard, &prints));
+    prints
+}
+
+/// `related` of a certificate event.
+pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common, certificate: &Certificate) {
+    w.object("related", |w| {
+        w.texts("ip", names.addresses());
+        w.texts("hosts", &names.domain);
+        let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
+        w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
     });
 }
 
