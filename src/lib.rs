@@ -7,6 +7,7 @@
 //! 3. records to handshakes: [`tls`]
 //! 4. certificates: [`x509`]
 //! 5. conclusions: [`detect`]
+//! 6. output: [`event`], [`sink`]
 
 pub mod config;
 pub mod direction;
@@ -23,3 +24,7 @@ pub mod x509;
 pub mod flow;
 
 pub mod detect;
+
+pub mod event;
+
+pub mod sink;
