@@ -103,7 +103,7 @@ simple("tls12-dhe-rsa.pcap", (), ("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA2
 simple("tls12-dhe-1024.pcap", ("-dhparam", "DH1024", *OLD), ("-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0"))
 simple("tls12-static-rsa.pcap", (), ("-tls1_2", "-cipher", "AES128-SHA"))
 simple("tls12-anon-dh.pcap", ("-nocert", *OLD), ("-tls1_2", "-cipher", "ADH-AES128-SHA:@SECLEVEL=0"))
-simple("tls12-null-cipher.pcap", OLD, ("-tls1_2", "-cipher", "NULL-SHA256:@SECLEVEL=0"))
+simple("tls12-null-cipher.pcap", ("-cipher", "ALL:eNULL:@SECLEVEL=0"), ("-tls1_2", "-cipher", "NULL-SHA256:@SECLEVEL=0"))
 simple("tls12-chacha-x448.pcap", (), ("-tls1_2", "-cipher", "ECDHE-RSA-CHACHA20-POLY1305", "-groups", "X448"))
 simple("tls12-psk.pcap", ("-psk", "00112233445566778899aabbccddeeff", "-nocert"),
        ("-tls1_2", "-psk", "00112233445566778899aabbccddeeff", "-cipher", "PSK-AES128-GCM-SHA256"))
@@ -270,8 +270,6 @@ def big_chain(b):
 
 @recipe("gnutls-server-client.pcap")
 def gnutls(b):
-    for priority in ("NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"):
-        pass
     b.lab.start("srv", "gnutls-serv", "--http", "-p", "443", "--x509certfile", b.path("p256.pem"), "--x509keyfile", b.path("p256.key"),
                 "--x509certfile", b.path("rsa2048.pem"), "--x509keyfile", b.path("rsa2048.key"), "--priority", "NORMAL:+VERS-TLS1.1", port=443)
     with b.lab.capture() as tap:
