@@ -67,11 +67,16 @@ class Bench:
                     location / {{ return 200 "hello\\n"; }} }} }}""")
         return self.lab.start("srv", "nginx", "-c", conf, "-e", self.path("nginx-error.log"), port=443)
 
-    def java(self, *args):
+    @staticmethod
+    def java_class():
         build = os.path.join(pki.STATE, "java")
         os.makedirs(build, exist_ok=True)
         if not os.path.exists(os.path.join(build, "Client.class")):
             subprocess.run(["javac", "-d", build, os.path.join(pki.HERE, "Client.java")], check=True, timeout=60)
+        return build
+
+    def java(self, *args):
+        build = self.java_class()
         store = self.path("trust.p12")
         if not os.path.exists(store):
             subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", self.path("ca.pem"), "-keystore", store,

@@ -1,7 +1,7 @@
 """A small network in namespaces, in which real TLS tools talk and tcpdump listens.
 
-        c1 10.1.0.11  c2 10.1.0.12            srv: every address a scenario asks for
-        c3 10.2.0.21  c4 10.2.0.22  -- net --      (203.0.113.x, 198.51.100.x, 192.0.2.x, 10.x)
+        c1 10.1.0.11  c2 10.1.0.12  c5 10.1.0.13    srv: every address a scenario asks for
+        c3 10.2.0.21  c4 10.2.0.22  c6 10.2.0.23  -- net --  (203.0.113.x, 198.51.100.x, 192.0.2.x, 10.x)
                                         |
                                        mitm  (only when asked for: owns the servers' addresses too)
 
@@ -19,8 +19,8 @@ import subprocess
 import tempfile
 import time
 
-CLIENTS = {"c1": "10.1.0.11", "c2": "10.1.0.12", "c3": "10.2.0.21", "c4": "10.2.0.22"}
-CLIENTS6 = {"c1": "2001:db8:1::11", "c2": "2001:db8:1::12", "c3": "2001:db8:2::21", "c4": "2001:db8:2::22"}
+CLIENTS = {"c1": "10.1.0.11", "c2": "10.1.0.12", "c3": "10.2.0.21", "c4": "10.2.0.22", "c5": "10.1.0.13", "c6": "10.2.0.23"}
+CLIENTS6 = {name: "2001:db8:" + a[3] + "::" + a[-2:] for name, a in CLIENTS.items()}
 GATEWAY, GATEWAY6 = "169.254.0.1", "fe80::1"
 PATIENCE = 20  # seconds any one tool may take
 

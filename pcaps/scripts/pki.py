@@ -89,16 +89,16 @@ def root(subject, kind="p256", before=1500, after=3000, sct=False):
 
 
 def issue(ca, names, key="p256", before=30.0, after=60.0, subject=None, serial=None, eku=("server",), sct=None, ca_flag=False,
-          not_before=None, not_after=None, digest=None, san=True, o=None, spoil=False, pad=0):
+          not_before=None, not_after=None, digest=None, san=True, o=None, spoil=False, pad=0, aki=None):
     """Signs a leaf. `before`/`after`: days from now; `key`: a kind or a key to keep; `spoil`: flip a bit of the signature;
-    `pad`: bytes of ballast in an extension of its own."""
+    `pad`: bytes of ballast in an extension of its own; `aki`: the certificate whose authority key identifier is copied."""
     key = new_key(key) if isinstance(key, str) else key
     subject = subject or name(names[0], o)
     begin = not_before or NOW - datetime.timedelta(days=before)
     end = not_after or NOW + datetime.timedelta(days=after) - datetime.timedelta(seconds=1)
     make = functools.partial(_build, subject, ca.cert.subject if ca else subject, key, ca, begin, end, names=names if san else (),
                              serial=serial or x509.random_serial_number(), eku=eku, leaf_ca=ca_flag, digest=digest,
-                             public=bool(ca and ca.sct), pad=pad)
+                             public=bool(ca and ca.sct), pad=pad, aki=aki)
     cert = make()
     if ca and (ca.sct if sct is None else sct):
         cert = make(scts=_scts(cert, ca))
@@ -110,7 +110,7 @@ def issue(ca, names, key="p256", before=30.0, after=60.0, subject=None, serial=N
 
 
 def _build(subject, issuer, key, ca, begin, end, names=(), serial=None, eku=(), leaf_ca=False, digest=None,
-           public=False, scts=None, pad=0, depth=-1):
+           public=False, scts=None, pad=0, depth=-1, aki=None):
     is_ca = depth != -1
     b = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
          .serial_number(serial or x509.random_serial_number()).not_valid_before(begin).not_valid_after(end))
@@ -124,7 +124,9 @@ def _build(subject, issuer, key, ca, begin, end, names=(), serial=None, eku=(), 
         oids = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
         b = b.add_extension(x509.ExtendedKeyUsage([oids[e] for e in eku]), False)
     b = b.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-    if ca:
+    if aki:
+        b = b.add_extension(aki.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value, False)
+    elif ca:
         b = b.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key()), False)
     if names:
         import ipaddress
