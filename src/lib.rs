@@ -27,8 +27,16 @@ pub mod tls;
 
 pub mod x509;
 
+pub mod session;
+
+pub mod flow;
+
 pub mod detect;
 
 pub mod event;
 
 pub mod sink;
+
+pub mod pipeline;
+
+pub mod cli;
