@@ -2,16 +2,17 @@
 //!
 //! The modules follow the data:
 //!
-//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`]
+//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`], [`text`]
 //! 2. frames to segments: [`packet`]
 //! 3. records to handshakes: [`tls`]
 //! 4. certificates: [`x509`]
 //! 5. conclusions: [`detect`]
-//! 6. output: [`event`], [`sink`]
+//! 6. output: [`event`], [`sink`], [`report`]
 
 pub mod config;
 pub mod direction;
 pub mod stats;
+pub mod text;
 pub mod time;
 
 pub mod packet;
@@ -25,3 +26,5 @@ pub mod detect;
 pub mod event;
 
 pub mod sink;
+
+pub mod report;

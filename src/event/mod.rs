@@ -15,6 +15,8 @@ mod tls;
 mod wire;
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 pub(crate) mod sample;
 
 pub use alert::{AlertStatus, AlertView, Technique, append_alert};
