@@ -69,7 +69,7 @@ counters! {
     decode_tunnelled = "decode.tunnelled",
     /// Segments with payload cut by the snap length.
     decode_snapped = "decode.snapped",
-    /// Handshake packets with a wrong transport checksum.
+    /// Packets with a wrong transport checksum (of handshakes only, unless all are to be verified).
     decode_bad_checksum = "decode.bad_checksum",
     /// Frames whose decoding panicked.
     decode_panic = "decode.panic",
