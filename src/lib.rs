@@ -8,6 +8,7 @@
 //! 4. certificates: [`x509`]
 //! 5. conclusions: [`detect`]
 //! 6. output: [`event`], [`sink`], [`report`]
+//! 7. the edges, where files and interfaces are: [`capture`]
 
 pub mod config;
 pub mod direction;
@@ -22,6 +23,8 @@ pub mod tls;
 pub mod x509;
 
 pub mod detect;
+
+pub mod capture;
 
 pub mod event;
 
