@@ -1,9 +1,5 @@
 //! Stands in for functions of other modules until they exist.
 
-use base64::Engine as _;
-use sha1::{Digest, Sha1};
-
-use crate::detect::observation::Ends;
 use crate::tls::{ClientHello, Protocol, ServerHello};
 
 pub(super) fn cipher_suite(code: u16) -> Option<&'static str> {
@@ -36,12 +32,12 @@ pub(super) fn alert(code: u8) -> Option<&'static str> {
     }
 }
 
-pub(super) fn ja3(_: &ClientHello) -> [u8; 16] {
-    [0x3a; 16]
+pub(super) fn ja3(_: &ClientHello) -> String {
+    "3a".repeat(16)
 }
 
-pub(super) fn ja3s(_: &ServerHello) -> [u8; 16] {
-    [0x35; 16]
+pub(super) fn ja3s(_: &ServerHello) -> Option<String> {
+    Some("35".repeat(16))
 }
 
 pub(super) fn ja4(_: &ClientHello, _: Protocol) -> String {
@@ -50,26 +46,4 @@ pub(super) fn ja4(_: &ClientHello, _: Protocol) -> String {
 
 pub(super) fn ja4_raw(_: &ClientHello, _: Protocol) -> String {
     "t13d1516h2_1301".to_owned()
-}
-
-pub(super) fn community_id(ends: &Ends, seed: u16) -> String {
-    let (low, high) = if ends.client <= ends.server { (ends.client, ends.server) } else { (ends.server, ends.client) };
-    let mut hash = Sha1::new();
-    hash.update(seed.to_be_bytes());
-    for end in [low, high] {
-        match end.address {
-            std::net::IpAddr::V4(address) => hash.update(address.octets()),
-            std::net::IpAddr::V6(address) => hash.update(address.octets()),
-        }
-    }
-    hash.update([ends.transport.number(), 0]);
-    hash.update(low.port.to_be_bytes());
-    hash.update(high.port.to_be_bytes());
-    format!("1:{}", base64::engine::general_purpose::STANDARD.encode(hash.finalize()))
-}
-
-pub(super) fn name_text(der: &[u8]) -> String {
-    let mut out = Vec::new();
-    super::json::push_hex(&mut out, der, super::json::UPPER);
-    String::from_utf8(out).unwrap_or_default()
 }
