@@ -9,6 +9,19 @@ use crate::direction::Direction;
 use crate::time::Moment;
 
 pub mod anomaly;
+pub mod certificate;
+mod client_hello;
+mod conversation;
+pub mod fingerprint;
+mod key_exchange;
+mod message;
+pub mod names;
+pub mod observer;
+pub mod probe;
+mod reader;
+mod record;
+pub mod server_hello;
+mod transcript;
 
 pub use anomaly::Anomaly;
 

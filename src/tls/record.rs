@@ -1,0 +1,246 @@
+//! Record layer of one direction (RFC 8446 section 5.1): finds the records in a stream of bytes without keeping any of them.
+//!
+//! Payload is lent on as it comes, so a record never waits in memory until it is whole. Where bytes are missing or make no sense the
+//! layer looks for the next header.
+
+/// The content type of change_cipher_spec records.
+pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
+/// The content type of alert records.
+pub(super) const ALERT: u8 = 21;
+/// The content type of handshake records.
+pub(super) const HANDSHAKE: u8 = 22;
+/// The content type of application_data records.
+pub(super) const APPLICATION_DATA: u8 = 23;
+/// The highest content type in use: tls12_cid; heartbeat is 24.
+const HIGHEST_TYPE: u8 = 25;
+
+/// Most bytes of a record in clear (RFC 8446 section 5.1).
+pub(super) const CLEAR_LIMIT: u16 = 1 << 14;
+/// Most bytes of an encrypted record before TLS 1.3 (RFC 5246 section 6.2.3).
+pub(super) const ENCRYPTED_LIMIT: u16 = (1 << 14) + 2048;
+
+/// Header of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    /// TLS content type; 0 in SSL 2.
+    pub(super) kind: u8,
+    /// `legacy_record_version`; 2 in SSL 2.
+    pub(super) version: u16,
+    /// Bytes of payload.
+    pub(super) length: u16,
+    /// Message type of an SSL 2 record: it is read with the header to tell the two formats apart, and not given again as payload.
+    pub(super) ssl2_message: Option<u8>,
+}
+
+/// What the record layer found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item<'a> {
+    /// A record begins.
+    Begin(RecordHeader),
+    /// The next bytes of its payload.
+    Payload(&'a [u8]),
+    /// The record is whole.
+    End,
+    /// The bytes are no record: what follows is searched for one.
+    Lost,
+}
+
+/// What a hole in the stream meant for the record layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Skipped {
+    /// It lies inside the payload of the record; more of it follows.
+    Inside,
+    /// It reaches exactly to the end of the record.
+    ToEnd,
+    /// Where the next record begins is not known.
+    Beyond,
+}
+
+/// State of the record layer of one direction.
+#[derive(Debug, Default)]
+pub(super) struct RecordLayer {
+    header: [u8; 5],
+    have: usize,
+    /// Payload bytes of the open record that did not come yet.
+    left: u16,
+    state: State,
+    /// Bytes passed while looking for a header.
+    searched: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Nothing was read: the first record may have SSL 2 format.
+    #[default]
+    Start,
+    /// At a header.
+    Header,
+    /// Inside a payload.
+    Payload,
+    /// Looking for a header.
+    Lost,
+    /// Given up looking.
+    Dead,
+}
+
+impl RecordLayer {
+    /// How far a header is looked for. A record is at most 18 KiB, so three whole ones fit in between.
+    const SEARCH: u32 = 64 << 10;
+
+    /// Takes the next item off `input`; `None` when more bytes are needed.
+    pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        match self.state {
+            State::Start => self.start(input),
+            State::Header => self.read_header(input),
+            State::Payload => self.payload(input),
+            State::Lost => self.search(input),
+            State::Dead => {
+                *input = &[];
+                None
+            }
+        }
+    }
+
+    /// `missing` bytes of the stream never came.
+    pub(super) fn skip(&mut self, missing: u64) -> Skipped {
+        let left = u16::try_from(missing).ok().and_then(|missing| self.left.checked_sub(missing));
+        if let Some(left) = left.filter(|_| self.state == State::Payload) {
+            self.left = left;
+            if left > 0 {
+                return Skipped::Inside;
+            }
+            self.expect_header();
+            return Skipped::ToEnd;
+        }
+        self.lose();
+        Skipped::Beyond
+    }
+
+    /// Payload bytes of the open record that did not come yet; 0 between records.
+    pub(super) fn left(&self) -> u16 {
+        if self.state == State::Payload { self.left } else { 0 }
+    }
+
+    /// The stream stands between two records, or has not begun.
+    pub(super) fn is_between(&self) -> bool {
+        match self.state {
+            State::Start | State::Header => self.have == 0,
+            State::Payload => false,
+            State::Lost | State::Dead => true,
+        }
+    }
+
+    fn lose(&mut self) {
+        self.state = State::Lost;
+        self.have = 0;
+        self.searched = 0;
+    }
+
+    fn expect_header(&mut self) {
+        self.state = State::Header;
+        self.have = 0;
+    }
+
+    fn start<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        self.fill(input, 3)?;
+        let [high, low, message, ..] = self.header;
+        if high & 0x80 != 0 && matches!(message, 1 | 4) {
+            let length = u16::from_be_bytes([high & 0x7f, low]);
+            self.begin(length.saturating_sub(1));
+            return Some(Item::Begin(RecordHeader { kind: 0, version: 2, length, ssl2_message: Some(message) }));
+        }
+        self.state = State::Header;
+        self.read_header(input)
+    }
+
+    fn read_header<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        self.fill(input, 5)?;
+        let header = parse_header(self.header);
+        if header.version >> 8 != 3
+            || (header.kind > HIGHEST_TYPE || header.kind < CHANGE_CIPHER_SPEC) && header.length > ENCRYPTED_LIMIT
+        {
+            self.state = State::Lost;
+            self.searched = 0;
+            self.shift();
+            return Some(Item::Lost);
+        }
+        self.begin(header.length);
+        Some(Item::Begin(header))
+    }
+
+    fn begin(&mut self, length: u16) {
+        self.left = length;
+        self.have = 0;
+        self.state = State::Payload;
+    }
+
+    fn payload<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        if self.left == 0 {
+            self.expect_header();
+            return Some(Item::End);
+        }
+        if input.is_empty() {
+            return None;
+        }
+        let (payload, rest) = input.split_at_checked(self.left.into()).unwrap_or((input, &[]));
+        *input = rest;
+        self.left = self.left.saturating_sub(u16::try_from(payload.len()).unwrap_or(u16::MAX));
+        Some(Item::Payload(payload))
+    }
+
+    fn search<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        loop {
+            self.fill(input, 5)?;
+            let header = parse_header(self.header);
+            if is_plausible(header) {
+                self.begin(header.length);
+                return Some(Item::Begin(header));
+            }
+            self.shift();
+            self.searched += 1;
+            if self.searched >= Self::SEARCH {
+                self.state = State::Dead;
+                *input = &[];
+                return None;
+            }
+        }
+    }
+
+    /// Drops the first byte of the header that is being read.
+    fn shift(&mut self) {
+        self.header.rotate_left(1);
+        self.have = self.have.saturating_sub(1);
+    }
+
+    /// Reads until `wanted` bytes of a header are there.
+    fn fill(&mut self, input: &mut &[u8], wanted: usize) -> Option<()> {
+        while self.have < wanted {
+            let (byte, rest) = input.split_first()?;
+            *self.header.get_mut(self.have)? = *byte;
+            self.have += 1;
+            *input = rest;
+        }
+        Some(())
+    }
+}
+
+fn parse_header([kind, major, minor, high, low]: [u8; 5]) -> RecordHeader {
+    RecordHeader {
+        kind,
+        version: u16::from_be_bytes([major, minor]),
+        length: u16::from_be_bytes([high, low]),
+        ssl2_message: None,
+    }
+}
+
+/// Whether a header found by searching can be believed: one in four million random places passes.
+fn is_plausible(header: RecordHeader) -> bool {
+    let length = match header.kind {
+        CHANGE_CIPHER_SPEC => header.length == 1,
+        ALERT => header.length == 2 || (17..=512).contains(&header.length),
+        HANDSHAKE => (4..=ENCRYPTED_LIMIT).contains(&header.length),
+        APPLICATION_DATA => (17..=ENCRYPTED_LIMIT).contains(&header.length),
+        _ => false,
+    };
+    length && (0x0300..=0x0304).contains(&header.version)
+}
