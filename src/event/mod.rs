@@ -9,7 +9,6 @@ mod context;
 mod facts;
 mod id;
 mod json;
-mod shim;
 mod stats;
 mod tls;
 mod wire;

@@ -6,13 +6,15 @@ use crate::detect::observation::{Connection, Observation};
 use crate::packet::Layer;
 use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
+use crate::tls::fingerprint::ja3::{ja3, ja3s};
+use crate::tls::fingerprint::ja4::{ja4, ja4_r};
 use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, ServerHello};
 use crate::x509::{AlternativeName, Certificate};
 
 use super::context::{Context, Detail};
 use super::id::EventId;
 use super::json::{UPPER, Writer, push_hex};
-use super::{Dataset, ECS_VERSION, facts, shim, wire};
+use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
@@ -96,10 +98,10 @@ impl Fingerprints {
         let client: Option<&ClientHello> = handshake.client_hello.as_deref();
         let server: Option<&ServerHello> = handshake.server_hello.as_deref();
         Self {
-            ja3: client.map(shim::ja3),
-            ja3s: server.and_then(shim::ja3s),
-            ja4: client.map(|hello| shim::ja4(hello, handshake.protocol)),
-            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| shim::ja4_raw(hello, handshake.protocol)),
+            ja3: client.map(ja3),
+            ja3s: server.and_then(ja3s),
+            ja4: client.map(|hello| ja4(hello, handshake.protocol)),
+            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| ja4_r(hello, handshake.protocol)),
         }
     }
 }
