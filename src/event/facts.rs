@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
 use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
@@ -267,8 +271,54 @@ fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
         wire::push_small(out, kind, wire::certificate_type);
     });
     w.appended("signature_algorithms", request.signature_algorithms.iter().copied(), wire::push_signature);
-    w.texts("authorities", request.authorities.iter().take(AUTHORITIES).map(|der| super::shim::name_text(der)));
+    w.texts("authorities", request.authorities.iter().take(AUTHORITIES).map(|der| authority(der)));
     w.number("authority_count", request.authority_count);
+}
+
+/// The name of an accepted CA (RFC 4514, most specific RDN first), or its DER in hexadecimal where it does not parse.
+fn authority(der: &[u8]) -> String {
+    let Some(name) = X509Name::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, name)| name) else {
+        let mut out = Vec::new();
+        push_hex(&mut out, der, UPPER);
+        return String::from_utf8(out).unwrap_or_default();
+    };
+    let mut text = String::new();
+    let rdns: Vec<_> = name.iter().collect();
+    for (number, rdn) in rdns.iter().rev().enumerate() {
+        for (place, attribute) in rdn.iter().enumerate() {
+            text.push_str(if place > 0 {
+                "+"
+            } else if number > 0 {
+                ","
+            } else {
+                ""
+            });
+            match oid2abbrev(attribute.attr_type(), oid_registry()) {
+                Ok(short) => text.push_str(short),
+                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
+            }
+            text.push('=');
+            match attribute.as_str() {
+                Ok(value) => push_escaped(&mut text, value),
+                Err(_) => {
+                    let mut out = vec![b'#'];
+                    push_hex(&mut out, attribute.as_slice(), UPPER);
+                    text.push_str(&String::from_utf8(out).unwrap_or_default());
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Appends `value` with the characters escaped that RFC 4514 section 2.4 names.
+fn push_escaped(text: &mut String, value: &str) {
+    for character in value.chars() {
+        if matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
 }
 
 /// The hashes of a chain in wire order, the leaf's key, and what a Certificate message held instead.
@@ -292,6 +342,21 @@ fn chain(w: &mut Writer<'_>, chain: &[Arc<Certificate>], list: Option<&Certifica
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authorities_are_named_or_kept_as_they_are() {
+        let attribute = |kind: u8, value: &[u8]| {
+            let mut der = vec![0x06, 3, 0x55, 4, kind, 0x0c, u8::try_from(value.len()).unwrap()];
+            der.extend_from_slice(value);
+            [vec![0x31, u8::try_from(der.len()).unwrap() + 2, 0x30, u8::try_from(der.len()).unwrap()], der].concat()
+        };
+        let rdns = [attribute(6, b"US"), attribute(3, b"a,b")].concat();
+        let name = [vec![0x30, u8::try_from(rdns.len()).unwrap()], rdns].concat();
+        assert_eq!(authority(&name), "CN=a\\,b,C=US");
+        for end in 0..name.len() {
+            assert_eq!(authority(&name[..end]).len(), 2 * end);
+        }
+    }
 
     #[test]
     fn bits_skip_leading_zeros() {

@@ -9,11 +9,12 @@ mod context;
 mod facts;
 mod id;
 mod json;
-mod shim;
 mod stats;
 mod tls;
 mod wire;
 
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 pub(crate) mod sample;
 

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Ends, Observation};
 use crate::direction::Direction;
-use crate::event::{AlertStatus, AlertView, Technique};
+use crate::event::{
+    AlertStatus, AlertView, CertificateView, Context, Dataset, Detail, Observer, Side, StatsView, Technique,
+    append_alert, append_certificate, append_stats, append_tls,
+};
 use crate::packet::{Encapsulation, Endpoint, Layer, Transport};
+use crate::stats::Stats;
 use crate::time::{Moment, Order, Timestamp, ValidityTime};
 use crate::tls::{
     Alert, Anomaly, CertificateForm, CertificateList, CertificateRequest, CertificateVerify, ClientHello, Extension,
@@ -95,6 +99,47 @@ pub(crate) fn observation() -> Observation {
         server_chain: vec![Arc::new(certificate(0x11)), Arc::new(certificate(0x22))],
         client_chain: vec![Arc::new(certificate(0x33))],
     }
+}
+
+/// One event of each kind, with every field filled.
+pub(crate) fn lines() -> Vec<(Dataset, String)> {
+    let observer = Observer { hostname: Some("sensor.example.com".to_owned()), ..Observer::default() };
+    let context = Context::new(&observer, Detail::Full);
+    context.places().name_file(0, "captures/a.pcapng");
+    context.places().name_interface(0, 1, "eth1");
+    let observation = observation();
+    let mut unknown_time = observation.clone();
+    unknown_time.handshake.first.time_known = false;
+    let handshake = &mut *unknown_time.handshake;
+    std::mem::swap(&mut handshake.server_certificates, &mut handshake.client_certificates);
+    let mut dhe = observation.clone();
+    if let Some(exchange) = dhe.handshake.server_key_exchange.as_mut() {
+        exchange.kind = KeyExchange::Dhe { prime: 0..128, generator: 0..1, public: 0..1 };
+    }
+    if let Some(hello) = dhe.handshake.client_hello.as_mut() {
+        hello.server_name = Some(b"a\0\xff".to_vec().into());
+    }
+    let stats = Stats::default();
+    let stats = StatsView { stats: &stats, start: Timestamp(0), end: Timestamp(9), sequence: 1 };
+    let mut certificate = CertificateView::first(&observation, Side::Server, 0).unwrap();
+    certificate.self_signed = Some(false);
+    let broken = Certificate { facts: None, ..self::certificate(9) };
+    let broken = CertificateView { certificate: &broken, ..certificate };
+
+    let mut lines = Vec::new();
+    let mut add = |dataset, append: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        append(&mut out);
+        lines.push((dataset, String::from_utf8(out).unwrap()));
+    };
+    add(Dataset::Tls, &|out| append_tls(out, &observation, &context));
+    add(Dataset::Tls, &|out| append_tls(out, &unknown_time, &context));
+    add(Dataset::Tls, &|out| append_tls(out, &dhe, &context));
+    add(Dataset::Certificate, &|out| append_certificate(out, &certificate, &context));
+    add(Dataset::Certificate, &|out| append_certificate(out, &broken, &context));
+    add(Dataset::Alert, &|out| append_alert(out, &alert(&observation), &context));
+    add(Dataset::Stats, &|out| append_stats(out, &stats, &context));
+    lines
 }
 
 /// DER of the name `CN=a`.
@@ -187,6 +232,7 @@ pub(crate) fn certificate(seed: u8) -> Certificate {
         text: text.to_owned(),
         normalized: text.to_owned(),
         common_names: vec!["www.example.com".to_owned()],
+        emails: vec!["a@example.com".to_owned()],
         ..Name::default()
     };
     let facts = Facts {

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Observation};
 use crate::packet::Layer;
+use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
+use crate::tls::fingerprint::ja3::{ja3, ja3s};
+use crate::tls::fingerprint::ja4::{ja4, ja4_r};
 use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, ServerHello};
 use crate::x509::{AlternativeName, Certificate};
 
 use super::context::{Context, Detail};
 use super::id::EventId;
-use super::json::{LOWER, UPPER, Writer, push_hex};
-use super::{Dataset, ECS_VERSION, facts, shim, wire};
+use super::json::{UPPER, Writer, push_hex};
+use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
@@ -50,6 +53,14 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
     });
 }
 
+/// A hash of `related.hash`.
+enum Hash<'a> {
+    /// Shown in upper case.
+    Bytes(&'a [u8]),
+    /// Hexadecimal already.
+    Text(&'a str),
+}
+
 /// Text that one event needs more than once.
 pub(super) struct Common {
     client: String,
@@ -76,8 +87,8 @@ impl Common {
 
 /// Fingerprints of both hellos.
 pub(super) struct Fingerprints {
-    ja3: Option<[u8; 16]>,
-    ja3s: Option<[u8; 16]>,
+    ja3: Option<String>,
+    ja3s: Option<String>,
     ja4: Option<String>,
     ja4_raw: Option<String>,
 }
@@ -87,10 +98,10 @@ impl Fingerprints {
         let client: Option<&ClientHello> = handshake.client_hello.as_deref();
         let server: Option<&ServerHello> = handshake.server_hello.as_deref();
         Self {
-            ja3: client.map(shim::ja3),
-            ja3s: server.filter(|hello| !hello.ssl2_format).map(shim::ja3s),
-            ja4: client.map(|hello| shim::ja4(hello, handshake.protocol)),
-            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| shim::ja4_raw(hello, handshake.protocol)),
+            ja3: client.map(ja3),
+            ja3s: server.and_then(ja3s),
+            ja4: client.map(|hello| ja4(hello, handshake.protocol)),
+            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| ja4_r(hello, handshake.protocol)),
         }
     }
 }
@@ -149,7 +160,9 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
         w.text("transport", ends.transport.name());
         w.text("protocol", wire::network_protocol(observation.handshake.protocol));
         w.append("iana_number", |out| super::json::push_number(out, u64::from(ends.transport.number())));
-        w.text("community_id", &shim::community_id(ends, context.community_seed));
+        w.append("community_id", |out| {
+            append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
+        });
         let mut tags = vlans(&observation.connection);
         let mut tag = |w: &mut Writer<'_>| {
             if let Some(id) = tags.next() {
@@ -181,10 +194,13 @@ pub(super) fn related(
         let leaves = [observation.server_chain.first(), observation.client_chain.first()];
         let chains = observation.server_chain.iter().chain(&observation.client_chain);
         let hashes = chains
-            .map(|certificate| (&certificate.sha256.0[..], UPPER))
-            .chain(leaves.into_iter().flatten().map(|certificate| (&certificate.sha1[..], UPPER)))
-            .chain(prints.ja3.iter().chain(&prints.ja3s).map(|hash| (&hash[..], LOWER)));
-        w.appended("hash", hashes, |out, (hash, digits)| push_hex(out, hash, digits));
+            .map(|certificate| Hash::Bytes(&certificate.sha256.0))
+            .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
+            .chain(prints.ja3.iter().chain(&prints.ja3s).map(|hash| Hash::Text(hash)));
+        w.appended("hash", hashes, |out, hash| match hash {
+            Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
+            Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
+        });
     });
 }
 
@@ -243,7 +259,7 @@ fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &F
     w.object("client", |w| {
         if let Some(hello) = handshake.client_hello.as_deref() {
             w.wire_text("server_name", hello.server_name.as_deref().unwrap_or_default());
-            w.hex_lower("ja3", prints.ja3.as_ref().map_or(&[], |hash| &hash[..]));
+            w.text("ja3", prints.ja3.as_deref().unwrap_or_default());
             w.text("ja4", prints.ja4.as_deref().unwrap_or_default());
             if detail == Detail::Full {
                 let ciphers = hello.cipher_suites.iter().copied();
@@ -253,7 +269,7 @@ fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &F
         leaf(w, &observation.client_chain, detail);
     });
     w.object("server", |w| {
-        w.hex_lower("ja3s", prints.ja3s.as_ref().map_or(&[], |hash| &hash[..]));
+        w.text("ja3s", prints.ja3s.as_deref().unwrap_or_default());
         leaf(w, &observation.server_chain, detail);
     });
 }

@@ -1,10 +1,9 @@
 //! Numbers of the wire as the names that events carry: unknown ones as `0x1A2B`, GREASE as `GREASE`.
 
 use crate::packet::Layer;
-use crate::tls::{Alert, Protocol, is_grease};
+use crate::tls::{Alert, Protocol, is_grease, names};
 
 use super::json::{UPPER, push_hex, push_number};
-use super::shim as names;
 
 /// Name of a cipher suite: IANA's, `GREASE`, or `0x1A2B`.
 pub fn cipher_name(cipher: u16) -> String {
@@ -75,7 +74,7 @@ pub(super) fn push_cipher(out: &mut Vec<u8>, cipher: u16) {
 
 /// Appends a NamedGroup.
 pub(super) fn push_group(out: &mut Vec<u8>, group: u16) {
-    push_code(out, group, names::named_group);
+    push_code(out, group, names::group);
 }
 
 /// Appends an ExtensionType.
@@ -102,12 +101,7 @@ pub(super) fn push_version(out: &mut Vec<u8>, version: u16, protocol: Protocol) 
 
 /// Appends an algorithm of certificate compression (RFC 8879 section 7.3).
 pub(super) fn push_compression(out: &mut Vec<u8>, algorithm: u16) {
-    push_code(out, algorithm, |algorithm| match algorithm {
-        1 => Some("zlib"),
-        2 => Some("brotli"),
-        3 => Some("zstd"),
-        _ => None,
-    });
+    push_code(out, algorithm, names::certificate_compression);
 }
 
 /// Name of a compression method of TLS 1.2 and older (RFC 3749, RFC 3943).
@@ -157,11 +151,7 @@ pub(super) fn certificate_type(kind: u8) -> Option<&'static str> {
 pub(super) fn push_alert(out: &mut Vec<u8>, side: &str, alert: Alert) {
     out.extend_from_slice(side.as_bytes());
     out.push(b':');
-    push_small(out, alert.level, |level| match level {
-        1 => Some("warning"),
-        2 => Some("fatal"),
-        _ => None,
-    });
+    push_small(out, alert.level, names::alert_level);
     out.push(b':');
     push_small(out, alert.description, names::alert);
 }
