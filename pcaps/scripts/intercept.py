@@ -57,7 +57,7 @@ def sslsplit():
         specs = [x for a in three.values() for x in ("ssl", a, "443", alias(a), "443")]
         w.lab.start("mitm", "sslsplit", "-D", "-u", "root", "-k", key, "-c", pem, "-O", *specs, port=443)
         w.lab.intercept("c4")
-        w.day(0, [("c1", h) for h in three] + [("c4", h) for h in three] * 2 + [("c3", h) for h in three], step=30)
+        w.day(0, [("c1", h) for h in three] + [("c4", h, "-tls1_2") for h in three] + [("c4", h) for h in three] + [("c3", h) for h in three], step=30)
         return w.packets
 
 
@@ -211,6 +211,32 @@ def shared():
         return w.packets
 
 
+@recipe("key-weak.pcap")
+def weak_keys():
+    """Two moduli with a common prime, one of two close primes, and an exponent of 3."""
+    pub, p = pki.public("b"), pki.prime(1024)
+    keys = {"shared-factor-1": pki.rsa_from(p, pki.prime(1024)), "shared-factor-2": pki.rsa_from(p, pki.prime(1024)),
+            "close-primes": pki.rsa_from(p2 := pki.prime(1024), pki.prime(1024, p2 + 1000))}
+    while "exponent-3" not in keys:
+        try:
+            keys["exponent-3"] = pki.rsa_from(pki.prime(1024), pki.prime(1024), 3)
+        except ValueError:
+            continue
+    with World({f"{n}.example.com": f"203.0.113.{70 + i}" for i, n in enumerate(keys)}) as w:
+        w.serve({f"{n}.example.com": pub.leaf([f"{n}.example.com"], key) for n, key in keys.items()})
+        w.day(-1, [(c, h) for h in w.sites for c in ("c1", "c3")], step=60)
+        return w.packets
+
+
+@recipe("mitm-split-view.pcap")
+def split_view():
+    """Within one hour: five clients in two subnets keep seeing the genuine certificate, c4 alone another one."""
+    host, fake = "www.example.com", pki.root(pki.name("Campus Gateway", "Campus"), "rsa2048")
+    names = ["c1", "c2", "c3", "c5", "c6"]
+    return self_made(lambda h, leaf: pki.issue(fake, [h], "p256", before=100, after=265), {host: SIX[host]},
+                     lambda w: [(c, host) for i in range(3) for c in names[:4] + ["c4"] + names[4:]], days=(-1,), step=120)
+
+
 @recipe("key-ephemeral-reused.pcap")
 def ephemeral():
     """A server that signs the same ECDHE key again and again, over two days."""
@@ -257,19 +283,19 @@ def fault():
 @recipe("cert-faults.pcap")
 def cert_faults():
     """One host for each fault a certificate can have; visited by two clients each."""
-    from cryptography.hazmat.primitives import hashes
-    pub = pki.public("a")
-    names = ["expired", "future", "wronghost", "sha1", "is-ca", "client-only", "broken", "self-signed", "untrusted", "rsa1024", "no-sct", "too-long"]
+    pub, rsa = pki.public("a"), pki.public("b")
+    names = ["expired", "future", "wronghost", "sha1", "md5", "is-ca", "client-only", "broken", "self-signed", "untrusted", "rsa1024", "no-sct", "too-long"]
     hosts = {n: f"{n}.example.com" for n in names}
     other = pki.root(pki.name("Nobody Knows CA", "Nobody"))
     leaves = {"expired": pub.leaf([hosts["expired"]], before=95, after=-5), "future": pub.leaf([hosts["future"]], before=-10, after=90),
               "wronghost": pub.leaf(["another.example.com"]), "is-ca": pub.leaf([hosts["is-ca"]], ca_flag=True),
-              "sha1": pub.leaf([hosts["sha1"]], digest=hashes.SHA1()), "client-only": pub.leaf([hosts["client-only"]], eku=("client",)),
+              "sha1": pki.with_old_digest(rsa.leaf([hosts["sha1"]]), rsa, "sha1"), "md5": pki.with_old_digest(rsa.leaf([hosts["md5"]]), rsa, "md5"),
+              "client-only": pub.leaf([hosts["client-only"]], eku=("client",)),
               "broken": pub.leaf([hosts["broken"]], spoil=True), "self-signed": pki.issue(None, [hosts["self-signed"]]),
               "untrusted": other.leaf([hosts["untrusted"]]), "rsa1024": pub.leaf([hosts["rsa1024"]], "rsa1024"),
               "no-sct": pub.leaf([hosts["no-sct"]], sct=False), "too-long": pub.leaf([hosts["too-long"]], before=30, after=500)}
     with World({hosts[n]: f"203.0.113.{30 + i}" for i, n in enumerate(names)}) as w:
-        w.serve({hosts[n]: leaves[n] for n in names}, extra='ssl_ciphers "ALL:@SECLEVEL=0";')
+        w.serve({hosts[n]: leaves[n] for n in names}, weak=True)
         w.day(-1, [(c, h) for h in hosts.values() for c in ("c1", "c3")], step=60)
         return w.packets
 

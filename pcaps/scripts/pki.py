@@ -109,6 +109,32 @@ def issue(ca, names, key="p256", before=30.0, after=60.0, subject=None, serial=N
     return Leaf(key, cert, list(ca.chain) if ca else [])
 
 
+def with_old_digest(leaf, ca, which):
+    """The same certificate, signed again by an RSA CA with "sha1" or "md5" (both OIDs are as long as SHA-256's)."""
+    rsa_oid = bytes.fromhex("06092a864886f70d0101")
+    tbs = leaf.cert.tbs_certificate_bytes.replace(rsa_oid + b"\x0b", rsa_oid + {"sha1": b"\x05", "md5": b"\x04"}[which])
+    signature = ca.key.sign(tbs, padding.PKCS1v15(), {"sha1": hashes.SHA1(), "md5": hashes.MD5()}[which])
+    rest = leaf.cert.public_bytes(serialization.Encoding.DER)
+    body = tbs + b"\x30\x0d" + rsa_oid + {"sha1": b"\x05", "md5": b"\x04"}[which] + b"\x05\0" + b"\x03" + b"\x82" + struct.pack(">H", len(signature) + 1) + b"\0" + signature
+    assert rest[:2] == b"\x30\x82" and len(rest) == len(body) + 4
+    return Leaf(leaf.key, x509.load_der_x509_certificate(rest[:4] + body), leaf.chain)
+
+
+def rsa_from(p, q, e=65537):
+    """An RSA key of these primes, however unwise."""
+    d = pow(e, -1, (p - 1) * (q - 1))
+    return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(e, p * q)).private_key()
+
+
+def prime(bits, start=None):
+    """The next prime from `start` (default: random, with its two top bits set)."""
+    import random
+    n = (start or random.SystemRandom().getrandbits(bits) | 3 << (bits - 2)) | 1
+    while any(n % s == 0 for s in (3, 5, 7, 11, 13, 17, 19, 23)) or any(pow(b, n - 1, n) != 1 for b in (2, 3, 5)):
+        n += 2
+    return n
+
+
 def _build(subject, issuer, key, ca, begin, end, names=(), serial=None, eku=(), leaf_ca=False, digest=None,
            public=False, scts=None, pad=0, depth=-1, aki=None):
     is_ca = depth != -1

@@ -40,8 +40,8 @@ class World:
     def __exit__(self, *_):
         self.lab.close()
 
-    def serve(self, leaves, extra="", at=None):
-        """(Re)starts nginx: host -> leaf or list of leaves (RSA + ECDSA); `at`: host -> address instead of the usual one."""
+    def serve(self, leaves, extra="", at=None, weak=False):
+        """(Re)starts nginx: host -> leaf or list of leaves (RSA + ECDSA); `at`: host -> address instead of the usual one; `weak`: security level 0."""
         if self.nginx:
             self.lab.stop(self.nginx)
         self.number += 1
@@ -61,7 +61,10 @@ class World:
                 http {{ access_log off; client_body_temp_path {path('t1')}; proxy_temp_path {path('t2')};
                   fastcgi_temp_path {path('t3')}; uwsgi_temp_path {path('t4')}; scgi_temp_path {path('t5')};
                   server_names_hash_bucket_size 128; ssl_protocols {self.protocols}; ssl_session_tickets off; {blocks} }}""")
-        self.nginx = self.lab.start("srv", "nginx", "-c", path("nginx.conf"), "-e", path("nginx-error.log"), port=443)
+        with open(path("openssl.cnf"), "w") as f:  # OpenSSL's default level refuses SHA-1 and RSA-1024 certificates
+            f.write("openssl_conf=c\n[c]\nssl_conf=s\n[s]\nsystem_default=d\n[d]\nCipherString=DEFAULT@SECLEVEL=0\n")
+        self.nginx = self.lab.start("srv", "nginx", "-c", path("nginx.conf"), "-e", path("nginx-error.log"), port=443,
+                                    env={"OPENSSL_CONF": path("openssl.cnf")} if weak else None)
 
     def visit(self, client, host, *more, software=None, address=None, sni=True):
         """One visit; the client accepts whatever certificate it is shown unless `more` says otherwise."""
