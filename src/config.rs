@@ -24,6 +24,8 @@ pub struct Limits {
     pub tunnel_depth: usize,
     /// Datagrams that wait for fragments.
     pub fragmented_datagrams: usize,
+    /// Bytes of all datagrams that wait for fragments; beyond, the oldest leaves (`fragment.evicted`).
+    pub fragment_bytes: usize,
     /// How long fragments wait (RFC 8200 section 4.5 says 60 s from the first; captures repeat identifiers sooner).
     pub fragment_timeout: Span,
     /// End of a flow without payload after its last packet.
@@ -54,6 +56,7 @@ impl Default for Limits {
             chain_length: 32,
             tunnel_depth: 4,
             fragmented_datagrams: 4_096,
+            fragment_bytes: 64 << 20,
             fragment_timeout: Span::seconds(30),
             half_open_timeout: Span::seconds(30),
             handshake_timeout: Span::seconds(60),

@@ -41,6 +41,8 @@ counters! {
     capture_filtered = "capture.filtered",
     /// Files that were cut or corrupt: read up to the damage.
     capture_damaged = "capture.damaged",
+    /// Damaged places in these files; a pcapng file is read on behind them.
+    capture_bad_places = "capture.bad_places",
     /// Files or interfaces that are no capture and were skipped.
     capture_unreadable = "capture.unreadable",
     /// Frames whose link type is not followed.
@@ -69,7 +71,7 @@ counters! {
     decode_tunnelled = "decode.tunnelled",
     /// Segments with payload cut by the snap length.
     decode_snapped = "decode.snapped",
-    /// Handshake packets with a wrong transport checksum.
+    /// Packets with a wrong transport checksum (of handshakes only, unless all are to be verified).
     decode_bad_checksum = "decode.bad_checksum",
     /// Frames whose decoding panicked.
     decode_panic = "decode.panic",

@@ -22,6 +22,42 @@ impl Timestamp {
         Self(seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(i64::from(nanos)))
     }
 
+    /// Reads a time as a user writes it: RFC 3339, `YYYY-MM-DD[ HH:MM[:SS[.fraction]]]` in UTC, or seconds since the
+    /// epoch with an optional fraction. Digits behind the ninth of a fraction are dropped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (text, negative) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
+        if let Some((seconds, nanos)) = fraction(text).and_then(|(whole, nanos)| Some((digits(whole)?, nanos))) {
+            let total = Self::new(seconds, nanos);
+            return Some(if negative { Self(total.0.saturating_neg()) } else { total });
+        }
+        if negative {
+            return None;
+        }
+        let (date, rest) = text.split_at_checked(10)?;
+        let small = |value: i64| u8::try_from(value).ok();
+        let [year, month, day] = split(date, '-')?;
+        let mut civil = Civil { year, month: small(month)?, day: small(day)?, hour: 0, minute: 0, second: 0 };
+        let mut nanos = 0;
+        let mut offset = 0;
+        if let Some(clock) = rest.strip_prefix(['T', 't', ' ']) {
+            let (clock, zone) = zone(clock)?;
+            offset = zone;
+            let (clock, part) = fraction(clock)?;
+            nanos = part;
+            let [hour, minute, second] =
+                if clock.len() == 5 { split(&format!("{clock}:00"), ':')? } else { split(clock, ':')? };
+            (civil.hour, civil.minute, civil.second) = (small(hour)?, small(minute)?, small(second)?);
+        } else if !rest.is_empty() {
+            return None;
+        }
+        // A leap second counts as the next one.
+        let leap = i64::from(civil.second == 60);
+        civil.second = civil.second.min(59);
+        let seconds = civil.seconds();
+        (Civil::of(seconds) == civil).then(|| Self::new(seconds.saturating_add(leap).saturating_sub(offset), nanos))
+    }
+
     /// Nanoseconds since the epoch.
     pub fn nanos(self) -> i64 {
         self.0
@@ -223,6 +259,49 @@ fn append_digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
     }
 }
 
+/// A number of one to eighteen digits and nothing else.
+fn digits(text: &str) -> Option<i64> {
+    let plain = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Splits off a fraction of a second, in nanoseconds.
+fn fraction(text: &str) -> Option<(&str, u32)> {
+    let Some((whole, part)) = text.split_once('.') else { return Some((text, 0)) };
+    if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanos: String = part.chars().chain(std::iter::repeat('0')).take(9).collect();
+    Some((whole, nanos.parse().ok()?))
+}
+
+/// Three numbers with their usual widths (the first of two or four digits, then two and two).
+fn split(text: &str, separator: char) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator);
+    let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
+    let widths = matches!(first.len(), 2 | 4) && second.len() == 2 && third.len() == 2 && parts.next().is_none();
+    if !widths {
+        return None;
+    }
+    Some([digits(first)?, digits(second)?, digits(third)?])
+}
+
+/// Splits off a time zone (`Z`, `+hh:mm`, `-hh:mm` or none), in seconds east of UTC.
+fn zone(text: &str) -> Option<(&str, i64)> {
+    if let Some(clock) = text.strip_suffix(['Z', 'z']) {
+        return Some((clock, 0));
+    }
+    let Some(at) = text.find(['+', '-']) else { return Some((text, 0)) };
+    let (clock, offset) = text.split_at_checked(at)?;
+    let east = offset.strip_prefix('+');
+    let [hours, minutes, _] = split(&format!("{}:00", east.or_else(|| offset.strip_prefix('-'))?), ':')?;
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let seconds = hours * 3_600 + minutes * 60;
+    Some((clock, if east.is_some() { seconds } else { -seconds }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +321,49 @@ mod tests {
         time.rfc3339().append_to(&mut bytes);
         assert_eq!(bytes, b"2024-06-01T05:55:05.298706000Z");
         assert_eq!(Timestamp(-1).rfc3339().to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn times_of_users_are_read() {
+        let expected = Timestamp::new(1_717_221_305, 0);
+        for text in [
+            "2024-06-01T05:55:05Z",
+            "2024-06-01 05:55:05",
+            "2024-06-01t07:55:05.000+02:00",
+            "2024-06-01T00:25:05-05:30",
+            "1717221305",
+            " 1717221305.0 ",
+        ] {
+            assert_eq!(Timestamp::parse(text), Some(expected), "{text}");
+        }
+        assert_eq!(Timestamp::parse("2024-06-01"), Some(Timestamp::new(1_717_200_000, 0)));
+        assert_eq!(Timestamp::parse("2024-06-01 05:55"), Some(Timestamp::new(1_717_221_300, 0)));
+        assert_eq!(Timestamp::parse("1.5"), Some(Timestamp(1_500_000_000)));
+        assert_eq!(Timestamp::parse("-1.5"), Some(Timestamp(-1_500_000_000)));
+        assert_eq!(Timestamp::parse("2016-12-31T23:59:60Z"), Timestamp::parse("2017-01-01"));
+    }
+
+    #[test]
+    fn other_times_are_refused() {
+        for text in [
+            "",
+            "-",
+            "1.",
+            "x",
+            "2024-02-30",
+            "2024-13-01",
+            "2024-06-01T24:00:00Z",
+            "2024-06-01T05",
+            "2024-06-01x",
+            "2024-6-1",
+            "2024-06-01T05:55:05+24:00",
+            "-2024-06-01",
+            "2024-06-01T05:55:61Z",
+            "20240601T055505Z",
+            "é024-06-01",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[test]

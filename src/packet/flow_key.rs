@@ -55,7 +55,7 @@ pub struct FlowKey {
     pub high: Endpoint,
     /// Transport protocol.
     pub transport: Transport,
-    /// Tunnel identifier (VXLAN, GENEVE, GTP), 0 outside: private nets behind two tunnels may use the same addresses.
+    /// Tunnel identifier (VXLAN, GENEVE), 0 outside: private nets behind two tunnels may use the same addresses.
     pub virtual_network: u32,
 }
 

@@ -2,14 +2,26 @@
 //!
 //! Pure: takes the bytes of one frame, gives the innermost TCP segment or UDP datagram, borrowed from the frame.
 
+pub mod community_id;
+pub mod decode;
 pub mod flow_key;
+mod fragment;
+mod ip;
+mod link;
+mod transport;
+mod tunnel;
+mod walk;
+mod wlan;
 
 use std::net::IpAddr;
 
 use crate::time::Timestamp;
 
 pub use crate::direction::Direction;
+pub use decode::{ChecksumMode, Decoder};
 pub use flow_key::{Endpoint, FlowKey, Transport};
+pub use link::is_supported;
+pub use transport::verify_checksum;
 
 /// A link layer type as capture files number it (the `LINKTYPE_` registry of tcpdump.org).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +100,8 @@ pub struct Packet<'a> {
     pub ip_id: Option<u16>,
     /// Time to live or hop limit of the innermost IP header.
     pub hop_limit: u8,
-    /// VXLAN, GENEVE or GTP identifier of the innermost tunnel (overlapping private nets stay apart), else 0.
+    /// Identifier of the innermost VXLAN or GENEVE (overlapping private nets stay apart), else 0. GTP has one per
+    /// direction, so it is only named in `encapsulation`.
     pub virtual_network: u32,
     /// Tunnels and tags the packet came through, outermost first.
     pub encapsulation: Encapsulation,
@@ -98,6 +111,8 @@ pub struct Packet<'a> {
     pub missing: u32,
     /// Whether the transport checksum holds; `Unknown` unless asked for, or where bytes are missing.
     pub checksum: Checksum,
+    /// Transport header and payload, for [`verify_checksum`]; empty where the checksum cannot be computed.
+    pub transport: &'a [u8],
 }
 
 /// The transport layer of a [`Packet`].
@@ -216,3 +231,6 @@ impl Encapsulation {
         self.layers.first().is_none_or(Option::is_none)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,27 @@
 //!
 //! Pure: bytes in, facts out. Validity at a time, names and trust are judged elsewhere; nothing here asks for a time.
 
+pub mod cache;
+mod certificate;
+mod der;
+mod extensions;
+mod json;
+pub mod key;
+pub mod name;
+pub mod rsa;
+pub mod signature;
+mod text;
+
 use std::net::IpAddr;
 
 use crate::time::ValidityTime;
+
+/// Notes an oddity once.
+fn note(oddities: &mut Vec<&'static str>, what: &'static str) {
+    if !oddities.contains(&what) {
+        oddities.push(what);
+    }
+}
 
 /// A SHA-256 digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,121 @@
+//! Input in large blocks: what is not yet used up moves to the head of the buffer when more is read.
+
+use std::io::{self, Read};
+
+/// Bytes read at once: measured best for captures of mixed packet sizes.
+pub(super) const BLOCK: usize = 1 << 20;
+/// Bytes read at once to look at the first record of a file.
+pub(super) const SMALL_BLOCK: usize = 64 << 10;
+
+/// A reader with a buffer whose unused part is one slice.
+///
+/// ```text
+///   0        start              end        buffer.len()
+///   |  used   |  available       |  free    |
+/// ```
+pub(super) struct Blocks {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Position of `buffer[0]` in the stream.
+    base: u64,
+    ended: bool,
+    failure: Option<io::Error>,
+    input: Box<dyn Read + Send>,
+}
+
+impl Blocks {
+    /// A reader that reads `block` bytes at once.
+    pub(super) fn new(input: Box<dyn Read + Send>, block: usize) -> Self {
+        Self { buffer: vec![0; block], start: 0, end: 0, base: 0, ended: false, failure: None, input }
+    }
+
+    /// The bytes that are read and not used up.
+    #[inline]
+    pub(super) fn available(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Uses up `length` bytes of what is available.
+    #[inline]
+    pub(super) fn consume(&mut self, length: usize) {
+        self.start = self.start.saturating_add(length).min(self.end);
+    }
+
+    /// The `length` bytes that end `behind` bytes before the first that is not used up; valid until the next `fill`.
+    #[inline]
+    pub(super) fn used(&self, behind: usize, length: usize) -> &[u8] {
+        let end = self.start.saturating_sub(behind);
+        self.buffer.get(end.saturating_sub(length)..end).unwrap_or_default()
+    }
+
+    /// Position of the first available byte in the (decompressed) stream.
+    pub(super) fn offset(&self) -> u64 {
+        self.base.saturating_add(u64::try_from(self.start).unwrap_or(u64::MAX))
+    }
+
+    /// Reads until `need` bytes are available; `false` where the input ends or fails before. The caller bounds `need`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fill(&mut self, need: usize) -> bool {
+        while self.end - self.start < need {
+            if self.ended {
+                return false;
+            }
+            self.make_room(need);
+            let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+            match self.input.read(free) {
+                Ok(0) => self.ended = true,
+                Ok(length) => self.end = self.end.saturating_add(length).min(self.buffer.len()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.ended = true;
+                    self.failure = Some(error);
+                }
+            }
+        }
+        true
+    }
+
+    /// Uses up `length` bytes, also those not yet read; `false` where the input ends before.
+    pub(super) fn skip(&mut self, mut length: u64) -> bool {
+        loop {
+            let here = self.end - self.start;
+            match usize::try_from(length) {
+                Ok(rest) if rest <= here => {
+                    self.consume(rest);
+                    return true;
+                }
+                _ => {
+                    length = length.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
+                    self.consume(here);
+                    if !self.fill(1) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the input ended by an error that was not yet taken.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Why the input ended early, once.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.failure.take()
+    }
+
+    fn make_room(&mut self, need: usize) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.base = self.offset();
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() < need {
+            self.buffer.resize(need, 0);
+        }
+    }
+}

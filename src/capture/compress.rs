@@ -1,0 +1,206 @@
+//! Compressed input, recognised by its first bytes: gzip (RFC 1952), Zstandard (RFC 8878), LZ4 frames and xz.
+//!
+//! Several members one after the other count as one stream, as the command line tools have it. What was decompressed
+//! before damage is given first. Memory is bounded by the windows that are allowed here.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder as Lz4Decoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder as ZstdDecoder};
+
+/// Bytes that decide which compression it is.
+pub(super) const MAGIC_LENGTH: usize = 6;
+
+/// A compression that is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    Gzip,
+    Zstd,
+    Lz4,
+    Xz,
+}
+
+impl Compression {
+    /// Recognises the compression by the first bytes of the input.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
+        let magic = head.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes));
+        match magic {
+            _ if head.starts_with(&[0x1f, 0x8b]) => Some(Self::Gzip),
+            _ if head.starts_with(&XZ) => Some(Self::Xz),
+            Some(ZSTD_MAGIC) => Some(Self::Zstd),
+            Some(LZ4_MAGIC) => Some(Self::Lz4),
+            _ => None,
+        }
+    }
+
+    /// The decompressed stream of `input`, which begins with the magic.
+    pub(super) fn decode(self, input: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+        let input = BufReader::with_capacity(INPUT_BLOCK, input);
+        match self {
+            Self::Gzip => Box::new(Guard(MultiGzDecoder::new(input))),
+            Self::Zstd => Box::new(Guard(Zstd { input, decoder: ZstdDecoder::new(), inside: false })),
+            Self::Lz4 => {
+                Box::new(Guard(Lz4 { decoder: Lz4Decoder::new(Ended { input, ended: false }), inside: false }))
+            }
+            Self::Xz => Box::new(Guard(XzReader::new_mem_limit(input, true, XZ_MEMORY))),
+        }
+    }
+}
+
+const ZSTD_MAGIC: u32 = 0xfd2f_b528;
+const LZ4_MAGIC: u32 = 0x184d_2204;
+/// Compressed bytes that are read at once.
+const INPUT_BLOCK: usize = 256 << 10;
+/// Memory of the xz decoder in KiB: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u32 = 256 << 10;
+
+/// Turns a panic of a decoder into an error of its stream: the bytes come from outside.
+struct Guard<R>(R);
+
+impl<R: Read> Read for Guard<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        catch_unwind(AssertUnwindSafe(|| self.0.read(buffer)))
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::InvalidData, "the decoder gave up")))
+    }
+}
+
+/// Zstandard frames one after the other, with skippable frames between them (RFC 8878 section 3.1).
+struct Zstd<R> {
+    input: BufReader<R>,
+    decoder: ZstdDecoder,
+    inside: bool,
+}
+
+impl<R: Read> Zstd<R> {
+    /// Begins the next frame; `false` at the end of the input.
+    fn begin(&mut self) -> io::Result<bool> {
+        loop {
+            if at_end(&mut self.input)? {
+                return Ok(false);
+            }
+            match self.decoder.reset(&mut self.input) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    skip(&mut self.input, u64::from(length))?;
+                }
+                Err(error) => return Err(damaged(error)),
+            }
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.inside = false;
+        match (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum()) {
+            (Some(claimed), Some(computed)) if claimed != computed => Err(damaged("wrong checksum")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.inside {
+                if !self.begin()? {
+                    return Ok(0);
+                }
+                self.inside = true;
+            }
+            if self.decoder.can_collect() > 0 {
+                return self.decoder.read(buffer);
+            }
+            if self.decoder.is_finished() {
+                self.finish()?;
+                continue;
+            }
+            self.decoder.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1)).map_err(damaged)?;
+        }
+    }
+}
+
+/// LZ4 frames one after the other, with skippable frames between them (LZ4 frame format 1.6.4).
+struct Lz4<R: Read> {
+    decoder: Lz4Decoder<Ended<R>>,
+    inside: bool,
+}
+
+impl<R: Read> Lz4<R> {
+    /// Begins the next frame; `false` at the end of the input.
+    fn begin(&mut self) -> io::Result<bool> {
+        loop {
+            let input = &mut self.decoder.get_mut().input;
+            if at_end(input)? {
+                return Ok(false);
+            }
+            // Every frame begins with four bytes of magic; a buffer of fewer is rare, then the decoder looks itself.
+            let magic = input.buffer().first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes));
+            if magic.is_none_or(|magic| magic & 0xffff_fff0 != 0x184d_2a50) {
+                return Ok(true);
+            }
+            let mut header = [0; 8];
+            input.read_exact(&mut header)?;
+            let [.., a, b, c, d] = header;
+            skip(input, u64::from(u32::from_le_bytes([a, b, c, d])))?;
+        }
+    }
+}
+
+impl<R: Read> Read for Lz4<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.inside {
+                if !self.begin()? {
+                    return Ok(0);
+                }
+                self.inside = true;
+            }
+            let length = self.decoder.read(buffer)?;
+            if length > 0 {
+                return Ok(length);
+            }
+            // The decoder gives 0 both after the end mark and where the input stops; only the latter met the end.
+            if self.decoder.get_ref().ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.inside = false;
+        }
+    }
+}
+
+/// Remembers that a reader was asked for bytes that it did not have.
+struct Ended<R> {
+    input: BufReader<R>,
+    ended: bool,
+}
+
+impl<R: Read> Read for Ended<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.ended |= length == 0 && !buffer.is_empty();
+        Ok(length)
+    }
+}
+
+fn at_end(input: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match input.fill_buf() {
+            Ok(bytes) => return Ok(bytes.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut input.take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn damaged(error: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}

@@ -1,0 +1,111 @@
+//! What every event of a run has in common.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::json::Writer;
+
+/// How much a handshake event tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything.
+    #[default]
+    Full,
+    /// No lists of ciphers, extensions, groups and signature algorithms: the fingerprints stand for them.
+    Standard,
+    /// Nor the `x509` objects: the certificate event has them.
+    Lean,
+}
+
+/// Who reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observer {
+    /// `observer.name`, part of every `event.id`.
+    pub name: String,
+    /// `observer.hostname`, only live.
+    pub hostname: Option<String>,
+    /// `observer.version`.
+    pub version: String,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { name: "tlswatch".to_owned(), hostname: None, version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+/// What every event of a run has in common; shared by the workers.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Name of the observer.
+    pub(super) name: String,
+    /// Members of the `observer` object as JSON, rendered once.
+    pub(super) observer: String,
+    /// How much a handshake event tells.
+    pub(super) detail: Detail,
+    /// Seed of the Community ID.
+    pub(super) community_seed: u16,
+    /// Names of files and interfaces.
+    pub(super) places: Places,
+}
+
+impl Context {
+    /// The context of a run that `observer` reports on.
+    pub fn new(observer: &Observer, detail: Detail) -> Self {
+        let mut members = Vec::new();
+        Writer::line(&mut members, |w| {
+            w.text("vendor", "tlswatch");
+            w.text("product", "tlswatch");
+            w.text("type", "sensor");
+            w.text("version", &observer.version);
+            w.text("name", &observer.name);
+            w.text("hostname", observer.hostname.as_deref().unwrap_or_default());
+        });
+        let members = String::from_utf8(members).unwrap_or_default();
+        let members = members.trim_end().trim_start_matches('{').trim_end_matches('}').to_owned();
+        Self { name: observer.name.clone(), observer: members, detail, ..Self::default() }
+    }
+
+    /// The same with another seed of the Community ID.
+    #[must_use]
+    pub fn with_community_seed(mut self, seed: u16) -> Self {
+        self.community_seed = seed;
+        self
+    }
+
+    /// Where file and interface names are kept; may be filled while the run goes on.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+}
+
+/// Names of capture files and of the interfaces in them.
+///
+/// A reader learns of a file or an interface before its first frame goes to a worker, so a look-up never comes too early.
+#[derive(Debug, Default)]
+pub struct Places {
+    files: RwLock<BTreeMap<u32, Arc<str>>>,
+    interfaces: RwLock<BTreeMap<(u32, u32), Arc<str>>>,
+}
+
+impl Places {
+    /// Names the file of this index (`log.file.path`).
+    pub fn name_file(&self, file: u32, path: &str) {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(file, path.into());
+    }
+
+    /// Names an interface of a file (`observer.ingress.interface.name`).
+    pub fn name_interface(&self, file: u32, interface: u32, name: &str) {
+        self.interfaces.write().unwrap_or_else(PoisonError::into_inner).insert((file, interface), name.into());
+    }
+
+    /// Path of a file.
+    pub fn file(&self, file: u32) -> Option<Arc<str>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(&file).cloned()
+    }
+
+    /// Name of an interface.
+    pub fn interface(&self, file: u32, interface: u32) -> Option<Arc<str>> {
+        self.interfaces.read().unwrap_or_else(PoisonError::into_inner).get(&(file, interface)).cloned()
+    }
+}

@@ -1,0 +1,368 @@
+//! The `tlswatch` object of handshake events: facts beyond ECS.
+
+use std::sync::Arc;
+
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use crate::detect::observation::Observation;
+use crate::packet::Layer;
+use crate::tls::{
+    CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange,
+    ServerHello, ServerKeyExchange, is_grease,
+};
+use crate::x509::Certificate;
+
+use super::context::Detail;
+use super::json::{UPPER, Writer, push_hex};
+use super::tls::{complete, fatal_alert, vlans};
+use super::wire;
+
+/// Most names of accepted CAs that an event lists.
+const AUTHORITIES: usize = 64;
+
+/// Writes the members of `tlswatch`.
+pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, detail: Detail, ja4_raw: Option<&str>) {
+    let handshake = &*observation.handshake;
+    w.object("client", |w| client(w, observation, detail, ja4_raw));
+    w.object("server", |w| server(w, observation, detail));
+    w.flag("hello_retry", handshake.hello_retry_request.is_some());
+    let client = handshake.client;
+    w.appended("alerts", handshake.alerts.iter().copied(), |out, alert| {
+        let side = if client.is_none_or(|client| client == alert.direction) { "client" } else { "server" };
+        wire::push_alert(out, side, alert);
+    });
+    w.texts("anomalies", handshake.anomalies.iter().map(|anomaly| anomaly.name()));
+    w.text("resumption", resumption(handshake).unwrap_or_default());
+    w.text("failure", failure(handshake).unwrap_or_default());
+    // Two tags have their place in `network`; what is deeper is named here.
+    let mut tags = vlans(&observation.connection).count().min(2);
+    let layers = observation.connection.encapsulation.iter().filter(|layer| {
+        let placed = matches!(layer, Layer::Vlan(_)) && tags > 0;
+        tags -= usize::from(placed);
+        !placed
+    });
+    w.appended("tunnel", layers, wire::push_layer);
+    w.object("frames", |w| {
+        w.number("first", handshake.first.frame);
+        w.number("last", handshake.last.frame);
+    });
+    w.boolean("complete", complete(observation));
+    if !handshake.first.time_known {
+        w.boolean("time_known", false);
+    }
+    if observation.connection.duplicate_packets > 0 {
+        w.number("duplicate_packets", observation.connection.duplicate_packets);
+    }
+    if handshake.record_version != 0 {
+        w.append("record_version", |out| wire::push_version(out, handshake.record_version, handshake.protocol));
+    }
+    if let Some(draft) = handshake.server_hello.as_deref().and_then(ServerHello::draft) {
+        w.append("version_draft", |out| wire::push_version(out, draft, handshake.protocol));
+    }
+    if handshake.ordinal > 0 {
+        w.number("ordinal", handshake.ordinal);
+    }
+    if let Some(rtt) = observation.connection.syn_rtt.and_then(|rtt| u64::try_from(rtt).ok()) {
+        w.number("syn_rtt", rtt);
+    }
+}
+
+/// Writes the chains of both sides: all that an alert repeats of the facts of its handshake.
+pub(super) fn chains(w: &mut Writer<'_>, observation: &Observation) {
+    w.object("client", |w| chain(w, &observation.client_chain, None));
+    w.object("server", |w| chain(w, &observation.server_chain, None));
+}
+
+/// Whether the connection itself ended the handshake, not the capture or a limit.
+pub(super) fn ended_by_peer(end: HandshakeEnd) -> bool {
+    match end {
+        HandshakeEnd::Alert | HandshakeEnd::Fin | HandshakeEnd::Reset | HandshakeEnd::Timeout => true,
+        HandshakeEnd::Done | HandshakeEnd::Evicted | HandshakeEnd::EndOfCapture | HandshakeEnd::Superseded => false,
+    }
+}
+
+/// `tlswatch.resumption`: by what the session was resumed.
+fn resumption(handshake: &Handshake) -> Option<&'static str> {
+    if handshake.resumed != Some(true) {
+        return None;
+    }
+    if handshake.version() == Some(0x0304) {
+        return Some("psk");
+    }
+    // RFC 5077 section 3.4: with a ticket the client makes up a session id, which the server echoes too.
+    let ticket = handshake
+        .client_hello
+        .as_deref()
+        .is_some_and(|hello| hello.session_ticket.as_ref().is_some_and(|range| !range.is_empty()));
+    Some(if ticket { "ticket" } else { "session_id" })
+}
+
+/// `tlswatch.failure`: why a handshake was not established.
+fn failure(handshake: &Handshake) -> Option<&'static str> {
+    if handshake.established == Some(true) {
+        return None;
+    }
+    if fatal_alert(handshake) {
+        return Some("fatal_alert");
+    }
+    match handshake.end {
+        HandshakeEnd::Alert => Some("fatal_alert"),
+        HandshakeEnd::Fin => Some("closed"),
+        HandshakeEnd::Reset => Some("reset"),
+        HandshakeEnd::Timeout => Some("timeout"),
+        HandshakeEnd::Evicted => Some("evicted"),
+        HandshakeEnd::EndOfCapture => Some("end_of_capture"),
+        HandshakeEnd::Superseded => Some("superseded"),
+        HandshakeEnd::Done => None,
+    }
+}
+
+fn client(w: &mut Writer<'_>, observation: &Observation, detail: Detail, ja4_raw: Option<&str>) {
+    let handshake = &*observation.handshake;
+    if let Some(hello) = handshake.client_hello.as_deref() {
+        client_hello(w, hello, handshake, detail);
+    }
+    w.text("ja4_r", ja4_raw.unwrap_or_default());
+    let key_exchange_seen = handshake.server_certificates.is_some() && handshake.complete;
+    if handshake.certificate_request.is_some() || key_exchange_seen {
+        w.boolean("certificate_requested", handshake.certificate_request.is_some());
+    }
+    if let Some(signature) = handshake.certificate_verify.as_deref().and_then(|verify| verify.signature_algorithm) {
+        w.append("certificate_verify_algorithm", |out| wire::push_signature(out, signature));
+    }
+    chain(w, &observation.client_chain, handshake.client_certificates.as_ref());
+}
+
+fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, handshake: &Handshake, detail: Detail) {
+    let version = |out: &mut Vec<u8>, version: u16| wire::push_version(out, version, handshake.protocol);
+    if hello.supported_versions.is_empty() {
+        w.appended("versions", [hello.legacy_version], version);
+    } else {
+        w.appended("versions", hello.supported_versions.iter().copied(), version);
+    }
+    if detail == Detail::Full {
+        w.appended("extensions", hello.extensions.iter().map(|extension| extension.kind), wire::push_extension);
+        w.appended("groups", hello.groups.iter().copied(), wire::push_group);
+        w.appended("signature_algorithms", hello.signature_algorithms.iter().copied(), wire::push_signature);
+        w.appended("point_formats", hello.point_formats.iter().copied(), |out, format| {
+            wire::push_small(out, format, wire::point_format);
+        });
+        w.appended("compression_methods", hello.compression_methods.iter().copied(), |out, method| {
+            wire::push_small(out, method, wire::compression_method);
+        });
+    }
+    w.appended("key_shares", hello.key_shares.iter().map(|share| share.group), wire::push_group);
+    w.texts("alpn", hello.alpn.iter().map(|name| String::from_utf8_lossy(name)));
+    w.count("session_id_length", hello.session_id.len());
+    w.flag("ticket", hello.session_ticket.is_some());
+    w.count("ticket_length", hello.session_ticket.as_ref().map_or(0, ExactSizeIterator::len));
+    w.flag("psk", !hello.psk_identities.is_empty());
+    w.count("psk_identities", hello.psk_identities.len());
+    w.appended("psk_modes", hello.psk_modes.iter().copied(), |out, mode| wire::push_small(out, mode, wire::psk_mode));
+    w.flag("early_data", hello.early_data);
+    w.flag("ech", hello.encrypted_client_hello);
+    // The name in clear is the one of the client-facing server; the real one is encrypted, or the extension is GREASE.
+    w.flag("server_name_outer", hello.encrypted_client_hello && hello.server_name.is_some());
+    if let Some(name) = hello.server_name.as_deref().filter(|name| needs_hex(name)) {
+        w.hex_lower("server_name_hex", name);
+    }
+    w.appended("certificate_compression", hello.certificate_compression.iter().copied(), wire::push_compression);
+    w.flag("status_request", hello.status_request);
+    w.flag("signed_certificate_timestamp", hello.signed_certificate_timestamp);
+    w.flag("grease", uses_grease(hello));
+    w.flag("ssl2_hello", hello.ssl2_format);
+}
+
+/// The text of the event does not give back these bytes.
+fn needs_hex(name: &[u8]) -> bool {
+    std::str::from_utf8(name).map_or(true, |name| name.chars().any(char::is_control))
+}
+
+fn uses_grease(hello: &ClientHello) -> bool {
+    hello.cipher_suites.iter().chain(&hello.groups).chain(&hello.supported_versions).copied().any(is_grease)
+        || hello.extensions.iter().any(|extension| is_grease(extension.kind))
+}
+
+fn server(w: &mut Writer<'_>, observation: &Observation, detail: Detail) {
+    let handshake = &*observation.handshake;
+    if let Some(hello) = handshake.server_hello.as_deref() {
+        server_hello(w, hello, handshake, detail);
+    }
+    if let Some(retry) = handshake.hello_retry_request.as_deref() {
+        if let Some(share) = &retry.key_share {
+            w.append("hello_retry_group", |out| wire::push_group(out, share.group));
+        }
+        w.flag("ech", retry.encrypted_client_hello);
+    }
+    if let Some(exchange) = handshake.server_key_exchange.as_deref() {
+        w.object("key_exchange", |w| key_exchange(w, exchange));
+    }
+    if let Some(request) = handshake.certificate_request.as_deref() {
+        w.object("certificate_request", |w| certificate_request(w, request));
+    }
+    w.flag("ocsp_stapled", handshake.ocsp_response.is_some());
+    if let Some((lifetime, length)) = handshake.new_session_ticket {
+        w.object("new_session_ticket", |w| {
+            w.number("lifetime", lifetime);
+            w.number("length", length);
+        });
+    }
+    chain(w, &observation.server_chain, handshake.server_certificates.as_ref());
+}
+
+fn server_hello(w: &mut Writer<'_>, hello: &ServerHello, handshake: &Handshake, detail: Detail) {
+    let chosen = hello.selected_version.unwrap_or(hello.legacy_version);
+    w.appended("versions", [chosen], |out, version| wire::push_version(out, version, handshake.protocol));
+    if detail == Detail::Full {
+        w.appended("extensions", hello.extensions.iter().map(|extension| extension.kind), wire::push_extension);
+    }
+    w.appended("key_shares", hello.key_share.iter().map(|share| share.group), wire::push_group);
+    w.texts("alpn", hello.alpn.iter().map(|name| String::from_utf8_lossy(name)));
+    w.count("session_id_length", hello.session_id.len());
+    w.flag("ticket", hello.session_ticket || handshake.new_session_ticket.is_some());
+    w.flag("psk", hello.selected_psk.is_some());
+    if hello.compression_method != 0 {
+        w.append("compression_method", |out| {
+            wire::push_small(out, hello.compression_method, wire::compression_method);
+        });
+    }
+    w.flag("sct", hello.scts.as_ref().is_some_and(|range| !range.is_empty()));
+}
+
+fn key_exchange(w: &mut Writer<'_>, exchange: &ServerKeyExchange) {
+    match &exchange.kind {
+        KeyExchange::Ecdhe { group, .. } => {
+            w.text("type", "ecdhe");
+            w.append("group", |out| wire::push_group(out, *group));
+        }
+        KeyExchange::Dhe { prime, .. } => {
+            w.text("type", "dhe");
+            w.count("bits", exchange.params.get(prime.clone()).map_or(0, bits));
+        }
+        KeyExchange::Rsa { modulus, .. } => {
+            w.text("type", "rsa_export");
+            w.count("bits", exchange.params.get(modulus.clone()).map_or(0, bits));
+        }
+        KeyExchange::Other => w.text("type", "other"),
+    }
+    if let Some(signature) = exchange.signature_algorithm {
+        w.append("signature_algorithm", |out| wire::push_signature(out, signature));
+    }
+    w.flag("anonymous", exchange.signature.is_empty() && exchange.kind != KeyExchange::Other);
+}
+
+/// Length of a big-endian number in bits.
+fn bits(number: &[u8]) -> usize {
+    let mut rest = number;
+    while let Some((first, tail)) = rest.split_first() {
+        if *first != 0 {
+            let leading = usize::try_from(first.leading_zeros()).unwrap_or(0);
+            return rest.len().saturating_mul(8).saturating_sub(leading);
+        }
+        rest = tail;
+    }
+    0
+}
+
+fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
+    w.appended("types", request.certificate_types.iter().copied(), |out, kind| {
+        wire::push_small(out, kind, wire::certificate_type);
+    });
+    w.appended("signature_algorithms", request.signature_algorithms.iter().copied(), wire::push_signature);
+    w.texts("authorities", request.authorities.iter().take(AUTHORITIES).map(|der| authority(der)));
+    w.number("authority_count", request.authority_count);
+}
+
+/// The name of an accepted CA (RFC 4514, most specific RDN first), or its DER in hexadecimal where it does not parse.
+fn authority(der: &[u8]) -> String {
+    let Some(name) = X509Name::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, name)| name) else {
+        let mut out = Vec::new();
+        push_hex(&mut out, der, UPPER);
+        return String::from_utf8(out).unwrap_or_default();
+    };
+    let mut text = String::new();
+    let rdns: Vec<_> = name.iter().collect();
+    for (number, rdn) in rdns.iter().rev().enumerate() {
+        for (place, attribute) in rdn.iter().enumerate() {
+            text.push_str(if place > 0 {
+                "+"
+            } else if number > 0 {
+                ","
+            } else {
+                ""
+            });
+            match oid2abbrev(attribute.attr_type(), oid_registry()) {
+                Ok(short) => text.push_str(short),
+                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
+            }
+            text.push('=');
+            match attribute.as_str() {
+                Ok(value) => push_escaped(&mut text, value),
+                Err(_) => {
+                    let mut out = vec![b'#'];
+                    push_hex(&mut out, attribute.as_slice(), UPPER);
+                    text.push_str(&String::from_utf8(out).unwrap_or_default());
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Appends `value` with the characters escaped that RFC 4514 section 2.4 names.
+fn push_escaped(text: &mut String, value: &str) {
+    for character in value.chars() {
+        if matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+}
+
+/// The hashes of a chain in wire order, the leaf's key, and what a Certificate message held instead.
+fn chain(w: &mut Writer<'_>, chain: &[Arc<Certificate>], list: Option<&CertificateList>) {
+    w.appended("chain", chain, |out, certificate| push_hex(out, &certificate.sha256.0, UPPER));
+    if let Some(facts) = chain.first().and_then(|leaf| leaf.facts.as_deref()) {
+        w.hex_upper("spki_sha256", &facts.spki_sha256.0);
+    }
+    let Some(list) = list else { return };
+    match list.form {
+        CertificateForm::X509 => {}
+        CertificateForm::Compressed(algorithm) => {
+            w.append("certificate_compressed", |out| wire::push_compression(out, algorithm));
+        }
+        CertificateForm::RawPublicKey => w.text("certificate_form", "raw_public_key"),
+        CertificateForm::OpenPgp => w.text("certificate_form", "openpgp"),
+    }
+    w.flag("certificate_empty", list.ranges.is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_named_or_kept_as_they_are() {
+        let attribute = |kind: u8, value: &[u8]| {
+            let mut der = vec![0x06, 3, 0x55, 4, kind, 0x0c, u8::try_from(value.len()).unwrap()];
+            der.extend_from_slice(value);
+            [vec![0x31, u8::try_from(der.len()).unwrap() + 2, 0x30, u8::try_from(der.len()).unwrap()], der].concat()
+        };
+        let rdns = [attribute(6, b"US"), attribute(3, b"a,b")].concat();
+        let name = [vec![0x30, u8::try_from(rdns.len()).unwrap()], rdns].concat();
+        assert_eq!(authority(&name), "CN=a\\,b,C=US");
+        for end in 0..name.len() {
+            assert_eq!(authority(&name[..end]).len(), 2 * end);
+        }
+    }
+
+    #[test]
+    fn bits_skip_leading_zeros() {
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(bits(&[0, 0]), 0);
+        assert_eq!(bits(&[0, 0x7f, 0xff]), 15);
+        assert_eq!(bits(&[0x80; 128]), 1024);
+    }
+}

@@ -1,0 +1,436 @@
+//! The `tlswatch.tls` event: one handshake.
+
+use std::sync::Arc;
+
+use crate::detect::observation::{Connection, Observation};
+use crate::packet::Layer;
+use crate::packet::community_id::append_community_id;
+use crate::time::Moment;
+use crate::tls::fingerprint::ja3::{ja3, ja3s};
+use crate::tls::fingerprint::ja4::{ja4, ja4_r};
+use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, ServerHello};
+use crate::x509::{AlternativeName, Certificate};
+
+use super::context::{Context, Detail};
+use super::id::EventId;
+use super::json::{UPPER, Writer, push_hex};
+use super::{Dataset, ECS_VERSION, facts, wire};
+
+/// Most host names that `related.hosts` lists.
+const RELATED_HOSTS: usize = 32;
+
+/// Appends the event of one handshake as one line.
+///
+/// Runs in a worker for every handshake, so nothing here builds a tree and little allocates.
+pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context) {
+    let handshake = &*observation.handshake;
+    let names = Common::of(observation);
+    let prints = Fingerprints::of(handshake, context.detail);
+    let id = EventId::new(&context.name, Dataset::Tls).handshake(observation).finish();
+    Writer::line(out, |w| {
+        begin(w, handshake.first);
+        w.object("event", |w| {
+            event_head(w, Dataset::Tls, "tls-handshake");
+            w.raw("category", r#"["network"]"#);
+            w.raw("type", r#"["connection","protocol"]"#);
+            w.text("outcome", outcome(observation));
+            if handshake.first.time_known && handshake.last.time_known {
+                w.append("start", |out| handshake.first.timestamp.rfc3339().append_to(out));
+                w.append("end", |out| handshake.last.timestamp.rfc3339().append_to(out));
+                let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
+                if let Ok(duration) = u64::try_from(duration) {
+                    w.number("duration", duration);
+                }
+            }
+            w.hex_lower("id", &id);
+        });
+        observer(w, context, Some(handshake.first));
+        connection(w, observation, &names, context);
+        w.object("tls", |w| tls(w, observation, context.detail, &prints));
+        related(w, observation, &names, (&prints, context.detail));
+        log(w, context, handshake.first);
+        w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw.as_deref()));
+    });
+}
+
+/// A hash of `related.hash`.
+enum Hash<'a> {
+    /// Shown in upper case.
+    Bytes(&'a [u8]),
+    /// Hexadecimal already.
+    Text(&'a str),
+}
+
+/// Text that one event needs more than once.
+pub(super) struct Common {
+    client: String,
+    server: String,
+    /// `server_name` where it is a valid host name.
+    pub(super) domain: Option<String>,
+}
+
+impl Common {
+    pub(super) fn of(observation: &Observation) -> Self {
+        let hello = observation.handshake.client_hello.as_deref();
+        Self {
+            client: observation.ends.client.address.to_string(),
+            server: observation.ends.server.address.to_string(),
+            domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
+        }
+    }
+
+    /// Both addresses, each once.
+    fn addresses(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.client).chain((self.server != self.client).then_some(&self.server))
+    }
+}
+
+/// Fingerprints of both hellos.
+pub(super) struct Fingerprints {
+    ja3: Option<String>,
+    ja3s: Option<String>,
+    ja4: Option<String>,
+    ja4_raw: Option<String>,
+}
+
+impl Fingerprints {
+    pub(super) fn of(handshake: &Handshake, detail: Detail) -> Self {
+        let client: Option<&ClientHello> = handshake.client_hello.as_deref();
+        let server: Option<&ServerHello> = handshake.server_hello.as_deref();
+        Self {
+            ja3: client.map(ja3),
+            ja3s: server.and_then(ja3s),
+            ja4: client.map(|hello| ja4(hello, handshake.protocol)),
+            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| ja4_r(hello, handshake.protocol)),
+        }
+    }
+}
+
+/// `@timestamp` and `ecs`.
+pub(super) fn begin(w: &mut Writer<'_>, at: Moment) {
+    w.append("@timestamp", |out| at.timestamp.rfc3339().append_to(out));
+    w.object("ecs", |w| w.text("version", ECS_VERSION));
+}
+
+/// What every `event` object begins with.
+pub(super) fn event_head(w: &mut Writer<'_>, dataset: Dataset, action: &str) {
+    w.text(
+        "kind",
+        match dataset {
+            Dataset::Tls | Dataset::Certificate => "event",
+            Dataset::Alert => "alert",
+            Dataset::Stats => "metric",
+        },
+    );
+    w.text("module", "tlswatch");
+    w.text("dataset", dataset.name());
+    w.text("provider", "tlswatch");
+    w.text("action", action);
+}
+
+/// `observer`, with the interface of the packet `at`.
+pub(super) fn observer(w: &mut Writer<'_>, context: &Context, at: Option<Moment>) {
+    let interface = at.and_then(|at| context.places.interface(at.file, at.interface));
+    w.object("observer", |w| {
+        w.members(&context.observer);
+        w.object("ingress", |w| w.object("interface", |w| w.text("name", interface.as_deref().unwrap_or_default())));
+    });
+}
+
+/// `log.file.path`.
+pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
+    let file = context.places.file(at.file);
+    w.object("log", |w| w.object("file", |w| w.text("path", file.as_deref().unwrap_or_default())));
+}
+
+/// `source`, `destination` and `network`.
+pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common, context: &Context) {
+    let ends = &observation.ends;
+    w.object("source", |w| {
+        w.text("ip", &names.client);
+        w.number("port", ends.client.port);
+    });
+    w.object("destination", |w| {
+        w.text("ip", &names.server);
+        w.number("port", ends.server.port);
+        w.text("domain", names.domain.as_deref().unwrap_or_default());
+    });
+    w.object("network", |w| {
+        w.text("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
+        w.text("transport", ends.transport.name());
+        w.text("protocol", wire::network_protocol(observation.handshake.protocol));
+        w.append("iana_number", |out| super::json::push_number(out, u64::from(ends.transport.number())));
+        w.append("community_id", |out| {
+            append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
+        });
+        let mut tags = vlans(&observation.connection);
+        let mut tag = |w: &mut Writer<'_>| {
+            if let Some(id) = tags.next() {
+                w.object("vlan", |w| w.append("id", |out| super::json::push_number(out, u64::from(id))));
+            }
+        };
+        tag(w);
+        w.object("inner", tag);
+    });
+}
+
+/// `related`; the names of the certificate only in full detail.
+pub(super) fn related(
+    w: &mut Writer<'_>,
+    observation: &Observation,
+    names: &Common,
+    (prints, detail): (&Fingerprints, Detail),
+) {
+    w.object("related", |w| {
+        w.texts("ip", names.addresses());
+        let full = detail == Detail::Full;
+        let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
+        for name in observation.server_chain.first().into_iter().filter(|_| full).flat_map(|leaf| dns_names(leaf)) {
+            if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
+                hosts.push(name);
+            }
+        }
+        w.texts("hosts", hosts);
+        let leaves = [observation.server_chain.first(), observation.client_chain.first()];
+        let chains = observation.server_chain.iter().chain(&observation.client_chain);
+        let hashes = chains
+            .map(|certificate| Hash::Bytes(&certificate.sha256.0))
+            .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
+            .chain(prints.ja3.iter().chain(&prints.ja3s).map(|hash| Hash::Text(hash)));
+        w.appended("hash", hashes, |out, hash| match hash {
+            Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
+            Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
+        });
+    });
+}
+
+/// The VLAN ids of the first packet, outermost first.
+pub(super) fn vlans(connection: &Connection) -> impl Iterator<Item = u16> + '_ {
+    connection.encapsulation.iter().filter_map(|layer| match layer {
+        Layer::Vlan(id) => Some(id),
+        _ => None,
+    })
+}
+
+/// Nothing of the clear handshake is missing, and both sides are in the capture.
+pub(super) fn complete(observation: &Observation) -> bool {
+    let (handshake, connection) = (&observation.handshake, &observation.connection);
+    handshake.complete
+        && (connection.server_seen || handshake.server_progress.seen)
+        && (connection.client_seen || handshake.client_progress.seen)
+}
+
+/// Whether a fatal alert was seen in clear.
+pub(super) fn fatal_alert(handshake: &Handshake) -> bool {
+    handshake.end == HandshakeEnd::Alert || handshake.alerts.iter().any(|alert| alert.level == 2)
+}
+
+/// `event.outcome`.
+pub(super) fn outcome(observation: &Observation) -> &'static str {
+    let handshake = &observation.handshake;
+    match handshake.established {
+        Some(true) => "success",
+        Some(false) if fatal_alert(handshake) => "failure",
+        Some(false) if complete(observation) && facts::ended_by_peer(handshake.end) => "failure",
+        _ => "unknown",
+    }
+}
+
+/// The `tls` object.
+fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &Fingerprints) {
+    let handshake = &*observation.handshake;
+    let server = handshake.server_hello.as_deref();
+    let version = handshake.version().and_then(|version| wire::version_name(version, handshake.protocol));
+    w.text("version", version.map_or("", |(_, version)| version));
+    w.text("version_protocol", version.map_or_else(|| wire::default_protocol(handshake.protocol), |(name, _)| name));
+    if let Some(cipher) = server.and_then(|hello| hello.cipher_suite) {
+        w.append("cipher", |out| wire::push_cipher(out, cipher));
+    }
+    if let Some(group) = chosen_group(handshake) {
+        w.append("curve", |out| wire::push_group(out, group));
+    }
+    w.wire_text("next_protocol", server.and_then(|hello| hello.alpn.as_deref()).unwrap_or_default());
+    if let Some(established) = handshake.established {
+        w.boolean("established", established);
+    }
+    if let Some(resumed) = handshake.resumed {
+        w.boolean("resumed", resumed);
+    }
+    w.object("client", |w| {
+        if let Some(hello) = handshake.client_hello.as_deref() {
+            w.wire_text("server_name", hello.server_name.as_deref().unwrap_or_default());
+            w.text("ja3", prints.ja3.as_deref().unwrap_or_default());
+            w.text("ja4", prints.ja4.as_deref().unwrap_or_default());
+            if detail == Detail::Full {
+                let ciphers = hello.cipher_suites.iter().copied();
+                w.appended("supported_ciphers", ciphers, wire::push_cipher);
+            }
+        }
+        leaf(w, &observation.client_chain, detail);
+    });
+    w.object("server", |w| {
+        w.text("ja3s", prints.ja3s.as_deref().unwrap_or_default());
+        leaf(w, &observation.server_chain, detail);
+    });
+}
+
+/// The group of the key exchange: of the server's key share, else of its ServerKeyExchange.
+pub(super) fn chosen_group(handshake: &Handshake) -> Option<u16> {
+    let share = handshake.server_hello.as_deref().and_then(|hello| hello.key_share.as_ref());
+    share.map(|share| share.group).or_else(|| match handshake.server_key_exchange.as_deref()?.kind {
+        KeyExchange::Ecdhe { group, .. } => Some(group),
+        _ => None,
+    })
+}
+
+/// `tls.{client,server}`: what ECS says of the first certificate.
+fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], detail: Detail) {
+    let Some(certificate) = chain.first() else { return };
+    if let Some(facts) = certificate.facts.as_deref() {
+        w.text("subject", &facts.subject.text);
+        w.text("issuer", &facts.issuer.text);
+        if let Some(time) = facts.not_before {
+            w.display("not_before", time);
+        }
+        if let Some(time) = facts.not_after {
+            w.display("not_after", time);
+        }
+    }
+    hashes(w, certificate);
+    if detail != Detail::Lean {
+        w.raw("x509", &certificate.x509_json);
+    }
+}
+
+/// The `hash` object of a certificate.
+pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
+    w.object("hash", |w| {
+        w.hex_upper("md5", &certificate.md5);
+        w.hex_upper("sha1", &certificate.sha1);
+        w.hex_upper("sha256", &certificate.sha256.0);
+    });
+}
+
+/// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
+pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation) -> Fingerprints {
+    let prints = Fingerprints::of(&observation.handshake, Detail::Standard);
+    w.object("tls", |w| tls(w, observation, Detail::Standard, &prints));
+    prints
+}
+
+/// `related` of a certificate event.
+pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common, certificate: &Certificate) {
+    w.object("related", |w| {
+        w.texts("ip", names.addresses());
+        w.texts("hosts", &names.domain);
+        let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
+        w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
+    });
+}
+
+fn dns_names(certificate: &Certificate) -> impl Iterator<Item = &str> {
+    certificate.facts.iter().flat_map(|facts| &facts.alternative_names).filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::event::sample;
+    use crate::tls::Alert;
+
+    fn render(observation: &Observation, detail: Detail) -> Value {
+        let context = Context::new(&super::super::Observer::default(), detail);
+        context.places().name_file(0, "a.pcapng");
+        context.places().name_interface(0, 1, "eth1");
+        let mut out = Vec::new();
+        append_tls(&mut out, observation, &context);
+        assert_eq!(out.last(), Some(&b'\n'));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn one_line_of_everything() {
+        let event = render(&sample::observation(), Detail::Full);
+        assert_eq!(event["@timestamp"], "2024-06-01T05:55:05.298706000Z");
+        assert_eq!(event["event"]["duration"], 48_639_000);
+        assert_eq!(event["observer"]["ingress"]["interface"]["name"], "eth1");
+        assert_eq!(event["log"]["file"]["path"], "a.pcapng");
+        assert_eq!(event["network"]["community_id"], "1:xTq/3SA9xCPs1igWA1Cz5xhfXIY=");
+        assert_eq!(event["network"]["vlan"]["id"], "100");
+        assert_eq!(event["network"]["inner"]["vlan"]["id"], "200");
+        assert_eq!(event["tlswatch"]["tunnel"], serde_json::json!(["vxlan:5001", "vlan:300"]));
+        assert_eq!(event["tls"]["cipher"], "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
+        assert_eq!(event["tls"]["version"], "1.3");
+        assert_eq!(event["tls"]["curve"], "x25519");
+        assert_eq!(event["tlswatch"]["version_draft"], "draft-28");
+        assert_eq!(event["tlswatch"]["client"]["server_name_outer"], true);
+        assert_eq!(event["tls"]["server"]["x509"]["serial_number"], "4A96");
+        assert_eq!(event["tls"]["client"]["hash"]["sha1"], "33".repeat(20));
+        assert_eq!(event["related"]["hosts"], serde_json::json!(["www.example.com", "mail.example.com"]));
+    }
+
+    #[test]
+    fn detail_levels_shed() {
+        let observation = sample::observation();
+        let standard = render(&observation, Detail::Standard);
+        assert!(standard["tls"]["client"]["supported_ciphers"].is_null());
+        assert!(standard["tlswatch"]["client"]["extensions"].is_null());
+        assert!(standard["tlswatch"]["client"]["ja4_r"].is_null());
+        assert!(standard["tls"]["server"]["x509"].is_object());
+        let lean = render(&observation, Detail::Lean);
+        assert!(lean["tls"]["server"]["x509"].is_null());
+        assert!(lean["tls"]["server"]["subject"].is_string());
+    }
+
+    #[test]
+    fn hostile_server_name_is_kept_but_is_no_domain() {
+        let mut observation = sample::observation();
+        let hello = observation.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(b"good.com\0.evil\xff\x1b[2J".to_vec().into());
+        let event = render(&observation, Detail::Full);
+        assert!(event["destination"]["domain"].is_null());
+        assert_eq!(event["tls"]["client"]["server_name"], "good.com\\x00.evil\u{fffd}\\x1b[2J");
+        assert_eq!(event["tlswatch"]["client"]["server_name_hex"], "676f6f642e636f6d002e6576696cff1b5b324a");
+    }
+
+    #[test]
+    fn an_empty_observation_is_an_event() {
+        let mut observation = sample::observation();
+        *observation.handshake = Handshake::default();
+        observation.server_chain.clear();
+        observation.client_chain.clear();
+        observation.connection = Connection::default();
+        let event = render(&observation, Detail::Full);
+        assert_eq!(event["event"]["outcome"], "unknown");
+        assert_eq!(event["tlswatch"]["complete"], false);
+        assert_eq!(event["tls"], serde_json::json!({"version_protocol": "tls"}));
+    }
+
+    #[test]
+    fn outcome_of_each_end() {
+        let mut observation = sample::observation();
+        observation.handshake.alerts.clear();
+        let mut check = |established, end, complete, expected| {
+            observation.handshake.established = established;
+            observation.handshake.end = end;
+            observation.handshake.complete = complete;
+            assert_eq!(outcome(&observation), expected, "{established:?} {end:?} {complete}");
+        };
+        check(Some(true), HandshakeEnd::Done, false, "success");
+        check(Some(false), HandshakeEnd::Reset, true, "failure");
+        check(Some(false), HandshakeEnd::Reset, false, "unknown");
+        check(Some(false), HandshakeEnd::EndOfCapture, true, "unknown");
+        check(Some(false), HandshakeEnd::Alert, false, "failure");
+        check(None, HandshakeEnd::Reset, true, "unknown");
+        observation.handshake.established = Some(false);
+        observation.handshake.end = HandshakeEnd::Done;
+        let direction = crate::direction::Direction::LowToHigh;
+        observation.handshake.alerts = vec![Alert { direction, level: 2, description: 40 }];
+        assert_eq!(outcome(&observation), "failure");
+    }
+}

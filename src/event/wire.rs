@@ -1,0 +1,241 @@
+//! Numbers of the wire as the names that events carry: unknown ones as `0x1A2B`, GREASE as `GREASE`.
+
+use crate::packet::Layer;
+use crate::tls::{Alert, Protocol, is_grease, names};
+
+use super::json::{UPPER, push_hex, push_number};
+
+/// Name of a cipher suite: IANA's, `GREASE`, or `0x1A2B`.
+pub fn cipher_name(cipher: u16) -> String {
+    let mut out = Vec::new();
+    push_code(&mut out, cipher, names::cipher_suite);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// (`tls.version_protocol`, `tls.version`) of a version on the wire; `None` for numbers that are no version.
+pub fn version_name(version: u16, protocol: Protocol) -> Option<(&'static str, &'static str)> {
+    Some(match (protocol, version) {
+        (_, 0x0002) => ("ssl", "2.0"),
+        (_, 0x0300) => ("ssl", "3.0"),
+        (Protocol::Dtls, 0xfeff | 0x0100) => ("dtls", "1.0"),
+        (Protocol::Dtls, 0xfefd) => ("dtls", "1.2"),
+        (Protocol::Dtls, 0xfefc | 0x0304) => ("dtls", "1.3"),
+        (_, 0x0301) => ("tls", "1.0"),
+        (_, 0x0302) => ("tls", "1.1"),
+        (_, 0x0303) => ("tls", "1.2"),
+        (_, 0x0304) => ("tls", "1.3"),
+        _ => return None,
+    })
+}
+
+/// `tls.version_protocol` where no version is known.
+pub(super) fn default_protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls | Protocol::Quic => "tls",
+        Protocol::Dtls => "dtls",
+    }
+}
+
+/// `network.protocol`.
+pub(super) fn network_protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "tls",
+        Protocol::Dtls => "dtls",
+        Protocol::Quic => "quic",
+    }
+}
+
+/// Appends the name of `code`, `GREASE`, or `0x1A2B`.
+pub(super) fn push_code(out: &mut Vec<u8>, code: u16, name: impl Fn(u16) -> Option<&'static str>) {
+    if let Some(name) = name(code) {
+        out.extend_from_slice(name.as_bytes());
+    } else if is_grease(code) {
+        out.extend_from_slice(b"GREASE");
+    } else {
+        out.extend_from_slice(b"0x");
+        push_hex(out, &code.to_be_bytes(), UPPER);
+    }
+}
+
+/// Appends the name of a number of one byte, or `0x1A`.
+pub(super) fn push_small(out: &mut Vec<u8>, code: u8, name: impl Fn(u8) -> Option<&'static str>) {
+    if let Some(name) = name(code) {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        out.extend_from_slice(b"0x");
+        push_hex(out, &[code], UPPER);
+    }
+}
+
+/// Appends a cipher suite.
+pub(super) fn push_cipher(out: &mut Vec<u8>, cipher: u16) {
+    push_code(out, cipher, names::cipher_suite);
+}
+
+/// Appends a NamedGroup.
+pub(super) fn push_group(out: &mut Vec<u8>, group: u16) {
+    push_code(out, group, names::group);
+}
+
+/// Appends an ExtensionType.
+pub(super) fn push_extension(out: &mut Vec<u8>, kind: u16) {
+    push_code(out, kind, names::extension);
+}
+
+/// Appends a SignatureScheme or SignatureAndHashAlgorithm.
+pub(super) fn push_signature(out: &mut Vec<u8>, scheme: u16) {
+    push_code(out, scheme, names::signature_scheme);
+}
+
+/// Appends a version of TLS as offered: `1.3`, `draft-28`, `GREASE` or the number.
+pub(super) fn push_version(out: &mut Vec<u8>, version: u16, protocol: Protocol) {
+    match (version_name(version, protocol), version) {
+        (Some((_, name)), _) => out.extend_from_slice(name.as_bytes()),
+        (None, 0x7f00..=0x7fff) => {
+            out.extend_from_slice(b"draft-");
+            push_number(out, u64::from(version & 0xff));
+        }
+        _ => push_code(out, version, |_| None),
+    }
+}
+
+/// Appends an algorithm of certificate compression (RFC 8879 section 7.3).
+pub(super) fn push_compression(out: &mut Vec<u8>, algorithm: u16) {
+    push_code(out, algorithm, names::certificate_compression);
+}
+
+/// Name of a compression method of TLS 1.2 and older (RFC 3749, RFC 3943).
+pub(super) fn compression_method(method: u8) -> Option<&'static str> {
+    match method {
+        0 => Some("null"),
+        1 => Some("deflate"),
+        64 => Some("lzs"),
+        _ => None,
+    }
+}
+
+/// Name of an EC point format (RFC 8422 section 5.1.2).
+pub(super) fn point_format(format: u8) -> Option<&'static str> {
+    match format {
+        0 => Some("uncompressed"),
+        1 => Some("ansiX962_compressed_prime"),
+        2 => Some("ansiX962_compressed_char2"),
+        _ => None,
+    }
+}
+
+/// Name of a PskKeyExchangeMode (RFC 8446 section 4.2.9).
+pub(super) fn psk_mode(mode: u8) -> Option<&'static str> {
+    match mode {
+        0 => Some("psk_ke"),
+        1 => Some("psk_dhe_ke"),
+        _ => None,
+    }
+}
+
+/// Name of a ClientCertificateType (RFC 5246 section 7.4.4, RFC 8422 section 5.5).
+pub(super) fn certificate_type(kind: u8) -> Option<&'static str> {
+    match kind {
+        1 => Some("rsa_sign"),
+        2 => Some("dss_sign"),
+        3 => Some("rsa_fixed_dh"),
+        4 => Some("dss_fixed_dh"),
+        64 => Some("ecdsa_sign"),
+        65 => Some("rsa_fixed_ecdh"),
+        66 => Some("ecdsa_fixed_ecdh"),
+        _ => None,
+    }
+}
+
+/// Appends an alert as `side:level:description`.
+pub(super) fn push_alert(out: &mut Vec<u8>, side: &str, alert: Alert) {
+    out.extend_from_slice(side.as_bytes());
+    out.push(b':');
+    push_small(out, alert.level, names::alert_level);
+    out.push(b':');
+    push_small(out, alert.description, names::alert);
+}
+
+/// Appends a layer that is no VLAN tag: `vxlan:5001`, `erspan2:17`, `gre`.
+pub(super) fn push_layer(out: &mut Vec<u8>, layer: Layer) {
+    let mut numbered = |name: &str, number: u64| {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b':');
+        push_number(out, number);
+    };
+    match layer {
+        Layer::Vlan(id) => numbered("vlan", u64::from(id)),
+        Layer::Mpls(label) => numbered("mpls", u64::from(label)),
+        Layer::Pppoe(session) => numbered("pppoe", u64::from(session)),
+        Layer::Gre(Some(key)) => numbered("gre", u64::from(key)),
+        Layer::Gre(None) => out.extend_from_slice(b"gre"),
+        Layer::Erspan(1, session) => numbered("erspan1", u64::from(session)),
+        Layer::Erspan(2, session) => numbered("erspan2", u64::from(session)),
+        Layer::Erspan(_, session) => numbered("erspan3", u64::from(session)),
+        Layer::Vxlan(vni) => numbered("vxlan", u64::from(vni)),
+        Layer::Geneve(vni) => numbered("geneve", u64::from(vni)),
+        Layer::Gtpu(teid) => numbered("gtpu", u64::from(teid)),
+        Layer::IpInIp => out.extend_from_slice(b"ipip"),
+        Layer::Teredo => out.extend_from_slice(b"teredo"),
+    }
+}
+
+/// The host name that raw bytes of `server_name` hold, in lower case without trailing dot; `None` when they are no name
+/// (RFC 1123 section 2.1 with the underscores that are met in practice; an address is no name, RFC 6066 section 3).
+pub(super) fn host_name(raw: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let text = text.strip_suffix('.').unwrap_or(text);
+    is_host_name(text).then(|| text.to_ascii_lowercase())
+}
+
+/// Whether `text` is a host name without trailing dot.
+pub(super) fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    text.len() <= 253
+        && text.split('.').all(label)
+        // The last label of a name is never a number, that of an IPv4 address always is.
+        && !text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::direction::Direction;
+
+    fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        push(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn host_names() {
+        let long = format!("{}.com", "a".repeat(64));
+        for bad in ["", ".", "a..b", "-a.com", "a-.com", "a b.com", "192.0.2.1", "::1", "é.fr", "a\0.com", "1", &long]
+        {
+            assert_eq!(host_name(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(host_name(b"a\xff.com"), None);
+        for (good, name) in [("WWW.Example.com.", "www.example.com"), ("a_b.c1", "a_b.c1"), ("localhost", "localhost")]
+        {
+            assert_eq!(host_name(good.as_bytes()).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn unknown_numbers_are_hexadecimal() {
+        assert_eq!(text(|out| push_version(out, 0x7f1c, Protocol::Tls)), "draft-28");
+        assert_eq!(text(|out| push_version(out, 0xfefd, Protocol::Dtls)), "1.2");
+        assert_eq!(text(|out| push_version(out, 0x1234, Protocol::Tls)), "0x1234");
+        assert_eq!(text(|out| push_version(out, 0x2a2a, Protocol::Tls)), "GREASE");
+        assert_eq!(text(|out| push_group(out, 0xabcd)), "0xABCD");
+        assert_eq!(cipher_name(0x0a0a), "GREASE");
+        let alert = Alert { direction: Direction::LowToHigh, level: 9, description: 254 };
+        assert_eq!(text(|out| push_alert(out, "client", alert)), "client:0x09:0xFE");
+    }
+}

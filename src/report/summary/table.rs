@@ -1,0 +1,102 @@
+//! A table for a terminal: columns as wide as they need, the widest shortened until a line fits.
+
+use std::fmt::Write as _;
+
+use crate::text::printable;
+
+/// Blanks between columns.
+const GAP: usize = 2;
+/// No column is shortened below this.
+const NARROW: usize = 6;
+
+/// Where a column's text stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows under a title; written only when there are any.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    title: &'a str,
+    columns: &'a [(&'a str, Align)],
+    rows: Vec<Vec<String>>,
+}
+
+impl<'a> Table<'a> {
+    /// A table without rows.
+    pub(super) fn new(title: &'a str, columns: &'a [(&'a str, Align)]) -> Self {
+        Self { title, columns, rows: Vec::new() }
+    }
+
+    /// Adds a row; every cell is made safe for a terminal.
+    pub(super) fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.iter().map(|cell| printable(cell).into_owned()).collect());
+    }
+
+    /// Appends a blank line, the title, the rows and how many `more` there are.
+    pub(super) fn write(&self, text: &mut String, width: usize, more: usize) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let widths = self.widths(width);
+        let _ = writeln!(text, "\n{}", self.title);
+        let heads: Vec<_> = self.columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+        for row in std::iter::once(&heads).chain(&self.rows) {
+            let mut line = String::new();
+            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(self.columns) {
+                let cell = cut(cell, *width);
+                let padding = width.saturating_sub(columns_of(&cell));
+                line.push_str(&" ".repeat(GAP));
+                match align {
+                    Align::Left => {
+                        line.push_str(&cell);
+                        line.push_str(&" ".repeat(padding));
+                    }
+                    Align::Right => {
+                        line.push_str(&" ".repeat(padding));
+                        line.push_str(&cell);
+                    }
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        if more > 0 {
+            let _ = writeln!(text, "  and {more} more");
+        }
+    }
+
+    fn widths(&self, width: usize) -> Vec<usize> {
+        let mut widths: Vec<_> = self.columns.iter().map(|(head, _)| columns_of(head)).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = columns_of(cell).max(*width);
+            }
+        }
+        let room = width.saturating_sub(GAP * self.columns.len());
+        while widths.iter().sum::<usize>() > room {
+            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROW) else { break };
+            *widest -= 1;
+        }
+        widths
+    }
+}
+
+/// Columns of a terminal, taken as one per character.
+fn columns_of(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `text` in at most `width` characters, the last one a mark where something is missing.
+fn cut(text: &str, width: usize) -> String {
+    if columns_of(text) <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}

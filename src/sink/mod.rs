@@ -1,0 +1,86 @@
+//! Where lines go: files and standard output. The only place that writes events out.
+
+pub mod ndjson;
+pub mod pem;
+
+use std::io;
+
+use crate::detect::observation::Observation;
+use crate::event::CertificateView;
+use crate::stats::Stats;
+
+pub use ndjson::Ndjson;
+pub use pem::PemFolder;
+
+/// An event on its way to the sinks: its line, and what the line was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The NDJSON line with its line feed.
+    pub line: &'a [u8],
+    /// What it is about.
+    pub about: About<'a>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// A handshake.
+    Handshake(&'a Observation),
+    /// A certificate in a role.
+    Certificate(&'a CertificateView<'a>),
+    /// Counters.
+    Stats(&'a Stats),
+}
+
+/// Takes events in their final order.
+pub trait Sink {
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// [`SinkError::Closed`] when nobody reads any more, else what failed.
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError>;
+
+    /// Hands everything taken so far to the operating system.
+    ///
+    /// # Errors
+    /// As [`write`](Sink::write).
+    fn flush(&mut self) -> Result<(), SinkError>;
+}
+
+/// Why a sink cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The reader of a pipe went away: the end of the run, and no failure.
+    #[error("the reader of the output is gone")]
+    Closed,
+    /// The file or folder cannot be made.
+    #[error("cannot create {path}: {source}")]
+    Create {
+        /// The path as the user gave it, escaped for terminals by whoever prints it.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write: {0}")]
+    Write(io::Error),
+}
+
+impl From<io::Error> for SinkError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Write(error),
+        }
+    }
+}
+
+/// How new files are opened: for the owner to write, the group to read, nobody else.
+fn create_options() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options
+}

@@ -1,0 +1,109 @@
+//! One JSON object a line, to a file or to standard output.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::{Event, Sink, SinkError, create_options};
+
+/// Bytes gathered before they are written: some hundred events, so that system calls do not show in a profile.
+const BUFFER: usize = 1 << 20;
+
+/// Writes lines as they come.
+#[derive(Debug)]
+pub struct Ndjson<W: Write> {
+    out: BufWriter<W>,
+}
+
+impl Ndjson<File> {
+    /// Writes into a new file of mode 0640, or over an old one, whose mode stays.
+    ///
+    /// # Errors
+    /// [`SinkError::Create`] when the file cannot be opened.
+    pub fn create(path: &Path) -> Result<Self, SinkError> {
+        let file = create_options().create(true).truncate(true).open(path);
+        let file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
+        Ok(Self::new(file))
+    }
+}
+
+impl Ndjson<io::Stdout> {
+    /// Writes to standard output.
+    pub fn stdout() -> Self {
+        Self::new(io::stdout())
+    }
+}
+
+impl<W: Write> Ndjson<W> {
+    /// Writes into `out` through a large buffer.
+    pub fn new(out: W) -> Self {
+        Self { out: BufWriter::with_capacity(BUFFER, out) }
+    }
+}
+
+impl<W: Write> Sink for Ndjson<W> {
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        Ok(self.out.write_all(event.line)?)
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(self.out.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::About;
+    use crate::stats::Stats;
+
+    fn event<'a>(line: &'a [u8], stats: &'a Stats) -> Event<'a> {
+        Event { line, about: About::Stats(stats) }
+    }
+
+    #[test]
+    fn a_new_file_is_not_for_everybody() {
+        let stats = Stats::default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.ndjson");
+        std::fs::write(&path, "an older and longer file\n").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut sink = Ndjson::create(&path).unwrap();
+        sink.write(&event(b"{}\n", &stats)).unwrap();
+        sink.write(&event(b"[]\n", &stats)).unwrap();
+        sink.flush().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"{}\n[]\n");
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+            assert_eq!(mode & 0o137, 0, "{mode:o}");
+        }
+        Ndjson::create(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let error = Ndjson::create(Path::new("/nonexistent-folder/x")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot create /nonexistent-folder/x: "));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        struct Gone(io::ErrorKind);
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let stats = Stats::default();
+        let big = vec![b'x'; BUFFER + 1];
+        let closed = Ndjson::new(Gone(io::ErrorKind::BrokenPipe)).write(&event(&big, &stats));
+        assert!(matches!(closed, Err(SinkError::Closed)));
+        let full = Ndjson::new(Gone(io::ErrorKind::StorageFull)).write(&event(&big, &stats));
+        assert!(matches!(full, Err(SinkError::Write(_))));
+    }
+}

@@ -1,0 +1,288 @@
+//! Names: distinguished names as text (RFC 4514) and for comparison (RFC 5280 section 7.1), host names (RFC 9525).
+
+use std::net::IpAddr;
+
+use super::der::{self, Element, Reader};
+use super::{AlternativeName, Facts, Name, text};
+
+/// Attributes of one name that are kept: more than any real name has, so that a hostile one costs little.
+const MAX_ATTRIBUTES: usize = 512;
+
+/// Attribute types with a short name in RFC 4514 section 3: contents of the OID, name.
+const SHORT_NAMES: [(&[u8], &str); 9] = [
+    (&[0x55, 4, 3], "CN"),
+    (&[0x55, 4, 7], "L"),
+    (&[0x55, 4, 8], "ST"),
+    (&[0x55, 4, 10], "O"),
+    (&[0x55, 4, 11], "OU"),
+    (&[0x55, 4, 6], "C"),
+    (&[0x55, 4, 9], "STREET"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19], "DC"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01], "UID"),
+];
+
+/// emailAddress of PKCS #9, which RFC 4514 gives no short name.
+const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01];
+
+/// Reads a Name; what does not parse inside it is left out and told in `oddities`.
+pub(crate) fn parse(name: &Element<'_>, oddities: &mut Vec<&'static str>) -> Name {
+    let mut parsed = Name { der: name.whole.into(), ..Name::default() };
+    let mut attributes = 0;
+    let mut rdns: Vec<String> = Vec::new();
+    let mut odd = |what| super::note(oddities, what);
+    let mut outer = name.reader();
+    for rdn in outer.by_ref() {
+        let mut shown = String::new();
+        let mut folded: Vec<String> = Vec::new();
+        if rdn.tag != der::SET {
+            odd("malformed_name");
+        }
+        let mut inner = rdn.reader();
+        for pair in inner.by_ref() {
+            attributes += 1;
+            if attributes > MAX_ATTRIBUTES {
+                odd("name_cut");
+                break;
+            }
+            let mut parts = pair.reader();
+            let (Some(kind), Some(value)) = (parts.tagged(der::OID), parts.element()) else {
+                odd("malformed_name");
+                continue;
+            };
+            let decoded = text::decode(value.tag, value.content);
+            if decoded.as_ref().is_some_and(|(_, broken)| *broken) {
+                odd("malformed_string");
+            }
+            let decoded = decoded.map(|(text, _)| text);
+            if decoded.as_ref().is_some_and(|text| text.contains('\0')) {
+                odd("nul_in_name");
+            }
+            if !shown.is_empty() {
+                shown.push('+');
+            }
+            push_attribute(&mut shown, kind.content, decoded.as_deref().ok_or(value.whole));
+            folded.push(fold_attribute(kind.content, decoded.as_deref().ok_or(value.whole)));
+            if let (Some(list), Some(text)) = (parsed.list_of(kind.content), decoded) {
+                list.push(text::escaped(&text));
+            }
+        }
+        if !inner.rest().is_empty() && attributes <= MAX_ATTRIBUTES {
+            odd("malformed_name");
+        }
+        if attributes > MAX_ATTRIBUTES && shown.is_empty() {
+            break;
+        }
+        folded.sort_unstable();
+        if !parsed.normalized.is_empty() {
+            parsed.normalized.push(',');
+        }
+        parsed.normalized.push_str(&folded.join("+"));
+        rdns.push(shown);
+    }
+    if !outer.rest().is_empty() && attributes <= MAX_ATTRIBUTES {
+        odd("malformed_name");
+    }
+    rdns.reverse();
+    parsed.text = rdns.join(",");
+    parsed
+}
+
+impl Name {
+    fn list_of(&mut self, kind: &[u8]) -> Option<&mut Vec<String>> {
+        match kind {
+            [0x55, 4, 3] => Some(&mut self.common_names),
+            [0x55, 4, 6] => Some(&mut self.countries),
+            [0x55, 4, 7] => Some(&mut self.localities),
+            [0x55, 4, 8] => Some(&mut self.states),
+            [0x55, 4, 10] => Some(&mut self.organizations),
+            [0x55, 4, 11] => Some(&mut self.organizational_units),
+            EMAIL_ADDRESS => Some(&mut self.emails),
+            _ => None,
+        }
+    }
+}
+
+/// Appends `TYPE=value` of RFC 4514 section 2.3 and 2.4. A value that is no text comes as its DER.
+fn push_attribute(out: &mut String, kind: &[u8], value: Result<&str, &[u8]>) {
+    match SHORT_NAMES.iter().find(|(oid, _)| *oid == kind) {
+        Some((_, short)) => out.push_str(short),
+        None => out.push_str(&der::dotted(kind)),
+    }
+    out.push('=');
+    let text = match value {
+        Ok(text) => text,
+        Err(encoded) => return out.push_str(&der::hexadecimal(encoded)),
+    };
+    let last = text.chars().count().saturating_sub(1);
+    for (at, character) in text.chars().enumerate() {
+        match character {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
+            ' ' if at == 0 || at == last => out.push_str("\\ "),
+            '#' if at == 0 => out.push_str("\\#"),
+            _ => text::push_visible(out, character),
+        }
+    }
+}
+
+/// One attribute for comparison: case and string type do not matter, nor does the amount of white space.
+fn fold_attribute(kind: &[u8], value: Result<&str, &[u8]>) -> String {
+    let mut out = String::with_capacity(kind.len() * 2 + 24);
+    der::push_hex(&mut out, kind);
+    out.push('=');
+    match value {
+        Err(encoded) => out.push_str(&der::hexadecimal(encoded)),
+        Ok(text) => {
+            for (at, word) in text.split(char::is_whitespace).filter(|word| !word.is_empty()).enumerate() {
+                if at > 0 {
+                    out.push(' ');
+                }
+                for character in word.chars().flat_map(char::to_lowercase) {
+                    // The separators of the whole string must not be forged by a value.
+                    if matches!(character, ',' | '+' | '=' | '\\' | '#') {
+                        out.push('\\');
+                    }
+                    out.push(character);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Reads one GeneralName (RFC 5280 section 4.2.1.6).
+pub(crate) fn general_name(element: &Element<'_>, oddities: &mut Vec<&'static str>) -> AlternativeName {
+    let plain = |content: &[u8], oddities: &mut Vec<&'static str>| {
+        if content.contains(&0) {
+            super::note(oddities, "nul_in_name");
+        }
+        text::escaped(&text::lenient(content))
+    };
+    match element.tag & 0x9f {
+        0x81 => AlternativeName::Email(plain(element.content, oddities)),
+        0x82 => AlternativeName::Dns(plain(element.content, oddities)),
+        0x86 => AlternativeName::Uri(plain(element.content, oddities)),
+        0x87 => match address(element.content) {
+            Some(ip) => AlternativeName::Ip(ip),
+            None => {
+                super::note(oddities, "malformed_ip_address");
+                AlternativeName::Other(format!("iPAddress:{}", der::hexadecimal(element.content)))
+            }
+        },
+        0x84 => match Reader::new(element.content).tagged(der::SEQUENCE) {
+            Some(name) => AlternativeName::Directory(parse(&name, oddities).text),
+            None => AlternativeName::Other(format!("directoryName:{}", der::hexadecimal(element.content))),
+        },
+        0x88 => AlternativeName::Other(format!("registeredID:{}", der::dotted(element.content))),
+        0x80 => {
+            let kind = Reader::new(element.content).tagged(der::OID);
+            let kind = kind.map_or_else(|| der::hexadecimal(element.content), |oid| der::dotted(oid.content));
+            AlternativeName::Other(format!("otherName:{kind}"))
+        }
+        0x83 => AlternativeName::Other("x400Address".to_owned()),
+        0x85 => AlternativeName::Other("ediPartyName".to_owned()),
+        _ => AlternativeName::Other(der::hexadecimal(element.whole)),
+    }
+}
+
+/// An address of 4 or 16 octets.
+pub(crate) fn address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(four) = <[u8; 4]>::try_from(octets) {
+        return Some(IpAddr::from(four));
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// The certificate is for this host (RFC 9525): an address by iPAddress, a name by dNSName with a wildcard as the whole
+/// leftmost label; commonName counts only where there is no subjectAltName at all.
+pub fn matches_host(facts: &Facts, host: &str) -> bool {
+    let only_common_name =
+        facts.alternative_names.is_empty() && !facts.extensions.iter().any(|(oid, _)| oid == "2.5.29.17");
+    let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    if let Ok(wanted) = bare.parse::<IpAddr>() {
+        return if only_common_name {
+            facts.subject.common_names.iter().any(|name| name.parse() == Ok(wanted))
+        } else {
+            facts.alternative_names.contains(&AlternativeName::Ip(wanted))
+        };
+    }
+    if only_common_name {
+        return facts.subject.common_names.iter().any(|name| matches_pattern(name, host));
+    }
+    facts
+        .alternative_names
+        .iter()
+        .any(|name| matches!(name, AlternativeName::Dns(pattern) if matches_pattern(pattern, host)))
+}
+
+/// A presented dNSName matches a host name (RFC 9525 section 6.3): A-labels, case folded, one trailing dot allowed.
+pub fn matches_pattern(pattern: &str, host: &str) -> bool {
+    let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() || pattern.is_empty() || host.starts_with('.') {
+        return false;
+    }
+    match pattern.strip_prefix("*.") {
+        // `*.com` may be presented; whether it should be is a matter of rules, not of the match. An empty or
+        // wildcard-bearing rest matches nothing.
+        Some(rest) => host.split_once('.').is_some_and(|(label, parent)| {
+            !label.is_empty() && !rest.is_empty() && !rest.contains('*') && parent.eq_ignore_ascii_case(rest)
+        }),
+        None => !pattern.contains('*') && pattern.eq_ignore_ascii_case(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_stand_for_one_whole_label() {
+        for (pattern, host, matches) in [
+            ("example.com", "example.com", true),
+            ("example.com", "EXAMPLE.com.", true),
+            ("example.com.", "example.com", true),
+            ("*.example.com", "www.example.com", true),
+            ("*.Example.com", "WWW.example.com.", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "a.b.example.com", false),
+            ("*.example.com", ".example.com", false),
+            ("*.*.example.com", "a.b.example.com", false),
+            ("www.*.com", "www.example.com", false),
+            ("w*.example.com", "www.example.com", false),
+            ("*w.example.com", "www.example.com", false),
+            ("*", "example", false),
+            ("*.", "example.", false),
+            ("*.com", "example.com", true),
+            ("xn--bcher-kva.example", "XN--BCHER-KVA.example", true),
+            ("*.example.com", "xn--bcher-kva.example.com", true),
+            ("", "", false),
+            ("example.com", "", false),
+            ("example.com\\x00.evil.org", "example.com", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, host), matches, "{pattern} {host}");
+        }
+    }
+
+    #[test]
+    fn alternative_names_push_the_common_name_out() {
+        let mut facts = Facts::default();
+        facts.subject.common_names = vec!["host.example".to_owned(), "192.0.2.1".to_owned()];
+        assert!(matches_host(&facts, "host.example"));
+        assert!(matches_host(&facts, "192.0.2.1"));
+        facts.alternative_names = vec![AlternativeName::Email("a@b".to_owned())];
+        assert!(!matches_host(&facts, "host.example"));
+        assert!(!matches_host(&facts, "192.0.2.1"));
+        facts.alternative_names = vec![
+            AlternativeName::Dns("other.example".to_owned()),
+            AlternativeName::Dns("192.0.2.7".to_owned()),
+            AlternativeName::Ip("2001:db8::1".parse().unwrap()),
+        ];
+        assert!(matches_host(&facts, "other.example"));
+        assert!(matches_host(&facts, "[2001:DB8::1]"));
+        assert!(!matches_host(&facts, "192.0.2.7"), "a dNSName is no address");
+        assert!(!matches_host(&facts, "host.example"));
+    }
+}
