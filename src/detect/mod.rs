@@ -1,4 +1,6 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod catalogue;
+pub mod finding;
+pub mod interception_products;
 pub mod observation;
