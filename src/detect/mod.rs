@@ -3,4 +3,5 @@
 pub mod catalogue;
 pub mod finding;
 pub mod interception_products;
+pub mod lists;
 pub mod observation;
