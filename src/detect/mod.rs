@@ -2,4 +2,7 @@
 
 pub mod catalogue;
 pub mod memory;
+pub mod finding;
+pub mod interception_products;
+pub mod lists;
 pub mod observation;
