@@ -606,12 +606,12 @@ fn compressed_certificate_is_unpacked() {
     for claimed in [[0, 0x7f, 0xff], [0xff, 0xff, 0xff], [0, 0, 9]] {
         let mut odd = Vec::new();
         let body = [&[0, 1], &claimed[..], &vector24(&packed)].concat();
-        assert_eq!(CertificateList::parse_compressed(&body, limits, &mut odd).ranges, []);
+        assert_eq!(CertificateList::parse_compressed(&body, limits, &mut odd).ranges.len(), 0);
         assert_eq!(odd, [Anomaly::CompressedCertificate]);
     }
     // A zstd frame that asks for a window of gigabytes.
     let body = [&[0, 3, 0, 4, 0], &vector24(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0xff, 0, 0])[..]].concat();
-    assert_eq!(CertificateList::parse_compressed(&body, limits, &mut odd).ranges, []);
+    assert_eq!(CertificateList::parse_compressed(&body, limits, &mut odd).ranges.len(), 0);
 }
 
 /// Cuts the clear messages of one side into records at any places.
