@@ -2,19 +2,24 @@
 //!
 //! The modules follow the data:
 //!
-//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`], [`text`]
-//! 2. frames to segments: [`packet`]
-//! 3. records to handshakes: [`tls`]
-//! 4. certificates: [`x509`]
-//! 5. conclusions: [`detect`]
-//! 6. output: [`event`], [`sink`], [`report`]
-//! 7. the edges, where files and interfaces are: [`capture`]
+//! 1. words everybody uses: [`time`], [`direction`], [`stats`], [`config`], [`policy`], [`text`]
+//! 2. files and interfaces to frames: [`capture`]
+//! 3. frames to segments: [`packet`]
+//! 4. records to handshakes: [`tls`]
+//! 5. certificates: [`x509`]
+//! 6. what carries TLS, and connections: [`session`], [`flow`]
+//! 7. conclusions: [`detect`]
+//! 8. output: [`event`], [`sink`]
+//! 9. threads and order, and the command line: [`pipeline`], [`cli`]
 
 pub mod config;
 pub mod direction;
+pub mod policy;
 pub mod stats;
 pub mod text;
 pub mod time;
+
+pub mod capture;
 
 pub mod packet;
 
@@ -22,12 +27,16 @@ pub mod tls;
 
 pub mod x509;
 
-pub mod detect;
+pub mod session;
 
-pub mod capture;
+pub mod flow;
+
+pub mod detect;
 
 pub mod event;
 
 pub mod sink;
 
-pub mod report;
+pub mod pipeline;
+
+pub mod cli;

@@ -1,3 +1,7 @@
 //! The command: parses arguments, calls the library, makes an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tlswatch::cli::run(std::env::args_os())
+}

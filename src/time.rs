@@ -53,7 +53,7 @@ impl Timestamp {
         }
         // A leap second counts as the next one.
         let leap = i64::from(civil.second == 60);
-        civil.second = civil.second.min(59);
+        civil.second -= u8::from(leap == 1);
         let seconds = civil.seconds();
         (Civil::of(seconds) == civil).then(|| Self::new(seconds.saturating_add(leap).saturating_sub(offset), nanos))
     }

@@ -51,52 +51,23 @@ impl CaptureFile {
         Self { blocks, format: Format::Unknown, compressed, last: Timestamp(0), number: 0 }
     }
 
-    /// The next frame, `None` at the end. After trouble the next call goes on where that is possible, else ends.
+    /// The next frame of a classic file if it is at hand; `None` leaves everything to [`Self::advance`].
     #[inline]
-    pub(super) fn advance(&mut self) -> Result<Option<Record>, Trouble> {
+    pub(super) fn at_hand(&mut self) -> Option<Record> {
         if let Format::Pcap(pcap) = &self.format
             && let Parsed::Record(record) = pcap.parse(self.blocks.available())
         {
             self.blocks.consume(record.size);
             self.last = record.timestamp;
             self.number += 1;
-            return Ok(Some(record));
+            return Some(record);
         }
-        self.advance_slowly()
+        None
     }
 
-    /// The bytes of the frame that [`Self::advance`] gave last.
-    #[inline]
-    pub(super) fn data(&self, record: &Record) -> &[u8] {
-        self.blocks.used(record.behind, record.length)
-    }
-
-    /// The name of an interface, if the file tells it.
-    pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
-        match &self.format {
-            Format::Pcapng(pcapng) => pcapng.name(interface),
-            _ => None,
-        }
-    }
-
-    /// Decryption Secrets Blocks so far.
-    pub(super) fn secrets(&self) -> &[Secrets] {
-        match &self.format {
-            Format::Pcapng(pcapng) => pcapng.secrets(),
-            _ => &[],
-        }
-    }
-
-    /// What stays known of a file that was read: the names of its interfaces, its secrets.
-    pub(super) fn into_remains(self) -> (Vec<Option<String>>, Vec<Secrets>) {
-        match self.format {
-            Format::Pcapng(pcapng) => pcapng.into_names(),
-            _ => Default::default(),
-        }
-    }
-
+    /// The next frame, `None` at the end. After trouble the next call goes on where that is possible, else ends.
     #[inline(never)]
-    fn advance_slowly(&mut self) -> Result<Option<Record>, Trouble> {
+    pub(super) fn advance(&mut self) -> Result<Option<Record>, Trouble> {
         loop {
             let available = self.blocks.available();
             let parsed = match &mut self.format {
@@ -136,6 +107,36 @@ impl CaptureFile {
                     return Err(Trouble::Damaged(offset, damage));
                 }
             }
+        }
+    }
+
+    /// The bytes of the frame that [`Self::advance`] gave last.
+    #[inline]
+    pub(super) fn data(&self, record: &Record) -> &[u8] {
+        self.blocks.used(record.behind, record.length)
+    }
+
+    /// The name of an interface, if the file tells it.
+    pub(super) fn interface_name(&self, interface: u32) -> Option<&str> {
+        match &self.format {
+            Format::Pcapng(pcapng) => pcapng.name(interface),
+            _ => None,
+        }
+    }
+
+    /// Decryption Secrets Blocks so far.
+    pub(super) fn secrets(&self) -> &[Secrets] {
+        match &self.format {
+            Format::Pcapng(pcapng) => pcapng.secrets(),
+            _ => &[],
+        }
+    }
+
+    /// What stays known of a file that was read: the names of its interfaces, its secrets.
+    pub(super) fn into_remains(self) -> (Vec<Option<String>>, Vec<Secrets>) {
+        match self.format {
+            Format::Pcapng(pcapng) => pcapng.into_names(),
+            _ => Default::default(),
         }
     }
 

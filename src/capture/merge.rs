@@ -272,7 +272,7 @@ impl Files {
     fn step(&mut self) -> Option<Record> {
         if let Some(open) = &mut self.current
             && self.waiting.is_empty()
-            && let Ok(Some(record)) = open.file.advance()
+            && let Some(record) = open.file.at_hand()
         {
             return Some(record);
         }

@@ -79,7 +79,7 @@ impl Pcapng {
             return Parsed::Bad(Damage::ByteOrder);
         }
         let impossible = Parsed::Bad(Damage::BlockLength { length: head.length });
-        if !head.length.is_multiple_of(4) || head.length < head.minimum() {
+        if head.length < head.minimum() {
             return impossible;
         }
         if head.length > head.maximum() {
@@ -89,7 +89,7 @@ impl Pcapng {
                 _ => Parsed::Skip(head.length),
             };
         }
-        let Ok(size) = usize::try_from(head.length) else { return impossible };
+        let Some(size) = head.size() else { return impossible };
         let Some(block) = bytes.get(..size) else { return Parsed::Need(size) };
         let word = head.word.unwrap_or(self.word);
         if block.last_chunk::<4>().map(|copy| word.u32(copy)) != Some(head.length) {
@@ -116,14 +116,10 @@ impl Pcapng {
     pub(super) fn plausible(&self, bytes: &[u8]) -> Result<bool, usize> {
         let Some(head) = Head::read(bytes, self.word) else { return Err(12) };
         let Some(word) = head.word else { return Ok(false) };
-        if !head.is_known()
-            || !head.length.is_multiple_of(4)
-            || head.length < head.minimum()
-            || head.length > MAX_BLOCK.min(head.maximum())
-        {
+        if !head.is_known() || head.length < head.minimum() || head.length > MAX_BLOCK.min(head.maximum()) {
             return Ok(false);
         }
-        let Ok(size) = usize::try_from(head.length) else { return Ok(false) };
+        let Some(size) = head.size() else { return Ok(false) };
         let Some(block) = bytes.get(..size) else { return Err(size) };
         Ok(block.last_chunk::<4>().map(|copy| word.u32(copy)) == Some(head.length))
     }
@@ -245,6 +241,12 @@ impl Head {
         let kind = word.u32(&[*k0, *k1, *k2, *k3]);
         let word = if kind == SECTION_HEADER { byte_order(*magic) } else { Some(word) };
         Some(Self { kind, length: word.map_or(0, |word| word.u32(&[*l0, *l1, *l2, *l3])), word })
+    }
+
+    /// Bytes of the whole block: old writers leave the padding out of the length.
+    #[inline]
+    fn size(&self) -> Option<usize> {
+        usize::try_from(self.length).ok()?.checked_next_multiple_of(4)
     }
 
     fn is_known(&self) -> bool {

@@ -50,7 +50,7 @@ pub enum Damage {
         /// The claim, in bytes.
         length: u32,
     },
-    /// A block's length is no multiple of four, too small for its type, or differs from its second copy.
+    /// A block's length is too small for its type, or differs from its second copy.
     #[error("a block has an impossible length ({length})")]
     BlockLength {
         /// The claim, in bytes.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::packet::{Encapsulation, Endpoint, Transport};
+pub use crate::flow::ConnectionFacts as Connection;
+use crate::packet::{Endpoint, Transport};
 use crate::tls::Handshake;
 use crate::x509::Certificate;
 
@@ -32,19 +33,4 @@ pub struct Ends {
     pub transport: Transport,
     /// Tunnel identifier, 0 outside.
     pub virtual_network: u32,
-}
-
-/// Facts of the connection below TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// Tunnels and tags of the first packet.
-    pub encapsulation: Encapsulation,
-    /// Copies of packets already seen (mirror of both sides).
-    pub duplicate_packets: u32,
-    /// Packets of the server were seen, if only acknowledgments.
-    pub server_seen: bool,
-    /// Packets of the client were seen, if only acknowledgments.
-    pub client_seen: bool,
-    /// Time from SYN to SYN-ACK in nanoseconds, where both were seen.
-    pub syn_rtt: Option<i64>,
 }

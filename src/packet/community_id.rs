@@ -43,3 +43,50 @@ pub fn append_community_id(out: &mut Vec<u8>, ends: [Endpoint; 2], transport: Tr
     out.extend_from_slice(b"1:");
     out.extend_from_slice(text.get(..written).unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends, transport, identifiers with seed 0 and with seed 1.
+    type Vector = ([(&'static str, u16); 2], Transport, [&'static str; 2]);
+
+    /// From the baselines of corelight/community-id-spec (BSD 3-Clause).
+    const VECTORS: [Vector; 3] = [
+        (
+            [("2001:470:e5bf:dead:4957:2174:e82c:4887", 63_943), ("2607:f8b0:400c:c03::1a", 25)],
+            Transport::Tcp,
+            ["1:/qFaeAR+gFe1KYjMzVDsMv+wgU4=", "1:eJYTW6AOzFLlSUoESovMjnu7rMw="],
+        ),
+        (
+            [("128.232.110.120", 34_855), ("66.35.250.204", 80)],
+            Transport::Tcp,
+            ["1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "1:3V71V58M3Ksw/yuFALMcW0LAHvc="],
+        ),
+        (
+            [("192.168.1.52", 54_585), ("8.8.8.8", 53)],
+            Transport::Udp,
+            ["1:d/FP5EW3wiY1vCndhwleRRKHowQ=", "1:Q9We8WO3piVF8yEQBNJF4uiSVrI="],
+        ),
+    ];
+
+    #[test]
+    fn published_vectors_in_both_directions() {
+        for (ends, transport, expected) in VECTORS {
+            let [first, second] = ends.map(|(address, port)| Endpoint { address: address.parse().unwrap(), port });
+            for (seed, expected) in [0, 1].into_iter().zip(expected) {
+                assert_eq!(community_id([first, second], transport, seed), expected);
+                assert_eq!(community_id([second, first], transport, seed), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn appending_keeps_what_is_there() {
+        let end = Endpoint { address: IpAddr::from([10, 0, 0, 1]), port: 1 };
+        let mut out = b"x".to_vec();
+        append_community_id(&mut out, [end, end], Transport::Tcp, 0);
+        assert_eq!(out.len(), 1 + LENGTH);
+        assert!(out.starts_with(b"x1:"));
+    }
+}

@@ -71,6 +71,12 @@ pub(super) fn ether_type(walk: &mut Walk<'_>, ether_type: u16) -> Result<Next, S
         0x8847 | 0x8848 => mpls(walk),
         0x8864 => pppoe(walk),
         0x880b => Ok(Next::Ppp),
+        0x88e7 => {
+            // Provider backbone bridging (IEEE 802.1ah): a service tag before a whole frame.
+            walk.skip(4)?;
+            walk.tag(None)?;
+            Ok(Next::Ethernet)
+        }
         // IEEE 802.3 section 3.2.6: up to 1,500 it is a length.
         0..=1_500 => {
             // A tag inside such a frame may give a length of its own, never a longer one.

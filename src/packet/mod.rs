@@ -231,3 +231,6 @@ impl Encapsulation {
         self.layers.first().is_none_or(Option::is_none)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,18 +5,40 @@ pub mod pem;
 
 use std::io;
 
-use crate::event::Dataset;
+use crate::detect::observation::Observation;
+use crate::event::CertificateView;
+use crate::stats::Stats;
 
 pub use ndjson::Ndjson;
 pub use pem::PemFolder;
 
-/// Takes rendered lines in their final order.
+/// An event on its way to the sinks: its line, and what the line was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The NDJSON line with its line feed.
+    pub line: &'a [u8],
+    /// What it is about.
+    pub about: About<'a>,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// A handshake.
+    Handshake(&'a Observation),
+    /// A certificate in a role.
+    Certificate(&'a CertificateView<'a>),
+    /// Counters.
+    Stats(&'a Stats),
+}
+
+/// Takes events in their final order.
 pub trait Sink {
-    /// Takes one line (with its line feed) of one dataset.
+    /// Takes one event.
     ///
     /// # Errors
-    /// [`SinkError::Closed`] when nobody reads any more, else [`SinkError::Write`].
-    fn write(&mut self, line: &[u8], kind: Dataset) -> Result<(), SinkError>;
+    /// [`SinkError::Closed`] when nobody reads any more, else what failed.
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError>;
 
     /// Hands everything taken so far to the operating system.
     ///

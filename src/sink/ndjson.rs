@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::event::Dataset;
-
-use super::{Sink, SinkError, create_options};
+use super::{Event, Sink, SinkError, create_options};
 
 /// Bytes gathered before they are written: some hundred events, so that system calls do not show in a profile.
 const BUFFER: usize = 1 << 20;
@@ -44,8 +42,8 @@ impl<W: Write> Ndjson<W> {
 }
 
 impl<W: Write> Sink for Ndjson<W> {
-    fn write(&mut self, line: &[u8], _: Dataset) -> Result<(), SinkError> {
-        Ok(self.out.write_all(line)?)
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        Ok(self.out.write_all(event.line)?)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -56,16 +54,23 @@ impl<W: Write> Sink for Ndjson<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::About;
+    use crate::stats::Stats;
+
+    fn event<'a>(line: &'a [u8], stats: &'a Stats) -> Event<'a> {
+        Event { line, about: About::Stats(stats) }
+    }
 
     #[test]
     fn a_new_file_is_not_for_everybody() {
+        let stats = Stats::default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.ndjson");
         std::fs::write(&path, "an older and longer file\n").unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut sink = Ndjson::create(&path).unwrap();
-        sink.write(b"{}\n", Dataset::Tls).unwrap();
-        sink.write(b"[]\n", Dataset::Stats).unwrap();
+        sink.write(&event(b"{}\n", &stats)).unwrap();
+        sink.write(&event(b"[]\n", &stats)).unwrap();
         sink.flush().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"{}\n[]\n");
         #[cfg(unix)]
@@ -94,10 +99,11 @@ mod tests {
                 Ok(())
             }
         }
+        let stats = Stats::default();
         let big = vec![b'x'; BUFFER + 1];
-        let closed = Ndjson::new(Gone(io::ErrorKind::BrokenPipe)).write(&big, Dataset::Tls);
+        let closed = Ndjson::new(Gone(io::ErrorKind::BrokenPipe)).write(&event(&big, &stats));
         assert!(matches!(closed, Err(SinkError::Closed)));
-        let full = Ndjson::new(Gone(io::ErrorKind::StorageFull)).write(&big, Dataset::Tls);
+        let full = Ndjson::new(Gone(io::ErrorKind::StorageFull)).write(&event(&big, &stats));
         assert!(matches!(full, Err(SinkError::Write(_))));
     }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::x509::{Certificate, Sha256};
 
-use super::{SinkError, create_options};
+use super::{About, Event, Sink, SinkError, create_options};
 
 /// Characters of a line of base64 (RFC 7468 section 2).
 const LINE: usize = 64;
@@ -39,7 +39,7 @@ impl PemFolder {
     ///
     /// # Errors
     /// [`SinkError::Create`] or [`SinkError::Write`].
-    pub fn write(&mut self, certificate: &Certificate) -> Result<(), SinkError> {
+    pub fn keep(&mut self, certificate: &Certificate) -> Result<(), SinkError> {
         if self.written.contains(&certificate.sha256) {
             return Ok(());
         }
@@ -52,6 +52,19 @@ impl PemFolder {
         if self.written.len() < REMEMBERED {
             self.written.insert(certificate.sha256);
         }
+        Ok(())
+    }
+}
+
+impl Sink for PemFolder {
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        match event.about {
+            About::Certificate(view) => self.keep(view.certificate),
+            About::Handshake(_) | About::Stats(_) => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 }
@@ -93,15 +106,15 @@ mod tests {
         let mut pems = PemFolder::create(&folder).unwrap();
         let certificate =
             Certificate { der: vec![1, 2, 3].into(), sha256: Sha256([0xab; 32]), ..Certificate::default() };
-        pems.write(&certificate).unwrap();
+        pems.keep(&certificate).unwrap();
         let path = folder.join(format!("{}.pem", "ab".repeat(32)));
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
         );
         std::fs::write(&path, "mine").unwrap();
-        pems.write(&certificate).unwrap();
-        PemFolder::create(&folder).unwrap().write(&certificate).unwrap();
+        pems.keep(&certificate).unwrap();
+        PemFolder::create(&folder).unwrap().keep(&certificate).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }

@@ -9,6 +9,8 @@ mod extensions;
 mod json;
 pub mod key;
 pub mod name;
+pub mod rsa;
+pub mod signature;
 mod text;
 
 use std::net::IpAddr;

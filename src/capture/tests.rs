@@ -1,0 +1,375 @@
+//! Files made in memory, read back, cut and spoiled.
+
+use std::fs;
+use std::io::{self, Cursor, Read, Write};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A frame as the tests compare it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    number: u64,
+    interface: u32,
+    timestamp: i64,
+    time_known: bool,
+    link_type: u16,
+    original_len: u32,
+    data: Vec<u8>,
+}
+
+fn drain(files: &mut Files) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    while let Next::Frame(frame) = files.next().unwrap() {
+        seen.push(Seen {
+            number: frame.number,
+            interface: frame.interface,
+            timestamp: frame.timestamp.0,
+            time_known: frame.time_known,
+            link_type: frame.link_type.0,
+            original_len: frame.original_len,
+            data: frame.data.to_vec(),
+        });
+    }
+    assert!(matches!(files.next().unwrap(), Next::End));
+    seen
+}
+
+fn read(bytes: &[u8]) -> (Vec<Seen>, Files) {
+    let mut files = Files::from_reader("x", Box::new(Cursor::new(bytes.to_vec())), Options::default());
+    (drain(&mut files), files)
+}
+
+fn word(big: bool, value: u32) -> [u8; 4] {
+    if big { value.to_be_bytes() } else { value.to_le_bytes() }
+}
+
+fn half(big: bool, value: u16) -> [u8; 2] {
+    if big { value.to_be_bytes() } else { value.to_le_bytes() }
+}
+
+/// A classic file; a frame is (seconds, fraction, data).
+fn pcap_file(magic: u32, big: bool, frames: &[(u32, u32, &[u8])]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for value in [magic, 0x0004_0002, 0, 0, 65_535, 0xf000_0001] {
+        file.extend(word(big, value));
+    }
+    for (seconds, fraction, data) in frames {
+        let length = u32::try_from(data.len()).unwrap();
+        for value in [*seconds, *fraction, length, length + 100] {
+            file.extend(word(big, value));
+        }
+        if magic == 0xa1b2_cd34 {
+            file.extend([7; 8]);
+        }
+        file.extend(*data);
+    }
+    file
+}
+
+fn block(big: bool, kind: u32, body: &[u8]) -> Vec<u8> {
+    let padded = body.len().next_multiple_of(4);
+    let length = word(big, u32::try_from(padded + 12).unwrap());
+    let mut block = word(big, kind).to_vec();
+    block.extend(length);
+    block.extend(body);
+    block.resize(8 + padded, 0);
+    block.extend(length);
+    block
+}
+
+fn section(big: bool) -> Vec<u8> {
+    let body = [word(big, 0x1a2b_3c4d).as_slice(), &[1, 0, 0, 0], &[0xff; 8]].concat();
+    block(big, 0x0a0d_0d0a, &body)
+}
+
+fn interface(big: bool, link_type: u16, options: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut body = [half(big, link_type).as_slice(), &[0, 0], &word(big, 0)].concat();
+    for (kind, value) in options {
+        body.extend(half(big, *kind));
+        body.extend(half(big, u16::try_from(value.len()).unwrap()));
+        body.extend(*value);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    block(big, 1, &body)
+}
+
+fn enhanced(big: bool, interface: u32, ticks: u64, data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap();
+    let high = u32::try_from(ticks >> 32).unwrap();
+    let low = u32::try_from(ticks & 0xffff_ffff).unwrap();
+    let mut body: Vec<u8> = [interface, high, low, length, length].iter().flat_map(|value| word(big, *value)).collect();
+    body.extend(data);
+    body.resize(body.len().next_multiple_of(4), 0);
+    body.extend([0, 0, 0, 0]);
+    block(big, 6, &body)
+}
+
+fn pcapng_file(big: bool) -> Vec<u8> {
+    let offset = if big { 10_i64.to_be_bytes() } else { 10_i64.to_le_bytes() };
+    let obsolete: Vec<u8> = [half(big, 1), half(big, 0)].concat();
+    let obsolete =
+        [obsolete, [0, 2, 3, 3].iter().flat_map(|value| word(big, *value)).collect(), b"old".to_vec()].concat();
+    let secrets = [word(big, 0x544c_534b), word(big, 5)].concat();
+    [
+        section(big),
+        interface(big, 1, &[(2, b"eth0"), (9, &[9])]),
+        interface(big, 101, &[(9, &[0x80 | 10]), (14, &offset)]),
+        block(big, 10, &[secrets, b"CLIEN".to_vec()].concat()),
+        enhanced(big, 0, 5_000_000_007, b"nano"),
+        enhanced(big, 1, 1_536, b"binary"),
+        block(big, 3, &[word(big, 6).as_slice(), b"simple"].concat()),
+        block(big, 2, &obsolete),
+        block(big, 0x0bad, &[0; 40]),
+        section(!big),
+        interface(!big, 113, &[(2, b"any\x1b")]),
+        enhanced(!big, 0, 3_000_001, b"micro"),
+    ]
+    .concat()
+}
+
+fn small_files() -> Vec<Vec<u8>> {
+    let frames: [(u32, u32, &[u8]); 3] = [(1, 2, b"first"), (1, 3, b""), (2, 999_999, b"third one")];
+    let mut files = vec![pcapng_file(false), pcapng_file(true)];
+    for magic in [0xa1b2_c3d4, 0xa1b2_3c4d, 0xa1b2_cd34] {
+        files.extend([false, true].map(|big| pcap_file(magic, big, &frames)));
+    }
+    files
+}
+
+fn compressions(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(bytes).unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    vec![("gz", gzip.finish().unwrap()), ("lz4", lz4.finish().unwrap()), ("zst", zstd)]
+}
+
+/// Gives at most `step` bytes at once.
+struct Dribble(Cursor<Vec<u8>>, usize);
+
+impl Read for Dribble {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+#[test]
+fn classic_files_of_every_kind() {
+    for big in [false, true] {
+        for (magic, unit) in [(0xa1b2_c3d4, 1_000), (0xa1b2_3c4d, 1), (0xa1b2_cd34, 1_000)] {
+            let (seen, files) = read(&pcap_file(magic, big, &[(5, 7, b"abc"), (u32::MAX, u32::MAX, b"")]));
+            assert_eq!(seen.len(), 2, "{magic:x} {big}");
+            assert_eq!((seen[0].number, seen[0].link_type, seen[0].original_len), (1, 1, 103));
+            assert_eq!((seen[0].timestamp, seen[0].data.as_slice()), (5_000_000_000 + 7 * unit, b"abc".as_slice()));
+            assert_eq!((seen[1].number, seen[1].data.len()), (2, 0));
+            assert_eq!(files.problems(), []);
+        }
+    }
+}
+
+#[test]
+fn sections_and_interfaces_of_pcapng() {
+    for big in [false, true] {
+        let (seen, files) = read(&pcapng_file(big));
+        let told: Vec<_> =
+            seen.iter().map(|f| (f.interface, f.link_type, f.timestamp, f.time_known, f.data.as_slice())).collect();
+        let expected: [(u32, u16, i64, bool, &[u8]); 5] = [
+            (0, 1, 5_000_000_007, true, b"nano"),
+            (1, 101, 11_500_000_000, true, b"binary"),
+            (0, 1, 11_500_000_000, false, b"simple"),
+            (1, 101, 10_001_953_125, true, b"old"),
+            (2, 113, 3_000_001_000, true, b"micro"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(seen.iter().map(|frame| frame.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(files.problems(), []);
+        assert_eq!(files.interface_name(0, 0), Some("eth0"));
+        assert_eq!(files.interface_name(0, 1), None);
+        assert_eq!(files.interface_name(0, 2), Some("any\x1b"));
+        assert_eq!(
+            files.secrets().map(|s| (s.kind, s.data.clone())).collect::<Vec<_>>(),
+            [(0x544c_534b, b"CLIEN".to_vec())]
+        );
+        assert_eq!((files.stats().capture_secrets, files.stats().capture_time_unknown), (1, 1));
+    }
+}
+
+#[test]
+fn cut_at_every_byte_gives_the_frames_before() {
+    for file in small_files() {
+        let (whole, _) = read(&file);
+        for length in 0..file.len() {
+            let (seen, files) = read(&file[..length]);
+            assert_eq!(seen[..], whole[..seen.len()], "cut at {length}");
+            assert!(files.problems().len() <= 1);
+            if (1..4).contains(&length) {
+                assert_eq!(files.problems()[0].kind, ProblemKind::NotACapture);
+            }
+            assert!(files.stats().capture_damaged <= 1);
+        }
+        let (seen, files) = read(&file[..file.len() - 1]);
+        assert_eq!(seen.len(), whole.len() - 1);
+        assert!(matches!(files.problems()[0].kind, ProblemKind::Damaged { damage: Damage::Cut, .. }));
+    }
+}
+
+#[test]
+fn any_size_of_reads_gives_the_same() {
+    for file in small_files() {
+        let (whole, _) = read(&file);
+        for step in [1, 2, 3, 5, 17, 4096] {
+            let input = Dribble(Cursor::new(file.clone()), step);
+            assert_eq!(drain(&mut Files::from_reader("-", Box::new(input), Options::default())), whole);
+        }
+    }
+}
+
+#[test]
+fn frames_across_blocks_are_whole() {
+    let data: Vec<u8> = (0..=255).cycle().take(200_001).collect();
+    let frames: Vec<(u32, u32, &[u8])> = (0..40).map(|n| (n, 0, &data[..100_001 + 2_500 * n as usize])).collect();
+    let file = pcap_file(0xa1b2_c3d4, false, &frames);
+    let (seen, files) = read(&file);
+    assert!(seen.iter().zip(&frames).all(|(seen, frame)| seen.data == frame.2));
+    assert_eq!((seen.len(), files.problems().len()), (40, 0));
+    assert_eq!(files.progress().read, file.len() as u64);
+}
+
+#[test]
+fn compressed_members_are_one_stream() {
+    let file = pcapng_file(false);
+    let (whole, _) = read(&file);
+    let (head, tail) = file.split_at(150);
+    for ((kind, mut first), (_, second)) in compressions(head).into_iter().zip(compressions(tail)) {
+        first.extend(second);
+        let (seen, files) = read(&first);
+        assert_eq!((seen, files.problems()), (whole.clone(), [].as_slice()), "{kind}");
+        for length in 7..first.len() {
+            let (seen, files) = read(&first[..length]);
+            assert_eq!(seen[..], whole[..seen.len()], "{kind} cut at {length}");
+            assert!(files.problems().len() <= 1);
+        }
+        let (_, files) = read(&first[..first.len() - 1]);
+        assert_eq!(files.stats().capture_damaged, 1, "{kind}");
+    }
+}
+
+#[test]
+fn a_record_too_long_is_damage() {
+    let mut file = pcap_file(0xa1b2_c3d4, false, &[(1, 1, b"good")]);
+    let offset = file.len() as u64;
+    file.extend([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0]);
+    let (seen, files) = read(&file);
+    assert_eq!(seen.len(), 1);
+    let kind = &files.problems()[0].kind;
+    assert_eq!(*kind, ProblemKind::Damaged { offset, damage: Damage::TooLong { length: 1 << 31 } });
+    assert_eq!(kind.weight(), Weight::Damage);
+}
+
+#[test]
+fn pcapng_goes_on_behind_a_bad_block() {
+    let good = enhanced(false, 0, 1, b"good");
+    for spoil in [4, 5, 7, good.len() - 4, 9, 22] {
+        let mut bad = good.clone();
+        bad[spoil] = 0xfd;
+        let file = [section(false), interface(false, 1, &[]), bad, good.clone(), good.clone()].concat();
+        let (seen, files) = read(&file);
+        assert_eq!(seen.len(), 2, "spoilt at {spoil}");
+        assert_eq!((files.problems().len(), files.stats().capture_bad_places), (1, 1));
+    }
+}
+
+#[test]
+fn files_are_merged_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let magic = 0xa1b2_c3d4;
+    write("a.pcap", &pcap_file(magic, false, &[(1, 0, b"a1"), (5, 0, b"a5"), (9, 0, b"a9")]));
+    write("b.pcap.gz", &compressions(&pcap_file(magic, true, &[(2, 0, b"b2"), (5, 0, b"b5")]))[0].1);
+    write("c.txt", b"no capture at all");
+    write("d.empty", b"");
+    write("e.pcap", &pcap_file(magic, false, &[]));
+    fs::create_dir(folder.path().join("f")).unwrap();
+    let options = |from, to| Options { filter: None, from, to };
+    let mut files = Files::open(&[folder.path().to_owned()], options(None, None));
+    let seen = drain(&mut files);
+    let order: Vec<_> = seen.iter().map(|frame| String::from_utf8_lossy(&frame.data).into_owned()).collect();
+    assert_eq!(order, ["a1", "b2", "a5", "b5", "a9"]);
+    assert_eq!(seen.iter().map(|frame| frame.number).collect::<Vec<_>>(), [1, 1, 2, 2, 3]);
+    assert_eq!(files.problems().len(), 1);
+    assert_eq!(files.problems()[0].kind, ProblemKind::Skipped);
+    assert_eq!((files.stats().capture_files, files.stats().capture_packets), (4, 5));
+    // Of the 17 bytes of text only the first six are read.
+    assert_eq!(files.progress().read, files.progress().total.unwrap() - 11);
+
+    let missing = PathBuf::from("/nonexistent/x.pcap");
+    let text = folder.path().join("c.txt");
+    let a = folder.path().join("a.pcap");
+    let window = options(Some(Timestamp::new(5, 0)), Some(Timestamp::new(6, 0)));
+    let mut files = Files::open(&[missing, text, a], window);
+    assert_eq!(drain(&mut files).len(), 1);
+    assert_eq!(files.stats().capture_filtered, 2);
+    assert!(files.problems().iter().all(|problem| problem.kind.weight() == Weight::Failure));
+    assert_eq!(files.problems().len(), 2);
+}
+
+#[cfg(feature = "live")]
+#[test]
+fn filters_are_compiled_for_each_link_type() {
+    let mut ip = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1];
+    ip.extend([0, 53, 0, 53, 0, 8, 0, 0]);
+    let ethernet = [&[2; 12][..], &[8, 0], &ip].concat();
+    let file = [
+        section(false),
+        interface(false, 1, &[]),
+        interface(false, 101, &[]),
+        enhanced(false, 0, 1, &ethernet),
+        enhanced(false, 1, 2, &ip),
+        enhanced(false, 1, 3, &ip[..19]),
+    ]
+    .concat();
+    for (expression, frames) in [("udp port 53", 2), ("tcp", 0), ("udp", 3)] {
+        let filter = Some(Filter::new(expression).unwrap());
+        let options = Options { filter, ..Options::default() };
+        let mut files = Files::from_reader("-", Box::new(Cursor::new(file.clone())), options);
+        assert_eq!(drain(&mut files).len(), frames, "{expression}");
+    }
+    assert!(matches!(Filter::new("udp port"), Err(CaptureError::Filter { .. })));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(kind in 0_usize..8, noise in proptest::collection::vec((0_usize..400, any::<u8>()), 0..40)) {
+        let mut file = small_files().swap_remove(kind);
+        for (place, value) in noise {
+            if let Some(byte) = file.get_mut(place) {
+                *byte = value;
+            }
+        }
+        let (seen, files) = read(&file);
+        prop_assert!(seen.len() <= 20 && files.problems().len() <= 1);
+        for (_, packed) in compressions(&file) {
+            prop_assert_eq!(&read(&packed).0, &seen);
+        }
+    }
+
+    #[test]
+    fn random_compressed_bytes_never_panic(kind in 0_usize..3, noise in proptest::collection::vec((0_usize..400, any::<u8>()), 1..20)) {
+        let (_, mut file) = compressions(&pcapng_file(false)).swap_remove(kind);
+        for (place, value) in noise {
+            if let Some(byte) = file.get_mut(place) {
+                *byte = value;
+            }
+        }
+        read(&file);
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
+
+mod progress;
+mod read;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes.
+pub(crate) mod exit {
+    /// Something could not be read or written.
+    pub(crate) const FAILURE: u8 = 1;
+    /// Bad usage or configuration, as clap's own.
+    pub(crate) const USAGE: u8 = 2;
+    /// With `--strict`: a capture was cut or corrupt.
+    pub(crate) const DAMAGED: u8 = 4;
+}
+
+/// Watches TLS without touching it: who talks to whom, with which certificate, and what looks like interception.
+#[derive(Debug, Parser)]
+#[command(name = "tlswatch", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
+    Read(Box<read::ReadArguments>),
+}
+
+/// Runs the command of these arguments and gives its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(with_habits(arguments)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to stdout, mistakes to stderr; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    let code = match arguments.command {
+        Command::Read(read) => read.run(),
+    };
+    ExitCode::from(code)
+}
+
+/// People type what they type for tcpdump and Suricata: `-r FILE` is `read FILE`, `-i IF` is `live -i IF`.
+fn with_habits(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    match arguments.get(1).and_then(|first| first.to_str()) {
+        Some("-r") => {
+            if let Some(first) = arguments.get_mut(1) {
+                *first = "read".into();
+            }
+        }
+        Some("-i") => arguments.insert(1, "live".into()),
+        _ => {}
+    }
+    arguments
+}
+
+/// Writes to standard output; a closed pipe is a quiet success.
+pub(crate) fn print(text: &str) -> u8 {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(_) => exit::FAILURE,
+    }
+}
+
+/// Writes a mistake in the usage to standard error.
+pub(crate) fn complain(text: &str) -> u8 {
+    tell(&format!("error: {text}"));
+    exit::USAGE
+}
+
+/// Writes a line to standard error.
+pub(crate) fn tell(line: &str) {
+    use std::io::Write;
+    // Nothing can be done when even standard error is gone.
+    let _ = writeln!(std::io::stderr(), "tlswatch: {line}");
+}

@@ -1,0 +1,224 @@
+//! `tlswatch read`: capture files to events.
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::capture::{Files, Filter, Source, Weight};
+use crate::cli::progress::Bar;
+use crate::cli::{complain, exit, tell};
+use crate::event::{Context, Detail, Observer};
+use crate::packet::ChecksumMode;
+use crate::pipeline::{self, Options, PipelineError, Selection};
+use crate::sink::{Ndjson, PemFolder, Sink, SinkError};
+use crate::text::printable;
+use crate::time::Timestamp;
+
+/// Most workers by default: beyond, the reader is what takes the time.
+const DEFAULT_WORKERS: usize = 4;
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArguments {
+    /// Capture files, folders, or - for standard input; several are one capture in time order
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Write events (NDJSON) to this file, or - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Only packets that this BPF expression takes (outer headers, as in tcpdump)
+    #[arg(short = 'f', long, value_name = "BPF")]
+    filter: Option<String>,
+
+    /// Only packets from this time on (2024-06-01T12:00:00Z, "2024-06-01 12:00", or seconds since 1970)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Timestamp>,
+
+    /// Only packets up to this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<Timestamp>,
+
+    /// How much each event tells
+    #[arg(long, value_enum, default_value_t = DetailArgument::Full)]
+    detail: DetailArgument,
+
+    /// Only handshakes of this client or server address (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    host: Vec<IpAddr>,
+
+    /// Only handshakes for this server name (repeatable; *.example.org takes all names below)
+    #[arg(long, value_name = "NAME")]
+    sni: Vec<String>,
+
+    /// Write each certificate once as PEM into this folder
+    #[arg(long, value_name = "DIR")]
+    certificates: Option<PathBuf>,
+
+    /// Wrong transport checksums: read all, drop such packets, or do not look
+    #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
+    checksums: ChecksumArgument,
+
+    /// Exit with 4 when a capture was cut or corrupt
+    #[arg(long)]
+    strict: bool,
+
+    /// Threads that follow connections [default: cores, at most 4]; the output does not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// Segments handed over at a time; the output does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536), hide = true)]
+    batch: u32,
+
+    /// Flows that one of the 256 slots of the table holds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), hide = true)]
+    flows_per_slot: Option<u32>,
+
+    /// Name of this sensor in events
+    #[arg(long, value_name = "NAME", default_value = "tlswatch")]
+    sensor_name: String,
+
+    /// Seed of the Community ID
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    community_id_seed: u16,
+
+    /// No summary and no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DetailArgument {
+    /// Everything
+    Full,
+    /// No lists of ciphers, extensions and groups
+    Standard,
+    /// Nor the certificates' fields: certificate events have them
+    Lean,
+}
+
+impl From<DetailArgument> for Detail {
+    fn from(detail: DetailArgument) -> Self {
+        match detail {
+            DetailArgument::Full => Self::Full,
+            DetailArgument::Standard => Self::Standard,
+            DetailArgument::Lean => Self::Lean,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ChecksumArgument {
+    /// Read packets with wrong checksums, and count them on handshakes
+    All,
+    /// Drop packets with wrong checksums
+    Drop,
+    /// Do not look
+    Off,
+}
+
+impl From<ChecksumArgument> for ChecksumMode {
+    fn from(checksums: ChecksumArgument) -> Self {
+        match checksums {
+            ChecksumArgument::All => Self::All,
+            ChecksumArgument::Drop => Self::Drop,
+            ChecksumArgument::Off => Self::Off,
+        }
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned())
+}
+
+impl ReadArguments {
+    pub(crate) fn run(&self) -> u8 {
+        let filter = match self.filter.as_deref().map(Filter::new).transpose() {
+            Ok(filter) => filter,
+            Err(error) => return complain(&printable(&error.to_string())),
+        };
+        let options = crate::capture::Options { filter, from: self.from, to: self.to };
+        let mut files = Files::open(&self.files, options);
+        let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        let sinks = match self.sinks(to_terminal) {
+            Ok(sinks) => sinks,
+            Err(error) => {
+                tell(&printable(&error.to_string()));
+                return exit::FAILURE;
+            }
+        };
+        let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
+        let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
+        let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
+        let run = (&self.options(), context);
+        let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
+        bar.finish();
+        let code = self.tell_problems(&files);
+        match outcome {
+            Ok(outcome) => {
+                for frame in &outcome.panics {
+                    tell(&format!("a parser failed at frame {frame} (over all files): a bug, please report it"));
+                }
+            }
+            Err(PipelineError::Sink(SinkError::Closed)) => return 0,
+            Err(error) => {
+                tell(&printable(&error.to_string()));
+                return exit::FAILURE;
+            }
+        }
+        code
+    }
+
+    fn sinks(&self, to_terminal: bool) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
+        let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
+        match self.output.as_deref() {
+            Some(path) if path.as_os_str() != "-" => sinks.push(Box::new(Ndjson::create(path)?)),
+            None if to_terminal => {}
+            _ => sinks.push(Box::new(Ndjson::stdout())),
+        }
+        if let Some(folder) = &self.certificates {
+            sinks.push(Box::new(PemFolder::create(folder)?));
+        }
+        Ok(sinks)
+    }
+
+    fn options(&self) -> Options {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.map_or(cores.min(DEFAULT_WORKERS), usize::from);
+        let mut limits = crate::config::Limits::default();
+        if let Some(flows) = self.flows_per_slot {
+            limits.flows_per_slot = usize::try_from(flows).unwrap_or(limits.flows_per_slot);
+        }
+        Options {
+            limits,
+            checksums: self.checksums.into(),
+            workers,
+            batch: usize::try_from(self.batch).unwrap_or(256),
+            selection: Selection {
+                hosts: self.host.clone(),
+                names: self.sni.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect(),
+            },
+            ..Options::default()
+        }
+    }
+
+    fn tell_problems(&self, files: &Files) -> u8 {
+        let mut code = 0;
+        for problem in files.problems() {
+            let of_this = match problem.kind.weight() {
+                Weight::Failure => exit::FAILURE,
+                Weight::Damage if self.strict => exit::DAMAGED,
+                Weight::Damage | Weight::Warning => 0,
+            };
+            // A file that could not be read at all weighs more than one that was cut.
+            if code != exit::FAILURE && of_this != 0 {
+                code = of_this;
+            }
+            tell(&problem.to_string());
+        }
+        code
+    }
+}

@@ -1,0 +1,292 @@
+//! One connection as its worker keeps it: both directions put in order, and what they carry.
+
+use std::cmp::Reverse;
+
+use crate::config::Limits;
+use crate::direction::{Direction, PerDirection};
+use crate::flow::table::Beginning;
+use crate::flow::tcp::{Oddity, Placed, SegmentMark, TcpHalf, TcpLimits};
+use crate::packet::{Encapsulation, FlowKey, TcpFlags};
+use crate::session::Session;
+use crate::stats::Stats;
+use crate::time::{Moment, Order, Timestamp};
+use crate::tls::probe::{Probe, probe};
+use crate::tls::{Anomaly, Handshake, HandshakeEnd};
+
+/// A segment on its way to its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentIn<'a> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Identification of the IPv4 header, to tell copies of one packet.
+    pub ip_id: Option<u16>,
+    /// Bytes of payload that the capture cut off.
+    pub snapped: u32,
+    /// The transport checksum does not hold.
+    pub bad_checksum: bool,
+    /// In which directions packets were seen so far.
+    pub seen: PerDirection<bool>,
+    /// Where it was captured.
+    pub at: Moment,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Facts of a connection below TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionFacts {
+    /// Tunnels and tags of the first packet.
+    pub encapsulation: Encapsulation,
+    /// Copies of packets already seen (mirror of both sides).
+    pub duplicate_packets: u32,
+    /// Packets of the server were seen, if only acknowledgments.
+    pub server_seen: bool,
+    /// Packets of the client were seen, if only acknowledgments.
+    pub client_seen: bool,
+    /// Time from SYN to SYN-ACK in nanoseconds, where both were seen.
+    pub syn_rtt: Option<i64>,
+}
+
+/// A connection whose handshake is not over.
+#[derive(Debug)]
+pub struct Connection {
+    key: FlowKey,
+    generation: u32,
+    halves: PerDirection<TcpHalf>,
+    session: Session,
+    facts: ConnectionFacts,
+    seen: PerDirection<bool>,
+    /// The last packet that came here.
+    last: Moment,
+    closing: bool,
+    closed: PerDirection<bool>,
+}
+
+impl Connection {
+    /// A connection that begins; `first` is the first packet that matters.
+    pub fn new(beginning: &Beginning, (generation, encapsulation): (u32, Encapsulation), first: &Moment) -> Self {
+        let mut halves = PerDirection::<TcpHalf>::default();
+        let mut session = Session::default();
+        for direction in Direction::BOTH {
+            if let Some(initial) = *beginning.initial_sequences.of(direction) {
+                halves.of_mut(direction).set_initial_sequence(initial);
+                session.set_from_start(direction);
+            }
+        }
+        Self {
+            key: beginning.key,
+            generation,
+            halves,
+            session,
+            facts: ConnectionFacts { encapsulation, syn_rtt: beginning.syn_rtt, ..ConnectionFacts::default() },
+            seen: PerDirection::default(),
+            last: *first,
+            closing: false,
+            closed: PerDirection::default(),
+        }
+    }
+
+    /// Both ends.
+    pub fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    /// Which connection on its place in the table.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The last packet that came here.
+    pub fn last(&self) -> &Moment {
+        &self.last
+    }
+
+    /// When its handshake is given up if nothing more comes.
+    pub fn deadline(&self, limits: &Limits) -> Timestamp {
+        let wait = if self.closing { limits.closing_timeout } else { limits.handshake_timeout };
+        self.last.order.clock.plus(wait)
+    }
+
+    /// Pretends that the last packet came at `clock`: the clock jumped right after it.
+    pub fn touch(&mut self, clock: Timestamp) {
+        self.last.order.clock = clock;
+    }
+
+    /// Facts below TLS, for the observation of a handshake whose client sends in `client`.
+    pub fn facts(&self, client: Direction) -> ConnectionFacts {
+        ConnectionFacts {
+            client_seen: *self.seen.of(client),
+            server_seen: *self.seen.of(client.reversed()),
+            ..self.facts
+        }
+    }
+
+    /// Takes a segment.
+    pub fn on_segment(&mut self, segment: &SegmentIn<'_>, limits: &Limits, stats: &mut Stats) {
+        self.last = segment.at;
+        self.seen = segment.seen;
+        let direction = segment.direction;
+        let half = self.halves.of_mut(direction);
+        let mark = SegmentMark {
+            sequence: segment.sequence,
+            len: segment.payload.len(),
+            ip_id: segment.ip_id,
+            flags: segment.flags.0,
+        };
+        if half.is_copy(&mark, segment.at.timestamp) {
+            self.facts.duplicate_packets = self.facts.duplicate_packets.saturating_add(1);
+            stats.tcp_duplicate += 1;
+            return;
+        }
+        if segment.bad_checksum {
+            stats.decode_bad_checksum += 1;
+            self.session.note(Anomaly::BadChecksum);
+        }
+        // A SYN takes one sequence number; data on it follows.
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.flags.has(TcpFlags::SYN)));
+        let sent = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX).wrapping_add(segment.snapped);
+        if segment.flags.has(TcpFlags::FIN) {
+            half.note_fin(sequence.wrapping_add(sent));
+        }
+        let settled = half.is_settled();
+        let (placed, odd) = half
+            .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
+        self.note(odd, stats);
+        if !settled && !matches!(placed, Placed::Stored) {
+            self.session.note(Anomaly::MidStream);
+        }
+        if let Placed::Now(bytes) = placed {
+            self.hand_on(direction, bytes, (&segment.at, limits), stats);
+        }
+        self.drain(direction, limits, stats);
+        if segment.snapped > 0 {
+            stats.decode_snapped += 1;
+            self.session.note(Anomaly::Snapped);
+            let end = sequence.wrapping_add(sent);
+            if let Some(missing) = self.halves.of_mut(direction).skip_to(end, segment.snapped) {
+                self.session.on_gap(direction, u64::from(missing), &segment.at);
+                self.drain(direction, limits, stats);
+            }
+        }
+        while self.halves.of(direction).gap_is_due(segment.at.order.clock, &tcp_limits(limits))
+            && !self.session.is_done()
+        {
+            self.skip(direction, (&segment.at, limits), stats);
+        }
+        self.close(segment, limits, stats);
+    }
+
+    /// The connection is over: everything stored is handed on, over its gaps.
+    pub fn finish(&mut self, end: HandshakeEnd, at: &Moment, (limits, stats): (&Limits, &mut Stats)) {
+        self.drain_over_gaps(limits, stats);
+        self.session.finish(end, at);
+    }
+
+    /// The next finished handshake.
+    pub fn take(&mut self) -> Option<Box<Handshake>> {
+        self.session.take()
+    }
+
+    /// Whether nothing more will be looked for.
+    pub fn is_done(&self) -> bool {
+        self.session.is_done()
+    }
+
+    /// Whether it is known to carry TLS.
+    pub fn is_followed(&self) -> bool {
+        self.session.is_followed()
+    }
+
+    /// Notes an anomaly.
+    pub fn note_anomaly(&mut self, anomaly: Anomaly) {
+        self.session.note(anomaly);
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.session.memory() + self.halves.low_to_high.memory() + self.halves.high_to_low.memory()
+    }
+
+    fn note(&mut self, odd: Oddity, stats: &mut Stats) {
+        stats.tcp_retransmission += u64::from(odd.retransmission);
+        if odd.conflict {
+            stats.tcp_overlap_conflict += 1;
+            self.session.note(Anomaly::OverlapConflict);
+        }
+    }
+
+    fn hand_on(&mut self, direction: Direction, bytes: &[u8], (at, limits): (&Moment, &Limits), stats: &mut Stats) {
+        if self.session.on_bytes(direction, bytes, (at, limits)) {
+            stats.flow_not_tls += 1;
+        }
+    }
+
+    fn drain(&mut self, direction: Direction, limits: &Limits, stats: &mut Stats) {
+        while let Some((bytes, at)) = self.halves.of_mut(direction).next_stored() {
+            self.hand_on(direction, &bytes, (&at, limits), stats);
+        }
+    }
+
+    fn skip(&mut self, direction: Direction, (at, limits): (&Moment, &Limits), stats: &mut Stats) {
+        let half = self.halves.of_mut(direction);
+        let settled = half.is_settled();
+        let Some(missing) = half.skip_gap() else { return };
+        if !settled {
+            self.session.note(Anomaly::MidStream);
+        }
+        if missing > 0 {
+            stats.tcp_gap += 1;
+            self.session.on_gap(direction, missing, at);
+        }
+        self.drain(direction, limits, stats);
+    }
+
+    /// Both directions may hold stored bytes: the one whose bytes were captured first goes first, so that a late hello
+    /// still meets its answer in order.
+    fn drain_over_gaps(&mut self, limits: &Limits, stats: &mut Stats) {
+        loop {
+            let next = Direction::BOTH
+                .into_iter()
+                .filter_map(|direction| Some((self.halves.of(direction).first_stored()?, direction)))
+                .max_by_key(|(at, _)| Reverse(at.order));
+            let Some((at, direction)) = next else { return };
+            self.skip(direction, (&at, limits), stats);
+        }
+    }
+
+    fn close(&mut self, segment: &SegmentIn<'_>, limits: &Limits, stats: &mut Stats) {
+        if segment.flags.has(TcpFlags::RST) {
+            self.closing = true;
+            if self.session.is_done() {
+                return;
+            }
+            self.drain_over_gaps(limits, stats);
+            self.session.on_close(segment.direction, true, &segment.at);
+            return;
+        }
+        for direction in Direction::BOTH {
+            if self.halves.of(direction).is_finished() && !*self.closed.of(direction) {
+                *self.closed.of_mut(direction) = true;
+                self.session.on_close(direction, false, &segment.at);
+            }
+        }
+        self.closing |= self.halves.low_to_high.has_fin() && self.halves.high_to_low.has_fin();
+    }
+}
+
+fn tcp_limits(limits: &Limits) -> TcpLimits {
+    TcpLimits {
+        pending_bytes: limits.pending_bytes,
+        pending_segments: limits.pending_segments,
+        gap_wait: limits.gap_wait,
+    }
+}
+
+/// The place of something that happens at a deadline: after everything at that clock time that frames before it gave.
+pub fn at_deadline(last: &Moment, deadline: Timestamp) -> Moment {
+    Moment { order: Order { clock: deadline, frame: last.order.frame, ordinal: 0 }, ..*last }
+}

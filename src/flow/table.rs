@@ -1,0 +1,663 @@
+//! The reader's table of flows: where a connection begins and ends, and which packets still matter.
+//!
+//! Everything here is a function of the packets and of packet time alone, so that it is the same for any number of
+//! workers. 256 slots each have their own bound; what is evicted depends on the packets of that slot only.
+//!
+//! Each slot keeps one queue per class of flow (no payload / payload / closing / UDP) in order of entry. A flow that was
+//! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::config::Limits;
+use crate::direction::{Direction, PerDirection};
+use crate::packet::flow_key::SLOTS;
+use crate::packet::{Encapsulation, FlowKey, TcpFlags, Transport};
+use crate::stats::Stats;
+use crate::time::{Span, Timestamp};
+
+/// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u32);
+
+impl FlowId {
+    fn new(slot: usize, index: u32) -> Self {
+        Self(index << 8 | u32::try_from(slot & 0xff).unwrap_or(0))
+    }
+
+    /// The slot, 0 to 255.
+    pub fn slot(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    /// The index in the slot.
+    pub fn index(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+}
+
+/// A flow and its generation: a late answer never touches a new connection on the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowRef {
+    /// The place.
+    pub id: FlowId,
+    /// Which connection on that place.
+    pub generation: u32,
+}
+
+/// What the reader knows about the packet at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketIn {
+    /// Both ends.
+    pub key: FlowKey,
+    /// Which way the packet goes.
+    pub direction: Direction,
+    /// The capture's clock.
+    pub clock: Timestamp,
+    /// Sequence number (TCP).
+    pub sequence: u32,
+    /// Acknowledgment number (TCP).
+    pub acknowledgment: u32,
+    /// Control bits (TCP).
+    pub flags: TcpFlags,
+    /// Bytes of payload.
+    pub payload_len: usize,
+    /// Tunnels and tags.
+    pub encapsulation: Encapsulation,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Action {
+    /// A connection that ended before this packet: tell its worker.
+    pub ended: Option<Ended>,
+    /// A connection that ended for room: tell its worker.
+    pub evicted: Option<FlowRef>,
+    /// The flow of the packet.
+    pub flow: Option<FlowRef>,
+    /// Its worker has not heard of it: send the beginning first.
+    pub begin: bool,
+    /// The packet matters to the worker.
+    pub forward: bool,
+    /// Packets were seen in (low to high, high to low) direction, this one included.
+    pub seen: PerDirection<bool>,
+}
+
+/// A connection that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The flow.
+    pub flow: FlowRef,
+    /// It ended by time; else a new connection took its place.
+    pub expired: bool,
+}
+
+/// What a worker must know at the beginning of a flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Both ends.
+    pub key: FlowKey,
+    /// Initial sequence numbers where a SYN was seen.
+    pub initial_sequences: PerDirection<Option<u32>>,
+    /// Time from SYN to SYN-ACK in nanoseconds.
+    pub syn_rtt: Option<i64>,
+}
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    NoPayload,
+    Closing,
+    Udp,
+    Payload,
+}
+
+/// Classes in the order in which they are evicted.
+const CLASSES: [Class; 4] = [Class::NoPayload, Class::Closing, Class::Udp, Class::Payload];
+
+#[derive(Debug)]
+struct Entry {
+    key: FlowKey,
+    last_seen: Timestamp,
+    queued: Timestamp,
+    syn_at: Timestamp,
+    isn: [u32; 2],
+    generation: u32,
+    previous: u32,
+    following: u32,
+    syn_rtt: u32,
+    class: Class,
+    state: u8,
+}
+
+/// Bits of [`Entry::state`].
+mod state {
+    pub(super) const LIVE: u8 = 0x01;
+    /// Shifted left by the direction's index.
+    pub(super) const ISN_KNOWN: u8 = 0x02;
+    pub(super) const SEEN: u8 = 0x08;
+    pub(super) const FIN: u8 = 0x20;
+    /// The worker has heard of it.
+    pub(super) const BEGUN: u8 = 0x80;
+}
+
+/// A SYN that may begin a new connection on an open flow; it needs confirmation, since anybody can inject one.
+#[derive(Clone, Copy, Debug)]
+struct PendingSyn {
+    flow: FlowRef,
+    direction: Direction,
+    sequence: u32,
+    at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    /// Decided flows, one bit each, apart from the entries so that telling is cheap.
+    decided: Vec<u64>,
+    free: Vec<u32>,
+    queues: [Queue; 4],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE }
+    }
+}
+
+/// All flows.
+#[derive(Debug)]
+pub struct FlowTable {
+    slots: Vec<Slot>,
+    hasher: FixedState,
+    capacity: usize,
+    timeouts: [Span; 4],
+    pending_syns: Vec<PendingSyn>,
+    swept: i64,
+}
+
+/// SYNs on open flows that wait for confirmation; the oldest leaves.
+const PENDING_SYNS: usize = 1_024;
+
+/// Queued flows that get a second chance before one must leave.
+const SECOND_CHANCES: usize = 8;
+
+impl FlowTable {
+    /// An empty table. `seed` spreads flows over the slots: fixed offline, random live, so that nobody can aim at a slot.
+    pub fn new(limits: &Limits, seed: u64) -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            hasher: FixedState::with_seed(seed),
+            capacity: limits.flows_per_slot.clamp(1, 1 << 23),
+            timeouts: [
+                limits.half_open_timeout,
+                limits.closing_timeout,
+                limits.udp_timeout,
+                limits.idle_timeout.max(limits.handshake_timeout),
+            ],
+            pending_syns: Vec::new(),
+            swept: i64::MIN,
+        }
+    }
+
+    /// Takes note of a packet and says what to do with it.
+    pub fn observe(&mut self, packet: &PacketIn, stats: &mut Stats) -> Action {
+        self.sweep(packet.clock, stats);
+        let hash = packet.key.hash_with(&self.hasher);
+        let slot_number = (hash >> 56) as usize;
+        let mut action = Action::default();
+        let Some(slot) = self.slots.get_mut(slot_number) else { return action };
+        let found = slot.find(hash, &packet.key);
+        let mut index = found;
+        if let Some(at) = found
+            && slot.is_expired(at, packet.clock, &self.timeouts)
+        {
+            if slot.has(at, state::BEGUN) {
+                action.ended = slot.reference(slot_number, at).map(|flow| Ended { flow, expired: true });
+            }
+            slot.remove(at, &self.hasher);
+            stats.flow_expired += 1;
+            index = None;
+        }
+        let index = match index {
+            Some(index) => index,
+            None => {
+                if slot.live() >= self.capacity {
+                    action.evicted = slot.evict(slot_number, packet.clock, &self.hasher);
+                    stats.flow_evicted += 1;
+                }
+                stats.flow_opened += 1;
+                slot.insert(hash, packet, self.capacity, &self.hasher)
+            }
+        };
+        if packet.key.transport == Transport::Tcp && packet.flags.has(TcpFlags::SYN) {
+            if self.on_syn((slot_number, index), packet, &mut action) {
+                stats.flow_opened += 1;
+            }
+        } else if !self.pending_syns.is_empty() && self.confirms((slot_number, index), packet) {
+            self.begin_again((slot_number, index), packet, &mut action);
+            stats.flow_opened += 1;
+        }
+        let Some(slot) = self.slots.get_mut(slot_number) else { return action };
+        slot.note((slot_number, index), packet, &mut action, stats);
+        action
+    }
+
+    /// What a worker must know at the beginning of `flow`.
+    pub fn beginning(&self, flow: FlowRef) -> Option<Beginning> {
+        let entry = self.slots.get(flow.id.slot())?.entries.get(flow.id.index())?;
+        let isn = |direction: Direction| {
+            let known = entry.state & state::ISN_KNOWN << bit(direction) != 0;
+            known.then(|| *entry.isn.get(usize::from(bit(direction))).unwrap_or(&0))
+        };
+        Some(Beginning {
+            key: entry.key,
+            initial_sequences: PerDirection {
+                low_to_high: isn(Direction::LowToHigh),
+                high_to_low: isn(Direction::HighToLow),
+            },
+            syn_rtt: (entry.syn_rtt != NONE).then(|| i64::from(entry.syn_rtt)),
+        })
+    }
+
+    /// The worker needs no more packets of `flow`: they cost a look-up from now on.
+    pub fn decided(&mut self, flow: FlowRef) {
+        if let Some(slot) = self.slots.get_mut(flow.id.slot())
+            && slot.entries.get(flow.id.index()).is_some_and(|entry| entry.generation == flow.generation)
+        {
+            slot.set_decided(flow.id.index(), true);
+        }
+    }
+
+    /// Moves the last sight of `flow` to `clock`: the clock jumped after its last packet.
+    pub fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        if let Some(entry) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.entries.get_mut(flow.id.index()))
+            && entry.generation == flow.generation
+        {
+            entry.last_seen = clock;
+        }
+    }
+
+    /// The capture ended: flows whose time was over by `clock` are counted as expired. The table is empty afterwards.
+    pub fn finish(&mut self, clock: Timestamp, stats: &mut Stats) {
+        for slot in &mut self.slots {
+            let expired = (0..slot.entries.len())
+                .filter(|at| {
+                    let at = u32::try_from(*at).unwrap_or(NONE);
+                    slot.has(at, state::LIVE) && slot.is_expired(at, clock, &self.timeouts)
+                })
+                .count();
+            stats.flow_expired += u64::try_from(expired).unwrap_or(0);
+            *slot = Slot::default();
+        }
+    }
+
+    /// Flows in the table.
+    pub fn len(&self) -> usize {
+        self.slots.iter().map(Slot::live).sum()
+    }
+
+    /// Whether the table is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frees what is over, once per second of packet time. Only memory depends on it: an expired flow is also found by
+    /// its next packet.
+    fn sweep(&mut self, clock: Timestamp, stats: &mut Stats) {
+        let second = clock.seconds();
+        if second <= self.swept {
+            return;
+        }
+        self.swept = second;
+        for slot in &mut self.slots {
+            slot.sweep(clock, &self.timeouts, &self.hasher, stats);
+        }
+    }
+
+    /// A SYN: sets the initial sequence number, or waits for confirmation on an open flow. `true` when a new connection
+    /// began at once.
+    fn on_syn(&mut self, (slot_number, index): (usize, u32), packet: &PacketIn, action: &mut Action) -> bool {
+        let Some(slot) = self.slots.get_mut(slot_number) else { return false };
+        let Some(entry) = slot.entries.get_mut(index as usize) else { return false };
+        let mask = state::ISN_KNOWN << bit(packet.direction);
+        let known = entry.state & mask != 0;
+        let place = usize::from(bit(packet.direction));
+        let same = entry.isn.get(place).is_some_and(|isn| *isn == packet.sequence);
+        if known && same {
+            return false;
+        }
+        let payload = entry.class == Class::Payload || entry.class == Class::Closing;
+        if !payload && (!known || !packet.flags.has(TcpFlags::ACK)) {
+            // Nothing was said yet: the first SYN, or the next attempt on a half-open flow.
+            if known {
+                entry.state &= !(state::ISN_KNOWN | state::ISN_KNOWN << 1);
+                entry.syn_rtt = NONE;
+            }
+            entry.set_isn(packet);
+            return false;
+        }
+        if entry.class == Class::Closing {
+            self.begin_again((slot_number, index), packet, action);
+            return true;
+        }
+        if packet.flags.has(TcpFlags::ACK) && self.confirms((slot_number, index), packet) {
+            self.begin_again((slot_number, index), packet, action);
+            return true;
+        }
+        let Some(flow) = self.slots.get(slot_number).and_then(|slot| slot.reference(slot_number, index)) else {
+            return false;
+        };
+        self.pending_syns.retain(|pending| pending.flow != flow || pending.direction != packet.direction);
+        if self.pending_syns.len() >= PENDING_SYNS {
+            self.pending_syns.remove(0);
+        }
+        self.pending_syns.push(PendingSyn {
+            flow,
+            direction: packet.direction,
+            sequence: packet.sequence,
+            at: packet.clock,
+        });
+        false
+    }
+
+    /// Whether the packet confirms a remembered SYN: its SYN-ACK, or data right after it.
+    fn confirms(&self, (slot_number, index): (usize, u32), packet: &PacketIn) -> bool {
+        let Some(flow) = self.slots.get(slot_number).and_then(|slot| slot.reference(slot_number, index)) else {
+            return false;
+        };
+        self.pending_syns.iter().filter(|pending| pending.flow == flow).any(|pending| {
+            let follows = pending.sequence.wrapping_add(1);
+            let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK)
+                && pending.direction != packet.direction
+                && packet.acknowledgment == follows;
+            let data = pending.direction == packet.direction && packet.payload_len > 0 && packet.sequence == follows;
+            syn_ack || data
+        })
+    }
+
+    /// Ends the connection on this place and begins the next one.
+    fn begin_again(&mut self, (slot_number, index): (usize, u32), packet: &PacketIn, action: &mut Action) {
+        let Some(slot) = self.slots.get_mut(slot_number) else { return };
+        let Some(flow) = slot.reference(slot_number, index) else { return };
+        if slot.has(index, state::BEGUN) {
+            action.ended = Some(Ended { flow, expired: false });
+        }
+        slot.set_decided(index as usize, false);
+        slot.unlink(index);
+        slot.link(index, Class::NoPayload, packet.clock);
+        let Some(entry) = slot.entries.get_mut(index as usize) else { return };
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.state = state::LIVE;
+        entry.syn_rtt = NONE;
+        for pending in self.pending_syns.iter().filter(|pending| pending.flow == flow) {
+            entry.syn_at = pending.at;
+            entry.state |= state::ISN_KNOWN << bit(pending.direction);
+            if let Some(isn) = entry.isn.get_mut(usize::from(bit(pending.direction))) {
+                *isn = pending.sequence;
+            }
+        }
+        if packet.flags.has(TcpFlags::SYN) {
+            entry.set_isn(packet);
+        }
+        self.pending_syns.retain(|pending| pending.flow != flow);
+    }
+}
+
+impl Entry {
+    fn set_isn(&mut self, packet: &PacketIn) {
+        let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
+        let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;
+        if syn_ack && other {
+            self.syn_rtt = u32::try_from(packet.clock.since(self.syn_at).nanos()).unwrap_or(NONE);
+        } else {
+            self.syn_at = packet.clock;
+        }
+        self.state |= state::ISN_KNOWN << bit(packet.direction);
+        if let Some(isn) = self.isn.get_mut(usize::from(bit(packet.direction))) {
+            *isn = packet.sequence;
+        }
+    }
+}
+
+impl Slot {
+    fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.index.find(hash, |at| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key)).copied()
+    }
+
+    fn live(&self) -> usize {
+        self.index.len()
+    }
+
+    fn has(&self, at: u32, mask: u8) -> bool {
+        self.entries.get(at as usize).is_some_and(|entry| entry.state & mask != 0)
+    }
+
+    fn reference(&self, slot: usize, at: u32) -> Option<FlowRef> {
+        let entry = self.entries.get(at as usize)?;
+        Some(FlowRef { id: FlowId::new(slot, at), generation: entry.generation })
+    }
+
+    fn is_expired(&self, at: u32, clock: Timestamp, timeouts: &[Span; 4]) -> bool {
+        self.entries.get(at as usize).is_some_and(|entry| {
+            let timeout = timeouts.get(entry.class.index()).copied().unwrap_or_default();
+            clock >= entry.last_seen.plus(timeout)
+        })
+    }
+
+    fn insert(&mut self, hash: u64, packet: &PacketIn, capacity: usize, hasher: &FixedState) -> u32 {
+        let entry = Entry {
+            key: packet.key,
+            last_seen: packet.clock,
+            queued: packet.clock,
+            syn_at: packet.clock,
+            isn: [0; 2],
+            generation: 0,
+            previous: NONE,
+            following: NONE,
+            syn_rtt: NONE,
+            class: Class::NoPayload,
+            state: state::LIVE,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(old) = self.entries.get_mut(at as usize) {
+                    let generation = old.generation.wrapping_add(1);
+                    *old = Entry { generation, ..entry };
+                }
+                at
+            }
+            None => {
+                if self.entries.len() == self.entries.capacity() {
+                    // Grow by half, never beyond the bound: a full table must not hold twice what it may use.
+                    let more = (self.entries.len() / 2).max(16).min(capacity.saturating_sub(self.entries.len())).max(1);
+                    self.entries.reserve_exact(more);
+                }
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+            }
+        };
+        let entries = &self.entries;
+        self.index.insert_unique(hash, at, |other| {
+            entries.get(*other as usize).map_or(0, |entry| entry.key.hash_with(hasher))
+        });
+        self.set_decided(at as usize, false);
+        let class = if packet.key.transport == Transport::Udp { Class::Udp } else { Class::NoPayload };
+        self.link(at, class, packet.clock);
+        at
+    }
+
+    fn remove(&mut self, at: u32, hasher: &FixedState) {
+        let Some(key) = self.entries.get(at as usize).map(|entry| entry.key) else { return };
+        let hash = key.hash_with(hasher);
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == at) {
+            found.remove();
+        }
+        self.unlink(at);
+        if let Some(entry) = self.entries.get_mut(at as usize) {
+            entry.state = 0;
+        }
+        self.free.push(at);
+    }
+
+    /// Makes room: the flow that was seen longest ago, of the least valuable class that has one.
+    fn evict(&mut self, slot_number: usize, clock: Timestamp, hasher: &FixedState) -> Option<FlowRef> {
+        let class = CLASSES.into_iter().find(|class| self.head(*class) != NONE)?;
+        for _ in 0..SECOND_CHANCES {
+            let head = self.head(class);
+            let seen_since = self.entries.get(head as usize).is_some_and(|entry| entry.last_seen > entry.queued);
+            if !seen_since {
+                break;
+            }
+            self.unlink(head);
+            self.link(head, class, clock);
+        }
+        let head = self.head(class);
+        let begun = self.has(head, state::BEGUN) && !self.is_decided(head as usize);
+        let flow = self.reference(slot_number, head);
+        self.remove(head, hasher);
+        flow.filter(|_| begun)
+    }
+
+    fn sweep(&mut self, clock: Timestamp, timeouts: &[Span; 4], hasher: &FixedState, stats: &mut Stats) {
+        for class in CLASSES {
+            let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
+            loop {
+                let head = self.head(class);
+                let Some(entry) = self.entries.get(head as usize) else { break };
+                if clock < entry.queued.plus(timeout) {
+                    break;
+                }
+                if clock >= entry.last_seen.plus(timeout) {
+                    self.remove(head, hasher);
+                    stats.flow_expired += 1;
+                } else {
+                    self.unlink(head);
+                    self.link(head, class, clock);
+                }
+            }
+        }
+    }
+
+    /// Updates the flow with a packet and says whether the packet matters.
+    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, action: &mut Action, stats: &mut Stats) {
+        let Some(entry) = self.entries.get_mut(at as usize) else { return };
+        entry.last_seen = packet.clock;
+        let shift = bit(packet.direction);
+        let first_sight = entry.state & state::SEEN << shift == 0;
+        entry.state |= state::SEEN << shift;
+        let seen = |direction: Direction| entry.state & state::SEEN << bit(direction) != 0;
+        action.seen = PerDirection { low_to_high: seen(Direction::LowToHigh), high_to_low: seen(Direction::HighToLow) };
+        action.flow = Some(FlowRef { id: FlowId::new(slot, at), generation: entry.generation });
+        let mut class = entry.class;
+        let over = packet.flags.any(TcpFlags::FIN | TcpFlags::RST);
+        if packet.key.transport == Transport::Tcp {
+            if over && class != Class::Closing {
+                entry.state |= if packet.flags.has(TcpFlags::FIN) { state::FIN << shift } else { 0 };
+                let both = state::FIN | state::FIN << 1;
+                if packet.flags.has(TcpFlags::RST) || entry.state & both == both {
+                    class = Class::Closing;
+                    stats.flow_closed += 1;
+                }
+            }
+            if packet.payload_len > 0 && class == Class::NoPayload {
+                class = Class::Payload;
+            }
+        }
+        let begun = entry.state & state::BEGUN != 0;
+        // An acknowledgment alone tells the worker that the other side is there.
+        let matters = packet.payload_len > 0 || (begun && (over || first_sight));
+        action.forward = matters && !(begun && self.is_decided(at as usize));
+        if action.forward && !begun {
+            action.begin = true;
+            if let Some(entry) = self.entries.get_mut(at as usize) {
+                entry.state |= state::BEGUN;
+            }
+        }
+        if self.entries.get(at as usize).is_some_and(|entry| entry.class != class) {
+            self.unlink(at);
+            self.link(at, class, packet.clock);
+        }
+    }
+
+    fn head(&self, class: Class) -> u32 {
+        self.queues.get(class.index()).map_or(NONE, |queue| queue.head)
+    }
+
+    fn link(&mut self, at: u32, class: Class, clock: Timestamp) {
+        let Some(queue) = self.queues.get_mut(class.index()) else { return };
+        let tail = queue.tail;
+        queue.tail = at;
+        if queue.head == NONE {
+            queue.head = at;
+        }
+        if let Some(before) = self.entries.get_mut(tail as usize) {
+            before.following = at;
+        }
+        if let Some(entry) = self.entries.get_mut(at as usize) {
+            entry.previous = tail;
+            entry.following = NONE;
+            entry.class = class;
+            entry.queued = clock;
+        }
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some(entry) = self.entries.get(at as usize) else { return };
+        let (class, previous, following) = (entry.class, entry.previous, entry.following);
+        if let Some(before) = self.entries.get_mut(previous as usize) {
+            before.following = following;
+        }
+        if let Some(after) = self.entries.get_mut(following as usize) {
+            after.previous = previous;
+        }
+        if let Some(queue) = self.queues.get_mut(class.index()) {
+            if queue.head == at {
+                queue.head = following;
+            }
+            if queue.tail == at {
+                queue.tail = previous;
+            }
+        }
+    }
+
+    fn is_decided(&self, at: usize) -> bool {
+        self.decided.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
+    }
+
+    fn set_decided(&mut self, at: usize, decided: bool) {
+        if decided && self.decided.len() <= at / 64 {
+            self.decided.resize(at / 64 + 1, 0);
+        }
+        if let Some(word) = self.decided.get_mut(at / 64) {
+            let mask = 1 << (at % 64);
+            *word = if decided { *word | mask } else { *word & !mask };
+        }
+    }
+}
+
+impl Class {
+    fn index(self) -> usize {
+        match self {
+            Self::NoPayload => 0,
+            Self::Closing => 1,
+            Self::Udp => 2,
+            Self::Payload => 3,
+        }
+    }
+}
+
+fn bit(direction: Direction) -> u8 {
+    match direction {
+        Direction::LowToHigh => 0,
+        Direction::HighToLow => 1,
+    }
+}

@@ -1,0 +1,144 @@
+//! Everything that depends on order: what was seen before, and the order of the output. One thread.
+
+use std::sync::Arc;
+
+use crate::detect::memory::Memory;
+use crate::detect::observation::Observation;
+use crate::event::{self, CertificateView, Role, Side, StatsView};
+use crate::pipeline::merge::Merge;
+use crate::pipeline::worker::{Report, Shared};
+use crate::pipeline::{PipelineError, Selection};
+use crate::sink::{About, Event, Sink};
+use crate::stats::Stats;
+use crate::time::{Order, Timestamp};
+use crate::x509::Sha256;
+
+/// Certificates in a role that are remembered as told.
+const TOLD: usize = 1_000_000;
+
+/// Puts the reports of all workers in order and hands their events to the sinks.
+pub struct Correlator<'a> {
+    shared: Arc<Shared>,
+    merge: Merge,
+    selection: Selection,
+    sinks: Vec<Box<dyn Sink + Send + 'a>>,
+    told: Memory<(Sha256, Side, Role), ()>,
+    line: Vec<u8>,
+    /// Counters of the correlator.
+    pub stats: Stats,
+}
+
+impl std::fmt::Debug for Correlator<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Correlator")
+            .field("merge", &self.merge)
+            .field("sinks", &self.sinks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Correlator<'a> {
+    /// For this many workers; events go to `sinks`.
+    pub fn new(
+        shared: Arc<Shared>,
+        workers: usize,
+        (selection, sinks): (Selection, Vec<Box<dyn Sink + Send + 'a>>),
+    ) -> Self {
+        Self {
+            shared,
+            merge: Merge::new(workers),
+            selection,
+            sinks,
+            told: Memory::new(TOLD),
+            line: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes a report of any worker, in any order.
+    pub fn push(&mut self, report: Report) {
+        self.merge.push(report);
+    }
+
+    /// `worker` has given everything up to `order`.
+    ///
+    /// # Errors
+    /// When a sink cannot go on.
+    pub fn advance(&mut self, worker: usize, order: Order) -> Result<(), PipelineError> {
+        self.merge.advance(worker, order);
+        self.release()
+    }
+
+    /// `worker` will give nothing more.
+    ///
+    /// # Errors
+    /// When a sink cannot go on.
+    pub fn close(&mut self, worker: usize) -> Result<(), PipelineError> {
+        self.merge.close(worker);
+        self.release()
+    }
+
+    /// The last event of a run: all counters. Then everything is flushed.
+    ///
+    /// # Errors
+    /// When a sink cannot go on.
+    pub fn finish(&mut self, stats: &Stats, (start, end): (Timestamp, Timestamp)) -> Result<(), PipelineError> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        event::append_stats(&mut line, &StatsView { stats, start, end, sequence: 0 }, &self.shared.context);
+        self.write(&line, About::Stats(stats))?;
+        self.line = line;
+        for sink in &mut self.sinks {
+            sink.flush()?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<(), PipelineError> {
+        while let Some(report) = self.merge.pop_ready() {
+            self.handshake(&report)?;
+        }
+        Ok(())
+    }
+
+    fn handshake(&mut self, report: &Report) -> Result<(), PipelineError> {
+        let observation = report.observation.as_ref();
+        let selected = self.selection.takes(observation);
+        if selected {
+            self.write(&report.line, About::Handshake(observation))?;
+        }
+        for (side, chain) in [(Side::Server, &observation.server_chain), (Side::Client, &observation.client_chain)] {
+            for position in 0..chain.len() {
+                self.certificate(observation, (side, position), selected)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn certificate(
+        &mut self,
+        observation: &Observation,
+        (side, position): (Side, usize),
+        selected: bool,
+    ) -> Result<(), PipelineError> {
+        let Some(view) = CertificateView::first(observation, side, position) else { return Ok(()) };
+        let key = (view.certificate.sha256, side, view.role);
+        if self.told.contains(&key) || !selected {
+            return Ok(());
+        }
+        self.told.insert(key, ());
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        event::append_certificate(&mut line, &view, &self.shared.context);
+        let written = self.write(&line, About::Certificate(&view));
+        self.line = line;
+        written
+    }
+
+    fn write(&mut self, line: &[u8], about: About<'_>) -> Result<(), PipelineError> {
+        for sink in &mut self.sinks {
+            sink.write(&Event { line, about })?;
+        }
+        Ok(())
+    }
+}

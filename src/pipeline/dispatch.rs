@@ -1,0 +1,213 @@
+//! How the reader's decisions reach the workers: in the same thread, or in batches through channels.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::flow::{Beginning, FlowRef, SegmentIn};
+use crate::packet::Encapsulation;
+use crate::pipeline::PipelineError;
+use crate::pipeline::batch::{ARENA_BYTES, Batch, Entry};
+use crate::pipeline::correlator::Correlator;
+use crate::pipeline::worker::{Shared, Worker};
+use crate::time::{Moment, Order, Timestamp};
+use crate::tls::HandshakeEnd;
+
+/// Where the reader's decisions go. One implementation per way of running; the reader is the same code in both.
+pub trait Dispatch {
+    /// A connection begins.
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment));
+    /// A segment of it; `true` when its flow needs no more of them.
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool;
+    /// A datagram of a UDP flow; `true` when its flow needs no more of them.
+    fn datagram(&mut self, flow: FlowRef) -> bool;
+    /// A connection is over.
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
+    /// The clock jumped right after the last packet of `flow`.
+    fn touch(&mut self, flow: FlowRef, clock: Timestamp);
+    /// Whether a round should end now.
+    fn is_full(&self) -> bool;
+    /// A round ends: everything up to `clock` was handed over. `decided` gets the flows that workers need no more of.
+    ///
+    /// # Errors
+    /// When what takes the events is gone.
+    fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError>;
+}
+
+/// One worker and the correlator in the reader's own thread.
+#[derive(Debug)]
+pub struct Inline<'a> {
+    /// The worker.
+    pub worker: Worker,
+    correlator: Correlator<'a>,
+    entries: usize,
+    batch: usize,
+}
+
+impl<'a> Inline<'a> {
+    /// Rounds end after `batch` segments.
+    pub fn new(shared: Arc<Shared>, correlator: Correlator<'a>, batch: usize) -> Self {
+        Self { worker: Worker::new(shared), correlator, entries: 0, batch }
+    }
+
+    /// The capture is over: everything leaves.
+    ///
+    /// # Errors
+    /// When what takes the events is gone.
+    pub fn finish(mut self, clock: Timestamp) -> Result<(Worker, Correlator<'a>), PipelineError> {
+        self.worker.finish(clock);
+        for report in self.worker.reports.drain(..) {
+            self.correlator.push(report);
+        }
+        self.correlator.close(0)?;
+        Ok((self.worker, self.correlator))
+    }
+}
+
+impl Dispatch for Inline<'_> {
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
+        self.worker.begin(flow, beginning, about);
+    }
+
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
+        self.entries += 1;
+        self.worker.segment(flow, segment)
+    }
+
+    fn datagram(&mut self, flow: FlowRef) -> bool {
+        self.worker.datagram(flow)
+    }
+
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.worker.end(flow, at, end);
+    }
+
+    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        self.worker.touch(flow, clock);
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries >= self.batch
+    }
+
+    fn round(&mut self, clock: Order, _: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
+        self.entries = 0;
+        self.worker.advance(clock.clock);
+        for report in self.worker.reports.drain(..) {
+            self.correlator.push(report);
+        }
+        self.correlator.advance(0, clock)
+    }
+}
+
+/// Several workers, each in a thread of its own.
+#[derive(Debug)]
+pub struct Threads {
+    lanes: Vec<Lane>,
+    batch: usize,
+    full: bool,
+}
+
+#[derive(Debug)]
+struct Lane {
+    to: Sender<Batch>,
+    back: Receiver<Batch>,
+    batch: Batch,
+}
+
+impl Threads {
+    /// One lane per worker: where its batches go, and where they come back empty.
+    pub fn new(lanes: Vec<(Sender<Batch>, Receiver<Batch>)>, batch: usize) -> Self {
+        let lanes = lanes.into_iter().map(|(to, back)| Lane { to, back, batch: Batch::default() }).collect();
+        Self { lanes, batch, full: false }
+    }
+
+    fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch)) {
+        let lanes = self.lanes.len().max(1);
+        if let Some(lane) = self.lanes.get_mut(flow.id.slot() % lanes) {
+            add(&mut lane.batch);
+            self.full |= lane.batch.len() >= self.batch || lane.batch.bytes() >= ARENA_BYTES;
+        }
+    }
+}
+
+impl Dispatch for Threads {
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
+        self.push(flow, |batch| batch.push(Entry::Begin(flow, Box::new(*beginning), encapsulation, *at)));
+    }
+
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
+        self.push(flow, |batch| batch.push_segment(flow, segment));
+        false
+    }
+
+    fn datagram(&mut self, flow: FlowRef) -> bool {
+        self.push(flow, |batch| batch.push(Entry::Datagram(flow)));
+        false
+    }
+
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.push(flow, |batch| batch.push(Entry::End(flow, at, end)));
+    }
+
+    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        self.push(flow, |batch| batch.push(Entry::Touch(flow, clock)));
+    }
+
+    fn is_full(&self) -> bool {
+        self.full
+    }
+
+    fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
+        self.full = false;
+        for lane in &mut self.lanes {
+            lane.batch.clock = clock;
+            // As many batches exist as the return queue holds, so giving one back never blocks a worker.
+            let mut next = lane.back.recv().map_err(|_| PipelineError::WorkerGone)?;
+            decided.append(&mut next.decided);
+            std::mem::swap(&mut lane.batch, &mut next);
+            lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a worker until its lane is closed.
+pub fn work(
+    worker: &mut Worker,
+    (from, back): (&Receiver<Batch>, &Sender<Batch>),
+    mut give: impl FnMut(&mut Worker, Order) -> bool,
+) {
+    for mut batch in from {
+        let mut decided = std::mem::take(&mut batch.decided);
+        for (entry, payload) in batch.iter() {
+            match entry {
+                Entry::Begin(flow, beginning, encapsulation, at) => {
+                    worker.begin(*flow, beginning, (*encapsulation, at));
+                }
+                Entry::Segment(flow, segment, _) => {
+                    if worker.segment(*flow, &SegmentIn { payload, ..*segment }) {
+                        decided.push(*flow);
+                    }
+                }
+                Entry::Datagram(flow) => {
+                    if worker.datagram(*flow) {
+                        decided.push(*flow);
+                    }
+                }
+                Entry::End(flow, at, end) => worker.end(*flow, *at, *end),
+                Entry::Touch(flow, clock) => worker.touch(*flow, *clock),
+            }
+        }
+        let clock = batch.clock;
+        worker.advance(clock.clock);
+        decided.dedup();
+        batch.clear();
+        batch.decided = decided;
+        // The reader may be gone already, at the end: then nobody wants the batch back.
+        let _ = back.send(batch);
+        if !give(worker, clock) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A worker: the connections of its slots, from segments to observations.
+//!
+//! It owns its slots: no lock, no atomics. A parser that panics costs one flow and a counter.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::config::Limits;
+use crate::detect::observation::{Ends, Observation};
+use crate::direction::Direction;
+use crate::event::{self, Context};
+use crate::flow::connection::{Connection, at_deadline};
+use crate::flow::{Beginning, FlowRef, SegmentIn};
+use crate::packet::Encapsulation;
+use crate::packet::flow_key::SLOTS;
+use crate::stats::Stats;
+use crate::time::{Moment, Order, Timestamp};
+use crate::tls::{Anomaly, Handshake, HandshakeEnd};
+use crate::x509::cache::CertificateCache;
+
+/// What a worker hands to the correlator: one handshake, its line already rendered.
+#[derive(Debug)]
+pub struct Report {
+    /// Its place.
+    pub order: Order,
+    /// The `tlswatch.tls` line, newline included.
+    pub line: Vec<u8>,
+    /// The handshake.
+    pub observation: Box<Observation>,
+}
+
+/// What all workers share: memos of pure functions and what rendering needs.
+#[derive(Debug)]
+pub struct Shared {
+    /// Facts of certificates by their bytes.
+    pub certificates: CertificateCache,
+    /// What events are rendered with.
+    pub context: Context,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// A worker.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    slots: Vec<Slot>,
+    deadlines: BinaryHeap<Reverse<(Timestamp, FlowRef)>>,
+    live: usize,
+    /// Counters of this worker.
+    pub stats: Stats,
+    /// Handshakes since the last time they were taken, in no order.
+    pub reports: Vec<Report>,
+    /// Frames at which a parser panicked; at most [`PANICS_KEPT`].
+    pub panics: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    connections: Vec<Option<Box<Connection>>>,
+    memory: usize,
+}
+
+/// Frame numbers of panics that are kept for the log.
+pub const PANICS_KEPT: usize = 16;
+
+/// Ordinals of what a packet itself gives begin here; what it ends before that comes first.
+pub const PACKET_ORDINAL: u32 = 1_000;
+
+impl Worker {
+    /// A worker without connections.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            deadlines: BinaryHeap::new(),
+            live: 0,
+            stats: Stats::default(),
+            reports: Vec::new(),
+            panics: Vec::new(),
+        }
+    }
+
+    /// A connection begins.
+    pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
+        self.drop_connection(flow);
+        let connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
+        self.deadlines.push(Reverse((connection.deadline(&self.shared.limits), flow)));
+        if self.deadlines.len() > 4 * self.live + 4_096 {
+            self.compact_deadlines();
+        }
+        let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return };
+        if slot.connections.len() <= flow.id.index() {
+            slot.connections.resize_with(flow.id.index() + 1, || None);
+        }
+        slot.memory += connection.memory();
+        if let Some(place) = slot.connections.get_mut(flow.id.index()) {
+            *place = Some(connection);
+            self.live += 1;
+        }
+    }
+
+    /// Takes a segment. `true` when the flow needs no more packets.
+    pub fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
+        self.expire_if_due(flow, segment.at.order.clock);
+        let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return true };
+        let Some(place) = slot.connections.get_mut(flow.id.index()) else { return true };
+        let Some(connection) = place.as_mut().filter(|connection| connection.generation() == flow.generation) else {
+            return true;
+        };
+        let before = connection.memory();
+        let stats = &mut self.stats;
+        let limits = &self.shared.limits;
+        let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, limits, stats)));
+        if outcome.is_err() {
+            self.stats.flow_panic += 1;
+            if self.panics.len() < PANICS_KEPT {
+                self.panics.push(segment.at.order.frame);
+            }
+            *place = None;
+            slot.memory = slot.memory.saturating_sub(before);
+            self.live = self.live.saturating_sub(1);
+            return true;
+        }
+        let mut ordinal = 0;
+        while let Some(handshake) = connection.take() {
+            report(connection, handshake, ordinal, (&self.shared, &mut self.stats, &mut self.reports));
+            ordinal += 1;
+        }
+        if connection.is_done() {
+            *place = None;
+            slot.memory = slot.memory.saturating_sub(before);
+            self.live = self.live.saturating_sub(1);
+            return true;
+        }
+        slot.memory = (slot.memory + connection.memory()).saturating_sub(before);
+        if slot.memory > self.shared.limits.slot_memory {
+            self.make_room(flow.id.slot(), segment.at.order);
+        }
+        false
+    }
+
+    /// A datagram of a UDP flow. DTLS and QUIC are further variants of `Session`; until then no UDP flow is followed, so its
+    /// first datagram decides it.
+    pub fn datagram(&mut self, flow: FlowRef) -> bool {
+        self.drop_connection(flow);
+        self.stats.flow_not_tls += 1;
+        true
+    }
+
+    /// A connection is over.
+    pub fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.expire_if_due(flow, at.clock);
+        if let Some(connection) = self.remove(flow) {
+            let at = Moment { order: at, ..*connection.last() };
+            self.finish_connection(connection, end, &at);
+        }
+    }
+
+    /// The clock jumped right after the connection's last packet.
+    pub fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        let limits = &self.shared.limits;
+        if let Some(connection) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.get_mut(flow)) {
+            connection.touch(clock);
+            self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+        }
+    }
+
+    /// Everything up to `clock` was handed over: ends what is over by then.
+    pub fn advance(&mut self, clock: Timestamp) {
+        while let Some(Reverse((deadline, flow))) = self.deadlines.peek().copied() {
+            if deadline > clock {
+                return;
+            }
+            self.deadlines.pop();
+            self.expire_if_due(flow, clock);
+            let limits = &self.shared.limits;
+            if let Some(connection) = self.slots.get(flow.id.slot()).and_then(|slot| slot.get(flow)) {
+                self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+            }
+        }
+    }
+
+    /// The capture is over at `clock`.
+    pub fn finish(&mut self, clock: Timestamp) {
+        self.advance(clock);
+        for slot in 0..self.slots.len() {
+            let connections = self.slots.get_mut(slot).map(std::mem::take).unwrap_or_default();
+            for connection in connections.connections.into_iter().flatten() {
+                let at = at_deadline(connection.last(), clock);
+                self.finish_connection(connection, HandshakeEnd::EndOfCapture, &at);
+            }
+        }
+        self.live = 0;
+        self.deadlines.clear();
+    }
+
+    /// Connections whose handshake is open.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    fn expire_if_due(&mut self, flow: FlowRef, clock: Timestamp) {
+        let limits = &self.shared.limits;
+        let due = self
+            .slots
+            .get(flow.id.slot())
+            .and_then(|slot| slot.get(flow))
+            .map(|connection| connection.deadline(limits))
+            .filter(|deadline| *deadline <= clock);
+        if let Some(deadline) = due
+            && let Some(connection) = self.remove(flow)
+        {
+            let at = at_deadline(connection.last(), deadline);
+            self.finish_connection(connection, HandshakeEnd::Timeout, &at);
+        }
+    }
+
+    /// Ends the least recently seen handshake of a slot until its memory is within the bound.
+    fn make_room(&mut self, slot: usize, at: Order) {
+        while let Some(found) = self.slots.get(slot).filter(|slot| slot.memory > self.shared.limits.slot_memory) {
+            let oldest = found
+                .connections
+                .iter()
+                .enumerate()
+                .filter_map(|(index, connection)| Some((connection.as_ref()?.last().order, index)))
+                .min();
+            let Some((_, index)) = oldest else { return };
+            let Some(slot) = self.slots.get_mut(slot) else { return };
+            let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
+            slot.memory = slot.memory.saturating_sub(connection.memory());
+            self.live = self.live.saturating_sub(1);
+            self.stats.flow_memcap += 1;
+            connection.note_anomaly(Anomaly::MemoryLimit);
+            let at = Moment { order: Order { ordinal: 500, ..at }, ..*connection.last() };
+            self.finish_connection(connection, HandshakeEnd::Evicted, &at);
+        }
+    }
+
+    fn finish_connection(&mut self, mut connection: Box<Connection>, end: HandshakeEnd, at: &Moment) {
+        let stats = &mut self.stats;
+        let limits = &self.shared.limits;
+        let outcome = catch_unwind(AssertUnwindSafe(|| connection.finish(end, at, (limits, stats))));
+        if outcome.is_err() {
+            self.stats.flow_panic += 1;
+            if self.panics.len() < PANICS_KEPT {
+                self.panics.push(at.order.frame);
+            }
+            return;
+        }
+        let mut ordinal = 0;
+        while let Some(handshake) = connection.take() {
+            report(&connection, handshake, ordinal, (&self.shared, &mut self.stats, &mut self.reports));
+            ordinal += 1;
+        }
+    }
+
+    fn remove(&mut self, flow: FlowRef) -> Option<Box<Connection>> {
+        let slot = self.slots.get_mut(flow.id.slot())?;
+        let place = slot.connections.get_mut(flow.id.index())?;
+        place.as_ref().filter(|connection| connection.generation() == flow.generation)?;
+        let connection = place.take()?;
+        slot.memory = slot.memory.saturating_sub(connection.memory());
+        self.live = self.live.saturating_sub(1);
+        Some(connection)
+    }
+
+    fn drop_connection(&mut self, flow: FlowRef) {
+        if let Some(slot) = self.slots.get_mut(flow.id.slot())
+            && let Some(old) = slot.connections.get_mut(flow.id.index()).and_then(Option::take)
+        {
+            slot.memory = slot.memory.saturating_sub(old.memory());
+            self.live = self.live.saturating_sub(1);
+        }
+    }
+
+    fn compact_deadlines(&mut self) {
+        let limits = &self.shared.limits;
+        let slots = &self.slots;
+        let mut kept: Vec<_> = std::mem::take(&mut self.deadlines).into_vec();
+        kept.retain_mut(|Reverse((deadline, flow))| {
+            let connection = slots.get(flow.id.slot()).and_then(|slot| slot.get(*flow));
+            connection.is_some_and(|connection| {
+                *deadline = connection.deadline(limits);
+                true
+            })
+        });
+        self.deadlines = kept.into();
+    }
+}
+
+impl Slot {
+    fn get(&self, flow: FlowRef) -> Option<&Connection> {
+        self.connections
+            .get(flow.id.index())?
+            .as_deref()
+            .filter(|connection| connection.generation() == flow.generation)
+    }
+
+    fn get_mut(&mut self, flow: FlowRef) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(flow.id.index())?
+            .as_deref_mut()
+            .filter(|connection| connection.generation() == flow.generation)
+    }
+}
+
+/// Makes an observation of a handshake and renders its line.
+fn report(
+    connection: &Connection,
+    mut handshake: Box<Handshake>,
+    ordinal: u32,
+    (shared, stats, reports): (&Shared, &mut Stats, &mut Vec<Report>),
+) {
+    let order = Order { ordinal: handshake.ended.order.ordinal.saturating_add(ordinal), ..handshake.ended.order };
+    let client = handshake.client.unwrap_or(Direction::LowToHigh);
+    let key = connection.key();
+    let mut chain = |list: Option<&crate::tls::CertificateList>| {
+        let parsed: Vec<_> = list
+            .into_iter()
+            .flat_map(crate::tls::CertificateList::iter)
+            .map(|der| shared.certificates.get_or_parse(der))
+            .collect();
+        stats.tls_certificates += u64::try_from(parsed.len()).unwrap_or(0);
+        stats.x509_unparsable +=
+            u64::try_from(parsed.iter().filter(|certificate| certificate.facts.is_none()).count()).unwrap_or(0);
+        parsed
+    };
+    let server_chain = chain(handshake.server_certificates.as_ref());
+    let client_chain = chain(handshake.client_certificates.as_ref());
+    if server_chain.iter().chain(&client_chain).any(|certificate| certificate.facts.is_none()) {
+        handshake.note(Anomaly::UnparsableCertificate);
+    }
+    let connection = connection.facts(client);
+    let observation = Box::new(Observation {
+        ends: Ends {
+            client: key.sender(client),
+            server: key.receiver(client),
+            transport: key.transport,
+            virtual_network: key.virtual_network,
+        },
+        connection,
+        handshake,
+        server_chain,
+        client_chain,
+    });
+    count(&observation, stats);
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    event::append_tls(&mut line, &observation, &shared.context);
+    reports.push(Report { order, line, observation });
+}
+
+/// Room for a usual line.
+const LINE_BYTES: usize = 4_096;
+
+fn count(observation: &Observation, stats: &mut Stats) {
+    let handshake = &observation.handshake;
+    stats.tls_handshakes += 1;
+    let by_version = match handshake.version() {
+        Some(0x0002) => &mut stats.tls_version_ssl2,
+        Some(0x0300) => &mut stats.tls_version_ssl3,
+        Some(0x0301) => &mut stats.tls_version_1_0,
+        Some(0x0302) => &mut stats.tls_version_1_1,
+        Some(0x0303) => &mut stats.tls_version_1_2,
+        Some(0x0304) => &mut stats.tls_version_1_3,
+        _ => &mut stats.tls_version_unknown,
+    };
+    *by_version += 1;
+    stats.tls_certificate_seen += u64::from(!observation.server_chain.is_empty());
+    let hidden = handshake.version() == Some(0x0304) && observation.server_chain.is_empty();
+    stats.tls_certificate_hidden += u64::from(hidden);
+    stats.tls_resumed += u64::from(handshake.resumed == Some(true));
+    stats.tls_one_sided += u64::from(!(observation.connection.client_seen && observation.connection.server_seen));
+    stats.tls_incomplete += u64::from(!handshake.complete);
+    let too_long = handshake.anomalies.contains(&Anomaly::MessageTooLong);
+    stats.tls_message_too_long += u64::from(too_long);
+}

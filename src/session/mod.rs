@@ -1,0 +1,206 @@
+//! What a connection carries, told by its content and never by its port.
+//!
+//! Bytes in order come in; once they begin like TLS they go to the [`Observer`]. DTLS, QUIC and protocols that switch to
+//! TLS (STARTTLS) are further variants of [`Session`]: the compiler then shows every place that must know them.
+
+use crate::config::Limits;
+use crate::direction::{Direction, PerDirection};
+use crate::time::Moment;
+use crate::tls::observer::Observer;
+use crate::tls::probe::{Probe, probe};
+use crate::tls::{Anomaly, Handshake, HandshakeEnd};
+
+/// Pieces of a direction that cannot begin anything we follow after which the connection is given up, though the other
+/// direction has not spoken yet.
+const SILENT_PIECES: u8 = 8;
+
+/// Bytes kept of a direction whose beginning cannot be told yet.
+const PROBE_BYTES: usize = 64;
+
+/// The state of one connection above its transport.
+#[derive(Debug)]
+pub enum Session {
+    /// It is not known yet what it carries.
+    Probing(Box<Probing>),
+    /// TLS over TCP.
+    Tls(Box<Observer>),
+    /// Nothing that is followed, or nothing more.
+    Ignored,
+}
+
+/// What is known before the protocol is.
+#[derive(Debug, Default)]
+pub struct Probing {
+    first: PerDirection<Beginning>,
+    from_start: PerDirection<bool>,
+    anomalies: Vec<Anomaly>,
+}
+
+#[derive(Debug, Default)]
+struct Beginning {
+    /// Pieces not yet judged, with their packets.
+    held: Vec<(Vec<u8>, Moment)>,
+    refused: bool,
+    pieces: u8,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::Probing(Box::default())
+    }
+}
+
+impl Session {
+    /// The direction's bytes begin with the first byte of the connection.
+    pub fn set_from_start(&mut self, direction: Direction) {
+        match self {
+            Self::Probing(probing) => *probing.from_start.of_mut(direction) = true,
+            Self::Tls(observer) => observer.set_from_start(direction),
+            Self::Ignored => {}
+        }
+    }
+
+    /// Takes the next bytes of one direction. Returns `true` when this found out that the connection is not followed.
+    pub fn on_bytes(&mut self, direction: Direction, bytes: &[u8], (at, limits): (&Moment, &Limits)) -> bool {
+        match self {
+            Self::Tls(observer) => observer.on_bytes(direction, bytes, at),
+            Self::Ignored => {}
+            Self::Probing(probing) => match probing.judge(direction, bytes, at) {
+                Verdict::Undecided => {}
+                Verdict::Tls => {
+                    let observer = std::mem::take(probing.as_mut()).into_observer(limits);
+                    *self = Self::Tls(Box::new(observer));
+                    if let Self::Tls(observer) = self {
+                        observer.on_bytes(direction, bytes, at);
+                    }
+                }
+                Verdict::Other => {
+                    *self = Self::Ignored;
+                    return true;
+                }
+            },
+        }
+        false
+    }
+
+    /// `missing` bytes of one direction were never seen.
+    pub fn on_gap(&mut self, direction: Direction, missing: u64, at: &Moment) {
+        match self {
+            Self::Tls(observer) => observer.on_gap(direction, missing, at),
+            Self::Probing(probing) => *probing.from_start.of_mut(direction) = false,
+            Self::Ignored => {}
+        }
+    }
+
+    /// The direction was closed, or the connection reset by it.
+    pub fn on_close(&mut self, direction: Direction, reset: bool, at: &Moment) {
+        if let Self::Tls(observer) = self {
+            observer.on_close(direction, reset, at);
+        }
+    }
+
+    /// Notes something that happened below.
+    pub fn note(&mut self, anomaly: Anomaly) {
+        match self {
+            Self::Tls(observer) => observer.note(anomaly),
+            Self::Probing(probing) if !probing.anomalies.contains(&anomaly) => probing.anomalies.push(anomaly),
+            Self::Probing(_) | Self::Ignored => {}
+        }
+    }
+
+    /// The connection is over: what there is becomes a handshake.
+    pub fn finish(&mut self, end: HandshakeEnd, at: &Moment) {
+        if let Self::Tls(observer) = self {
+            observer.finish(end, at);
+        }
+    }
+
+    /// The next finished handshake.
+    pub fn take(&mut self) -> Option<Box<Handshake>> {
+        match self {
+            Self::Tls(observer) => observer.take(),
+            Self::Probing(_) | Self::Ignored => None,
+        }
+    }
+
+    /// Whether nothing more will be looked for.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Tls(observer) => observer.is_done(),
+            Self::Ignored => true,
+            Self::Probing(_) => false,
+        }
+    }
+
+    /// Whether it is known to carry TLS.
+    pub fn is_followed(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Tls(observer) => size_of::<Observer>() + observer.memory(),
+            Self::Probing(_) => size_of::<Probing>() + 2 * PROBE_BYTES,
+            Self::Ignored => 0,
+        }
+    }
+}
+
+enum Verdict {
+    Undecided,
+    Tls,
+    Other,
+}
+
+impl Probing {
+    fn judge(&mut self, direction: Direction, bytes: &[u8], at: &Moment) -> Verdict {
+        let mine = self.first.of_mut(direction);
+        mine.pieces = mine.pieces.saturating_add(1);
+        if !mine.refused {
+            let verdict = if mine.held.is_empty() {
+                probe(bytes)
+            } else {
+                let mut all: Vec<u8> = mine.held.iter().flat_map(|(piece, _)| piece.iter().copied()).collect();
+                all.extend(bytes.iter().take(PROBE_BYTES));
+                probe(&all)
+            };
+            match verdict {
+                Probe::Tls => return Verdict::Tls,
+                Probe::More => {
+                    let held: usize = mine.held.iter().map(|(piece, _)| piece.len()).sum();
+                    if held + bytes.len() < PROBE_BYTES {
+                        mine.held.push((bytes.to_vec(), *at));
+                        return Verdict::Undecided;
+                    }
+                    mine.refused = true;
+                }
+                Probe::No => mine.refused = true,
+            }
+        }
+        let pieces = self.first.of(direction).pieces;
+        let other = self.first.of(direction.reversed());
+        if other.refused || (pieces >= SILENT_PIECES && other.held.is_empty()) {
+            return Verdict::Other;
+        }
+        Verdict::Undecided
+    }
+
+    fn into_observer(self, limits: &Limits) -> Observer {
+        let mut observer = Observer::new(limits);
+        for direction in Direction::BOTH {
+            if *self.from_start.of(direction) && !self.first.of(direction).refused {
+                observer.set_from_start(direction);
+            }
+        }
+        for anomaly in &self.anomalies {
+            observer.note(*anomaly);
+        }
+        for direction in Direction::BOTH {
+            for (piece, at) in &self.first.of(direction).held {
+                observer.on_bytes(direction, piece, at);
+            }
+        }
+        observer
+    }
+}
