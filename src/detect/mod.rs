@@ -1,8 +1,9 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod catalogue;
-pub mod memory;
 pub mod finding;
 pub mod interception_products;
 pub mod lists;
+pub mod memory;
 pub mod observation;
+pub mod sighting;
