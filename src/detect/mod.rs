@@ -1,6 +1,7 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod catalogue;
+pub mod crl;
 pub mod finding;
 pub mod interception_products;
 pub mod lists;
