@@ -6,4 +6,5 @@ cd "$(dirname "$0")"
 timeout 600 python3 handshakes.py
 timeout 600 python3 intercept.py
 timeout 600 python3 benign.py
+python3 copies.py
 python3 readme.py

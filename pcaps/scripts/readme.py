@@ -63,6 +63,8 @@ ATTACKS = {
     "demo": ("an ordinary half hour of six hosts and six clients (1.2 and 1.3); at the end 10.2.0.22 is behind mitmproxy", f"{N}; all clients; mitmproxy 11.0.2", "MITM-007 (one alert, with 003, 002, 006) for 10.2.0.22 and six hosts"),
     "mitm-mitmproxy": ("two days of true traffic to six sites, then 10.2.0.22 through mitmproxy", f"{N}; mitmproxy 11.0.2", "MITM-007 with 003, 002, 006: client 10.2.0.22, six hosts; no other client"),
     "mitm-sslsplit": ("the same with three sites and sslsplit; TLS 1.2, then 1.3 (HelloRetryRequest)", f"{N}; sslsplit 0.5.5", "MITM-004 (serial near the genuine one), MITM-002, KEY-001 (one leaf key for three hosts): client 10.2.0.22"),
+    "mitm-mitmproxy-lossy": ("mitm-mitmproxy; every third connection lacks a server segment", "copies.py", "MITM-003 and MITM-002 under one MITM-007 or MITM-003 head (the hosts whose certificate is whole): client 10.2.0.22; no other client"),
+    "mitm-sslsplit-server-side-only": ("mitm-sslsplit; only what the servers sent: no SNI, hosts are addresses", "copies.py", "MITM-004, MITM-002, KEY-001: client 10.2.0.22, 203.0.113.10 to .12"),
     "mitm-squid": ("the same with two sites and Squid ssl-bump", f"{N}; Squid 5.7", "MITM-003, MITM-004 (equal validity), MITM-002: client 10.2.0.22, www.example.com and login.example.net"),
     "mitm-issuer-impersonation": ("forged leaves whose issuer name and key identifier are the genuine issuer's", f"{N}; forger.py ({P})", "MITM-005, MITM-002: client 10.2.0.22, both hosts"),
     "mitm-cloned-certificate": ("forged leaves with serial, names and validity of the genuine ones, RSA-1024", f"{N}; forger.py ({P})", "MITM-004 (equal serial and validity), MITM-002, CRYP-003: client 10.2.0.22, both hosts"),
@@ -100,8 +102,8 @@ HEAD = """# Captures
 Our own captures, made by the scripts in `scripts/` from real tools inside network namespaces; licence MIT OR Apache-2.0 like the
 rest. Addresses are private or reserved for documentation, hosts are `example` names; no packet of anybody else is in them.
 
-- `scripts/handshakes.py`, `scripts/intercept.py`, `scripts/benign.py` make them (all, or those named), `scripts/make_all.sh` all and this
-  file. They need root and the tools that `scripts/setup.sh` installs. What they make is equivalent, not identical: the committed files count.
+- `scripts/handshakes.py`, `scripts/intercept.py`, `scripts/benign.py` make them (all, or those named), `scripts/copies.py` derives
+  damaged copies, `scripts/make_all.sh` does all and this file. They need root and the tools that `scripts/setup.sh` installs. What they make is equivalent, not identical: the committed files count.
 - tcpdump records at the clients' own interfaces. `scripts/tape.py` is the only place where recordings are changed: checksums are made
   right (veth leaves them open), and in scenarios that last days each connection is moved in time as a whole. Rows that say more
   (tags, losses, rewritten signatures) name the script that does it.
