@@ -12,7 +12,7 @@ import sys
 import pki
 import tape
 from lab import alias
-from world import RECIPES, SOFTWARE, World, main, recipe
+from world import SOFTWARE, World, main, recipe
 
 SIX = {"www.example.com": "203.0.113.10", "login.example.net": "203.0.113.11", "www.example.org": "203.0.113.12",
        "mail.example.edu": "198.51.100.13", "shop.example.co.uk": "198.51.100.14", "www.example.de": "192.0.2.15"}
