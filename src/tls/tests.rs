@@ -525,9 +525,33 @@ fn closing_ends() {
     assert_eq!((handshake.end, handshake.ended.frame, handshake.last.frame), (HandshakeEnd::Fin, 3, 1));
 
     let mut observer = Observer::new(&Limits::default());
-    observer.on_bytes(CLIENT, &record(22, &client_hello())[..20], &at(1));
+    observer.on_bytes(CLIENT, &record(22, &client_hello()), &at(1));
     observer.on_close(SERVER, true, &at(2));
-    assert!(observer.is_done() && observer.take().is_none());
+    assert!(observer.is_done());
+    assert_eq!(only(finish(observer, 2)).end, HandshakeEnd::Reset);
+}
+
+#[test]
+fn a_reset_does_not_cut_the_certificate_that_is_on_its_way() {
+    let server = record(22, &session12(false).server.concat());
+    let mut observer = Observer::new(&Limits::default());
+    observer.on_bytes(CLIENT, &record(22, &client_hello()), &at(1));
+    observer.on_bytes(SERVER, &server[..500], &at(2));
+    observer.on_close(CLIENT, true, &at(3));
+    observer.on_close(CLIENT, true, &at(4));
+    assert!(!observer.is_done());
+    observer.on_bytes(SERVER, &server[500..], &at(5));
+    assert!(observer.is_done());
+    let handshake = only(finish(observer, 5));
+    assert_eq!((handshake.end, handshake.ended.frame), (HandshakeEnd::Reset, 5));
+    assert!(handshake.server_certificates.is_some() && handshake.server_key_exchange.is_some());
+}
+
+#[test]
+fn key_exchange_of_an_unknown_cipher_suite_is_not_guessed() {
+    let server = [record(22, &server_hello_of(&[2; 32], 0xe0ff, &[])), record(22, &key_exchange())].concat();
+    let exchange = only(observe(&[(SERVER, &server)])).server_key_exchange.unwrap();
+    assert_eq!((&exchange.kind, exchange.params.len()), (&KeyExchange::Other, 104));
 }
 
 #[test]
