@@ -577,7 +577,14 @@ impl Conversation {
     }
 
     fn touch(&mut self, message: &Message<'_>, place: Place<'_>) {
-        if !self.begun && matches!(message.kind, 1 | 2 | 6 | 11 | 25) {
+        // Certificates alone begin a handshake only if they look like some: the capture may begin anywhere.
+        let shown = [&self.handshake.server_certificates, &self.handshake.client_certificates];
+        let begins = match message.kind {
+            1 | 2 | 6 => true,
+            11 => shown.into_iter().flatten().flat_map(|list| list.iter().next()).any(|der| der.first() == Some(&0x30)),
+            _ => false,
+        };
+        if !self.begun && begins {
             self.begun = true;
             self.handshake.first = message.start;
         }
