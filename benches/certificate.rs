@@ -1,8 +1,5 @@
 //! Certificates: read cold, remembered, and the floor under both.
 
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
-#![allow(unused_crate_dependencies, reason = "a bench uses few of them")]
-
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,5 +1,7 @@
 //! Paths: found in any order, verified, judged at a time for a name.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::sync::Arc;
 
 use rcgen::{
