@@ -180,7 +180,6 @@ impl Follow<'_> {
             acknowledgment,
             flags,
             payload_len: payload.len(),
-            encapsulation: packet.encapsulation,
         };
         let action = self.table.observe(&seen, self.stats);
         let before = Order { ordinal: 0, ..moment.order };

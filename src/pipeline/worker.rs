@@ -86,7 +86,8 @@ impl Worker {
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
         self.drop_connection(flow);
-        let connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
+        let mut connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
+        connection.counted = connection.memory();
         self.deadlines.push(Reverse((connection.deadline(&self.shared.limits), flow)));
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
@@ -95,7 +96,7 @@ impl Worker {
         if slot.connections.len() <= flow.id.index() {
             slot.connections.resize_with(flow.id.index() + 1, || None);
         }
-        slot.memory += connection.memory();
+        slot.memory += connection.counted;
         if let Some(place) = slot.connections.get_mut(flow.id.index()) {
             *place = Some(connection);
             self.live += 1;
@@ -110,7 +111,7 @@ impl Worker {
         let Some(connection) = place.as_mut().filter(|connection| connection.generation() == flow.generation) else {
             return true;
         };
-        let before = connection.memory();
+        let before = connection.counted;
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
         let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, limits, stats)));
@@ -135,7 +136,8 @@ impl Worker {
             self.live = self.live.saturating_sub(1);
             return true;
         }
-        slot.memory = (slot.memory + connection.memory()).saturating_sub(before);
+        connection.counted = connection.memory();
+        slot.memory = (slot.memory + connection.counted).saturating_sub(before);
         if slot.memory > self.shared.limits.slot_memory {
             self.make_room(flow.id.slot(), segment.at.order);
         }
@@ -230,7 +232,7 @@ impl Worker {
             let Some((_, index)) = oldest else { return };
             let Some(slot) = self.slots.get_mut(slot) else { return };
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
-            slot.memory = slot.memory.saturating_sub(connection.memory());
+            slot.memory = slot.memory.saturating_sub(connection.counted);
             self.live = self.live.saturating_sub(1);
             self.stats.flow_memcap += 1;
             connection.note_anomaly(Anomaly::MemoryLimit);
@@ -262,7 +264,7 @@ impl Worker {
         let place = slot.connections.get_mut(flow.id.index())?;
         place.as_ref().filter(|connection| connection.generation() == flow.generation)?;
         let connection = place.take()?;
-        slot.memory = slot.memory.saturating_sub(connection.memory());
+        slot.memory = slot.memory.saturating_sub(connection.counted);
         self.live = self.live.saturating_sub(1);
         Some(connection)
     }
@@ -271,7 +273,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(flow.id.slot())
             && let Some(old) = slot.connections.get_mut(flow.id.index()).and_then(Option::take)
         {
-            slot.memory = slot.memory.saturating_sub(old.memory());
+            slot.memory = slot.memory.saturating_sub(old.counted);
             self.live = self.live.saturating_sub(1);
         }
     }
