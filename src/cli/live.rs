@@ -64,6 +64,10 @@ pub(crate) struct LiveArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     community_id_seed: u16,
 
+    /// Say nothing at the start
+    #[arg(short, long)]
+    quiet: bool,
+
     /// Seconds after which a handshake without progress is over
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..), hide = true)]
     handshake_timeout: Option<u16>,
@@ -137,6 +141,11 @@ mod capture {
             Ok(sinks) => sinks,
             Err(error) => return fail(&error),
         };
+        if !arguments.quiet {
+            let link = source.link_type().0;
+            let name = printable(&arguments.interface);
+            tell(&format!("watching {name} (link type {link}, ring of {} MiB)", arguments.buffer));
+        }
         let host = live::host_name();
         let name = arguments.sensor_name.clone().or_else(|| host.clone()).unwrap_or_else(|| "tlswatch".to_owned());
         let observer = Observer { name, hostname: host, ..Observer::default() };

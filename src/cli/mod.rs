@@ -3,6 +3,7 @@
 mod live;
 mod progress;
 mod read;
+mod summary;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
