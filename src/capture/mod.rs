@@ -149,6 +149,11 @@ pub enum ProblemKind {
         /// What libpcap says.
         reason: String,
     },
+    /// Frames of this link type are counted, but not followed; told once, with the first file that has some.
+    UnsupportedLink {
+        /// The link type.
+        link_type: LinkType,
+    },
     /// The interface, named by the path, can no longer be captured.
     Interface {
         /// What libpcap says.
@@ -173,7 +178,7 @@ impl ProblemKind {
         match self {
             Self::NotACapture | Self::Io { .. } | Self::Filter { .. } | Self::Interface { .. } => Weight::Failure,
             Self::Damaged { .. } => Weight::Damage,
-            Self::Skipped => Weight::Warning,
+            Self::Skipped | Self::UnsupportedLink { .. } => Weight::Warning,
         }
     }
 }
@@ -186,6 +191,9 @@ impl fmt::Display for Problem {
             ProblemKind::NotACapture => write!(f, "{path}: not a capture file"),
             ProblemKind::Io { message, .. } => write!(f, "{path}: {message}"),
             ProblemKind::Damaged { offset, damage } => write!(f, "{path}: damaged at byte {offset}: {damage}"),
+            ProblemKind::UnsupportedLink { link_type } => {
+                write!(f, "{path}: link type {} is not supported: its frames are only counted", link_type.0)
+            }
             ProblemKind::Interface { reason } => {
                 write!(f, "{path}: the capture ended: {}", crate::text::printable(reason))
             }

@@ -104,6 +104,7 @@ mod capture {
     use crate::cli::read::{finish, worker_count};
     use crate::cli::{complain, exit, print, tell};
     use crate::event::{Context, Observer};
+    use crate::packet::is_supported;
     use crate::pipeline::{self, Options, Selection};
     use crate::sink::{Ndjson, PemFolder, ReopenedNdjson, Sink, SinkError};
     use crate::text::printable;
@@ -145,6 +146,10 @@ mod capture {
             let link = source.link_type().0;
             let name = printable(&arguments.interface);
             tell(&format!("watching {name} (link type {link}, ring of {} MiB)", arguments.buffer));
+        }
+        if !is_supported(source.link_type()) {
+            let (name, link) = (printable(&arguments.interface), source.link_type().0);
+            tell(&format!("{name}: link type {link} is not supported: its frames are only counted"));
         }
         let host = live::host_name();
         let name = arguments.sensor_name.clone().or_else(|| host.clone()).unwrap_or_else(|| "tlswatch".to_owned());
