@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -121,4 +124,26 @@ fn a_cut_file_gives_what_is_before_the_cut() {
     let strict = tlswatch().arg("--strict").arg(&path).output().unwrap();
     assert_eq!(strict.status.code(), Some(4));
     assert_eq!(String::from_utf8(strict.stdout).unwrap(), events);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_quietly() {
+    for workers in ["1", "2", "5"] {
+        // Far more events than all buffers hold.
+        let files = vec![capture("demo.pcap"); 60];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+        command.args(["read", "--quiet", "-o", "-", "--workers", workers]).args(files);
+        let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = [0];
+        run.stdout.take().unwrap().read_exact(&mut first).unwrap();
+        let mut left = 1_000;
+        while run.try_wait().unwrap().is_none() && left > 0 {
+            sleep(Duration::from_millis(20));
+            left -= 1;
+        }
+        let _ = run.kill();
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{workers} workers: {output:?}");
+        assert_eq!(output.stderr, b"");
+    }
 }

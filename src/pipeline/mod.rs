@@ -252,11 +252,15 @@ fn one_worker(
 ) -> Worker {
     let mut worker = Worker::new(shared);
     let mut state = jitter;
-    work(&mut worker, (from, back), |worker, order| {
+    let taken = work(&mut worker, (from, back), |worker, order| {
         sleep_sometimes(&mut state);
         let reports = std::mem::take(&mut worker.reports);
         give.send(Given { worker: number, reports, upto: Some(order) }).is_ok()
     });
+    // Otherwise the reader learns of it by this worker's end, so that must not wait for the reader.
+    if !taken {
+        return worker;
+    }
     if let Ok(clock) = end.recv() {
         worker.finish(clock);
     }
