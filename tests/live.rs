@@ -78,7 +78,7 @@ impl Namespace {
         let mut first = String::new();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         errors.read_line(&mut first).unwrap();
-        let sensor = Sensor { child, output: output.to_owned(), _errors: errors };
+        let sensor = Sensor { child, output: output.to_owned(), errors };
         assert!(first.starts_with("tlswatch: watching in0 (link type 1,"), "{first}");
         sensor
     }
@@ -106,7 +106,7 @@ impl Drop for Namespace {
 struct Sensor {
     child: Child,
     output: PathBuf,
-    _errors: BufReader<std::process::ChildStderr>,
+    errors: BufReader<std::process::ChildStderr>,
 }
 
 impl Sensor {
@@ -295,7 +295,7 @@ fn an_open_handshake_is_told_when_its_time_is_over_on_an_idle_link() {
     // TCP's handshake and the ClientHello.
     let half = folder.path().join("half.pcap");
     beginning_of("demo.pcap", 4, &half);
-    let sensor = namespace.watch(&folder.path().join("events"), &["--handshake-timeout", "2"]);
+    let sensor = namespace.watch(&folder.path().join("events"), &["--handshake-timeout", "4"]);
     namespace.replay_all(&half);
     sleep(Duration::from_millis(700));
     assert_eq!(events(&sensor.output).len(), 0, "too early");
@@ -341,6 +341,21 @@ fn a_file_that_was_moved_away_is_opened_anew() {
 }
 
 #[test]
+fn an_interface_that_disappears_ends_the_run_with_all_that_was_seen() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut sensor = namespace.watch(&folder.path().join("events"), &[]);
+    namespace.replay_all(&capture("ipv6.pcap"));
+    sensor.wait_for(5, |events| !events.is_empty());
+    ip(&["-n", &namespace.name, "link", "del", "in0"]).unwrap();
+    assert_eq!(ended_within(&mut sensor.child, Duration::from_secs(5)).code(), Some(1));
+    assert_eq!(events(&sensor.output).last().map(dataset), Some("tlswatch.stats"));
+    let mut told = String::new();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.starts_with("tlswatch: in0: the capture ended: "), "{told}");
+}
+
+#[test]
 fn the_any_device_is_watched() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -349,7 +364,7 @@ fn the_any_device_is_watched() {
     let child = command.args(["-i", "any", "--quiet", "-o"]).arg(&output).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
     let errors = BufReader::new(child.stderr.take().unwrap());
-    let sensor = Sensor { child, output, _errors: errors };
+    let sensor = Sensor { child, output, errors };
     sleep(Duration::from_millis(500));
     namespace.replay_all(&capture("ipv6.pcap"));
     let events = sensor.stop("-INT");
