@@ -8,7 +8,7 @@ use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
 use crate::tls::fingerprint::ja3::ja3s;
 use crate::tls::fingerprint::memo::HelloPrints;
-use crate::tls::{Handshake, HandshakeEnd, KeyExchange, ServerHello};
+use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
 use crate::x509::{AlternativeName, Certificate};
 
 use super::context::{Context, Detail};

@@ -6,16 +6,14 @@
 //! Each slot keeps one queue per class of flow (no payload / payload / closing / UDP) in order of entry. A flow that was
 //! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
 
-use std::hash::{BuildHasher, Hasher};
-use std::net::IpAddr;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
-use crate::packet::flow_key::SLOTS;
-use crate::packet::{Endpoint, FlowKey, TcpFlags, Transport};
+use crate::packet::flow_key::{PackedKey, SLOTS};
+use crate::packet::peek::Peek;
+use crate::packet::{FlowKey, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
@@ -65,74 +63,6 @@ pub struct PacketIn {
     pub flags: TcpFlags,
     /// Bytes of payload.
     pub payload_len: usize,
-}
-
-/// A [`FlowKey`] as the table compares and hashes it: six words without a branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packed {
-    addresses: [u64; 4],
-    ports: u64,
-    network: u32,
-}
-
-impl Packed {
-    #[inline]
-    fn of(key: &FlowKey) -> Self {
-        let (addresses, version) = match (key.low.address, key.high.address) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                ([u64::from(u32::from(low)) << 32 | u64::from(u32::from(high)), 0, 0, 0], 0)
-            }
-            (low, high) => {
-                let halves = |address: IpAddr| match address {
-                    IpAddr::V4(address) => (0, u64::from(u32::from(address))),
-                    IpAddr::V6(address) => {
-                        let bits = u128::from(address);
-                        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
-                        (half(bits >> 64), half(bits))
-                    }
-                };
-                let ((a, b), (c, d)) = (halves(low), halves(high));
-                ([a, b, c, d], 1)
-            }
-        };
-        let ports = u64::from(key.low.port) << 48 | u64::from(key.high.port) << 32;
-        Self {
-            addresses,
-            ports: ports | u64::from(key.transport.number()) << 8 | version,
-            network: key.virtual_network,
-        }
-    }
-
-    fn unpack(&self) -> FlowKey {
-        let [a, b, c, d] = self.addresses;
-        let address = |high: u64, low: u64| IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
-        let v4 = |value: u64| IpAddr::from(u32::try_from(value & 0xffff_ffff).unwrap_or(0).to_be_bytes());
-        let (low, high) =
-            if self.ports & 1 == 0 { (v4(a >> 32), v4(a)) } else { (address(a, b), address(c, d)) };
-        let port = |shift: u32| u16::try_from(self.ports >> shift & 0xffff).unwrap_or(0);
-        let transport = if self.ports >> 8 & 0xff == 6 { Transport::Tcp } else { Transport::Udp };
-        FlowKey {
-            low: Endpoint { address: low, port: port(48) },
-            high: Endpoint { address: high, port: port(32) },
-            transport,
-            virtual_network: self.network,
-        }
-    }
-
-    #[inline]
-    fn hash_with(&self, state: &FixedState) -> u64 {
-        let mut hasher = state.build_hasher();
-        let [a, b, c, d] = self.addresses;
-        hasher.write_u64(a);
-        if self.ports & 1 != 0 {
-            hasher.write_u64(b);
-            hasher.write_u64(c);
-            hasher.write_u64(d);
-        }
-        hasher.write_u64(self.ports);
-        hasher.write_u32(self.network);
-        hasher.finish()
-    }
 }
 
 /// What to do with a packet.
@@ -187,7 +117,7 @@ const CLASSES: [Class; 4] = [Class::NoPayload, Class::Closing, Class::Udp, Class
 
 #[derive(Debug)]
 struct Entry {
-    key: Packed,
+    key: PackedKey,
     last_seen: Timestamp,
     queued: Timestamp,
     syn_at: Timestamp,
@@ -280,7 +210,7 @@ impl FlowTable {
     /// Takes note of a packet and says what to do with it.
     pub fn observe(&mut self, packet: &PacketIn, stats: &mut Stats) -> Action {
         self.sweep(packet.clock, stats);
-        let key = Packed::of(&packet.key);
+        let key = PackedKey::of(&packet.key);
         let hash = key.hash_with(&self.hasher);
         let slot_number = (hash >> 56) as usize;
         let mut action = Action::default();
@@ -319,6 +249,31 @@ impl FlowTable {
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
         slot.note((slot_number, index), packet, &mut action, stats);
         action
+    }
+
+    /// Whether a packet of which only this much is known changes nothing but the time of the last packet: it belongs to a
+    /// decided flow, or acknowledges without saying anything. Then this is noted, just as [`FlowTable::observe`] would.
+    #[inline]
+    pub fn bypass(&mut self, peek: &Peek, clock: Timestamp) -> bool {
+        if peek.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
+            || !self.pending_syns.is_empty()
+            || clock >= self.next_sweep
+        {
+            return false;
+        }
+        let hash = peek.key.hash_with(&self.hasher);
+        let Some(slot) = self.slots.get_mut((hash >> 56) as usize) else { return false };
+        let Some(at) = slot.find(hash, &peek.key) else { return false };
+        let decided = peek.payload_len == 0 || slot.is_decided(at as usize);
+        let Some(entry) = slot.entries.get_mut(at as usize) else { return false };
+        let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
+        let seen = entry.state & state::SEEN << bit(peek.direction) != 0;
+        let settled = peek.payload_len == 0 || entry.class != Class::NoPayload;
+        if !decided || !seen || !settled || clock >= entry.last_seen.plus(timeout) {
+            return false;
+        }
+        entry.last_seen = clock;
+        true
     }
 
     /// What a worker must know at the beginning of `flow`.
@@ -516,7 +471,7 @@ impl Entry {
 }
 
 impl Slot {
-    fn find(&self, hash: u64, key: &Packed) -> Option<u32> {
+    fn find(&self, hash: u64, key: &PackedKey) -> Option<u32> {
         self.index.find(hash, |at| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key)).copied()
     }
 
@@ -542,7 +497,7 @@ impl Slot {
 
     fn insert(&mut self, hash: u64, packet: &PacketIn, capacity: usize, hasher: &FixedState) -> u32 {
         let entry = Entry {
-            key: Packed::of(&packet.key),
+            key: PackedKey::of(&packet.key),
             last_seen: packet.clock,
             queued: packet.clock,
             syn_at: packet.clock,

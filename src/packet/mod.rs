@@ -8,6 +8,7 @@ pub mod flow_key;
 mod fragment;
 mod ip;
 mod link;
+pub mod peek;
 mod transport;
 mod tunnel;
 mod walk;

@@ -1,12 +1,13 @@
 //! The reader: frames to the flow table, and what matters to the workers. It alone decodes and keeps the clock.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::capture::{Next, Source};
 use crate::config::Limits;
 use crate::event::Places;
 use crate::flow::table::PacketIn;
 use crate::flow::{FlowRef, FlowTable, SegmentIn};
+use crate::packet::peek::peek;
 use crate::packet::{self, Checksum, ChecksumMode, Decoder, FlowKey, Frame, Packet, TransportPayload};
 use crate::pipeline::PipelineError;
 use crate::pipeline::clock::Clock;
@@ -38,6 +39,8 @@ pub struct Reader {
     pub stats: Stats,
     /// Frames whose decoding panicked.
     pub panics: Vec<u64>,
+    /// The frame that is being decoded, else 0: tells a panic of the decoder from others.
+    decoding: u64,
 }
 
 impl Reader {
@@ -55,6 +58,7 @@ impl Reader {
             known: (u32::MAX, u32::MAX),
             stats: Stats::default(),
             panics: Vec::new(),
+            decoding: 0,
         }
     }
 
@@ -66,9 +70,37 @@ impl Reader {
         &mut self,
         source: &mut dyn Source,
         dispatch: &mut impl Dispatch,
-        places: &Places,
-        mut progress: impl FnMut(&dyn Source),
+        (places, mut progress): (&Places, impl FnMut(&dyn Source)),
     ) -> Result<Timestamp, PipelineError> {
+        // A panic of the decoder costs one frame. Caught out here and not around each frame, it costs the others nothing.
+        loop {
+            let frames = AssertUnwindSafe(|| self.frames(source, dispatch, (places, &mut progress)));
+            match catch_unwind(frames) {
+                Ok(read) => break read?,
+                Err(panic) if self.decoding == 0 => resume_unwind(panic),
+                Err(_) => {
+                    self.stats.decode_panic += 1;
+                    if self.panics.len() < crate::pipeline::worker::PANICS_KEPT {
+                        self.panics.push(self.decoding);
+                    }
+                    self.decoding = 0;
+                }
+            }
+        }
+        self.round(dispatch)?;
+        progress(source);
+        let clock = self.clock.now();
+        self.table.finish(clock, &mut self.stats);
+        self.stats.add(source.stats());
+        Ok(clock)
+    }
+
+    fn frames(
+        &mut self,
+        source: &mut dyn Source,
+        dispatch: &mut impl Dispatch,
+        (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
+    ) -> Result<(), PipelineError> {
         loop {
             match source.next()? {
                 Next::Frame(frame) => {
@@ -89,15 +121,9 @@ impl Reader {
                     self.round(dispatch)?;
                     progress(source);
                 }
-                Next::End => break,
+                Next::End => return Ok(()),
             }
         }
-        self.round(dispatch)?;
-        progress(source);
-        let clock = self.clock.now();
-        self.table.finish(clock, &mut self.stats);
-        self.stats.add(source.stats());
-        Ok(clock)
     }
 
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {
@@ -124,22 +150,19 @@ impl Reader {
             let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
             self.span = Some((first.min(frame.timestamp), last.max(frame.timestamp)));
         }
-        let (decoder, stats) = (&mut self.decoder, &mut self.stats);
-        let decoded = catch_unwind(AssertUnwindSafe(move || {
-            let (decoder, stats) = (decoder, stats);
-            decoder.decode(frame, stats)
-        }));
-        let packet = match decoded {
-            Ok(Some(packet)) => packet,
-            Ok(None) => return,
-            Err(_) => {
-                self.stats.decode_panic += 1;
-                if self.panics.len() < crate::pipeline::worker::PANICS_KEPT {
-                    self.panics.push(frame.sequence);
-                }
-                return;
-            }
-        };
+        // Checksums of packets that do not matter are only looked at when asked for.
+        if !matches!(self.checksums, ChecksumMode::All | ChecksumMode::Drop)
+            && !self.clock.is_suspect()
+            && let Some(peek) = peek(frame)
+            && self.table.bypass(&peek, self.clock.now())
+        {
+            self.stats.decode_tcp += 1;
+            return;
+        }
+        self.decoding = frame.sequence;
+        let packet = self.decoder.decode(frame, &mut self.stats);
+        self.decoding = 0;
+        let Some(packet) = packet else { return };
         let moment = Moment {
             order: Order { clock: self.clock.now(), frame: frame.sequence, ordinal: PACKET_ORDINAL },
             timestamp: frame.timestamp,
@@ -172,15 +195,7 @@ impl Follow<'_> {
             }
             TransportPayload::Udp(payload) => (0, 0, packet::TcpFlags::default(), payload),
         };
-        let seen = PacketIn {
-            key,
-            direction,
-            clock,
-            sequence,
-            acknowledgment,
-            flags,
-            payload_len: payload.len(),
-        };
+        let seen = PacketIn { key, direction, clock, sequence, acknowledgment, flags, payload_len: payload.len() };
         let action = self.table.observe(&seen, self.stats);
         let before = Order { ordinal: 0, ..moment.order };
         if let Some(ended) = action.ended {
