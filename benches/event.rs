@@ -1,5 +1,4 @@
 //! What it costs to render a handshake as an event. The goal is 5 us in full detail.
-#![expect(missing_docs, reason = "criterion makes a public function")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ HOST, ADDRESS = "www.example.com", "203.0.113.10"
 ALL = list(SOFTWARE)
 
 
-def change(old, new, old_days=(-6, -3), new_days=(-1, 0), host=HOST, address=ADDRESS, **kw):
+def change(old, new, old_days=(-6, -3), new_days=(-1,), host=HOST, address=ADDRESS, **kw):
     """Everyone sees `old`, later everyone sees `new`."""
     with World({host: address}, **kw) as w:
         for leaf, days in ((old, old_days), (new, new_days)):

@@ -42,9 +42,9 @@ class Bench:
 
     def s_server(self, *args, cert="rsa2048"):
         return self.lab.start("srv", "openssl", "s_server", "-accept", "443", "-cert", self.path(f"{cert}.pem"), "-cert_chain",
-                              self.path("ca.pem"), "-key", self.path(f"{cert}.key"), "-www", *args, port=443)
+                              self.path("ca.pem"), "-key", self.path(f"{cert}.key"), "-rev", *args, port=443)
 
-    def s_client(self, *args, sni=HOST, hold=0.15, lines=("GET / HTTP/1.0\r\n\r\n",), address=SERVER, env=None):
+    def s_client(self, *args, sni=HOST, hold=0.15, lines=("hello\n",), address=SERVER, env=None):
         name = ["-servername", sni] if sni else ["-noservername"]
         return self.lab.run("c1", "openssl", "s_client", "-connect", f"{address}:443", *name, *args, stdin=list(lines), hold=hold, env=env)
 
@@ -267,7 +267,7 @@ def big_chain(b):
     leaf.chain += extra
     leaf.save(b.lab, "big")
     b.lab.start("srv", "openssl", "s_server", "-accept", "443", "-cert", b.path("big.pem"), "-cert_chain", b.path("big.pem"),
-                "-key", b.path("big.key"), "-www", "-no_tls1_3", port=443)
+                "-key", b.path("big.key"), "-rev", "-no_tls1_3", port=443)
     with b.lab.capture() as tap:
         b.s_client("-tls1_2")
     return tap.packets

@@ -174,7 +174,7 @@ def rejected():
 def portal():
     """One certificate of the portal's own name answers for every site; public, so that only the name is wrong."""
     leaf = pki.public("b").leaf(["portal.example.info"])
-    return self_made(lambda host, _: leaf, SIX, lambda w: [("c4", h) for h in list(SIX)[:5]], step=8)
+    return self_made(lambda host, _: leaf, SIX, lambda w: [("c4", h) for h in list(SIX)[:5]], days=(-1,), step=8)
 
 
 @recipe("mitm-downgrade.pcap")
@@ -315,7 +315,7 @@ def demo():
         modes = [x for a in SIX.values() for x in ("--mode", f"reverse:https://{alias(a)}:443@{a}:443")]
         w.lab.start("mitm", MITMDUMP, "-q", "--ssl-insecure", "--set", f"confdir={w.lab.path('mitmproxy')}", *modes, port=443)
         w.lab.intercept("c4")
-        w.day(1300 / 86400, [("c4", h, "-tls1_2") for h in SIX], step=12)
+        w.day(1600 / 86400, [("c4", h, "-tls1_2") for h in SIX], step=12)
         return w.packets
 
 

@@ -123,7 +123,7 @@ pub(crate) enum ChecksumArgument {
 impl From<ChecksumArgument> for ChecksumMode {
     fn from(checksums: ChecksumArgument) -> Self {
         match checksums {
-            ChecksumArgument::All => Self::All,
+            ChecksumArgument::All => Self::Count,
             ChecksumArgument::Drop => Self::Drop,
             ChecksumArgument::Off => Self::Off,
         }

@@ -200,4 +200,14 @@ mod tests {
             assert_eq!(rule(other), None, "{other:?}");
         }
     }
+
+    #[test]
+    fn the_example_of_the_policy_document_is_good() {
+        let document = include_str!("../../docs/POLICY.md");
+        let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let policy = crate::policy::Policy::parse(example, &known_rules()).unwrap();
+        assert_eq!(crate::policy::warnings(&policy, None), []);
+        assert_eq!(policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold"), 900);
+        assert!(!policy.is_enabled(&PQ_STATUS.known()) && policy.is_enabled(&EXPIRING.known()));
+    }
 }

@@ -1,5 +1,10 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod catalogue;
+pub mod crl;
+pub mod finding;
+pub mod interception_products;
+pub mod lists;
 pub mod memory;
 pub mod observation;
+pub mod sighting;

@@ -177,7 +177,9 @@ impl<'a> Writer<'a> {
 /// `value` as a JSON string with control characters made visible.
 pub(super) fn push_text(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    // Without an early end the loop runs over many bytes at a time.
+    let special = |byte| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+    if !value.bytes().fold(false, |found, byte| found | special(byte)) {
         out.extend_from_slice(value.as_bytes());
     } else {
         for character in visible(value).chars() {
@@ -217,7 +219,10 @@ pub(super) const LOWER: &[u8; 16] = b"0123456789abcdef";
 /// `bytes` in hexadecimal with these digits.
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
     let digit = |value: u8| digits.get(usize::from(value)).copied().unwrap_or(b'?');
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]));
+    out.reserve(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
+    }
 }
 
 /// `value` in decimal.

@@ -103,7 +103,7 @@ fn short(below: &Below) -> Stop {
     if below.missing > 0 { Stop::Truncated } else { Stop::Malformed }
 }
 
-/// Computes the transport checksum of a packet (RFC 1071) from what it borrows: about 40 ns for a full segment, so it
+/// Computes the transport checksum of a packet (RFC 1071) from what it borrows. It costs several times what decoding does, so it
 /// is not part of decoding.
 ///
 /// A UDP datagram without a checksum is `Unknown`.
@@ -137,16 +137,20 @@ pub fn verify_checksum(packet: &Packet<'_>) -> Checksum {
     if total == 0xffff { Checksum::Good } else { Checksum::Bad }
 }
 
-/// Sum of 16-bit words, folded late: four bytes at a time add up to the same modulo 2^16 - 1. Frames are far too short
-/// to overflow 64 bits.
+/// Sum of 16-bit words in network order, folded late: four bytes at a time add up to the same modulo 2^16 - 1, and so do
+/// bytes in any order as long as the sum is swapped at the end (RFC 1071 section 2), which lets the loop be vectorised.
+/// Frames are far too short to overflow 64 bits.
 fn sum(data: &[u8]) -> u64 {
-    let mut words = data.chunks_exact(4);
-    let mut total: u64 =
-        words.by_ref().map(|word| word.first_chunk().map_or(0, |b| u64::from(u32::from_be_bytes(*b)))).sum();
+    let (words, rest) = data.as_chunks::<4>();
+    let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
-    for (place, byte) in last.iter_mut().zip(words.remainder()) {
+    for (place, byte) in last.iter_mut().zip(rest) {
         *place = *byte;
     }
-    total += u64::from(u32::from_be_bytes(last));
-    (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32)
+    total += u64::from(u32::from_ne_bytes(last));
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    let folded = u16::try_from(total).unwrap_or(0);
+    u64::from(u16::from_be_bytes(folded.to_ne_bytes()))
 }

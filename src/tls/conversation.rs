@@ -442,7 +442,6 @@ impl Conversation {
             (14, false) | (16, true) => self.full_exchange = true,
             (15, true) => {
                 let verify = CertificateVerify::parse(body, version, &mut odd);
-                handshake.transcript = self.transcript.assemble(handshake);
                 handshake.certificate_verify = Some(Box::new(verify));
             }
             (22, false) => match ocsp_response(body) {
@@ -589,16 +588,15 @@ impl Conversation {
         }
         match self.version() {
             Some(0x0304) => self.handshake.client_encrypted_lengths.len() >= 2 && self.server_answered,
-            Some(_) => {
+            _ => {
                 // Application data comes only after the change, even if that was not seen.
                 let over = |side: &Side| side.after_change || side.application_data > 0;
                 let certificate =
                     self.handshake.client_certificates.as_ref().is_some_and(|list| !list.ranges.is_empty());
                 let used = !certificate || client.application_data > 0 && server.application_data > 0;
+                // Without a version the ServerHello is lost: the server sends nothing encrypted before it.
                 over(client) && over(server) && used
             }
-            // The ServerHello is lost if the server already sends data.
-            None => client.application_data >= 2 && server.application_data >= 1,
         }
     }
 
@@ -641,6 +639,7 @@ impl Conversation {
         handshake.end = end;
         handshake.client_progress = client.progress();
         handshake.server_progress = server.progress();
+        handshake.transcript = self.transcript.assemble(&handshake);
         handshake.resumed = self.resumed(&handshake, server);
         handshake.established = self.established(&handshake, client, server);
         for (side, anomaly) in [(client, Anomaly::ClientGap), (server, Anomaly::ServerGap)] {

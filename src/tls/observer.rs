@@ -169,6 +169,10 @@ impl Live {
                 Item::Begin(header) => half.begin(header, &mut self.talk, place),
                 Item::Payload(payload) => half.payload(payload, &mut self.talk, place),
                 Item::End => half.end(&mut self.talk, place),
+                Item::Lost if half.record.ssl2_message.is_some() => {
+                    // The client goes on in SSL 2, though the server's answer was not captured yet.
+                    self.talk.on_ssl2_rest(Place { record_version: 2, ..place });
+                }
                 Item::Lost => {
                     half.joiner.lose();
                     half.strayed = true;

@@ -58,7 +58,7 @@ fn probe_handshake(bytes: &[u8]) -> Probe {
         return Probe::No;
     }
     if length < 6 {
-        return Probe::Tls;
+        return probe_short_record(bytes, length);
     }
     let (Some(top), Some(middle), Some(bottom)) = (rest.next(), rest.next(), rest.next()) else { return Probe::More };
     let message = u32::from(top) << 16 | u32::from(middle) << 8 | u32::from(bottom);
@@ -77,6 +77,18 @@ fn probe_handshake(bytes: &[u8]) -> Probe {
         (1, Some(3)) | (2, Some(3 | 0x7f)) => Probe::Tls,
         (1 | 2, Some(_)) => Probe::No,
         _ => Probe::Tls,
+    }
+}
+
+/// The first record holds only a part of a hello's header and version: then the next record follows at once.
+fn probe_short_record(bytes: &[u8], length: u16) -> Probe {
+    let Some((payload, next)) = bytes.get(5..).and_then(|rest| rest.split_at_checked(length.into())) else {
+        return Probe::More;
+    };
+    match (payload, next) {
+        ([1 | 2] | [1 | 2, 0, ..], [HANDSHAKE, 3, ..]) => Probe::Tls,
+        ([1 | 2] | [1 | 2, 0, ..], [] | [HANDSHAKE]) => Probe::More,
+        _ => Probe::No,
     }
 }
 

@@ -156,9 +156,8 @@ impl RecordLayer {
     fn read_header<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
         self.fill(input, 5)?;
         let header = parse_header(self.header);
-        if header.version >> 8 != 3
-            || (header.kind > HIGHEST_TYPE || header.kind < CHANGE_CIPHER_SPEC) && header.length > ENCRYPTED_LIMIT
-        {
+        let known = (CHANGE_CIPHER_SPEC..=HIGHEST_TYPE).contains(&header.kind);
+        if header.version >> 8 != 3 || !known && (header.kind > 0x7f || header.length > ENCRYPTED_LIMIT) {
             self.state = State::Lost;
             self.searched = 0;
             self.shift();

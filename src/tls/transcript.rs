@@ -7,6 +7,8 @@ use super::Handshake;
 pub(super) struct Transcript {
     server: Vec<u8>,
     client: Vec<u8>,
+    /// The client has signed: what it sends now is not part of it.
+    signed: bool,
     /// Where in `server` the Certificate message belongs.
     certificate_at: Option<usize>,
     dropped: bool,
@@ -27,7 +29,9 @@ impl Transcript {
 
     /// Keeps a message of the client that follows its ClientHello. The first is its Certificate, else no CertificateVerify follows.
     pub(super) fn client(&mut self, kind: u8, body: &[u8]) {
-        if (kind == 11 || !self.client.is_empty()) && self.has_room(body) {
+        if kind == 15 {
+            self.signed = true;
+        } else if !self.signed && (kind == 11 || !self.client.is_empty()) && self.has_room(body) {
             append(&mut self.client, kind, body);
         }
     }
@@ -40,8 +44,7 @@ impl Transcript {
     /// The transcript up to now; `None` when a part of it is missing.
     pub(super) fn assemble(&mut self, handshake: &Handshake) -> Option<Box<[u8]>> {
         let kept = std::mem::take(self);
-        self.dropped = true;
-        let client_hello = handshake.client_hello.as_ref().filter(|_| !kept.dropped)?;
+        let client_hello = handshake.client_hello.as_ref().filter(|_| kept.signed && !kept.dropped)?;
         let server_hello = handshake.server_hello.as_ref()?;
         let (before, after) = kept.server.split_at_checked(kept.certificate_at.unwrap_or(0))?;
         let mut all = Vec::new();

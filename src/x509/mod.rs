@@ -4,11 +4,14 @@
 
 pub mod cache;
 mod certificate;
+pub mod chain;
 mod der;
 mod extensions;
 mod json;
+pub mod judge;
 pub mod key;
 pub mod name;
+pub mod roots;
 pub mod rsa;
 pub mod signature;
 mod text;

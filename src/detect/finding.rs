@@ -1,0 +1,236 @@
+//! A finding: a rule that holds for something seen, with the evidence for it.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::Digest as _;
+
+use crate::time::Moment;
+use crate::x509::{Certificate, Sha256};
+
+use super::catalogue::{Effect, NEW_INTERCEPTION_CA, Rule, SHARED_PUBLIC_KEY, Severity};
+use super::observation::Ends;
+
+/// What a rule found in one observation. Alerts are made of the findings of one cause.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Severity of this finding: the rule's, a step of its condition's, or the policy's.
+    pub severity: Severity,
+    /// 0 to 100; see [`Rule::confidence`].
+    pub confidence: u8,
+    /// Whether it alerts: a rule that alerts may only mark here (hosts that are not ours, authorised proxies).
+    pub effect: Effect,
+    /// What it is deduplicated by.
+    pub cause: Cause,
+    /// The host as people know it: `login.example.com:443`, `ip:192.0.2.1:443` without a server name.
+    pub host: String,
+    /// Client and server; none where the finding is about keys over the whole run (KEY-007).
+    pub ends: Option<Ends>,
+    /// When and where it was seen.
+    pub moment: Moment,
+    /// The certificate it is about, given as PEM in the alert.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Line of the suppression in the policy file that silences it, if one does.
+    pub suppressed_by: Option<usize>,
+    /// One sentence that a person understands: host, client, what was expected, what came.
+    pub message: String,
+    /// Why.
+    pub evidence: Evidence,
+}
+
+impl Finding {
+    /// A finding with the rule's own severity, confidence and effect, at `moment`, still without evidence.
+    pub fn new(rule: &'static Rule, cause: Cause, moment: Moment, message: String) -> Self {
+        Self {
+            rule,
+            severity: rule.severity,
+            confidence: rule.confidence,
+            effect: rule.effect,
+            cause,
+            host: String::new(),
+            ends: None,
+            moment,
+            certificate: None,
+            suppressed_by: None,
+            message,
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// The place of this finding among those of one cause: the lowest heads the alert. Parents (rules that roll others
+    /// up) first, then by severity, confidence and id.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        let parents: [&'static Rule; 2] = [&NEW_INTERCEPTION_CA, &SHARED_PUBLIC_KEY];
+        let is_parent = parents.contains(&self.rule);
+        (!is_parent, Reverse(self.severity), Reverse(self.confidence), self.rule.id)
+    }
+}
+
+/// What findings have in common that belong into one alert: one cause, one alert.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// An issuer's key that nobody trusts: all rules, hosts and clients under it are one alert.
+    IssuerKey(Sha256),
+    /// The key of a leaf, where there is no issuer to blame.
+    LeafKey(Sha256),
+    /// Anything else: the rule, the host, and what the rule distinguishes by (address, key, serial number).
+    Subject {
+        /// Id of the rule.
+        rule: &'static str,
+        /// The host, as in [`Finding::host`].
+        host: String,
+        /// Parts that the rule chooses, in its own order.
+        parts: Vec<String>,
+    },
+}
+
+impl Cause {
+    /// The alert's id (`tlswatch.alert.id`): the same cause has the same id in every run.
+    pub fn alert_id(&self) -> AlertId {
+        let mut hash = sha2::Sha256::new();
+        // Lengths before the parts: no two lists of parts give the same octets.
+        let mut part = |octets: &[u8]| {
+            hash.update(u64::try_from(octets.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(octets);
+        };
+        match self {
+            Self::IssuerKey(key) => {
+                part(b"issuer-key");
+                part(&key.0);
+            }
+            Self::LeafKey(key) => {
+                part(b"leaf-key");
+                part(&key.0);
+            }
+            Self::Subject { rule, host, parts } => {
+                part(b"subject");
+                part(rule.as_bytes());
+                part(host.as_bytes());
+                parts.iter().for_each(|text| part(text.as_bytes()));
+            }
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        AlertId(id)
+    }
+}
+
+/// Id of an alert: the first 128 bits of SHA-256 over its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertId(pub [u8; 16]);
+
+impl fmt::Display for AlertId {
+    /// 32 hexadecimal digits in lower case.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a finding is one (`tlswatch.alert.evidence`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The conclusion in a few words.
+    pub verdict: String,
+    /// Points for minus points against, where the rule counts points.
+    pub score: Option<i32>,
+    /// Proofs that hold, as named in the documentation (P1 to P8).
+    pub proofs: Vec<Point>,
+    /// What speaks for the finding (`for`).
+    pub pro: Vec<Point>,
+    /// What speaks against it (`against`).
+    pub contra: Vec<Point>,
+    /// What was known of the host before.
+    pub baseline: Option<KnownHost>,
+    /// What came.
+    pub observed: Option<Seen>,
+    /// What to do, most urgent first.
+    pub next_steps: Vec<String>,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// Stable name: `H2a`, `B1`, `P3`, or one of the rule's own.
+    pub id: &'static str,
+    /// Points; negative where it speaks against. 0 where the rule counts none.
+    pub points: i32,
+    /// One phrase.
+    pub text: String,
+    /// What was seen.
+    pub observed: Option<String>,
+    /// What was expected.
+    pub expected: Option<String>,
+}
+
+/// What was known of the host (`evidence.baseline`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownHost {
+    /// Handshakes with a certificate.
+    pub support: u64,
+    /// First of them.
+    pub since: Option<crate::time::Timestamp>,
+    /// Different clients, about.
+    pub clients: u64,
+    /// SHA-256 of its certificates, the most seen first.
+    pub certificates: Vec<Sha256>,
+    /// Its issuers as text.
+    pub issuers: Vec<String>,
+    /// `learning`, `established`, `volatile` or `multi`.
+    pub phase: &'static str,
+}
+
+/// The certificate that came (`evidence.observed`): what is not in the certificate itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// SHA-256 of the leaf.
+    pub sha256: Sha256,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki: Sha256,
+    /// Whether there is a signed certificate timestamp; `None` where it could not be seen.
+    pub sct: Option<bool>,
+    /// Outcome of path building in a word (`trusted`, `incomplete`, `self_signed`).
+    pub chain_status: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, PIN_MISMATCH};
+    use super::*;
+
+    #[test]
+    fn one_cause_one_id() {
+        let subject = |parts: &[&str]| Cause::Subject {
+            rule: EXPIRED.id,
+            host: "a:443".to_owned(),
+            parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+        };
+        let key = Sha256([7; 32]);
+        let causes = [
+            Cause::IssuerKey(key),
+            Cause::LeafKey(key),
+            subject(&[]),
+            subject(&["ab", "c"]),
+            subject(&["a", "bc"]),
+            subject(&["abc"]),
+            subject(&["abc", ""]),
+        ];
+        let ids: std::collections::BTreeSet<AlertId> = causes.iter().map(Cause::alert_id).collect();
+        assert_eq!(ids.len(), causes.len());
+        assert_eq!(causes[0].alert_id(), causes[0].clone().alert_id());
+        assert_eq!(causes[0].alert_id().to_string().len(), 32);
+    }
+
+    #[test]
+    fn parents_head_the_alert_then_severity() {
+        let finding = |rule| Finding::new(rule, Cause::IssuerKey(Sha256([1; 32])), Moment::default(), String::new());
+        let mut findings: Vec<Finding> =
+            [&EXPIRED, &LEAF_SIGNED_BY_OWN_KEY, &NEW_INTERCEPTION_CA, &PIN_MISMATCH].map(finding).into();
+        findings.sort_by_key(Finding::precedence);
+        let ids: Vec<&str> = findings.iter().map(|finding| finding.rule.id).collect();
+        assert_eq!(ids, ["TLSW-MITM-007", "TLSW-MITM-001", "TLSW-MITM-003", "TLSW-CERT-001"]);
+    }
+}

@@ -1,0 +1,240 @@
+//! Tests of the policy as a whole.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const RULES: [KnownRule; 3] = [
+    KnownRule {
+        id: "TLSW-CERT-002",
+        slug: "expiring",
+        settings: &[Setting {
+            name: "days",
+            kind: SettingKind::Numbers { default: &[30, 7], least: 1, most: 3_650 },
+            meaning: "",
+        }],
+    },
+    KnownRule {
+        id: "TLSW-MITM-002",
+        slug: "unexpected-certificate",
+        settings: &[
+            Setting { name: "medium", kind: SettingKind::Number { default: 40, least: 1, most: 1_000 }, meaning: "" },
+            Setting { name: "hold", kind: SettingKind::Duration { default: 900 }, meaning: "" },
+        ],
+    },
+    KnownRule { id: "TLSW-CERT-006", slug: "self-signed", settings: &[] },
+];
+
+fn policy(body: &str) -> Policy {
+    Policy::parse(&format!("version = 1\n{body}"), &RULES).unwrap()
+}
+
+fn target<'a>(name: Option<&'a str>, address: &str, port: u16) -> Target<'a> {
+    Target { name, address: address.parse().unwrap(), port }
+}
+
+fn line_of(policy: &Policy, target: &Target<'_>) -> Option<usize> {
+    policy.host_entry(target).map(|entry| entry.line)
+}
+
+#[test]
+fn every_bad_value_tells_its_place() {
+    let pin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    for (text, line, column, part) in [
+        ("", 1, 1, "version"),
+        ("version = 2", 1, 11, "version"),
+        ("version = 1\nvantage = \"client\"", 2, 1, "vantage"),
+        ("version = 1\nversion = 1", 2, 1, "duplicate"),
+        ("version = 1\nhome_nets = [\"10.0.0.0/8\", \"10.0.0.1/8\"]", 2, 28, "home_nets"),
+        ("version = 1\nprofile = \"loud\"", 2, 11, "profile"),
+        ("version = 1\n[[host]]\nmatch = []", 3, 9, "host.match"),
+        ("version = 1\n[[host]]\nmatch = [\"a..b\"]", 3, 10, "host.match"),
+        ("version = 1\n[[host]]\npins = []", 2, 1, "match"),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\npins = [\"sha256/AAAA\"]", 4, 9, "host.pins"),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nexpires = 2027-02-01T00:00:00Z", 4, 11, "host.expires"),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nexpires = 2027-02-30", 4, 11, ""),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nmin_version = \"1.4\"", 4, 15, "host.min_version"),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nissuer_names = [\"R10\"]", 4, 17, "host.issuer_names"),
+        ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nmin_rsa_bits = -1", 4, 16, "host.min_rsa_bits"),
+        ("version = 1\n[rules.nonsense]\nx = 1", 2, 8, "nonsense"),
+        ("version = 1\n[rules.expiring]\nmedium = 1", 3, 1, "medium"),
+        ("version = 1\n[rules.expiring]\ndays = [7, 30]", 3, 8, "days"),
+        ("version = 1\n[rules.expiring]\ndays = []", 3, 8, "days"),
+        ("version = 1\n[rules.unexpected-certificate]\nhold = \"15 m\"", 3, 8, "hold"),
+        ("version = 1\n[rules.unexpected-certificate]\nmedium = 0", 3, 10, "medium"),
+        ("version = 1\n[rules.expiring]\nenabled = 0", 3, 11, "enabled"),
+        ("version = 1\n[[suppress]]\nrule = \"self-signed\"\nreason = \"x\"", 2, 1, "until"),
+        ("version = 1\n[[suppress]]\nrule = \"self-signed\"\npermanent = true", 2, 1, "reason"),
+        ("version = 1\n[[suppress]]\nrule = \"self-signed\"\npermanent = true\nreason = \" \"", 5, 10, "reason"),
+        ("version = 1\n[[suppress]]\nrule = \"other\"\npermanent = true\nreason = \"x\"", 3, 8, "suppress.rule"),
+        ("version = 1\n[[severity]]\nrule = \"*\"\nset = 50", 4, 7, "severity.set"),
+        ("version = 1\n[[client_certificate]]\nmatch = {}", 3, 9, "client_certificate.match"),
+        ("version = 1\n[trust]\nblocklists = [{ path = \"a\", format = \"badkeys\" }]", 3, 38, "trust.blocklists"),
+        (&format!("version = 1\n[[interception]]\nname = \"x\"\nspki = [\"{pin}\"]\nmode = \"on\""), 5, 8, "mode"),
+        (
+            &format!("version = 1\n[[internal_ca]]\nname = \"x\"\nspki = [\"{pin}\"]\nnames = [\"a.b:1\"]"),
+            5,
+            10,
+            "port",
+        ),
+    ] {
+        let errors = Policy::parse(text, &RULES).expect_err(text);
+        let error = &errors.0[0];
+        assert_eq!((error.line, error.column), (line, column), "{text}\n{errors}");
+        assert!(error.message.contains(part), "{text}\n{errors}");
+    }
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let errors = Policy::parse("version = 1\nprofile = \"loud\"\nhome_nets = [\"x\", \"y\"]", &RULES).unwrap_err();
+    assert_eq!(errors.to_string().lines().count(), 3);
+}
+
+#[test]
+fn a_tie_is_an_error() {
+    for patterns in ["a.example", "*.a.example:443", "10.0.0.0/8", "[2001:db8::1]:443"] {
+        let text = format!("version = 1\n[[host]]\nmatch = [\"{patterns}\"]\n[[host]]\nmatch = [\"{patterns}\"]");
+        let errors = Policy::parse(&text, &RULES).unwrap_err();
+        assert_eq!(errors.0[0].line, 4, "{errors}");
+    }
+}
+
+#[test]
+fn the_most_specific_entry_holds() {
+    let policy = policy(
+        "[[host]]\nmatch = [\"10.0.0.0/8\"]\n[[host]]\nmatch = [\"*.a.example\"]\n[[host]]\nmatch = [\"x.a.example\"]\n\
+         [[host]]\nmatch = [\"x.a.example:25\"]\n[[host]]\nmatch = [\"10.1.0.0/16\"]\n[[host]]\nmatch = [\"*.a.example:25\"]\n\
+         [[host]]\nmatch = [\"10.1.0.0/16:25\"]",
+    );
+    for (name, address, port, line) in [
+        (Some("x.a.example"), "10.1.0.1", 443, Some(6)),
+        (Some("X.A.Example."), "10.1.0.1", 443, Some(6)),
+        (Some("x.a.example"), "10.1.0.1", 25, Some(8)),
+        (Some("y.a.example"), "10.1.0.1", 443, Some(4)),
+        (Some("y.a.example"), "10.1.0.1", 25, Some(12)),
+        (Some("y.y.a.example"), "10.1.0.1", 443, Some(10)),
+        (None, "10.1.0.1", 25, Some(14)),
+        (None, "10.2.0.1", 25, Some(2)),
+        (None, "11.0.0.1", 25, None),
+    ] {
+        assert_eq!(
+            line_of(&policy, &target(name, address, port)),
+            line.map(|line: usize| line),
+            "{name:?} {address} {port}"
+        );
+    }
+}
+
+#[test]
+fn internal_and_owned() {
+    let policy = policy("[[host]]\nmatch = [\"a.example.com\"]\nowner = \"me\"\n[[host]]\nmatch = [\"b.example.com\"]");
+    for (name, address, internal, owned) in [
+        (Some("a.example.com"), "192.0.2.1", false, true),
+        (Some("b.example.com"), "192.0.2.1", false, false),
+        (Some("b.example.com"), "10.0.0.1", true, false),
+        (Some("wiki.corp"), "192.0.2.1", true, false),
+        (Some("localhost"), "192.0.2.1", true, false),
+        (None, "192.0.2.1", false, false),
+        (None, "fd00::1", true, false),
+        (None, "::1", true, false),
+    ] {
+        let target = target(name, address, 443);
+        assert_eq!((policy.is_internal(&target), policy.is_owned(&target)), (internal, owned), "{name:?} {address}");
+    }
+}
+
+#[test]
+fn suppressions_need_all_conditions_and_end() {
+    let policy = policy(
+        "[[suppress]]\nrule = \"tlsw-cert-*\"\nsrc = [\"10.0.0.0/8\"]\ndst = [\"192.0.2.0/24\"]\nhost = \"*.a.example\"\n\
+         until = 2026-12-31\nreason = \"x\"",
+    );
+    let last = Day::of_date(2026, 12, 31);
+    for (rule, client, name, address, day, held) in [
+        (2, "10.0.0.1", "x.a.example", "192.0.2.1", Some(last), true),
+        (0, "10.0.0.1", "x.a.example", "192.0.2.1", Some(Day(0)), true),
+        (1, "10.0.0.1", "x.a.example", "192.0.2.1", Some(last), false),
+        (2, "11.0.0.1", "x.a.example", "192.0.2.1", Some(last), false),
+        (2, "10.0.0.1", "x.b.example", "192.0.2.1", Some(last), false),
+        (2, "10.0.0.1", "x.a.example", "192.0.3.1", Some(last), false),
+        (2, "10.0.0.1", "x.a.example", "192.0.2.1", Some(Day(last.0 + 1)), false),
+        (2, "10.0.0.1", "x.a.example", "192.0.2.1", None, false),
+    ] {
+        let subject = Subject {
+            rule: RULES[rule],
+            client: client.parse().unwrap(),
+            target: target(Some(name), address, 443),
+            client_key: None,
+            day,
+        };
+        assert_eq!(policy.suppression_for(&subject).is_some(), held, "{subject:?}");
+    }
+}
+
+#[test]
+fn severities_and_settings() {
+    let policy = policy(
+        "[[severity]]\nrule = \"self-signed\"\nset = \"high\"\n[[severity]]\nrule = \"*\"\nhost = \"*.a.example\"\nset = 99\n\
+         [rules.expiring]\ndays = [10]\nenabled = false\n[rules.\"TLSW-MITM-002\"]\nhold = \"2h\"",
+    );
+    let at = |name| target(Some(name), "192.0.2.1", 443);
+    assert_eq!(policy.severity_for(&RULES[2], &at("x.b.example")), Some(Severity::High));
+    assert_eq!(policy.severity_for(&RULES[2], &at("x.a.example")), Some(Severity::Critical));
+    assert_eq!(policy.severity_for(&RULES[0], &at("x.b.example")), None);
+    assert_eq!(policy.setting(&RULES[0], "days"), Some(SettingValue::Numbers(vec![10])));
+    assert_eq!((policy.number(&RULES[1], "hold"), policy.number(&RULES[1], "medium")), (7_200, 40));
+    assert_eq!(policy.setting(&RULES[1], "days"), None);
+    assert!(!policy.is_enabled(&RULES[0]) && policy.is_enabled(&RULES[1]));
+}
+
+#[test]
+fn warnings_name_line_and_reason() {
+    let pin = "0".repeat(64);
+    for (body, line, part) in [
+        (format!("[[host]]\nmatch = [\"a.example.com\"]\npins = [\"{pin}\"]"), 2, "backup"),
+        ("[[host]]\nmatch = [\"*\"]\nowner = \"me\"".to_owned(), 2, "every host"),
+        ("[[host]]\nmatch = [\"0.0.0.0/0\"]\nowner = \"me\"".to_owned(), 2, "every host"),
+        ("[[host]]\nmatch = [\"*.co.uk\"]\nowner = \"me\"".to_owned(), 2, "many owners"),
+        ("[[host]]\nmatch = [\"a.example.com\"]".to_owned(), 2, "demands nothing"),
+        (
+            format!("[[host]]\nmatch = [\"a.example.com\"]\npins = [\"{pin}\", \"{pin}\"]\nexpires = 2020-01-01"),
+            2,
+            "only mark",
+        ),
+        (
+            "[[suppress]]\nrule = \"expiring\"\nuntil = 2020-01-01\nsrc = [\"10.0.0.0/8\"]\nreason = \"x\"".to_owned(),
+            2,
+            "ended",
+        ),
+        ("[[suppress]]\nrule = \"*\"\npermanent = true\nreason = \"x\"".to_owned(), 2, "every rule"),
+        ("[[severity]]\nrule = \"*\"\nset = 21\n[[severity]]\nrule = \"*\"\nset = 47".to_owned(), 2, "never used"),
+        ("[[compromised]]\nreason = \"x\"".to_owned(), 2, "names nothing"),
+    ] {
+        let found = warnings(&policy(&body), Some(Day::of_date(2026, 1, 1)));
+        assert!(found.iter().any(|w| w.line == line && w.message.contains(part)), "{body}: {found:?}");
+    }
+    let fine = format!("[[host]]\nmatch = [\"a.example.com\"]\npins = [\"{pin}\", \"{}\"]", "1".repeat(64));
+    assert_eq!(warnings(&policy(&fine), Some(Day(0))), []);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_safe(lines in prop::collection::vec(
+        prop_oneof![
+            Just("version = 1".to_owned()),
+            "\\[\\[(host|suppress|severity|compromised|internal_ca|interception)\\]\\]",
+            "(match|pins|src|dst|spki|names|rule|until|reason|set|expires|home_nets) = (\\[\"[a-z0-9*.:/\\[\\]]{0,12}\"\\]|\"[ -~]{0,12}\"|[0-9]{1,20}|20[0-9]{2}-[0-9]{2}-[0-9]{2}|true)",
+            "\\PC{0,30}",
+        ], 0..12)) {
+        let text = lines.join("\n");
+        match Policy::parse(&text, &RULES) {
+            Ok(policy) => { warnings(&policy, Some(Day(20_000))); }
+            Err(errors) => {
+                prop_assert!(!errors.0.is_empty());
+                let count = text.matches('\n').count() + 1;
+                prop_assert!(errors.0.iter().all(|e| (1..=count).contains(&e.line) && e.column >= 1));
+            }
+        }
+    }
+}
