@@ -111,6 +111,11 @@ impl Connection {
         self.last.order.clock.plus(wait)
     }
 
+    /// Whether both sides have said that they are done, or one has broken off: its deadline is near.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Pretends that the last packet came at `clock`: the clock jumped right after it.
     pub fn touch(&mut self, clock: Timestamp) {
         self.last.order.clock = clock;
