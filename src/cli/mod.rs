@@ -2,6 +2,7 @@
 
 mod progress;
 mod read;
+mod summary;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

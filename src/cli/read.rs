@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::capture::{Files, Filter, Source, Weight};
 use crate::cli::progress::Bar;
+use crate::cli::summary::{SummarySink, SummaryText};
 use crate::cli::{complain, exit, tell};
 use crate::event::{Context, Detail, Observer};
 use crate::packet::ChecksumMode;
@@ -143,7 +144,8 @@ impl ReadArguments {
         let options = crate::capture::Options { filter, from: self.from, to: self.to };
         let mut files = Files::open(&self.files, options);
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        let sinks = match self.sinks(to_terminal) {
+        let text = SummaryText::default();
+        let sinks = match self.sinks(to_terminal, &text) {
             Ok(sinks) => sinks,
             Err(error) => {
                 tell(&printable(&error.to_string()));
@@ -169,20 +171,39 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         }
-        code
+        code.max(self.show(&text.take(), to_terminal))
     }
 
-    fn sinks(&self, to_terminal: bool) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
+    fn sinks(&self, to_terminal: bool, text: &SummaryText) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
         match self.output.as_deref() {
             Some(path) if path.as_os_str() != "-" => sinks.push(Box::new(Ndjson::create(path)?)),
             None if to_terminal => {}
             _ => sinks.push(Box::new(Ndjson::stdout())),
         }
+        if self.wants_summary(to_terminal) {
+            sinks.push(Box::new(SummarySink::new(text)));
+        }
         if let Some(folder) = &self.certificates {
             sinks.push(Box::new(PemFolder::create(folder)?));
         }
         Ok(sinks)
+    }
+
+    fn wants_summary(&self, to_terminal: bool) -> bool {
+        let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
+        to_terminal || (to_file && !self.quiet && std::io::stderr().is_terminal())
+    }
+
+    /// Shows the summary: on standard output, or beside the events on standard error.
+    fn show(&self, text: &str, to_terminal: bool) -> u8 {
+        if to_terminal {
+            return crate::cli::print(text);
+        }
+        use std::io::Write;
+        // The events are what was asked for; a lost summary is no failure.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        0
     }
 
     fn options(&self) -> Options {

@@ -3,6 +3,12 @@
 use super::reader::{Fit, Reader};
 use super::{Anomaly, ClientHello, Extension, KeyShare};
 
+/// Extensions that are read of one hello. Honest ones have 30; what is kept of each takes six times its least bytes.
+const EXTENSIONS: usize = 1024;
+
+/// Entries that are kept of the lists whose entries take much more room here than on the wire.
+const LIST: usize = 256;
+
 impl ClientHello {
     /// Reads the body of a ClientHello message (without its 4-byte header); never fails, but notes what contradicts itself.
     pub fn parse(body: &[u8], odd: &mut Vec<Anomaly>) -> Self {
@@ -65,7 +71,7 @@ impl ClientHello {
             13 => self.signature_algorithms = numbers16(&mut body)?,
             16 => {
                 let mut list = body.vector16()?;
-                while !list.is_empty() {
+                while !list.is_empty() && self.alpn.len() < LIST {
                     self.alpn.push(list.vector8()?.rest().into());
                 }
             }
@@ -78,7 +84,7 @@ impl ClientHello {
             }
             41 => {
                 let mut identities = body.vector16()?;
-                while !identities.is_empty() {
+                while !identities.is_empty() && self.psk_identities.len() < LIST {
                     let length = identities.u16()?;
                     self.psk_identities.push(identities.range(length.into())?);
                     identities.u32()?;
@@ -133,7 +139,7 @@ impl ClientHello {
 
     fn read_key_shares(&mut self, mut body: Reader<'_>) -> Option<()> {
         let mut list = body.vector16()?;
-        while !list.is_empty() {
+        while !list.is_empty() && self.key_shares.len() < LIST {
             let group = list.u16()?;
             let length = list.u16()?;
             self.key_shares.push(KeyShare { group, public: list.range(length.into())? });
@@ -173,7 +179,10 @@ pub(super) fn walk_extensions<'a>(
     mut each: impl FnMut(Extension, Reader<'a>, &mut Vec<Anomaly>),
 ) -> Option<()> {
     let mut seen = Seen::default();
-    while !block.is_empty() {
+    for _ in 0..EXTENSIONS {
+        if block.is_empty() {
+            return Some(());
+        }
         let kind = block.u16()?;
         let length = block.u16()?;
         let (body, fit) = block.lax_part(length.into());
@@ -186,7 +195,7 @@ pub(super) fn walk_extensions<'a>(
             return None;
         }
     }
-    Some(())
+    block.is_empty().then_some(())
 }
 
 /// A list of two-byte numbers with two bytes of length.

@@ -19,6 +19,9 @@ const HANDSHAKES: u32 = 64;
 /// So many application data records of one side end a handshake of which the other side is not seen: what follows is bulk.
 const BULK: u32 = 128;
 
+/// A hello has at least a version and a random; less, or another version than 3.x in a ClientHello, is no hello.
+const LEAST_HELLO: usize = 34;
+
 /// Length of an encrypted alert of TLS 1.3 without padding: two bytes, the content type and a 16-byte tag.
 const TLS13_ALERT: u16 = 19;
 
@@ -41,6 +44,8 @@ pub(super) struct Conversation {
     /// That record may have been an alert.
     answered_with_alert: bool,
     fatal: bool,
+    /// One side reset the connection while a message of the other was on its way.
+    reset: bool,
     finished: VecDeque<Box<Handshake>>,
     over: bool,
 }
@@ -101,6 +106,7 @@ impl Conversation {
             server_answered: false,
             answered_with_alert: false,
             fatal: false,
+            reset: false,
             finished: VecDeque::new(),
             over: false,
         }
@@ -144,11 +150,24 @@ impl Conversation {
         let side = self.sides.of_mut(direction);
         side.closed = true;
         side.present = true;
-        if reset {
+        if reset || self.reset {
             self.end(HandshakeEnd::Reset, at);
         } else if Direction::BOTH.iter().all(|direction| self.sides.of(*direction).closed) {
             self.end(HandshakeEnd::Fin, at);
         }
+    }
+
+    /// `direction` reset the connection, but a message of the other side has begun and may still come to its end.
+    pub(super) fn on_early_reset(&mut self, direction: Direction) {
+        self.reset = true;
+        let side = self.sides.of_mut(direction);
+        side.closed = true;
+        side.present = true;
+    }
+
+    /// Whether only a message that has begun keeps the handshake open.
+    pub(super) fn awaits_end_of_message(&self) -> bool {
+        self.reset
     }
 
     /// The direction has sent ChangeCipherSpec, or so much went missing that it may have.
@@ -313,6 +332,10 @@ impl Conversation {
     ) {
         let mut odd = Vec::new();
         let hello = Box::new(parse(message.body, &mut odd));
+        if !hello.ssl2_format && (hello.legacy_version >> 8 != 3 || message.body.len() < LEAST_HELLO) {
+            self.note(Anomaly::MalformedClientHello);
+            return;
+        }
         let direction = place.direction;
         if let Some(first) = &self.handshake.client_hello {
             let from_client = self.handshake.client == Some(direction);
@@ -376,6 +399,10 @@ impl Conversation {
         }
         let mut odd = Vec::new();
         let hello = Box::new(parse(message.body, &mut odd));
+        if message.kind == 2 && !hello.ssl2_format && message.body.len() < LEAST_HELLO {
+            self.note(Anomaly::MalformedServerHello);
+            return;
+        }
         self.sides.of_mut(direction).from_start |= !self.sides.of(direction).gap;
         if self.handshake.client_hello.is_none() && self.handshake.record_version == 0 {
             self.handshake.record_version = place.record_version;
@@ -550,7 +577,14 @@ impl Conversation {
     }
 
     fn touch(&mut self, message: &Message<'_>, place: Place<'_>) {
-        if !self.begun && matches!(message.kind, 1 | 2 | 6 | 11 | 25) {
+        // Certificates alone begin a handshake only if they look like some: the capture may begin anywhere.
+        let shown = [&self.handshake.server_certificates, &self.handshake.client_certificates];
+        let begins = match message.kind {
+            1 | 2 | 6 => true,
+            11 => shown.into_iter().flatten().flat_map(|list| list.iter().next()).any(|der| der.first() == Some(&0x30)),
+            _ => false,
+        };
+        if !self.begun && begins {
             self.begun = true;
             self.handshake.first = message.start;
         }
@@ -636,7 +670,7 @@ impl Conversation {
         let (client, server) = (*self.sides.of(client), *self.sides.of(client.reversed()));
         let mut handshake = std::mem::take(&mut self.handshake);
         handshake.ended = *at;
-        handshake.end = end;
+        handshake.end = if self.reset && end != HandshakeEnd::Done { HandshakeEnd::Reset } else { end };
         handshake.client_progress = client.progress();
         handshake.server_progress = server.progress();
         handshake.transcript = self.transcript.assemble(&handshake);

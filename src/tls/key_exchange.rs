@@ -7,13 +7,13 @@ use super::{Anomaly, CertificateVerify, KeyExchange, ServerKeyExchange};
 
 impl ServerKeyExchange {
     /// Reads the body of a ServerKeyExchange message. What it holds is decided by the cipher suite, and whether the signature names its
-    /// algorithm by `version`; without a cipher suite (ServerHello not seen) a named curve is recognised by its form.
+    /// algorithm by `version`; without a known cipher suite the body is kept but not interpreted.
     pub fn parse(body: &[u8], cipher_suite: Option<u16>, version: u16, odd: &mut Vec<Anomaly>) -> Self {
         let method = Method::of(cipher_suite);
         let mut exchange = Self::default();
         let Some(after) = exchange.read_params(body, method) else {
             exchange.params = body.into();
-            if method != Method::Unknown {
+            if method != Method::Other {
                 odd.push(Anomaly::MalformedMessage);
             }
             return exchange;
@@ -46,14 +46,12 @@ impl ServerKeyExchange {
         let parameters = body.get(hint..)?;
         match method {
             Method::Psk => Some(hint),
-            Method::Ecdhe | Method::PskEcdhe | Method::Unknown => {
+            Method::Ecdhe | Method::PskEcdhe => {
                 let (rest, ecdh) = parse_ecdh_params(parameters).ok()?;
                 let end = body.len().checked_sub(rest.len())?;
                 if let ECParametersContent::NamedGroup(group) = ecdh.curve_params.params_content {
                     let start = end.checked_sub(ecdh.public.point.len())?;
                     self.kind = KeyExchange::Ecdhe { group: group.0, public: start..end };
-                } else if method == Method::Unknown {
-                    return None;
                 }
                 Some(end)
             }
@@ -114,13 +112,11 @@ enum Method {
     PskDhe,
     PskEcdhe,
     Other,
-    Unknown,
 }
 
 impl Method {
     fn of(cipher_suite: Option<u16>) -> Self {
-        let Some(number) = cipher_suite else { return Self::Unknown };
-        let Some(suite) = TlsCipherSuite::from_id(number) else { return Self::Unknown };
+        let Some(suite) = cipher_suite.and_then(TlsCipherSuite::from_id) else { return Self::Other };
         match (suite.kx, suite.au) {
             (TlsCipherKx::Dhe, TlsCipherAu::Psk) | (TlsCipherKx::Psk, TlsCipherAu::Dhe) => Self::PskDhe,
             (TlsCipherKx::Psk, _) | (TlsCipherKx::Rsa, TlsCipherAu::Psk) => Self::Psk,

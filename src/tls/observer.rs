@@ -87,13 +87,7 @@ impl Observer {
 
     /// One sender closed in order (FIN), or either reset the connection.
     pub fn on_close(&mut self, direction: Direction, reset: bool, at: &Moment) {
-        self.with(|live| {
-            live.note_cut(direction);
-            if reset {
-                live.note_cut(direction.reversed());
-            }
-            live.talk.on_close(direction, reset, at);
-        });
+        self.with(|live| live.on_close(direction, reset, at));
     }
 
     /// Notes an anomaly from the layers below on the current handshake.
@@ -153,6 +147,27 @@ impl Live {
     }
 
     fn on_bytes(&mut self, direction: Direction, bytes: &[u8], at: &Moment) {
+        self.read(direction, bytes, at);
+        if self.talk.awaits_end_of_message() && !self.halves.of(direction).joiner.is_inside() {
+            self.talk.end(HandshakeEnd::Reset, at);
+        }
+    }
+
+    fn on_close(&mut self, direction: Direction, reset: bool, at: &Moment) {
+        let other = self.halves.of(direction.reversed());
+        if reset && other.joiner.is_inside() {
+            // What the other side sent before it heard of the reset is still on its way past us: often its certificates.
+            self.talk.on_early_reset(direction);
+            return;
+        }
+        self.note_cut(direction);
+        if reset {
+            self.note_cut(direction.reversed());
+        }
+        self.talk.on_close(direction, reset, at);
+    }
+
+    fn read(&mut self, direction: Direction, bytes: &[u8], at: &Moment) {
         self.talk.see(direction);
         let half = self.halves.of_mut(direction);
         let mut input = bytes;

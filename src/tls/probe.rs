@@ -54,7 +54,7 @@ fn probe_handshake(bytes: &[u8]) -> Probe {
         return Probe::No;
     }
     let Some(kind) = rest.next() else { return Probe::More };
-    if !matches!(kind, 0 | 1 | 2 | 4 | 6 | 11..=16 | 22 | 25) {
+    if !matches!(kind, 1 | 2 | 4 | 6 | 11..=16 | 22 | 25) {
         return Probe::No;
     }
     if length < 6 {
@@ -63,7 +63,7 @@ fn probe_handshake(bytes: &[u8]) -> Probe {
     let (Some(top), Some(middle), Some(bottom)) = (rest.next(), rest.next(), rest.next()) else { return Probe::More };
     let message = u32::from(top) << 16 | u32::from(middle) << 8 | u32::from(bottom);
     let fits = match kind {
-        0 | 14 => message == 0,
+        14 => message == 0,
         // A hello that claims more than is read is still a hello: its limit is noted, not hidden.
         1 | 2 => message >= 34,
         11 | 22 | 25 => top < 16,

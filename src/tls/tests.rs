@@ -456,6 +456,33 @@ fn odd_cipher_suites_do_not_hide_the_name() {
 }
 
 #[test]
+fn long_lists_do_not_grow_in_memory() {
+    let many = |entry: &[u8], count: usize| vector16(&entry.repeat(count));
+    let cases = [
+        vec![extension(16, &many(&[1, b'x'], 15_000))],
+        vec![extension(51, &many(&[0, 29, 0, 0], 8_000))],
+        vec![extension(41, &many(&[0, 0, 0, 0, 0, 0], 5_000))],
+        vec![[0x99, 0x99, 0, 0].repeat(15_000)],
+    ];
+    for extensions in cases {
+        let clear = client_hello_of(1, &extensions);
+        let bytes: Vec<u8> = clear.chunks(16_000).flat_map(|part| record(22, part)).collect();
+        let hello = only(observe(&[(CLIENT, &bytes)])).client_hello.unwrap();
+        let kept = hello.alpn.len() + hello.key_shares.len() + hello.psk_identities.len();
+        assert!((1..=1024).contains(&hello.extensions.len()) && kept <= 256, "{kept} {}", hello.extensions.len());
+    }
+}
+
+#[test]
+fn certificates_alone_are_reported_if_they_look_like_some() {
+    let real = [record(22, &certificates(&[&[0x30; 300]])), record(22, &message(14, &[]))].concat();
+    let handshake = only(observe(&[(SERVER, &real)]));
+    assert_eq!((handshake.client, handshake.resumed, handshake.complete), (Some(CLIENT), None, false));
+    assert!(handshake.anomalies.contains(&Anomaly::NoClientHello) && handshake.anomalies.contains(&Anomaly::MidStream));
+    assert!(observe(&[(SERVER, &record(22, &certificates(&[&[0; 300]])))]).is_empty());
+}
+
+#[test]
 fn several_and_strange_names() {
     let two = extension(0, &vector16(&[&[0, 0, 1, b'a'][..], &[0, 0, 1, b'b']].concat()));
     let other = extension(0, &vector16(&[5, 0, 1, b'x']));
@@ -525,9 +552,33 @@ fn closing_ends() {
     assert_eq!((handshake.end, handshake.ended.frame, handshake.last.frame), (HandshakeEnd::Fin, 3, 1));
 
     let mut observer = Observer::new(&Limits::default());
-    observer.on_bytes(CLIENT, &record(22, &client_hello())[..20], &at(1));
+    observer.on_bytes(CLIENT, &record(22, &client_hello()), &at(1));
     observer.on_close(SERVER, true, &at(2));
-    assert!(observer.is_done() && observer.take().is_none());
+    assert!(observer.is_done());
+    assert_eq!(only(finish(observer, 2)).end, HandshakeEnd::Reset);
+}
+
+#[test]
+fn a_reset_does_not_cut_the_certificate_that_is_on_its_way() {
+    let server = record(22, &session12(false).server.concat());
+    let mut observer = Observer::new(&Limits::default());
+    observer.on_bytes(CLIENT, &record(22, &client_hello()), &at(1));
+    observer.on_bytes(SERVER, &server[..500], &at(2));
+    observer.on_close(CLIENT, true, &at(3));
+    observer.on_close(CLIENT, true, &at(4));
+    assert!(!observer.is_done());
+    observer.on_bytes(SERVER, &server[500..], &at(5));
+    assert!(observer.is_done());
+    let handshake = only(finish(observer, 5));
+    assert_eq!((handshake.end, handshake.ended.frame), (HandshakeEnd::Reset, 5));
+    assert!(handshake.server_certificates.is_some() && handshake.server_key_exchange.is_some());
+}
+
+#[test]
+fn key_exchange_of_an_unknown_cipher_suite_is_not_guessed() {
+    let server = [record(22, &server_hello_of(&[2; 32], 0xe0ff, &[])), record(22, &key_exchange())].concat();
+    let exchange = only(observe(&[(SERVER, &server)])).server_key_exchange.unwrap();
+    assert_eq!((&exchange.kind, exchange.params.len()), (&KeyExchange::Other, 104));
 }
 
 #[test]
@@ -624,8 +675,6 @@ fn records(clear: &[u8], cuts: &[usize]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     #[test]
     fn any_records_and_chunks_give_the_same_handshake(
         with_certificate: bool,
