@@ -1,6 +1,6 @@
 //! The output is the same bytes for any number of workers, any batch size, any timing, and any file format.
+#![cfg(test)]
 
-#[allow(dead_code, reason = "each test program takes its part of what is shared")]
 mod support;
 
 use std::path::PathBuf;

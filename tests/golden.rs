@@ -2,8 +2,8 @@
 //!
 //! A new capture needs no code: `INSTA_UPDATE=always cargo test --test golden` writes its golden file; read it before it is
 //! committed. Small captures are told in full detail; of larger ones, what is the same in every event is left out.
+#![cfg(test)]
 
-#[allow(dead_code, reason = "each test program takes its part of what is shared")]
 mod support;
 
 use std::collections::BTreeSet;
