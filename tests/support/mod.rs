@@ -1,8 +1,10 @@
 //! What several test programs share: the captures of the repository, and runs of the pipeline in memory.
-#![allow(dead_code, unreachable_pub, reason = "each test program takes its own part of this")]
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program takes its own part of this")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of tests are small")]
 
 pub mod capture;
+pub mod scene;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 
