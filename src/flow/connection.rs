@@ -157,6 +157,11 @@ impl Connection {
         if segment.flags.has(TcpFlags::FIN) {
             half.note_fin(sequence.wrapping_add(sent));
         }
+        if segment.flags.has(TcpFlags::SYN) && !half.is_settled() {
+            // The other side spoke on its SYN, so this one comes after the beginning.
+            half.set_initial_sequence(segment.sequence);
+            self.session.set_from_start(direction);
+        }
         let settled = half.is_settled();
         let (placed, odd) = half
             .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));

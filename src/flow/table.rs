@@ -345,6 +345,11 @@ impl FlowTable {
             entry.set_isn(packet);
             return false;
         }
+        if !known && entry.is_answered_by(packet) {
+            // The first SYN came with data (RFC 7413).
+            entry.set_isn(packet);
+            return false;
+        }
         if entry.class == Class::Closing {
             self.begin_again((slot_number, index), packet, action);
             return true;
@@ -413,6 +418,16 @@ impl FlowTable {
 }
 
 impl Entry {
+    /// Whether this SYN-ACK answers the SYN of the other side, with all, some or none of the data on it.
+    fn is_answered_by(&self, packet: &PacketIn) -> bool {
+        let other = packet.direction.reversed();
+        let isn = self.isn.get(usize::from(bit(other))).copied().unwrap_or_default();
+        let taken = packet.acknowledgment.wrapping_sub(isn.wrapping_add(1));
+        self.state & state::ISN_KNOWN << bit(other) != 0
+            && packet.flags.has(TcpFlags::SYN | TcpFlags::ACK)
+            && taken <= u32::from(u16::MAX)
+    }
+
     fn set_isn(&mut self, packet: &PacketIn) {
         let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
         let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;

@@ -64,7 +64,7 @@ pub struct Scene {
     pub frames: Vec<Captured>,
     /// Nanoseconds since [`START`].
     pub clock: i64,
-    identification: u16,
+    pub identification: u16,
 }
 
 impl Scene {
