@@ -59,11 +59,11 @@ fn stem(path: &Path) -> String {
 fn brief(line: &str) -> String {
     let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
     let members = event.as_object_mut().unwrap();
-    for name in ["ecs", "observer", "related", "log"] {
+    for name in ["ecs", "observer", "related", "log", "network", "message"] {
         members.remove(name);
     }
     let members = members["event"].as_object_mut().unwrap();
-    for name in ["module", "provider", "category", "type", "kind"] {
+    for name in ["module", "provider", "category", "type", "kind", "start", "duration"] {
         members.remove(name);
     }
     event.to_string()
