@@ -109,7 +109,7 @@ fn modules_used(code: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let code: String = code_lines(code).map(|line| format!("{line}\n")).collect();
     for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+        let rest = code.split_at(at + "crate::".len()).1;
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if let Some(list) = rest.strip_prefix('{') {
             let (mut depth, mut name, mut fresh) = (0, String::new(), true);

@@ -1,4 +1,5 @@
 //! Facts of certificates: made by OpenSSL, made by hand, broken at every byte.
+#![cfg(test)]
 
 use proptest::prelude::*;
 use tlswatch::x509::{AlternativeName, Certificate, Facts, KeyKind, Validation};

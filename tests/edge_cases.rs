@@ -150,7 +150,7 @@ fn every_item_has_its_test() {
             let (file, function) = test.rsplit_once("::").unwrap_or(("tests/edge_cases.rs", test));
             let text = fs::read_to_string(file).unwrap();
             let at = text.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{number}: no {test}"));
-            let before: Vec<&str> = text[..at].lines().rev().take(3).collect();
+            let before: Vec<&str> = text.split_at(at).0.lines().rev().take(3).collect();
             assert!(before.iter().any(|line| line.contains("#[test]")), "{number}: {test} is no test");
         }
     }
@@ -373,7 +373,7 @@ fn data_with_fin_and_on_the_third_packet() {
     scene.send(&mut connection, Client, &ClientHello::default().record());
     let flight = server_flight(&[&chain()]);
     let sequence = connection.next[1];
-    scene.segment(&connection, Server, (sequence, FIN | PSH | ACK), &flight);
+    scene.segment((&connection, Server), (sequence, FIN | PSH | ACK), &flight);
     let event = scene.one();
     assert_eq!(texts(&event["tlswatch"]["server"]["chain"]).len(), 1, "{event:#}");
 
@@ -381,7 +381,7 @@ fn data_with_fin_and_on_the_third_packet() {
     let mut connection = Connection::new(2);
     let hello = ClientHello::default().record();
     let sequence = connection.next[0];
-    fast_open.segment(&connection, Client, (sequence, SYN), &hello);
+    fast_open.segment((&connection, Client), (sequence, SYN), &hello);
     connection.next[0] = sequence.wrapping_add(1 + hello.len() as u32);
     fast_open.control(&mut connection, Server, SYN | ACK);
     fast_open.send(&mut connection, Server, &flight);
@@ -690,8 +690,8 @@ fn odd_lengths_hide_nothing() {
     assert_eq!(event["tls"]["client"]["server_name"], "example.org");
     assert!(has(&event, "odd_cipher_suites"), "{event:#}");
 
-    let mut many = ClientHello::default();
-    many.cipher_suites = (0x5000..0x5000 + 300).flat_map(u16::to_be_bytes).collect();
+    let cipher_suites = (0x5000..0x5000 + 300).flat_map(u16::to_be_bytes).collect();
+    let many = ClientHello { cipher_suites, ..ClientHello::default() };
     let event = session(&many).one();
     assert_eq!(texts(&event["tls"]["client"]["supported_ciphers"]).len(), 300);
     assert!(event["tls"]["client"]["ja4"].as_str().unwrap().starts_with("t12d9904"), "{event:#}");

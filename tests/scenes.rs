@@ -1,5 +1,6 @@
 //! Connections that no tool produces on demand: lost, doubled, reordered, cut and mixed-up packets.
 #![cfg(test)]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
 mod support;
 
@@ -98,10 +99,10 @@ fn an_overlap_with_other_bytes_is_told_and_the_first_copy_wins() {
     scene.open(&mut connection);
     let sequence = connection.next[0];
     let hello = ClientHello::default().record();
-    scene.segment(&connection, Client, (sequence, ACK), &hello[..80]);
+    scene.segment((&connection, Client), (sequence, ACK), &hello[..80]);
     let evil = ClientHello::default().named(server_names(&[(0, b"evil.invalid")])).record();
-    scene.segment(&connection, Client, (sequence, ACK), &evil[..80]);
-    scene.segment(&connection, Client, (sequence.wrapping_add(80), ACK), &hello[80..]);
+    scene.segment((&connection, Client), (sequence, ACK), &evil[..80]);
+    scene.segment((&connection, Client), (sequence.wrapping_add(80), ACK), &hello[80..]);
     connection.next[0] = sequence.wrapping_add(hello.len() as u32);
     scene.send(&mut connection, Server, &server_flight(&[&chain()]));
     scene.send(&mut connection, Client, &client_finish());
@@ -146,7 +147,7 @@ fn a_forged_syn_changes_nothing() {
     let mut connection = Connection::new(1);
     scene.open(&mut connection);
     scene.send(&mut connection, Client, &ClientHello::default().record());
-    scene.segment(&connection, Client, (0x7777_7777, SYN), &[]);
+    scene.segment((&connection, Client), (0x7777_7777, SYN), &[]);
     scene.send(&mut connection, Server, &server_flight(&[&chain()]));
     scene.send(&mut connection, Client, &client_finish());
     scene.send(&mut connection, Server, &finish());
@@ -188,7 +189,7 @@ fn a_wild_time_ends_nothing() {
     let mut connection = Connection::new(1);
     scene.open(&mut connection);
     scene.send(&mut connection, Client, &ClientHello::default().record());
-    scene.segment(&Connection::new(9), Client, (1, SYN), &[]);
+    scene.segment((&Connection::new(9), Client), (1, SYN), &[]);
     scene.frames.last_mut().unwrap().time += 1_000_000_000_000_000_000;
     scene.send(&mut connection, Server, &server_flight(&[&chain()]));
     scene.send(&mut connection, Client, &client_finish());

@@ -208,7 +208,7 @@ impl ReadArguments {
 
     fn options(&self) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = self.workers.map_or(cores.min(DEFAULT_WORKERS), usize::from);
+        let workers = self.workers.map_or_else(|| cores.min(DEFAULT_WORKERS), usize::from);
         let mut limits = crate::config::Limits::default();
         if let Some(flows) = self.flows_per_slot {
             limits.flows_per_slot = usize::try_from(flows).unwrap_or(limits.flows_per_slot);

@@ -170,7 +170,7 @@ impl Connection {
             self.session.note(Anomaly::MidStream);
         }
         if let Placed::Now(bytes) = placed {
-            self.hand_on(direction, bytes, (&segment.at, limits), stats);
+            self.hand_on((direction, bytes), (&segment.at, limits), stats);
         }
         self.drain(direction, limits, stats);
         if segment.snapped > 0 {
@@ -229,7 +229,7 @@ impl Connection {
         }
     }
 
-    fn hand_on(&mut self, direction: Direction, bytes: &[u8], (at, limits): (&Moment, &Limits), stats: &mut Stats) {
+    fn hand_on(&mut self, (direction, bytes): (Direction, &[u8]), (at, limits): (&Moment, &Limits), stats: &mut Stats) {
         if self.session.on_bytes(direction, bytes, (at, limits)) {
             stats.flow_not_tls += 1;
         }
@@ -237,7 +237,7 @@ impl Connection {
 
     fn drain(&mut self, direction: Direction, limits: &Limits, stats: &mut Stats) {
         while let Some((bytes, at)) = self.halves.of_mut(direction).next_stored() {
-            self.hand_on(direction, &bytes, (&at, limits), stats);
+            self.hand_on((direction, &bytes), (&at, limits), stats);
         }
     }
 

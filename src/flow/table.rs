@@ -235,7 +235,7 @@ impl FlowTable {
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, packet, self.capacity, &self.hasher)
+                slot.insert(hash, packet, (self.capacity, &self.hasher))
             }
         };
         if packet.key.transport == Transport::Tcp && packet.flags.has(TcpFlags::SYN) {
@@ -247,7 +247,7 @@ impl FlowTable {
             stats.flow_opened += 1;
         }
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        slot.note((slot_number, index), packet, &mut action, stats);
+        slot.note((slot_number, index), packet, (&mut action, stats));
         action
     }
 
@@ -319,7 +319,7 @@ impl FlowTable {
         }
         self.swept = second;
         for slot in &mut self.slots {
-            slot.sweep(clock, &self.timeouts, &self.hasher, stats);
+            slot.sweep(clock, (&self.timeouts, &self.hasher), stats);
         }
     }
 
@@ -468,7 +468,7 @@ impl Slot {
         })
     }
 
-    fn insert(&mut self, hash: u64, packet: &PacketIn, capacity: usize, hasher: &FixedState) -> u32 {
+    fn insert(&mut self, hash: u64, packet: &PacketIn, (capacity, hasher): (usize, &FixedState)) -> u32 {
         let entry = Entry {
             key: packet.key,
             last_seen: packet.clock,
@@ -542,7 +542,7 @@ impl Slot {
         flow.filter(|_| begun)
     }
 
-    fn sweep(&mut self, clock: Timestamp, timeouts: &[Span; 4], hasher: &FixedState, stats: &mut Stats) {
+    fn sweep(&mut self, clock: Timestamp, (timeouts, hasher): (&[Span; 4], &FixedState), stats: &mut Stats) {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
             loop {
@@ -563,7 +563,7 @@ impl Slot {
     }
 
     /// Updates the flow with a packet and says whether the packet matters.
-    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, action: &mut Action, stats: &mut Stats) {
+    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, (action, stats): (&mut Action, &mut Stats)) {
         let Some(entry) = self.entries.get_mut(at as usize) else { return };
         entry.last_seen = packet.clock;
         let shift = bit(packet.direction);

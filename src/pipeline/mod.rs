@@ -147,7 +147,7 @@ pub fn run<'a>(
     let mut outcome = Outcome::default();
     let (gone, mut correlator) = if workers == 1 && options.jitter.is_none() {
         let mut dispatch = Inline::new(Arc::clone(&shared), correlator, options.batch.max(1));
-        let clock = reader.run(source, &mut dispatch, shared.context.places(), progress)?;
+        let clock = reader.run(source, &mut dispatch, (shared.context.places(), progress))?;
         let (worker, correlator) = dispatch.finish(clock)?;
         (vec![worker], correlator)
     } else {
@@ -215,7 +215,7 @@ fn threaded<'a>(
         }
         drop((give, end));
         let mut dispatch = Threads::new(lanes, options.batch.max(1));
-        let read = reader.run(source, &mut dispatch, shared.context.places(), progress);
+        let read = reader.run(source, &mut dispatch, (shared.context.places(), progress));
         if let Ok(clock) = &read {
             for _ in 0..options.workers.max(1) {
                 let _ = tell_end.send(*clock);

@@ -66,8 +66,7 @@ impl Reader {
         &mut self,
         source: &mut dyn Source,
         dispatch: &mut impl Dispatch,
-        places: &Places,
-        mut progress: impl FnMut(&dyn Source),
+        (places, mut progress): (&Places, impl FnMut(&dyn Source)),
     ) -> Result<Timestamp, PipelineError> {
         loop {
             match source.next()? {

@@ -79,7 +79,7 @@ impl Scene {
     }
 
     /// A segment exactly as said; nothing is counted.
-    pub fn segment(&mut self, connection: &Connection, side: Side, (sequence, flags): (u32, u8), payload: &[u8]) {
+    pub fn segment(&mut self, (connection, side): (&Connection, Side), (sequence, flags): (u32, u8), payload: &[u8]) {
         let (from, to) = match side {
             Client => (connection.client, connection.server),
             Server => (connection.server, connection.client),
@@ -125,7 +125,7 @@ impl Scene {
     /// A segment without payload; SYN and FIN count.
     pub fn control(&mut self, connection: &mut Connection, side: Side, flags: u8) {
         let sequence = *connection.next_of(side);
-        self.segment(connection, side, (sequence, flags), &[]);
+        self.segment((connection, side), (sequence, flags), &[]);
         let counts = u32::from(flags & (SYN | FIN) != 0);
         *connection.next_of(side) = sequence.wrapping_add(counts);
     }
@@ -134,7 +134,7 @@ impl Scene {
     pub fn send(&mut self, connection: &mut Connection, side: Side, bytes: &[u8]) {
         for part in bytes.chunks(connection.segment) {
             let sequence = *connection.next_of(side);
-            self.segment(connection, side, (sequence, PSH | ACK), part);
+            self.segment((connection, side), (sequence, PSH | ACK), part);
             *connection.next_of(side) = sequence.wrapping_add(part.len() as u32);
         }
     }
