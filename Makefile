@@ -20,9 +20,10 @@ setup: ## Install what the build needs and is missing (libpcap-dev, pkg-config, 
 build: setup ## Build the release binary
 	@$(CARGO) build --release --locked
 
-demo: build ## Build, then read a capture: who talked to whom, with which certificate
-	@target/release/tlswatch read --help > /dev/null
-	@target/release/tlswatch read $(DEMO)
+demo: build ## Build in release, then read a capture: who talked to whom, with which certificate
+	@# The summary is for terminals; script(1) makes one where there is none.
+	@if [ -t 1 ] || ! command -v script > /dev/null; then target/release/tlswatch read $(DEMO); \
+	else script -qec "target/release/tlswatch read --quiet $(DEMO)" /dev/null < /dev/null; fi
 
 test: setup ## Format check, clippy, tests and docs; with and without libpcap
 	$(CARGO) fmt --check

@@ -64,7 +64,8 @@ fn all_captures_at_once_are_the_same_for_any_threads() {
 
 #[test]
 fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
-    let merged = to_pcapng(&interleaved(&captures()));
+    let all = captures();
+    let few: Vec<PathBuf> = all.iter().step_by(4).cloned().collect();
     let small = Limits {
         flows_per_slot: 1,
         slot_memory: 8 << 10,
@@ -81,8 +82,8 @@ fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
             run_source(&mut Files::from_reader("merged", input, Default::default()), options, Detail::Lean)
         });
         let stats = &run.outcome.stats;
-        assert!(stats.flow_evicted > 100, "{name}: only {} evictions", stats.flow_evicted);
-        assert!(stats.tls_handshakes > 300, "{name}: only {} handshakes", stats.tls_handshakes);
+        assert!(stats.flow_evicted > 20, "{name}: only {} evictions", stats.flow_evicted);
+        assert!(stats.tls_handshakes > 100, "{name}: only {} handshakes", stats.tls_handshakes);
     }
 }
 
