@@ -143,6 +143,8 @@ counters! {
     x509_unparsable = "x509.unparsable",
     /// Extensions of certificates that could not be parsed.
     x509_bad_extension = "x509.bad_extension",
+    /// Chains whose search for a path ran out of its budget.
+    x509_budget = "x509.budget",
 }
 
 #[cfg(test)]

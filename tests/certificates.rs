@@ -1,6 +1,8 @@
 //! Facts of certificates: made by OpenSSL, made by hand, broken at every byte.
 #![cfg(test)]
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
 use proptest::prelude::*;
 use tlswatch::x509::{AlternativeName, Certificate, Facts, KeyKind, Validation};
 

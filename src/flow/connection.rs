@@ -136,6 +136,10 @@ impl Connection {
         self.seen = segment.seen;
         let direction = segment.direction;
         let half = self.halves.of_mut(direction);
+        if segment.flags.has(TcpFlags::SYN) && !half.is_settled() {
+            half.set_initial_sequence(segment.sequence);
+            self.session.set_from_start(direction);
+        }
         let mark = SegmentMark {
             sequence: segment.sequence,
             len: segment.payload.len(),

@@ -335,6 +335,19 @@ impl FlowTable {
         if known && same {
             return false;
         }
+        let other = packet.direction.reversed();
+        let other_isn = entry.isn.get(usize::from(bit(other))).copied().unwrap_or_default();
+        let answers = packet.flags.has(TcpFlags::ACK)
+            && entry.state & state::ISN_KNOWN << bit(other) != 0
+            && packet.acknowledgment == other_isn.wrapping_add(1);
+        if known && answers {
+            // Another answer to the same SYN: the same connection seen behind a device that renumbers, or an injection.
+            return false;
+        }
+        if !known && entry.state & state::SEEN << bit(packet.direction) == 0 {
+            entry.set_isn(packet);
+            return false;
+        }
         let payload = entry.class == Class::Payload || entry.class == Class::Closing;
         if !payload && (!known || !packet.flags.has(TcpFlags::ACK)) {
             // Nothing was said yet: the first SYN, or the next attempt on a half-open flow.
@@ -589,7 +602,7 @@ impl Slot {
         }
         let begun = entry.state & state::BEGUN != 0;
         // An acknowledgment alone tells the worker that the other side is there.
-        let matters = packet.payload_len > 0 || (begun && (over || first_sight));
+        let matters = packet.payload_len > 0 || (begun && (over || first_sight || packet.flags.has(TcpFlags::SYN)));
         action.forward = matters && !(begun && self.is_decided(at as usize));
         if action.forward && !begun {
             action.begin = true;

@@ -126,12 +126,12 @@ pub enum Ending {
     SelfSigned,
     /// A signature is bad under a key that was presented for it or that is an anchor's.
     BadSignature,
-    /// At a certificate whose issuer has not been seen.
-    Incomplete,
     /// Longer than [`MAX_DEPTH`].
     TooLong,
-    /// The budget ran out.
+    /// The budget ran out before a better path was found.
     Budget,
+    /// At a certificate whose issuer has not been seen.
+    Incomplete,
     /// The leaf does not parse, or there is none.
     Unparsable,
 }
@@ -164,6 +164,9 @@ pub struct Path {
     pub accused: Option<Arc<Certificate>>,
     /// First signature on the path that could not be checked: index of the child, and why.
     pub unverified: Option<(usize, &'static str)>,
+    /// Certificates on it that were not presented but taken from the pool. Anyone can bring a twin of a CA (its name
+    /// and key, another issuer) into the pool: such a path proves trust when it ends at an anchor, and little else.
+    pub from_pool: usize,
 }
 
 /// What the signatures of a chain say; no time in it.
@@ -196,7 +199,7 @@ impl Verifier<'_> {
         let mut seen = HashSet::new();
         let unique: Vec<_> = presented.iter().filter(|certificate| seen.insert(certificate.sha256)).collect();
         let mut search =
-            Search { verifier: self, presented: unique, left: self.budget, report: ChainReport::default() };
+            Search { verifier: self, presented: unique, pooled: 0, left: self.budget, report: ChainReport::default() };
         let mut path = Vec::new();
         if let Some(leaf) = presented.first().filter(|leaf| leaf.facts.is_some()) {
             path.push(Arc::clone(leaf));
@@ -209,12 +212,12 @@ impl Verifier<'_> {
         let links: Vec<_> = adjacent.collect();
         let mut report = search.report;
         report.presented = links;
-        if report.paths.is_empty() {
+        if report.paths.is_empty() || report.budget_exceeded {
             let ending = if report.budget_exceeded { Ending::Budget } else { Ending::Unparsable };
             let certificates = presented.first().cloned().into_iter().collect();
-            report.paths.push(Path { certificates, ending, accused: None, unverified: None });
+            report.paths.push(Path { certificates, ending, accused: None, unverified: None, from_pool: 0 });
         }
-        report.paths.sort_by_key(|path| (path.ending, path.certificates.len()));
+        report.paths.sort_by_key(|path| (path.ending, path.from_pool, path.certificates.len()));
         report
     }
 }
@@ -222,6 +225,8 @@ impl Verifier<'_> {
 struct Search<'a, 'b> {
     verifier: &'a Verifier<'b>,
     presented: Vec<&'a Arc<Certificate>>,
+    /// Certificates of the pool on the path at hand.
+    pooled: usize,
     left: Budget,
     report: ChainReport,
 }
@@ -238,7 +243,7 @@ impl Search<'_, '_> {
     fn walk(&mut self, path: &mut Vec<Arc<Certificate>>, unverified: Option<(usize, &'static str)>) {
         let Some(current) = path.last().cloned() else { return };
         let Some(facts) = current.facts.as_deref() else { return };
-        if !self.spend_step() || self.report.paths.len() >= MAX_PATHS {
+        if !self.spend_step() {
             return;
         }
         if self.verifier.anchors.is_anchor(&current) {
@@ -279,16 +284,16 @@ impl Search<'_, '_> {
                 self.finish(path, Ending::TooLong, unverified);
                 continue;
             }
+            let pooled = usize::from(source == Source::Pool);
             path.push(candidate);
+            self.pooled += pooled;
             self.walk(path, unverified);
+            self.pooled -= pooled;
             path.pop();
         }
         if !followed {
             let ending = if accused.is_some() { Ending::BadSignature } else { Ending::Incomplete };
-            self.finish(path, ending, unverified);
-            if let Some(last) = self.report.paths.last_mut().filter(|last| last.ending == ending) {
-                last.accused = accused;
-            }
+            self.keep(Path { certificates: path.clone(), ending, accused, unverified, from_pool: self.pooled });
         }
     }
 
@@ -330,8 +335,16 @@ impl Search<'_, '_> {
     }
 
     fn finish(&mut self, path: &[Arc<Certificate>], ending: Ending, unverified: Option<(usize, &'static str)>) {
-        if self.report.paths.len() < MAX_PATHS {
-            self.report.paths.push(Path { certificates: path.to_vec(), ending, accused: None, unverified });
+        self.keep(Path { certificates: path.to_vec(), ending, accused: None, unverified, from_pool: self.pooled });
+    }
+
+    /// Keeps a path; when there are many, the worst leaves, so that no number of dead ends hides a trusted path.
+    fn keep(&mut self, path: Path) {
+        let rank = |path: &Path| (path.ending, path.from_pool);
+        self.report.paths.push(path);
+        if self.report.paths.len() > MAX_PATHS {
+            let worst = self.report.paths.iter().enumerate().max_by_key(|(_, path)| rank(path)).map(|(place, _)| place);
+            worst.map(|place| self.report.paths.remove(place));
         }
     }
 

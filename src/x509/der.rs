@@ -131,8 +131,6 @@ pub(crate) fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
 
 /// The dotted form of the contents of an OBJECT IDENTIFIER; `#` and hexadecimal when they are not one.
 pub(crate) fn dotted(content: &[u8]) -> String {
-    use std::fmt::Write;
-
     let mut text = String::with_capacity(content.len() * 3 + 2);
     let mut arc = 0_u128;
     let mut first = true;
@@ -146,17 +144,32 @@ pub(crate) fn dotted(content: &[u8]) -> String {
         if inside {
             continue;
         }
-        let written = if first {
+        if first {
             let root = (arc / 40).min(2);
-            write!(text, "{root}.{}", arc - root * 40)
-        } else {
-            write!(text, ".{arc}")
-        };
-        debug_assert!(written.is_ok(), "writing to a String does not fail");
+            push_number(&mut text, root);
+            arc -= root * 40;
+        }
+        text.push('.');
+        push_number(&mut text, arc);
         first = false;
         arc = 0;
     }
     if first || inside { hexadecimal(content) } else { text }
+}
+
+/// Appends a decimal number: a certificate has some twenty OIDs of eight arcs, too many for the formatting machinery.
+fn push_number(text: &mut String, number: u128) {
+    let Ok(small) = u32::try_from(number) else {
+        return text.push_str(&number.to_string());
+    };
+    let mut scale = 1_u32;
+    while small / scale >= 10 {
+        scale *= 10;
+    }
+    while scale > 0 {
+        text.push(char::from_digit(small / scale % 10, 10).unwrap_or('0'));
+        scale /= 10;
+    }
 }
 
 /// `#` and upper-case hexadecimal, the RFC 4514 form of a value that is no text.
@@ -214,6 +227,8 @@ mod tests {
         assert_eq!(dotted(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b]), "1.2.840.113549.1.1.11");
         assert_eq!(dotted(&[0x55, 0x04, 0x03]), "2.5.4.3");
         assert_eq!(dotted(&[0x88, 0x37, 0x03]), "2.999.3");
+        assert_eq!(dotted(&[0x2a, 0x8f, 0xff, 0xff, 0xff, 0x7f, 0x0a]), "1.2.4294967295.10");
+        assert_eq!(dotted(&[0x2a, 0x90, 0x80, 0x80, 0x80, 0x00]), "1.2.4294967296");
         assert_eq!(dotted(&[]), "#");
         assert_eq!(dotted(&[0x2a, 0x86]), "#2A86");
         assert_eq!(dotted(&[0xff; 40]).len(), 81);

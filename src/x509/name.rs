@@ -113,6 +113,10 @@ fn push_attribute(out: &mut String, kind: &[u8], value: Result<&str, &[u8]>) {
         Ok(text) => text,
         Err(encoded) => return out.push_str(&der::hexadecimal(encoded)),
     };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'.' | b'-' | b'@' | b'(' | b')');
+    if text.bytes().all(plain) && !text.starts_with(' ') && !text.ends_with(' ') {
+        return out.push_str(text);
+    }
     let last = text.chars().count().saturating_sub(1);
     for (at, character) in text.chars().enumerate() {
         match character {
@@ -138,6 +142,10 @@ fn fold_attribute(kind: &[u8], value: Result<&str, &[u8]>) -> String {
             for (at, word) in text.split(char::is_whitespace).filter(|word| !word.is_empty()).enumerate() {
                 if at > 0 {
                     out.push(' ');
+                }
+                if word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')) {
+                    out.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+                    continue;
                 }
                 for character in word.chars().flat_map(char::to_lowercase) {
                     // The separators of the whole string must not be forged by a value.

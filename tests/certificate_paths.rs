@@ -1,0 +1,358 @@
+//! Paths: found in any order, verified, judged at a time for a name.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+};
+use tlswatch::time::ValidityTime;
+use tlswatch::x509::Certificate;
+use tlswatch::x509::chain::{
+    Budget, ChainReport, Ending, SignatureMemo, Verifier, is_self_signed, is_signed_by_own_key,
+};
+use tlswatch::x509::judge::{Judgement, ProblemKind, Purpose, Question, judge};
+use tlswatch::x509::roots::{Pool, TrustAnchors};
+use tlswatch::x509::signature::Verdict;
+
+/// 2024-07-01.
+const NOW: ValidityTime = ValidityTime(1_719_792_000);
+
+type Made = Arc<Certificate>;
+
+fn params(common_name: &str, ca: bool) -> CertificateParams {
+    let names = if ca { Vec::new() } else { vec![common_name.to_owned()] };
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(2024, 1, 1);
+    params.not_after = date_time_ymd(2025, 1, 1);
+    params.use_authority_key_identifier_extension = true;
+    if ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    }
+    params
+}
+
+fn certificate(made: &rcgen::Certificate) -> Made {
+    Arc::new(Certificate::parse(made.der()))
+}
+
+/// A CA: its certificate and what signs with it.
+struct Authority {
+    certificate: Made,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn root(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = certificate(&params.self_signed(&key).unwrap());
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    fn below(&self, params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = certificate(&params.signed_by(&key, &self.issuer).unwrap());
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    fn leaf(&self, params: CertificateParams) -> Made {
+        self.below(params).certificate
+    }
+}
+
+struct World {
+    anchors: TrustAnchors,
+    pool: Pool,
+    memo: SignatureMemo,
+    budget: Budget,
+}
+
+impl World {
+    fn trusting(root: &Authority) -> Self {
+        let mut anchors = TrustAnchors::default();
+        assert!(anchors.add(Arc::clone(&root.certificate)));
+        Self { anchors, pool: Pool::new(1 << 20), memo: SignatureMemo::new(1 << 20), budget: Budget::default() }
+    }
+
+    fn report(&self, presented: &[&Made]) -> ChainReport {
+        let presented: Vec<Made> = presented.iter().map(|made| Arc::clone(made)).collect();
+        let verifier = Verifier { anchors: &self.anchors, pool: &self.pool, memo: &self.memo, budget: self.budget };
+        verifier.verify_chain(&presented)
+    }
+
+    fn judged(&self, presented: &[&Made]) -> Judgement {
+        let question = Question { at: Some(NOW), name: Some("host.example"), purpose: Purpose::Server };
+        judge(&self.report(presented), question)
+    }
+}
+
+fn kinds(judgement: &Judgement) -> Vec<(ProblemKind, usize)> {
+    judgement.problems.iter().map(|problem| (problem.kind, problem.depth)).collect()
+}
+
+#[test]
+fn order_duplicates_and_strangers_do_not_matter() {
+    let root = Authority::root(params("Root", true));
+    let (a, stranger) = (root.below(params("A", true)), root.below(params("Stranger", true)));
+    let b = a.below(params("B", true));
+    let leaf = b.leaf(params("host.example", false));
+    let world = World::trusting(&root);
+    let (a, b, s, r) = (&a.certificate, &b.certificate, &stranger.certificate, &root.certificate);
+    for presented in [vec![&leaf, b, a], vec![&leaf, a, b], vec![&leaf, s, r, a, a, &leaf, b, s], vec![&leaf, r, b, a]]
+    {
+        let judgement = world.judged(&presented);
+        assert!(judgement.is_trusted(), "{}", judgement.reason());
+        assert_eq!(judgement.path, [leaf.sha256, b.sha256, a.sha256, r.sha256]);
+    }
+    let report = world.report(&[&leaf, b, s, a]);
+    assert_eq!(report.presented, [Some(Verdict::Good), None, None]);
+}
+
+#[test]
+fn a_missing_intermediate_comes_from_the_pool_and_is_verified() {
+    let root = Authority::root(params("Root", true));
+    let a = root.below(params("A", true));
+    let leaf = a.leaf(params("host.example", false));
+    let mut world = World::trusting(&root);
+    let report = world.report(&[&leaf]);
+    assert_eq!(report.ending(), Ending::Incomplete);
+    let missing: Vec<_> = report.missing_issuers().collect();
+    assert_eq!(missing, [leaf.facts.as_ref().unwrap().issuer.normalized.as_str()]);
+    // A forger's CA of the same name helps nobody, and makes nobody a forger.
+    let forged = Authority::root(params("A", true));
+    assert!(world.pool.add(&forged.certificate));
+    assert_eq!(world.judged(&[&leaf]).ending, Ending::Incomplete);
+    assert!(world.pool.add(&a.certificate));
+    assert!(world.judged(&[&leaf]).is_trusted());
+    assert!(!world.pool.add(&leaf), "a leaf is no CA");
+}
+
+#[test]
+fn a_forged_issuer_is_named() {
+    let root = Authority::root(params("Root", true));
+    let leaf = root.leaf(params("host.example", false));
+    let world = World::trusting(&root);
+    assert!(world.judged(&[&leaf]).is_trusted());
+    let mut der = leaf.der.to_vec();
+    let tbs = leaf.facts.as_ref().unwrap().tbs.clone();
+    // The last octet of the TBSCertificate is of an extension; the key identifier of the issuer stays.
+    let place = leaf.der[tbs.clone()].windows(12).position(|window| window == b"host.example").unwrap() + tbs.start;
+    der[place] = b'g';
+    let forged = Arc::new(Certificate::parse(&der));
+    let judgement = world.judged(&[&forged]);
+    assert_eq!(judgement.ending, Ending::BadSignature);
+    assert_eq!(judgement.broken_at, Some((forged.sha256, Some(root.certificate.sha256))));
+    // Same names, another key: nobody who was asked has signed it.
+    let other = Authority::root(params("Root", true));
+    let by_other = other.leaf(params("host.example", false));
+    assert_eq!(world.judged(&[&by_other]).ending, Ending::Incomplete);
+    assert_eq!(world.judged(&[&by_other, &other.certificate]).ending, Ending::PrivateRoot);
+}
+
+#[test]
+fn self_signed_means_signed_by_itself() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let device = Authority::root(params("host.example", false));
+    let judgement = world.judged(&[&device.certificate]);
+    assert_eq!((judgement.ending, judgement.reason()), (Ending::SelfSigned, "self_signed"));
+    assert!(is_self_signed(&device.certificate, &world.memo));
+    // Issuer and subject alike, yet signed by another key.
+    let twin = device.leaf(params("host.example", false));
+    assert!(!is_self_signed(&twin, &world.memo));
+    assert_eq!(world.judged(&[&twin]).ending, Ending::Incomplete);
+    assert!(!is_signed_by_own_key(&device.certificate, &world.memo));
+    // Another issuer's name over the own key.
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = params("host.example", false);
+    leaf.use_authority_key_identifier_extension = false;
+    let claimed = Issuer::new(params("Famous CA", true), &key);
+    let liar = certificate(&leaf.signed_by(&key, &claimed).unwrap());
+    assert!(is_signed_by_own_key(&liar, &world.memo));
+    assert!(!is_self_signed(&liar, &world.memo));
+}
+
+#[test]
+fn time_name_and_usage_are_judged_apart_from_signatures() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let judged = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut leaf = params("host.example", false);
+        change(&mut leaf);
+        let judgement = world.judged(&[&root.leaf(leaf)]);
+        assert_eq!(judgement.ending, Ending::Anchor);
+        kinds(&judgement)
+    };
+    assert_eq!(judged(&|_| ()), []);
+    assert_eq!(judged(&|leaf| leaf.not_after = date_time_ymd(2024, 6, 30)), [(ProblemKind::Expired, 0)]);
+    assert_eq!(judged(&|leaf| leaf.not_after = date_time_ymd(2024, 7, 1)), []);
+    assert_eq!(judged(&|leaf| leaf.not_before = date_time_ymd(2024, 7, 1)), []);
+    assert_eq!(judged(&|leaf| leaf.not_before = date_time_ymd(2024, 7, 2)), [(ProblemKind::NotYetValid, 0)]);
+    assert_eq!(judged(&|leaf| leaf.subject_alt_names.clear()), []);
+    assert_eq!(
+        judged(&|leaf| leaf.distinguished_name.push(DnType::CommonName, "other.example")),
+        [],
+        "the common name does not count beside alternative names"
+    );
+    assert_eq!(
+        judged(&|leaf| {
+            leaf.subject_alt_names = vec![rcgen::SanType::DnsName("www.host.example".try_into().unwrap())];
+        }),
+        [(ProblemKind::NameMismatch, 0)]
+    );
+    let client = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    assert_eq!(judged(&|leaf| leaf.extended_key_usages.clone_from(&client)), [(ProblemKind::Purpose, 0)]);
+    let any = vec![ExtendedKeyUsagePurpose::Any];
+    assert_eq!(judged(&|leaf| leaf.extended_key_usages.clone_from(&any)), []);
+    let signing = vec![KeyUsagePurpose::KeyCertSign];
+    assert_eq!(judged(&|leaf| leaf.key_usages.clone_from(&signing)), [(ProblemKind::KeyUsage, 0)]);
+    let critical = |leaf: &mut CertificateParams| {
+        let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        leaf.custom_extensions.push(unknown);
+    };
+    assert_eq!(judged(&critical), [(ProblemKind::UnknownCritical, 0)]);
+}
+
+#[test]
+fn only_cas_may_issue_and_only_so_deep() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let judged = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut upper = params("A", true);
+        change(&mut upper);
+        let a = root.below(upper);
+        let b = a.below(params("B", true));
+        let leaf = b.leaf(params("host.example", false));
+        kinds(&world.judged(&[&leaf, &b.certificate, &a.certificate]))
+    };
+    assert_eq!(judged(&|_| ()), []);
+    assert_eq!(judged(&|upper| upper.is_ca = IsCa::Ca(BasicConstraints::Constrained(1))), []);
+    assert_eq!(
+        judged(&|upper| upper.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))),
+        [(ProblemKind::PathLength, 2)]
+    );
+    assert_eq!(judged(&|upper| upper.is_ca = IsCa::ExplicitNoCa), [(ProblemKind::NotCa, 2)]);
+    assert_eq!(judged(&|upper| upper.key_usages = vec![KeyUsagePurpose::CrlSign]), [(ProblemKind::NotForSigning, 2)]);
+    assert_eq!(judged(&|upper| upper.not_after = date_time_ymd(2024, 6, 1)), [(ProblemKind::Expired, 2)]);
+    let dns = |name: &str| GeneralSubtree::DnsName(name.to_owned());
+    let constrain = |permitted: Vec<GeneralSubtree>, excluded: Vec<GeneralSubtree>| {
+        judged(&|upper| {
+            let (permitted_subtrees, excluded_subtrees) = (permitted.clone(), excluded.clone());
+            upper.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees });
+        })
+    };
+    let outside = [(ProblemKind::NameConstraint, 2)];
+    assert_eq!(constrain(vec![dns("example")], vec![]), []);
+    assert_eq!(constrain(vec![dns("host.example")], vec![]), []);
+    assert_eq!(constrain(vec![dns("st.example")], vec![]), outside);
+    assert_eq!(constrain(vec![dns("other"), dns("example")], vec![]), []);
+    assert_eq!(constrain(vec![], vec![dns("example")]), outside);
+    assert_eq!(constrain(vec![], vec![dns("other.example")]), []);
+    let network = GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([192, 0, 2, 0], 24));
+    assert_eq!(constrain(vec![network], vec![]), [], "no address to be outside");
+}
+
+#[test]
+fn a_longer_trusted_path_beats_a_shorter_private_one() {
+    let root = Authority::root(params("Root", true));
+    let old = Authority::root(params("New Root", true));
+    // The same key, cross-signed by the trusted root.
+    let key = KeyPair::from_pem(&old.issuer.key().serialize_pem()).unwrap();
+    let crossed = certificate(&params("New Root", true).signed_by(&key, &root.issuer).unwrap());
+    let leaf = old.leaf(params("host.example", false));
+    let world = World::trusting(&root);
+    let judgement = world.judged(&[&leaf, &old.certificate, &crossed]);
+    assert!(judgement.is_trusted(), "{}", judgement.reason());
+    assert_eq!(judgement.path, [leaf.sha256, crossed.sha256, root.certificate.sha256]);
+    assert_eq!(world.judged(&[&leaf, &old.certificate]).ending, Ending::PrivateRoot);
+}
+
+#[test]
+fn depth_and_budget_end_in_named_verdicts() {
+    let root = Authority::root(params("Root", true));
+    let mut cas = vec![root.below(params("CA 0", true))];
+    for number in 1..9 {
+        let next = cas.last().unwrap().below(params(&format!("CA {number}"), true));
+        cas.push(next);
+    }
+    let leaf = cas.last().unwrap().leaf(params("host.example", false));
+    let mut presented = vec![&leaf];
+    presented.extend(cas.iter().map(|ca| &ca.certificate));
+    let mut world = World::trusting(&root);
+    assert_eq!(world.judged(&presented).ending, Ending::TooLong);
+    world.budget = Budget { signatures: 3, steps: 1_000 };
+    let report = world.report(&presented);
+    assert!(report.budget_exceeded);
+    assert_eq!(report.ending(), Ending::Budget);
+    // The memo knows every answer now, and the budget is spent all the same.
+    assert_eq!(world.report(&presented).ending(), Ending::Budget);
+    assert_eq!(world.report(&[]).ending(), Ending::Unparsable);
+}
+
+#[test]
+fn a_thicket_of_twins_ends() {
+    let root = Authority::root(params("Root", true));
+    // Every layer has twins of one name and key with other serials: paths multiply.
+    let mut presented = Vec::new();
+    let mut issuer = Authority::root(params("Layer 0", true));
+    for layer in 1..6 {
+        let key = KeyPair::generate().unwrap();
+        let parameters = params(&format!("Layer {layer}"), true);
+        for serial in 1_u8..8 {
+            let mut twin = parameters.clone();
+            twin.serial_number = Some(rcgen::SerialNumber::from_slice(&[serial]));
+            presented.push(certificate(&twin.signed_by(&key, &issuer.issuer).unwrap()));
+        }
+        issuer = Authority { certificate: Arc::clone(&presented[0]), issuer: Issuer::new(parameters, key) };
+    }
+    let leaf = issuer.leaf(params("host.example", false));
+    let mut all = vec![&leaf];
+    all.extend(presented.iter());
+    let world = World::trusting(&root);
+    let report = world.report(&all);
+    assert!(report.paths.len() <= 17);
+    assert!(report.budget_exceeded);
+    assert_eq!(report.ending(), Ending::Budget);
+}
+
+#[test]
+fn dead_ends_do_not_hide_the_trusted_path() {
+    let root = Authority::root(params("Root", true));
+    let a = root.below(params("A", true));
+    let leaf = a.leaf(params("host.example", false));
+    let evil = Authority::root(params("Evil", true));
+    let mut world = World::trusting(&root);
+    // Twins of A: its name and its public key, issued by somebody else.
+    let twin = |serial: u8| {
+        let mut twin = params("A", true);
+        twin.serial_number = Some(rcgen::SerialNumber::from_slice(&[serial]));
+        certificate(&twin.signed_by(a.issuer.key(), &evil.issuer).unwrap())
+    };
+    world.pool.add(&evil.certificate);
+    for serial in 1..25 {
+        assert!(world.pool.add(&twin(serial)));
+    }
+    let report = world.report(&[&leaf]);
+    assert_eq!(report.ending(), Ending::PrivateRoot);
+    assert_eq!(report.paths[0].from_pool, 2, "and the report tells that nobody presented it");
+    world.pool.add(&a.certificate);
+    assert!(world.judged(&[&leaf]).is_trusted());
+    assert!(world.judged(&[&leaf, &a.certificate]).is_trusted());
+}
+
+#[test]
+fn a_signature_that_cannot_be_checked_is_not_called_bad() {
+    let path = format!("{}/tests/data/x509/ec-secp256k1.der", env!("CARGO_MANIFEST_DIR"));
+    let certificate = Arc::new(Certificate::parse(&std::fs::read(path).unwrap()));
+    let root = Authority::root(params("Root", true));
+    let mut world = World::trusting(&root);
+    assert_eq!(world.report(&[&certificate]).ending(), Ending::SelfSigned);
+    world.anchors.add(Arc::clone(&certificate));
+    assert_eq!(world.report(&[&certificate]).ending(), Ending::Anchor);
+}
