@@ -1,5 +1,4 @@
 //! Facts of certificates: made by OpenSSL, made by hand, broken at every byte.
-#![cfg(test)]
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 

@@ -75,8 +75,9 @@ fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
         memo_bytes: 4 << 10,
         ..Limits::default()
     };
-    for (limits, name) in [(Limits { flows_per_slot: 1, ..Limits::default() }, "one flow a slot"), (small, "all small")]
-    {
+    let one_flow = Limits { flows_per_slot: 1, ..Limits::default() };
+    for (paths, limits, name) in [(&all, one_flow, "one flow a slot"), (&few, small, "all small")] {
+        let merged = to_pcapng(&interleaved(paths));
         let run = any_run_is_the_same(name, &limits, |options| {
             let input = Box::new(std::io::Cursor::new(merged.clone()));
             run_source(&mut Files::from_reader("merged", input, Default::default()), options, Detail::Lean)
