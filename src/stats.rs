@@ -51,8 +51,10 @@ counters! {
     capture_time_jump = "capture.time_jump",
     /// Frames without a time of their own (Simple Packet Blocks).
     capture_time_unknown = "capture.time_unknown",
-    /// Frames that the kernel or the interface dropped (live).
+    /// Frames that the kernel dropped because the ring was full (live).
     capture_dropped = "capture.dropped",
+    /// Frames that the interface or its driver dropped, as far as it counts them (live).
+    capture_interface_dropped = "capture.interface_dropped",
     /// Decryption Secrets Blocks kept for later use.
     capture_secrets = "capture.secrets",
     /// TCP segments.

@@ -22,12 +22,14 @@ pub(super) struct Blocks {
     ended: bool,
     failure: Option<io::Error>,
     input: Box<dyn Read + Send>,
+    /// Bytes read at once.
+    block: usize,
 }
 
 impl Blocks {
     /// A reader that reads `block` bytes at once.
     pub(super) fn new(input: Box<dyn Read + Send>, block: usize) -> Self {
-        Self { buffer: vec![0; block], start: 0, end: 0, base: 0, ended: false, failure: None, input }
+        Self { buffer: vec![0; block], start: 0, end: 0, base: 0, ended: false, failure: None, input, block }
     }
 
     /// The bytes that are read and not used up.
@@ -97,6 +99,19 @@ impl Blocks {
         }
     }
 
+    /// Lets go of the input and of the buffer but for the last `keep` bytes that were used up; `input` goes on at
+    /// [`Self::offset`] if there is more to read.
+    pub(super) fn suspend(&mut self, keep: usize, input: Box<dyn Read + Send>) {
+        let from = self.start.saturating_sub(keep);
+        let to = if self.ended { self.end } else { self.start };
+        let kept = self.buffer.get(from..to).unwrap_or_default().to_vec();
+        self.base = self.base.saturating_add(u64::try_from(from).unwrap_or(0));
+        self.start -= from;
+        self.end = kept.len();
+        self.buffer = kept;
+        self.input = if self.ended { Box::new(io::empty()) } else { input };
+    }
+
     /// Whether the input ended by an error that was not yet taken.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
@@ -114,8 +129,9 @@ impl Blocks {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.buffer.len() < need {
-            self.buffer.resize(need, 0);
+        let length = need.max(self.block);
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::bufread::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder as Lz4Decoder;
-use lzma_rust2::XzReader;
+use lzma_rust2::{Action, Status, XzStream};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder as ZstdDecoder};
 
@@ -43,11 +43,11 @@ impl Compression {
         let input = BufReader::with_capacity(INPUT_BLOCK, input);
         match self {
             Self::Gzip => Box::new(Guard(MultiGzDecoder::new(input))),
-            Self::Zstd => Box::new(Guard(Zstd { input, decoder: ZstdDecoder::new(), inside: false })),
+            Self::Zstd => Box::new(Guard(Zstd { input, decoder: ZstdDecoder::new(), inside: false, failure: None })),
             Self::Lz4 => {
                 Box::new(Guard(Lz4 { decoder: Lz4Decoder::new(Ended { input, ended: false }), inside: false }))
             }
-            Self::Xz => Box::new(Guard(XzReader::new_mem_limit(input, true, XZ_MEMORY))),
+            Self::Xz => Box::new(Guard(Xz { input, decoder: XzStream::new_mem_limit(true, XZ_MEMORY), failure: None })),
         }
     }
 }
@@ -69,11 +69,55 @@ impl<R: Read> Read for Guard<R> {
     }
 }
 
+/// An xz file: streams one after the other, with padding between them.
+struct Xz<R> {
+    input: BufReader<R>,
+    decoder: XzStream,
+    /// What is wrong behind the bytes that were given.
+    failure: Option<io::Error>,
+}
+
+impl<R: Read> Read for Xz<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        loop {
+            let action = if at_end(&mut self.input)? { Action::Finish } else { Action::Run };
+            let before = self.decoder.total_out();
+            match self.decoder.process(self.input.buffer(), buffer, action) {
+                Ok(done) => {
+                    self.input.consume(done.bytes_consumed);
+                    if done.bytes_produced > 0 || done.status == Status::StreamEnd {
+                        return Ok(done.bytes_produced);
+                    }
+                    if done.bytes_consumed == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                // The decoder works byte by byte: what it made of the bytes before the damage is good.
+                Err(error) => match usize::try_from(self.decoder.total_out().saturating_sub(before)) {
+                    Ok(length) if length > 0 => {
+                        self.failure = Some(error);
+                        return Ok(length.min(buffer.len()));
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// A last block of type raw without content (RFC 8878 section 3.1.1.2), and a checksum that is not looked at.
+const EMPTY_LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+
 /// Zstandard frames one after the other, with skippable frames between them (RFC 8878 section 3.1).
 struct Zstd<R> {
     input: BufReader<R>,
     decoder: ZstdDecoder,
     inside: bool,
+    /// Why the frame cannot be read on; what was decompressed before is given first.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Zstd<R> {
@@ -114,11 +158,18 @@ impl<R: Read> Read for Zstd<R> {
             if self.decoder.can_collect() > 0 {
                 return self.decoder.read(buffer);
             }
+            if let Some(error) = self.failure.take() {
+                return Err(error);
+            }
             if self.decoder.is_finished() {
                 self.finish()?;
                 continue;
             }
-            self.decoder.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1)).map_err(damaged)?;
+            if let Err(error) = self.decoder.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1)) {
+                self.failure = Some(damaged(error));
+                // The decoder holds a window back as long as blocks may refer to it: an empty last one ends that.
+                self.decoder.decode_blocks(EMPTY_LAST_BLOCK, BlockDecodingStrategy::All).map_err(damaged)?;
+            }
         }
     }
 }

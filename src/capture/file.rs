@@ -1,6 +1,8 @@
 //! One capture file of either format, plain or compressed.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -114,6 +116,13 @@ impl CaptureFile {
     #[inline]
     pub(super) fn data(&self, record: &Record) -> &[u8] {
         self.blocks.used(record.behind, record.length)
+    }
+
+    /// Closes the file, with the last frame kept; it is opened again when the frame after that is asked for.
+    pub(super) fn suspend(&mut self, record: &Record, path: &Path) {
+        let offset = self.blocks.offset();
+        let input = Reopened { path: path.to_owned(), compressed: self.compressed, offset, input: None };
+        self.blocks.suspend(record.size, Box::new(input));
     }
 
     /// The name of an interface, if the file tells it.
@@ -230,6 +239,38 @@ impl Read for Tap {
         let length = self.input.read(buffer)?;
         self.progress.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
         Ok(length)
+    }
+}
+
+/// A file that goes on where it was left, opened when it is read.
+struct Reopened {
+    path: PathBuf,
+    compressed: bool,
+    /// Byte of the (decompressed) stream.
+    offset: u64,
+    input: Option<Box<dyn Read + Send>>,
+}
+
+impl Reopened {
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(&self.path)?;
+        if !self.compressed {
+            file.seek(SeekFrom::Start(self.offset))?;
+            return Ok(Box::new(file));
+        }
+        let (mut input, _) = decompressed(Box::new(file));
+        io::copy(&mut input.by_ref().take(self.offset), &mut io::sink())?;
+        Ok(input)
+    }
+}
+
+impl Read for Reopened {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let input = match self.input.take() {
+            Some(input) => input,
+            None => self.open()?,
+        };
+        self.input.insert(input).read(buffer)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::packet::Frame;
+use crate::packet::{Frame, LinkType, is_supported};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
@@ -46,8 +46,15 @@ pub struct Files {
     options: Options,
     select_all: bool,
     sequence: u64,
-    /// Files that are open, the current one included.
+    /// Files that are open, the current one and suspended ones included.
     open: usize,
+    /// Of these, the ones without a descriptor.
+    suspended: usize,
+    /// Most files with a descriptor at once; the usual limit of a process is 1,024.
+    pub(super) max_descriptors: usize,
+    /// Link type of the last frame, and the unsupported ones that were told.
+    link_type: Option<LinkType>,
+    unsupported: Vec<LinkType>,
     stats: Stats,
     problems: Vec<Problem>,
     secrets: Vec<Secrets>,
@@ -57,6 +64,10 @@ pub struct Files {
 
 /// Files read in large blocks at once; more are read in small ones, so that thousands fit.
 const LARGE_BLOCKS: usize = 16;
+/// Default of [`Files::max_descriptors`].
+const MAX_DESCRIPTORS: usize = 512;
+/// Unsupported link types that are told: captures have few, made-up ones may have 65,536.
+const MAX_UNSUPPORTED: usize = 16;
 /// Bytes of all secrets that are kept of files read to their end.
 const MAX_SECRETS: usize = 64 << 20;
 
@@ -67,6 +78,8 @@ struct Input {
     origin: Origin,
     state: State,
     damaged: bool,
+    /// Parked without a descriptor.
+    suspended: bool,
     names: Vec<Option<String>>,
 }
 
@@ -91,6 +104,13 @@ struct Open {
     file: Box<CaptureFile>,
 }
 
+impl Input {
+    /// Not so pipes: what was read of them is gone.
+    fn can_be_opened_again(&self) -> bool {
+        self.origin != Origin::StandardInput && fs::metadata(&self.path).is_ok_and(|metadata| metadata.is_file())
+    }
+}
+
 impl Files {
     /// Looks at every path: files, folders (their files by name, not recursive), `-` for standard input.
     ///
@@ -104,6 +124,10 @@ impl Files {
             options,
             sequence: 0,
             open: 0,
+            suspended: 0,
+            max_descriptors: MAX_DESCRIPTORS,
+            link_type: None,
+            unsupported: Vec::new(),
             stats: Stats::default(),
             problems: Vec::new(),
             secrets: Vec::new(),
@@ -185,7 +209,15 @@ impl Files {
 
     fn push(&mut self, path: PathBuf, origin: Origin) {
         let shown = path.to_string_lossy().into_owned();
-        self.inputs.push(Input { path, shown, origin, state: State::Closed, damaged: false, names: Vec::new() });
+        self.inputs.push(Input {
+            path,
+            shown,
+            origin,
+            state: State::Closed,
+            damaged: false,
+            suspended: false,
+            names: Vec::new(),
+        });
     }
 
     /// Puts every file in the heap with the time of its first frame. Regular files are closed again.
@@ -236,8 +268,14 @@ impl Files {
         }
     }
 
-    fn park(&mut self, open: Open, record: Record) {
+    fn park(&mut self, mut open: Open, record: Record) {
         self.waiting.push(Reverse((record.timestamp, open.index)));
+        let too_many = self.open.saturating_sub(self.suspended) > self.max_descriptors;
+        if let Some(input) = self.input(open.index).filter(|input| too_many && input.can_be_opened_again()) {
+            open.file.suspend(&record, &input.path);
+            input.suspended = true;
+            self.suspended += 1;
+        }
         self.set_state(open.index, State::Parked(open.file, record));
     }
 
@@ -298,6 +336,8 @@ impl Files {
             let Reverse((_, index)) = self.waiting.pop()?;
             match self.input(index).map(|input| std::mem::replace(&mut input.state, State::Gone))? {
                 State::Parked(file, record) => {
+                    let resumed = self.input(index).is_some_and(|input| std::mem::take(&mut input.suspended));
+                    self.suspended = self.suspended.saturating_sub(usize::from(resumed));
                     self.current = Some(Open { index, file });
                     return Some(record);
                 }
@@ -356,6 +396,19 @@ impl Files {
         self.problems.push(Problem { path, kind });
     }
 
+    /// Frames of another link type than the last begin.
+    #[cold]
+    fn meet(&mut self, link_type: LinkType) {
+        self.link_type = Some(link_type);
+        let more = self.unsupported.len() < MAX_UNSUPPORTED;
+        if more && !is_supported(link_type) && !self.unsupported.contains(&link_type) {
+            self.unsupported.push(link_type);
+            let index = self.current.as_ref().map_or(0, |open| open.index);
+            let path = self.input(index).map(|input| input.shown.clone()).unwrap_or_default();
+            self.report(path, ProblemKind::UnsupportedLink { link_type });
+        }
+    }
+
     /// Whether the frame is wanted.
     fn selects(&mut self, record: &Record) -> bool {
         let Options { filter, from, to } = &mut self.options;
@@ -386,6 +439,9 @@ impl Source for Files {
             self.stats.capture_bytes += u64::try_from(record.length).unwrap_or(0);
             if !record.time_known {
                 self.stats.capture_time_unknown += 1;
+            }
+            if self.link_type != Some(record.link_type) {
+                self.meet(record.link_type);
             }
             if self.select_all || self.selects(&record) {
                 break record;

@@ -7,6 +7,8 @@ mod blocks;
 mod compress;
 mod file;
 mod filter;
+#[cfg(feature = "live")]
+pub mod live;
 mod merge;
 mod pcap;
 mod pcapng;
@@ -147,6 +149,16 @@ pub enum ProblemKind {
         /// What libpcap says.
         reason: String,
     },
+    /// Frames of this link type are counted, but not followed; told once, with the first file that has some.
+    UnsupportedLink {
+        /// The link type.
+        link_type: LinkType,
+    },
+    /// The interface, named by the path, can no longer be captured.
+    Interface {
+        /// What libpcap says.
+        reason: String,
+    },
 }
 
 /// How much a [`Problem`] weighs.
@@ -164,9 +176,9 @@ impl ProblemKind {
     /// How much this weighs for the exit code.
     pub fn weight(&self) -> Weight {
         match self {
-            Self::NotACapture | Self::Io { .. } | Self::Filter { .. } => Weight::Failure,
+            Self::NotACapture | Self::Io { .. } | Self::Filter { .. } | Self::Interface { .. } => Weight::Failure,
             Self::Damaged { .. } => Weight::Damage,
-            Self::Skipped => Weight::Warning,
+            Self::Skipped | Self::UnsupportedLink { .. } => Weight::Warning,
         }
     }
 }
@@ -179,6 +191,12 @@ impl fmt::Display for Problem {
             ProblemKind::NotACapture => write!(f, "{path}: not a capture file"),
             ProblemKind::Io { message, .. } => write!(f, "{path}: {message}"),
             ProblemKind::Damaged { offset, damage } => write!(f, "{path}: damaged at byte {offset}: {damage}"),
+            ProblemKind::UnsupportedLink { link_type } => {
+                write!(f, "{path}: link type {} is not supported: its frames are only counted", link_type.0)
+            }
+            ProblemKind::Interface { reason } => {
+                write!(f, "{path}: the capture ended: {}", crate::text::printable(reason))
+            }
             ProblemKind::Skipped => write!(f, "{path}: skipped: not a capture file"),
             ProblemKind::Filter { link_type, reason } => {
                 let reason = crate::text::printable(reason);

@@ -259,6 +259,77 @@ fn compressed_members_are_one_stream() {
     }
 }
 
+/// The capture inside `tests/data/compressed/many.pcap.*`, which the tools `xz -6`, `zstd -19` and `lz4 -9 -B4 -BD` made.
+fn many_frames() -> Vec<u8> {
+    let frames: Vec<Vec<u8>> = (0..600_usize)
+        .map(|i| {
+            let byte = |j: usize| u8::try_from(((i * 31 + j * j) >> 4) & 0x0f | (i & 0x30)).unwrap();
+            (0..60 + (i * 37) % 900).map(byte).collect()
+        })
+        .collect();
+    let mut file: Vec<u8> = Vec::new();
+    for value in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
+        file.extend(value.to_le_bytes());
+    }
+    for (number, frame) in (0_u32..).zip(&frames) {
+        let length = u32::try_from(frame.len()).unwrap();
+        for value in [1_700_000_000 + number, number, length, length] {
+            file.extend(value.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    file
+}
+
+#[test]
+fn compressed_files_that_are_cut_give_all_before_the_cut() {
+    // Frames that the tools themselves give of so many eighths of their files.
+    let tools = [
+        ("xz", [21, 45, 70, 122, 192, 289, 446]),
+        ("zst", [21, 41, 60, 86, 86, 256, 256]),
+        ("lz4", [0, 0, 130, 130, 256, 381, 504]),
+    ];
+    let (whole, _) = read(&many_frames());
+    assert_eq!(whole.len(), 600);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/compressed");
+    for (tool, frames) in tools {
+        let packed = fs::read(folder.join(format!("many.pcap.{tool}"))).unwrap();
+        assert_eq!(read(&packed).0, whole, "{tool}");
+        for (eighths, least) in frames.into_iter().enumerate() {
+            let (seen, files) = read(&packed[..packed.len() * (eighths + 1) / 8]);
+            // The xz decoder begins no symbol in the last 20 bytes, which stand for some 1,000 here.
+            assert!(seen.len() + 3 >= least, "{tool} cut at {} eighths: {} frames of {least}", eighths + 1, seen.len());
+            assert_eq!(seen, whole[..seen.len()], "{tool}");
+            assert_eq!(files.problems().len(), 1, "{tool}");
+        }
+        // Everywhere, also inside headers, checksums and the index at the end.
+        let mut before = 0;
+        for cut in (0..64).chain((64..packed.len() - 64).step_by(997)).chain(packed.len() - 64..packed.len()) {
+            let (seen, files) = read(&packed[..cut]);
+            assert!(seen.len() >= before, "{tool} cut at {cut}: {} frames after {before}", seen.len());
+            assert_eq!(seen, whole[..seen.len()], "{tool}");
+            assert_eq!(files.problems().len(), usize::from(cut > 0), "{tool} cut at {cut}");
+            before = seen.len();
+        }
+        assert_eq!(before, 600, "{tool}");
+    }
+}
+
+#[test]
+fn compressed_files_that_are_spoiled_give_what_is_before() {
+    let (whole, _) = read(&many_frames());
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/compressed");
+    for tool in ["xz", "zst", "lz4"] {
+        let mut packed = fs::read(folder.join(format!("many.pcap.{tool}"))).unwrap();
+        let place = packed.len() * 7 / 8;
+        packed[place] ^= 0x55;
+        let (seen, files) = read(&packed);
+        let same = seen.iter().zip(&whole).take_while(|(seen, whole)| seen == whole).count();
+        assert!(same > 300, "{tool}: {same}");
+        assert_eq!(files.stats().capture_damaged, 1, "{tool}: {:?}", files.problems());
+    }
+}
+
 #[test]
 fn a_record_too_long_is_damage() {
     let mut file = pcap_file(0xa1b2_c3d4, false, &[(1, 1, b"good")]);
@@ -322,6 +393,81 @@ fn files_are_merged_by_time() {
     assert_eq!(files.problems().len(), 2);
 }
 
+/// Frames of `count` files, all of which begin before the first one ends.
+fn overlapping(folder: &std::path::Path, count: u32) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for number in 0..count {
+        let texts = [0, 1, 2].map(|round| format!("{round}-{number:04}").into_bytes());
+        let records: Vec<_> = (0_u32..).zip(&texts).map(|(round, text)| (1 + round, number, text.as_slice())).collect();
+        let mut file = pcap_file(0xa1b2_c3d4, number % 2 == 0, &records);
+        let mut name = format!("{number:04}.pcap");
+        if number % 5 == 0 {
+            let (suffix, packed) = compressions(&file).swap_remove(usize::try_from(number).unwrap() / 5 % 3);
+            file = packed;
+            name = format!("{name}.{suffix}");
+        }
+        fs::write(folder.join(name), file).unwrap();
+        frames.extend(texts);
+    }
+    frames.sort();
+    frames
+}
+
+#[test]
+fn a_thousand_files_that_overlap_need_no_thousand_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = overlapping(folder.path(), 1_100);
+    let mut files = Files::open(&[folder.path().to_owned()], Options::default());
+    let seen: Vec<_> = drain(&mut files).into_iter().map(|frame| frame.data).collect();
+    assert_eq!(files.problems(), []);
+    assert_eq!(seen, expected);
+    assert_eq!(files.stats().capture_files, 1_100);
+}
+
+#[test]
+fn files_that_are_closed_in_between_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = overlapping(folder.path(), 23);
+    for name in ["x.pcapng", "y.pcapng"] {
+        fs::write(folder.path().join(name), pcapng_file(name == "y.pcapng")).unwrap();
+    }
+    fs::write(folder.path().join("z.pcap"), &pcap_file(0xa1b2_c3d4, false, &[(2, 0, b"z"), (3, 0, b"z")])[..50])
+        .unwrap();
+    let mut all = Files::open(&[folder.path().to_owned()], Options::default());
+    let all_seen = drain(&mut all);
+    assert!(all_seen.len() > expected.len());
+    for limit in [0, 1, 7] {
+        let mut files = Files::open(&[folder.path().to_owned()], Options::default());
+        files.max_descriptors = limit;
+        assert_eq!(drain(&mut files), all_seen, "{limit}");
+        assert_eq!(files.problems(), all.problems());
+        assert_eq!(files.problems().len(), 1);
+        assert_eq!(files.stats(), all.stats());
+    }
+}
+
+#[test]
+fn unsupported_link_types_are_told_once_each() {
+    let file = [
+        section(false),
+        interface(false, 1, &[]),
+        interface(false, 147, &[]),
+        interface(false, 189, &[]),
+        enhanced(false, 1, 1, b"a"),
+        enhanced(false, 0, 1, b"b"),
+        enhanced(false, 1, 1, b"c"),
+        enhanced(false, 2, 1, b"d"),
+        enhanced(false, 1, 1, b"e"),
+    ]
+    .concat();
+    let (seen, files) = read(&file);
+    assert_eq!(seen.len(), 5);
+    let told: Vec<String> = files.problems().iter().map(ToString::to_string).collect();
+    let line = |number: u16| format!("x: link type {number} is not supported: its frames are only counted");
+    assert_eq!(told, [line(147), line(189)]);
+    assert!(files.problems().iter().all(|problem| problem.kind.weight() == Weight::Warning));
+}
+
 #[cfg(feature = "live")]
 #[test]
 fn filters_are_compiled_for_each_link_type() {
@@ -356,7 +502,8 @@ proptest! {
             }
         }
         let (seen, files) = read(&file);
-        prop_assert!(seen.len() <= 20 && files.problems().len() <= 1);
+        let heavy = files.problems().iter().filter(|problem| problem.kind.weight() > Weight::Warning).count();
+        prop_assert!(seen.len() <= 20 && heavy <= 1);
         for (_, packed) in compressions(&file) {
             prop_assert_eq!(&read(&packed).0, &seen);
         }

@@ -1,5 +1,6 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod live;
 mod progress;
 mod read;
 mod summary;
@@ -33,6 +34,10 @@ struct Arguments {
 enum Command {
     /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
     Read(Box<read::ReadArguments>),
+    /// Watch an interface until SIGINT or SIGTERM
+    Live(Box<live::LiveArguments>),
+    /// List what can be captured
+    Interfaces,
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -55,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = match arguments.command {
         Command::Read(read) => read.run(),
+        Command::Live(live) => live::run(&live),
+        Command::Interfaces => live::interfaces(),
     };
     ExitCode::from(code)
 }

@@ -12,7 +12,7 @@ use crate::cli::summary::{SummarySink, SummaryText};
 use crate::cli::{complain, exit, tell};
 use crate::event::{Context, Detail, Observer};
 use crate::packet::ChecksumMode;
-use crate::pipeline::{self, Options, PipelineError, Selection};
+use crate::pipeline::{self, Options, Outcome, PipelineError, Selection};
 use crate::sink::{Ndjson, PemFolder, Sink, SinkError};
 use crate::text::printable;
 use crate::time::Timestamp;
@@ -158,20 +158,9 @@ impl ReadArguments {
         let run = (&self.options(), context);
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
         bar.finish();
-        let code = self.tell_problems(&files);
-        match outcome {
-            Ok(outcome) => {
-                for frame in &outcome.panics {
-                    tell(&format!("a parser failed at frame {frame} (over all files): a bug, please report it"));
-                }
-            }
-            Err(PipelineError::Sink(SinkError::Closed)) => return 0,
-            Err(error) => {
-                tell(&printable(&error.to_string()));
-                return exit::FAILURE;
-            }
-        }
-        code.max(self.show(&text.take(), to_terminal))
+        let whole = outcome.is_ok();
+        let code = finish(&files, outcome, self.strict);
+        if whole { code.max(self.show(&text.take(), to_terminal)) } else { code }
     }
 
     fn sinks(&self, to_terminal: bool, text: &SummaryText) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
@@ -207,8 +196,6 @@ impl ReadArguments {
     }
 
     fn options(&self) -> Options {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = self.workers.map_or_else(|| cores.min(DEFAULT_WORKERS), usize::from);
         let mut limits = crate::config::Limits::default();
         if let Some(flows) = self.flows_per_slot {
             limits.flows_per_slot = usize::try_from(flows).unwrap_or(limits.flows_per_slot);
@@ -216,30 +203,51 @@ impl ReadArguments {
         Options {
             limits,
             checksums: self.checksums.into(),
-            workers,
+            workers: worker_count(self.workers),
             batch: usize::try_from(self.batch).unwrap_or(256),
-            selection: Selection {
-                hosts: self.host.clone(),
-                names: self.sni.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect(),
-            },
+            selection: Selection::new(&self.host, &self.sni),
             ..Options::default()
         }
     }
+}
 
-    fn tell_problems(&self, files: &Files) -> u8 {
-        let mut code = 0;
-        for problem in files.problems() {
-            let of_this = match problem.kind.weight() {
-                Weight::Failure => exit::FAILURE,
-                Weight::Damage if self.strict => exit::DAMAGED,
-                Weight::Damage | Weight::Warning => 0,
-            };
-            // A file that could not be read at all weighs more than one that was cut.
-            if code != exit::FAILURE && of_this != 0 {
-                code = of_this;
+/// Threads that follow connections: as asked for, else by the cores there are.
+pub(crate) fn worker_count(wanted: Option<u16>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.map_or_else(|| cores.min(DEFAULT_WORKERS), usize::from)
+}
+
+/// Tells what went wrong in a run and gives the exit code.
+pub(crate) fn finish(source: &dyn Source, outcome: Result<Outcome, PipelineError>, strict: bool) -> u8 {
+    let code = tell_problems(source, strict);
+    match outcome {
+        Ok(outcome) => {
+            for frame in &outcome.panics {
+                tell(&format!("a parser failed at frame {frame} (over all files): a bug, please report it"));
             }
-            tell(&problem.to_string());
+            code
         }
-        code
+        Err(PipelineError::Sink(SinkError::Closed)) => 0,
+        Err(error) => {
+            tell(&printable(&error.to_string()));
+            exit::FAILURE
+        }
     }
+}
+
+fn tell_problems(source: &dyn Source, strict: bool) -> u8 {
+    let mut code = 0;
+    for problem in source.problems() {
+        let of_this = match problem.kind.weight() {
+            Weight::Failure => exit::FAILURE,
+            Weight::Damage if strict => exit::DAMAGED,
+            Weight::Damage | Weight::Warning => 0,
+        };
+        // A file that could not be read at all weighs more than one that was cut.
+        if code != exit::FAILURE && of_this != 0 {
+            code = of_this;
+        }
+        tell(&problem.to_string());
+    }
+    code
 }

@@ -127,7 +127,7 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
         if let Some(observation) = view.observation {
             let names = Common::of(observation);
             connection(w, observation, &names, context);
-            let prints = tls_of_alert(w, observation);
+            let prints = tls_of_alert(w, observation, context);
             related(w, observation, &names, (&prints, super::Detail::Standard));
             log(w, context, observation.handshake.first);
         }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::tls::fingerprint::memo::FingerprintMemo;
+
 use super::json::Writer;
 
 /// How much a handshake event tells.
@@ -47,6 +49,8 @@ pub struct Context {
     pub(super) community_seed: u16,
     /// Names of files and interfaces.
     pub(super) places: Places,
+    /// Fingerprints that were computed before.
+    pub(super) fingerprints: FingerprintMemo,
 }
 
 impl Context {

@@ -218,10 +218,14 @@ pub(super) const LOWER: &[u8; 16] = b"0123456789abcdef";
 
 /// `bytes` in hexadecimal with these digits.
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
-    let digit = |value: u8| digits.get(usize::from(value)).copied().unwrap_or(b'?');
-    out.reserve(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 0x0f)]);
+    let digit = |value: u8| digits.get(usize::from(value & 0x0f)).copied().unwrap_or(b'?');
+    // Many bytes at a time: growing the buffer for each pair of digits would take longer than making them.
+    for piece in bytes.chunks(32) {
+        let mut text = [0; 64];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(piece) {
+            *pair = [digit(byte >> 4), digit(*byte)];
+        }
+        out.extend_from_slice(text.get(..2 * piece.len()).unwrap_or_default());
     }
 }
 

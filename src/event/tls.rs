@@ -6,9 +6,9 @@ use crate::detect::observation::{Connection, Observation};
 use crate::packet::Layer;
 use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
-use crate::tls::fingerprint::ja3::{ja3, ja3s};
-use crate::tls::fingerprint::ja4::{ja4, ja4_r};
-use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, ServerHello};
+use crate::tls::fingerprint::ja3::ja3s;
+use crate::tls::fingerprint::memo::HelloPrints;
+use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
 use crate::x509::{AlternativeName, Certificate};
 
 use super::context::{Context, Detail};
@@ -25,7 +25,7 @@ const RELATED_HOSTS: usize = 32;
 pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context) {
     let handshake = &*observation.handshake;
     let names = Common::of(observation);
-    let prints = Fingerprints::of(handshake, context.detail);
+    let prints = Fingerprints::of(handshake, context);
     let id = EventId::new(&context.name, Dataset::Tls).handshake(observation).finish();
     Writer::line(out, |w| {
         begin(w, handshake.first);
@@ -49,7 +49,7 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
         w.object("tls", |w| tls(w, observation, context.detail, &prints));
         related(w, observation, &names, (&prints, context.detail));
         log(w, context, handshake.first);
-        w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw.as_deref()));
+        w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw(context.detail)));
     });
 }
 
@@ -87,22 +87,29 @@ impl Common {
 
 /// Fingerprints of both hellos.
 pub(super) struct Fingerprints {
-    ja3: Option<String>,
+    client: Option<Arc<HelloPrints>>,
     ja3s: Option<String>,
-    ja4: Option<String>,
-    ja4_raw: Option<String>,
 }
 
 impl Fingerprints {
-    pub(super) fn of(handshake: &Handshake, detail: Detail) -> Self {
-        let client: Option<&ClientHello> = handshake.client_hello.as_deref();
-        let server: Option<&ServerHello> = handshake.server_hello.as_deref();
+    pub(super) fn of(handshake: &Handshake, context: &Context) -> Self {
+        let client = handshake.client_hello.as_deref();
         Self {
-            ja3: client.map(ja3),
-            ja3s: server.and_then(ja3s),
-            ja4: client.map(|hello| ja4(hello, handshake.protocol)),
-            ja4_raw: client.filter(|_| detail == Detail::Full).map(|hello| ja4_r(hello, handshake.protocol)),
+            client: client.map(|hello| context.fingerprints.prints(hello, handshake.protocol)),
+            ja3s: handshake.server_hello.as_deref().and_then(ja3s),
         }
+    }
+
+    fn ja3(&self) -> &str {
+        self.client.as_deref().map_or("", |prints| &prints.ja3)
+    }
+
+    fn ja4(&self) -> &str {
+        self.client.as_deref().map_or("", |prints| &prints.ja4)
+    }
+
+    fn ja4_raw(&self, detail: Detail) -> Option<&str> {
+        self.client.as_deref().filter(|_| detail == Detail::Full).map(|prints| prints.ja4_r.as_str())
     }
 }
 
@@ -196,7 +203,8 @@ pub(super) fn related(
         let hashes = chains
             .map(|certificate| Hash::Bytes(&certificate.sha256.0))
             .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
-            .chain(prints.ja3.iter().chain(&prints.ja3s).map(|hash| Hash::Text(hash)));
+            .chain(std::iter::once(prints.ja3()).filter(|hash| !hash.is_empty()).map(Hash::Text))
+            .chain(prints.ja3s.iter().map(|hash| Hash::Text(hash)));
         w.appended("hash", hashes, |out, hash| match hash {
             Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
             Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
@@ -259,8 +267,8 @@ fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &F
     w.object("client", |w| {
         if let Some(hello) = handshake.client_hello.as_deref() {
             w.wire_text("server_name", hello.server_name.as_deref().unwrap_or_default());
-            w.text("ja3", prints.ja3.as_deref().unwrap_or_default());
-            w.text("ja4", prints.ja4.as_deref().unwrap_or_default());
+            w.text("ja3", prints.ja3());
+            w.text("ja4", prints.ja4());
             if detail == Detail::Full {
                 let ciphers = hello.cipher_suites.iter().copied();
                 w.appended("supported_ciphers", ciphers, wire::push_cipher);
@@ -286,6 +294,25 @@ pub(super) fn chosen_group(handshake: &Handshake) -> Option<u16> {
 /// `tls.{client,server}`: what ECS says of the first certificate.
 fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], detail: Detail) {
     let Some(certificate) = chain.first() else { return };
+    if detail == Detail::Lean {
+        leaf_members(w, certificate);
+        return;
+    }
+    // A network shows each certificate many times: its text is made once.
+    let members = certificate.event_members.get_or_init(|| {
+        let mut out = Vec::new();
+        Writer::line(&mut out, |w| {
+            leaf_members(w, certificate);
+            w.raw("x509", &certificate.x509_json);
+        });
+        let text = String::from_utf8(out).unwrap_or_default();
+        let text = text.strip_prefix('{').and_then(|text| text.strip_suffix("}\n"));
+        text.unwrap_or_default().into()
+    });
+    w.members(members);
+}
+
+fn leaf_members(w: &mut Writer<'_>, certificate: &Certificate) {
     if let Some(facts) = certificate.facts.as_deref() {
         w.text("subject", &facts.subject.text);
         w.text("issuer", &facts.issuer.text);
@@ -297,9 +324,6 @@ fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], detail: Detail) {
         }
     }
     hashes(w, certificate);
-    if detail != Detail::Lean {
-        w.raw("x509", &certificate.x509_json);
-    }
 }
 
 /// The `hash` object of a certificate.
@@ -312,8 +336,8 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
 }
 
 /// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
-pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation) -> Fingerprints {
-    let prints = Fingerprints::of(&observation.handshake, Detail::Standard);
+pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation, context: &Context) -> Fingerprints {
+    let prints = Fingerprints::of(&observation.handshake, context);
     w.object("tls", |w| tls(w, observation, Detail::Standard, &prints));
     prints
 }

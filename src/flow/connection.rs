@@ -64,6 +64,8 @@ pub struct Connection {
     last: Moment,
     closing: bool,
     closed: PerDirection<bool>,
+    /// What its owner has counted of [`Connection::memory`].
+    pub counted: usize,
 }
 
 impl Connection {
@@ -87,6 +89,7 @@ impl Connection {
             last: *first,
             closing: false,
             closed: PerDirection::default(),
+            counted: 0,
         }
     }
 

@@ -6,13 +6,16 @@
 //! Each slot keeps one queue per class of flow (no payload / payload / closing / UDP) in order of entry. A flow that was
 //! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
 
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
 use crate::packet::flow_key::SLOTS;
-use crate::packet::{Encapsulation, FlowKey, TcpFlags, Transport};
+use crate::packet::{Endpoint, FlowKey, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
@@ -62,8 +65,73 @@ pub struct PacketIn {
     pub flags: TcpFlags,
     /// Bytes of payload.
     pub payload_len: usize,
-    /// Tunnels and tags.
-    pub encapsulation: Encapsulation,
+}
+
+/// A [`FlowKey`] as the table compares and hashes it: six words without a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Packed {
+    addresses: [u64; 4],
+    ports: u64,
+    network: u32,
+}
+
+impl Packed {
+    #[inline]
+    fn of(key: &FlowKey) -> Self {
+        let (addresses, version) = match (key.low.address, key.high.address) {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                ([u64::from(u32::from(low)) << 32 | u64::from(u32::from(high)), 0, 0, 0], 0)
+            }
+            (low, high) => {
+                let halves = |address: IpAddr| match address {
+                    IpAddr::V4(address) => (0, u64::from(u32::from(address))),
+                    IpAddr::V6(address) => {
+                        let bits = u128::from(address);
+                        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+                        (half(bits >> 64), half(bits))
+                    }
+                };
+                let ((a, b), (c, d)) = (halves(low), halves(high));
+                ([a, b, c, d], 1)
+            }
+        };
+        let ports = u64::from(key.low.port) << 48 | u64::from(key.high.port) << 32;
+        Self {
+            addresses,
+            ports: ports | u64::from(key.transport.number()) << 8 | version,
+            network: key.virtual_network,
+        }
+    }
+
+    fn unpack(&self) -> FlowKey {
+        let [a, b, c, d] = self.addresses;
+        let address = |high: u64, low: u64| IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+        let v4 = |value: u64| IpAddr::from(u32::try_from(value & 0xffff_ffff).unwrap_or(0).to_be_bytes());
+        let (low, high) = if self.ports & 1 == 0 { (v4(a >> 32), v4(a)) } else { (address(a, b), address(c, d)) };
+        let port = |shift: u32| u16::try_from(self.ports >> shift & 0xffff).unwrap_or(0);
+        let transport = if self.ports >> 8 & 0xff == 6 { Transport::Tcp } else { Transport::Udp };
+        FlowKey {
+            low: Endpoint { address: low, port: port(48) },
+            high: Endpoint { address: high, port: port(32) },
+            transport,
+            virtual_network: self.network,
+        }
+    }
+
+    #[inline]
+    fn hash_with(&self, state: &FixedState) -> u64 {
+        let mut hasher = state.build_hasher();
+        let [a, b, c, d] = self.addresses;
+        hasher.write_u64(a);
+        if self.ports & 1 != 0 {
+            hasher.write_u64(b);
+            hasher.write_u64(c);
+            hasher.write_u64(d);
+        }
+        hasher.write_u64(self.ports);
+        hasher.write_u32(self.network);
+        hasher.finish()
+    }
 }
 
 /// What to do with a packet.
@@ -118,7 +186,7 @@ const CLASSES: [Class; 4] = [Class::NoPayload, Class::Closing, Class::Udp, Class
 
 #[derive(Debug)]
 struct Entry {
-    key: FlowKey,
+    key: Packed,
     last_seen: Timestamp,
     queued: Timestamp,
     syn_at: Timestamp,
@@ -181,7 +249,7 @@ pub struct FlowTable {
     capacity: usize,
     timeouts: [Span; 4],
     pending_syns: Vec<PendingSyn>,
-    swept: i64,
+    next_sweep: Timestamp,
 }
 
 /// SYNs on open flows that wait for confirmation; the oldest leaves.
@@ -204,18 +272,19 @@ impl FlowTable {
                 limits.idle_timeout.max(limits.handshake_timeout),
             ],
             pending_syns: Vec::new(),
-            swept: i64::MIN,
+            next_sweep: Timestamp::MIN,
         }
     }
 
     /// Takes note of a packet and says what to do with it.
     pub fn observe(&mut self, packet: &PacketIn, stats: &mut Stats) -> Action {
         self.sweep(packet.clock, stats);
-        let hash = packet.key.hash_with(&self.hasher);
+        let key = Packed::of(&packet.key);
+        let hash = key.hash_with(&self.hasher);
         let slot_number = (hash >> 56) as usize;
         let mut action = Action::default();
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        let found = slot.find(hash, &packet.key);
+        let found = slot.find(hash, &key);
         let mut index = found;
         if let Some(at) = found
             && slot.is_expired(at, packet.clock, &self.timeouts)
@@ -259,7 +328,7 @@ impl FlowTable {
             known.then(|| *entry.isn.get(usize::from(bit(direction))).unwrap_or(&0))
         };
         Some(Beginning {
-            key: entry.key,
+            key: entry.key.unpack(),
             initial_sequences: PerDirection {
                 low_to_high: isn(Direction::LowToHigh),
                 high_to_low: isn(Direction::HighToLow),
@@ -312,12 +381,16 @@ impl FlowTable {
 
     /// Frees what is over, once per second of packet time. Only memory depends on it: an expired flow is also found by
     /// its next packet.
+    #[inline]
     fn sweep(&mut self, clock: Timestamp, stats: &mut Stats) {
-        let second = clock.seconds();
-        if second <= self.swept {
-            return;
+        if clock >= self.next_sweep {
+            self.sweep_all(clock, stats);
         }
-        self.swept = second;
+    }
+
+    #[cold]
+    fn sweep_all(&mut self, clock: Timestamp, stats: &mut Stats) {
+        self.next_sweep = clock.plus(Span::seconds(1));
         for slot in &mut self.slots {
             slot.sweep(clock, (&self.timeouts, &self.hasher), stats);
         }
@@ -457,7 +530,7 @@ impl Entry {
 }
 
 impl Slot {
-    fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+    fn find(&self, hash: u64, key: &Packed) -> Option<u32> {
         self.index.find(hash, |at| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key)).copied()
     }
 
@@ -483,7 +556,7 @@ impl Slot {
 
     fn insert(&mut self, hash: u64, packet: &PacketIn, (capacity, hasher): (usize, &FixedState)) -> u32 {
         let entry = Entry {
-            key: packet.key,
+            key: Packed::of(&packet.key),
             last_seen: packet.clock,
             queued: packet.clock,
             syn_at: packet.clock,

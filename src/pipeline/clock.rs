@@ -70,7 +70,7 @@ impl Clock {
     #[inline]
     pub fn tick(&mut self, time: Timestamp, known: bool, stats: &mut Stats) -> Tick {
         if !known {
-            stats.capture_time_unknown += 1;
+            // The source counts them.
             self.now.get_or_insert(time);
             return Tick::default();
         }

@@ -24,6 +24,8 @@ pub struct Correlator<'a> {
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     told: Memory<(Sha256, Side, Role), ()>,
     line: Vec<u8>,
+    /// Whether sinks are flushed at the end of every round.
+    pub flush_rounds: bool,
     /// Counters of the correlator.
     pub stats: Stats,
 }
@@ -51,6 +53,7 @@ impl<'a> Correlator<'a> {
             sinks,
             told: Memory::new(TOLD),
             line: Vec::new(),
+            flush_rounds: false,
             stats: Stats::default(),
         }
     }
@@ -66,7 +69,8 @@ impl<'a> Correlator<'a> {
     /// When a sink cannot go on.
     pub fn advance(&mut self, worker: usize, order: Order) -> Result<(), PipelineError> {
         self.merge.advance(worker, order);
-        self.release()
+        self.release()?;
+        if self.flush_rounds { self.flush() } else { Ok(()) }
     }
 
     /// `worker` will give nothing more.
@@ -88,6 +92,10 @@ impl<'a> Correlator<'a> {
         event::append_stats(&mut line, &StatsView { stats, start, end, sequence: 0 }, &self.shared.context);
         self.write(&line, About::Stats(stats))?;
         self.line = line;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), PipelineError> {
         for sink in &mut self.sinks {
             sink.flush()?;
         }

@@ -172,12 +172,12 @@ impl Dispatch for Threads {
     }
 }
 
-/// Runs a worker until its lane is closed.
+/// Runs a worker until its lane is closed; `false` when nobody takes what it gives before that.
 pub fn work(
     worker: &mut Worker,
     (from, back): (&Receiver<Batch>, &Sender<Batch>),
     mut give: impl FnMut(&mut Worker, Order) -> bool,
-) {
+) -> bool {
     for mut batch in from {
         let mut decided = std::mem::take(&mut batch.decided);
         for (entry, payload) in batch.iter() {
@@ -207,7 +207,8 @@ pub fn work(
         // The reader may be gone already, at the end: then nobody wants the batch back.
         let _ = back.send(batch);
         if !give(worker, clock) {
-            return;
+            return false;
         }
     }
+    true
 }

@@ -51,6 +51,8 @@ pub struct Options {
     pub seed: u64,
     /// Which handshakes are told.
     pub selection: Selection,
+    /// Live: what a round gave is handed to the operating system at its end.
+    pub flush_rounds: bool,
     /// For tests: workers sleep at random times, seeded by this.
     pub jitter: Option<u64>,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             queue: 8,
             seed: 0,
             selection: Selection::default(),
+            flush_rounds: false,
             jitter: None,
         }
     }
@@ -80,6 +83,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// These addresses and names, the names as a user types them.
+    pub fn new(hosts: &[IpAddr], names: &[String]) -> Self {
+        let names = names.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect();
+        Self { hosts: hosts.to_vec(), names }
+    }
+
     /// Whether this handshake is told.
     pub fn takes(&self, observation: &Observation) -> bool {
         let ends = &observation.ends;
@@ -142,7 +151,8 @@ pub fn run<'a>(
         limits: options.limits.clone(),
     });
     let workers = options.workers.max(1);
-    let correlator = Correlator::new(Arc::clone(&shared), workers, (options.selection.clone(), sinks));
+    let mut correlator = Correlator::new(Arc::clone(&shared), workers, (options.selection.clone(), sinks));
+    correlator.flush_rounds = options.flush_rounds;
     let mut reader = Reader::new(&options.limits, options.checksums, options.seed);
     let mut outcome = Outcome::default();
     let (gone, mut correlator) = if workers == 1 && options.jitter.is_none() {
@@ -242,11 +252,15 @@ fn one_worker(
 ) -> Worker {
     let mut worker = Worker::new(shared);
     let mut state = jitter;
-    work(&mut worker, (from, back), |worker, order| {
+    let taken = work(&mut worker, (from, back), |worker, order| {
         sleep_sometimes(&mut state);
         let reports = std::mem::take(&mut worker.reports);
         give.send(Given { worker: number, reports, upto: Some(order) }).is_ok()
     });
+    // Otherwise the reader learns of it by this worker's end, so that must not wait for the reader.
+    if !taken {
+        return worker;
+    }
     if let Ok(clock) = end.recv() {
         worker.finish(clock);
     }

@@ -171,16 +171,7 @@ impl Follow<'_> {
             }
             TransportPayload::Udp(payload) => (0, 0, packet::TcpFlags::default(), payload),
         };
-        let seen = PacketIn {
-            key,
-            direction,
-            clock,
-            sequence,
-            acknowledgment,
-            flags,
-            payload_len: payload.len(),
-            encapsulation: packet.encapsulation,
-        };
+        let seen = PacketIn { key, direction, clock, sequence, acknowledgment, flags, payload_len: payload.len() };
         let action = self.table.observe(&seen, self.stats);
         let before = Order { ordinal: 0, ..moment.order };
         if let Some(ended) = action.ended {

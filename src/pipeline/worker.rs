@@ -89,7 +89,8 @@ impl Worker {
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
         self.vacate(flow, at.order.clock);
-        let connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
+        let mut connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
+        connection.counted = connection.memory();
         self.deadlines.push(Reverse((connection.deadline(&self.shared.limits), flow)));
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
@@ -98,7 +99,7 @@ impl Worker {
         if slot.connections.len() <= flow.id.index() {
             slot.connections.resize_with(flow.id.index() + 1, || None);
         }
-        slot.memory += connection.memory();
+        slot.memory += connection.counted;
         if let Some(place) = slot.connections.get_mut(flow.id.index()) {
             *place = Some(connection);
             self.live += 1;
@@ -113,7 +114,7 @@ impl Worker {
         let Some(connection) = place.as_mut().filter(|connection| connection.generation() == flow.generation) else {
             return true;
         };
-        let before = connection.memory();
+        let before = connection.counted;
         let was_closing = connection.is_closing();
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
@@ -139,7 +140,8 @@ impl Worker {
             self.live = self.live.saturating_sub(1);
             return true;
         }
-        slot.memory = (slot.memory + connection.memory()).saturating_sub(before);
+        connection.counted = connection.memory();
+        slot.memory = (slot.memory + connection.counted).saturating_sub(before);
         let full = slot.memory > self.shared.limits.slot_memory;
         if connection.is_closing() && !was_closing {
             // Its deadline came nearer than the one that stands in the heap.
@@ -244,7 +246,7 @@ impl Worker {
             let Some((_, index)) = oldest else { return };
             let Some(slot) = self.slots.get_mut(slot) else { return };
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
-            slot.memory = slot.memory.saturating_sub(connection.memory());
+            slot.memory = slot.memory.saturating_sub(connection.counted);
             self.live = self.live.saturating_sub(1);
             self.stats.flow_memcap += 1;
             connection.note_anomaly(Anomaly::MemoryLimit);
@@ -278,7 +280,7 @@ impl Worker {
         let place = slot.connections.get_mut(flow.id.index())?;
         place.as_ref().filter(|connection| connection.generation() == flow.generation)?;
         let connection = place.take()?;
-        slot.memory = slot.memory.saturating_sub(connection.memory());
+        slot.memory = slot.memory.saturating_sub(connection.counted);
         self.live = self.live.saturating_sub(1);
         Some(connection)
     }
@@ -296,7 +298,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(flow.id.slot())
             && let Some(old) = slot.connections.get_mut(flow.id.index()).and_then(Option::take)
         {
-            slot.memory = slot.memory.saturating_sub(old.memory());
+            slot.memory = slot.memory.saturating_sub(old.counted);
             self.live = self.live.saturating_sub(1);
         }
     }

@@ -9,7 +9,7 @@ use crate::detect::observation::Observation;
 use crate::event::CertificateView;
 use crate::stats::Stats;
 
-pub use ndjson::Ndjson;
+pub use ndjson::{Ndjson, ReopenedNdjson};
 pub use pem::PemFolder;
 
 /// An event on its way to the sinks: its line, and what the line was made of.

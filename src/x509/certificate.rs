@@ -19,13 +19,14 @@ impl Certificate {
             md5: md5::Md5::digest(der).into(),
             facts,
             x509_json,
+            event_members: std::sync::OnceLock::new(),
         }
     }
 
     /// Bytes of memory that this certificate holds, about.
     pub fn weight(&self) -> usize {
         let facts = self.facts.as_deref().map_or(0, Facts::weight);
-        size_of::<Self>() + self.der.len() + self.x509_json.len() + facts
+        size_of::<Self>() + self.der.len() + 2 * self.x509_json.len() + facts
     }
 }
 

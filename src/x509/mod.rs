@@ -53,6 +53,9 @@ pub struct Certificate {
     pub facts: Option<Box<Facts>>,
     /// The `x509` object of events as JSON (rendered once per certificate; `{}`-free: a complete object), empty without facts.
     pub x509_json: Box<str>,
+    /// What an event says of this certificate as a leaf: JSON members, made by the event layer at their first use. A pure
+    /// function of the certificate, so it does not matter who is first.
+    pub event_members: std::sync::OnceLock<Box<str>>,
 }
 
 /// What a certificate says (RFC 5280).

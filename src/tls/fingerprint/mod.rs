@@ -2,6 +2,7 @@
 
 pub mod ja3;
 pub mod ja4;
+pub mod memo;
 
 /// Appends `value` in decimal.
 fn push_decimal(out: &mut String, value: u16) {

@@ -1,0 +1,275 @@
+//! `tlswatch live`: an interface to events, until a signal ends it; `tlswatch interfaces`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[cfg(feature = "live")]
+pub(crate) use capture::{interfaces, run};
+
+use crate::cli::read::{ChecksumArgument, DetailArgument};
+
+#[derive(Debug, Args)]
+pub(crate) struct LiveArguments {
+    /// Interface to capture on (tlswatch interfaces lists them; any takes all)
+    #[arg(short, long, value_name = "IF")]
+    interface: String,
+
+    /// Write events (NDJSON) to this file, appending, or - for standard output; SIGHUP opens the file anew
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// Only packets that this BPF expression takes
+    #[arg(short = 'f', long, value_name = "BPF")]
+    filter: Option<String>,
+
+    /// How much each event tells
+    #[arg(long, value_enum, default_value_t = DetailArgument::Standard)]
+    detail: DetailArgument,
+
+    /// Only handshakes of this client or server address (repeatable)
+    #[arg(long, value_name = "ADDRESS")]
+    host: Vec<IpAddr>,
+
+    /// Only handshakes for this server name (repeatable; *.example.org takes all names below)
+    #[arg(long, value_name = "NAME")]
+    sni: Vec<String>,
+
+    /// Write each certificate once as PEM into this folder
+    #[arg(long, value_name = "DIR")]
+    certificates: Option<PathBuf>,
+
+    /// Wrong transport checksums: read all, drop such packets, or do not look
+    #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
+    checksums: ChecksumArgument,
+
+    /// Size of the kernel's ring in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2_047))]
+    buffer: u16,
+
+    /// Leave the interface's mode alone: only frames that this host gets anyway
+    #[arg(long)]
+    no_promiscuous: bool,
+
+    /// Threads that follow connections [default: cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// Name of this sensor in events [default: the name of the host]
+    #[arg(long, value_name = "NAME")]
+    sensor_name: Option<String>,
+
+    /// Seed of the Community ID
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    community_id_seed: u16,
+
+    /// Say nothing at the start
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Seconds after which a handshake without progress is over
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..), hide = true)]
+    handshake_timeout: Option<u16>,
+}
+
+#[cfg(not(feature = "live"))]
+const NOT_BUILT: &str =
+    "this build reads files only; for interfaces build with libpcap: cargo build --release --features live";
+
+#[cfg(not(feature = "live"))]
+pub(crate) fn run(_: &LiveArguments) -> u8 {
+    crate::cli::complain(NOT_BUILT)
+}
+
+#[cfg(not(feature = "live"))]
+pub(crate) fn interfaces() -> u8 {
+    crate::cli::complain(NOT_BUILT)
+}
+
+#[cfg(feature = "live")]
+mod capture {
+    use std::fmt::Write;
+    use std::hash::{BuildHasher, Hasher};
+    use std::io;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::flag;
+
+    use crate::capture::live::{self, Interface, Live, LiveOptions};
+    use crate::capture::{CaptureError, Filter};
+    use crate::cli::read::{finish, worker_count};
+    use crate::cli::{complain, exit, print, tell};
+    use crate::event::{Context, Observer};
+    use crate::packet::is_supported;
+    use crate::pipeline::{self, Options, Selection};
+    use crate::sink::{Ndjson, PemFolder, ReopenedNdjson, Sink, SinkError};
+    use crate::text::printable;
+    use crate::time::Span;
+
+    use super::LiveArguments;
+
+    /// What a shell gives for a program that SIGINT ended.
+    const INTERRUPTED: i32 = 130;
+
+    pub(crate) fn run(arguments: &LiveArguments) -> u8 {
+        if let Some(Err(error)) = arguments.filter.as_deref().map(Filter::new) {
+            return complain(&printable(&error.to_string()));
+        }
+        let signals = match Signals::register() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tell(&format!("cannot handle signals: {error}"));
+                return exit::FAILURE;
+            }
+        };
+        let options = LiveOptions {
+            promiscuous: !arguments.no_promiscuous,
+            buffer_bytes: usize::from(arguments.buffer) << 20,
+            filter: arguments.filter.clone(),
+            stop: Arc::clone(&signals.stop),
+            ..LiveOptions::default()
+        };
+        let mut source = match Live::open(&arguments.interface, options) {
+            Ok(source) => source,
+            Err(error @ CaptureError::Filter { .. }) => return complain(&printable(&error.to_string())),
+            Err(error) => return fail(&error),
+        };
+        let sinks = match sinks(arguments, &signals) {
+            Ok(sinks) => sinks,
+            Err(error) => return fail(&error),
+        };
+        if !arguments.quiet {
+            let link = source.link_type().0;
+            let name = printable(&arguments.interface);
+            tell(&format!("watching {name} (link type {link}, ring of {} MiB)", arguments.buffer));
+        }
+        if !is_supported(source.link_type()) {
+            let (name, link) = (printable(&arguments.interface), source.link_type().0);
+            tell(&format!("{name}: link type {link} is not supported: its frames are only counted"));
+        }
+        let host = live::host_name();
+        let name = arguments.sensor_name.clone().or_else(|| host.clone()).unwrap_or_else(|| "tlswatch".to_owned());
+        let observer = Observer { name, hostname: host, ..Observer::default() };
+        let context = Context::new(&observer, arguments.detail.into()).with_community_seed(arguments.community_id_seed);
+        let outcome = pipeline::run(&mut source, sinks, (&pipeline_options(arguments), context), |_| {});
+        finish(&source, outcome, true)
+    }
+
+    pub(crate) fn interfaces() -> u8 {
+        match live::interfaces() {
+            Ok(interfaces) => print(&table(&interfaces)),
+            Err(error) => fail(&error),
+        }
+    }
+
+    fn fail(error: &impl ToString) -> u8 {
+        tell(&printable(&error.to_string()));
+        exit::FAILURE
+    }
+
+    fn pipeline_options(arguments: &LiveArguments) -> Options {
+        let mut options = Options {
+            checksums: arguments.checksums.into(),
+            workers: worker_count(arguments.workers),
+            // An attacker must not be able to aim flows at one slot.
+            seed: std::hash::RandomState::new().build_hasher().finish(),
+            selection: Selection::new(&arguments.host, &arguments.sni),
+            flush_rounds: true,
+            ..Options::default()
+        };
+        if let Some(seconds) = arguments.handshake_timeout {
+            options.limits.handshake_timeout = Span::seconds(seconds.into());
+        }
+        options
+    }
+
+    fn sinks(arguments: &LiveArguments, signals: &Signals) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
+        let events: Box<dyn Sink + Send> = if arguments.output == Path::new("-") {
+            Box::new(Ndjson::stdout())
+        } else {
+            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen))?)
+        };
+        let mut sinks = vec![events];
+        if let Some(folder) = &arguments.certificates {
+            sinks.push(Box::new(PemFolder::create(folder)?));
+        }
+        Ok(sinks)
+    }
+
+    /// What signals ask for.
+    struct Signals {
+        stop: Arc<AtomicBool>,
+        reopen: Arc<AtomicBool>,
+    }
+
+    impl Signals {
+        /// The first SIGINT or SIGTERM ends the capture in order, the second ends the program.
+        fn register() -> io::Result<Self> {
+            let signals = Self { stop: Arc::default(), reopen: Arc::default() };
+            for signal in [SIGINT, SIGTERM] {
+                // In this order: the first signal finds the flag not yet set.
+                flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&signals.stop))?;
+                flag::register(signal, Arc::clone(&signals.stop))?;
+            }
+            flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+            Ok(signals)
+        }
+    }
+
+    /// One line for each interface.
+    fn table(interfaces: &[Interface]) -> String {
+        let width = interfaces.iter().map(|interface| printable(&interface.name).chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for interface in interfaces {
+            let state = match (interface.up, interface.running) {
+                (true, true) => "running",
+                (true, false) => "no link",
+                (false, _) => "down",
+            };
+            let name = printable(&interface.name);
+            let mut line = format!("{name:width$}  {state:7}");
+            for address in &interface.addresses {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "  {address}");
+            }
+            if let Some(description) = &interface.description {
+                let _ = write!(line, "  {}", printable(description));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn interfaces_are_a_table_that_a_terminal_survives() {
+            let lo = Interface {
+                name: "lo".into(),
+                description: None,
+                addresses: vec!["127.0.0.1".parse().unwrap()],
+                up: true,
+                running: true,
+            };
+            let odd = Interface {
+                name: "x\u{1b}[2J".into(),
+                description: Some("a\nb".into()),
+                addresses: Vec::new(),
+                up: false,
+                running: false,
+            };
+            assert_eq!(
+                table(&[lo, odd]),
+                "lo             running  127.0.0.1\nx\\u{1b}[2J  down     a\\u{a}b\n"
+                    .replace("lo             ", "lo          ")
+            );
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! `tlswatch live` on a veth pair in a network namespace: replayed captures give what `tlswatch read` gives.
+//!
+//! Needs root, `ip` and `tcpreplay`. Where these are missing the tests say so and pass, but not for root in CI
+//! (`CI=true`) or with `TLSWATCH_REQUIRE_LIVE=1`: there they must run.
+
+#![cfg(all(feature = "live", target_os = "linux"))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tlswatch");
+
+/// A namespace of its own with the veth pair `in0`, `out0`: what is sent on `out0` is received on `in0`.
+struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// `None`, with a word why, where namespaces are not allowed and not required.
+    fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let namespace =
+            Self { name: format!("tlswatch-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)) };
+        match namespace.set_up() {
+            Ok(()) => Some(namespace),
+            Err(reason) => {
+                assert!(!required(), "live tests are required here, but {reason}");
+                println!("SKIPPED: {reason}");
+                None
+            }
+        }
+    }
+
+    fn set_up(&self) -> Result<(), String> {
+        outcome("tcpreplay", Command::new("tcpreplay").arg("--version").output())?;
+        ip(&["netns", "add", &self.name])?;
+        let inside = |arguments: &str| {
+            let mut words = vec!["-n", &self.name];
+            words.extend(arguments.split(' '));
+            ip(&words)
+        };
+        inside("link add in0 mtu 65535 type veth peer name out0 mtu 65535")?;
+        for interface in ["in0", "out0"] {
+            // A link that is really idle; without IPv6 it is that anyway.
+            let _ = inside(&format!("link set {interface} addrgenmode none"));
+            inside(&format!("link set {interface} up"))?;
+        }
+        Ok(())
+    }
+
+    /// A command inside; `ip netns exec` becomes the program, so its process id is that of the program.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]).stdin(Stdio::null());
+        command
+    }
+
+    fn watch(&self, output: &Path, arguments: &[&str]) -> Sensor {
+        let mut command = self.command(PROGRAM);
+        command.args(["live", "-i", "in0", "-o"]).arg(output).args(arguments).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut first = String::new();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        errors.read_line(&mut first).unwrap();
+        let sensor = Sensor { child, output: output.to_owned(), errors };
+        assert!(first.starts_with("tlswatch: watching in0 (link type 1,"), "{first}");
+        sensor
+    }
+
+    fn replay(&self, capture: &Path, packets_per_second: u32) -> Child {
+        let mut command = self.command("tcpreplay");
+        command.arg("--quiet").arg(format!("--pps={packets_per_second}")).arg("--intf1=out0").arg(capture);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn replay_all(&self, capture: &Path) {
+        let mut child = self.replay(capture, 4_000);
+        assert!(ended_within(&mut child, Duration::from_secs(60)).success(), "tcpreplay failed on {capture:?}");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Also takes the veth pair away; fails where it was never made.
+        let _ = ip(&["netns", "del", &self.name]);
+    }
+}
+
+/// A running `tlswatch live`.
+struct Sensor {
+    child: Child,
+    output: PathBuf,
+    errors: BufReader<std::process::ChildStderr>,
+}
+
+impl Sensor {
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Ends it in order and gives its events.
+    fn stop(mut self, signal: &str) -> Vec<Value> {
+        self.signal(signal);
+        let status = ended_within(&mut self.child, Duration::from_secs(20));
+        assert_eq!(status.code(), Some(0), "{status}");
+        events(&self.output)
+    }
+
+    /// Waits until `wanted` is true of the events so far.
+    fn wait_for(&self, seconds: u64, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        for _ in 0..seconds * 20 {
+            let events = events(&self.output);
+            if wanted(&events) {
+                return events;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        panic!("not within {seconds} s: {:?}", events(&self.output));
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn ended_within(child: &mut Child, time: Duration) -> ExitStatus {
+    for _ in 0..time.as_millis() / 20 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    end(child);
+    panic!("still running after {time:?}");
+}
+
+fn outcome(name: &str, output: std::io::Result<Output>) -> Result<(), String> {
+    let output = output.map_err(|error| format!("{name} cannot be run: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    outcome(&format!("`ip {}`", arguments.join(" ")), Command::new("ip").args(arguments).output())
+}
+
+fn required() -> bool {
+    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set == value);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let root = status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    root && (set("CI", "true") || set("TLSWATCH_REQUIRE_LIVE", "1"))
+}
+
+fn capture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)
+}
+
+/// Whole lines of an output; it may be growing.
+fn events(output: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(output).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn dataset(event: &Value) -> &str {
+    event["event"]["dataset"].as_str().unwrap()
+}
+
+/// Handshakes and certificates without what differs between a file and an interface, in one order.
+fn comparable(mut events: Vec<Value>) -> Vec<String> {
+    events.retain(|event| dataset(event) != "tlswatch.stats");
+    for event in &mut events {
+        let Value::Object(members) = &mut *event else { panic!("{event}") };
+        members.remove("@timestamp").expect("a time");
+        members.remove("log");
+        for (object, names) in
+            [("event", &["id", "start", "end", "duration"][..]), ("observer", &["ingress", "name", "hostname"][..])]
+        {
+            let object = members.get_mut(object).and_then(Value::as_object_mut).unwrap();
+            object.retain(|name, _| !names.contains(&name.as_str()));
+        }
+        let tlswatch = members.get_mut("tlswatch").and_then(Value::as_object_mut).unwrap();
+        tlswatch.remove("syn_rtt");
+        if let Some(certificate) = tlswatch.get_mut("certificate").and_then(Value::as_object_mut) {
+            certificate.retain(|name, _| !["days_left", "first_seen", "last_seen"].contains(&name.as_str()));
+        }
+    }
+    let mut lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    lines.sort();
+    lines
+}
+
+fn read(capture: &Path) -> Vec<Value> {
+    let output = Command::new(PROGRAM).args(["read", "--detail", "standard", "-o", "-"]).arg(capture).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The first `frames` frames of a capture, as a new file.
+fn beginning_of(name: &str, frames: usize, to: &Path) {
+    let whole = fs::read(capture(name)).unwrap();
+    let mut end = 24;
+    for _ in 0..frames {
+        let length = u32::from_le_bytes(whole[end + 8..end + 12].try_into().unwrap());
+        end += 16 + usize::try_from(length).unwrap();
+    }
+    fs::File::create(to).unwrap().write_all(&whole[..end]).unwrap();
+}
+
+#[test]
+fn replayed_captures_give_what_reading_them_gives() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, workers) in CAPTURES {
+        let output = folder.path().join(format!("{name}-{workers}"));
+        let sensor = namespace.watch(&output, &["--workers", workers]);
+        namespace.replay_all(&capture(name));
+        // Without a pause: what the ring holds must come out too.
+        let live = sensor.stop("-INT");
+        let counters = &live.last().unwrap()["tlswatch"]["stats"]["capture"];
+        assert_eq!(counters["dropped"], 0, "{name}: {counters}");
+        let (live, read) = (comparable(live), comparable(read(&capture(name))));
+        for (live, read) in live.iter().zip(&read) {
+            assert_eq!(live, read, "{name}");
+        }
+        assert_eq!(live.len(), read.len(), "{name}");
+    }
+}
+
+/// With workers. All of them took less time than any time-out, so that replaying them faster changes nothing.
+const CAPTURES: [(&str, &str); 16] = [
+    ("demo.pcap", "1"),
+    ("demo.pcap", "2"),
+    ("ipv6.pcap", "2"),
+    ("vlan-tagged.pcap", "1"),
+    ("mitm-mitmproxy-lossy.pcap", "2"),
+    ("captive-portal.pcap", "1"),
+    ("cert-faults.pcap", "2"),
+    ("client-cert-stolen.pcap", "1"),
+    ("fail-client-cert-required-tls13.pcap", "1"),
+    ("gnutls-server-client.pcap", "2"),
+    ("lossy-server-second-segment.pcap", "1"),
+    ("not-tls.pcap", "1"),
+    ("reordered-duplicated.pcap", "1"),
+    ("small-segments.pcap", "1"),
+    ("tls12-big-chain.pcap", "1"),
+    ("tls13-hello-retry-request.pcap", "1"),
+];
+
+#[test]
+fn an_idle_link_stops_at_once() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for signal in ["-TERM", "-INT"] {
+        let output = folder.path().join(signal);
+        let mut sensor = namespace.watch(&output, &[]);
+        sleep(Duration::from_millis(300));
+        sensor.signal(signal);
+        assert!(ended_within(&mut sensor.child, Duration::from_secs(2)).success());
+        let datasets: Vec<String> = events(&output).iter().map(|event| dataset(event).to_owned()).collect();
+        assert_eq!(datasets, ["tlswatch.stats"]);
+    }
+}
+
+#[test]
+fn an_open_handshake_is_told_when_its_time_is_over_on_an_idle_link() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // TCP's handshake and the ClientHello.
+    let half = folder.path().join("half.pcap");
+    beginning_of("demo.pcap", 4, &half);
+    let sensor = namespace.watch(&folder.path().join("events"), &["--handshake-timeout", "4"]);
+    namespace.replay_all(&half);
+    sleep(Duration::from_millis(700));
+    assert_eq!(events(&sensor.output).len(), 0, "too early");
+    let events = sensor.wait_for(10, |events| !events.is_empty());
+    assert_eq!(dataset(&events[0]), "tlswatch.tls");
+    assert_ne!(events[0]["tls"]["established"], true);
+    assert_eq!(sensor.stop("-TERM").len(), 2);
+}
+
+#[test]
+fn events_of_a_slow_link_are_not_held_back() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for workers in ["1", "2"] {
+        let sensor = namespace.watch(&folder.path().join(workers), &["--workers", workers]);
+        let mut slow = namespace.replay(&capture("demo.pcap"), 20);
+        sensor.wait_for(10, |events| events.iter().any(|event| dataset(event) == "tlswatch.tls"));
+        let still_sending = slow.try_wait().unwrap().is_none();
+        end(&mut slow);
+        assert!(still_sending);
+    }
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
+    let sensor = namespace.watch(&path, &[]);
+    namespace.replay_all(&capture("ipv6.pcap"));
+    let before = sensor.wait_for(5, |events| !events.is_empty()).len();
+    fs::rename(&path, &moved).unwrap();
+    sensor.signal("-HUP");
+    for _ in 0..100 {
+        sleep(Duration::from_millis(20));
+        if path.exists() {
+            break;
+        }
+    }
+    let after = sensor.stop("-TERM");
+    assert!(events(&moved).len() >= before);
+    assert_eq!(after.last().map(dataset), Some("tlswatch.stats"));
+}
+
+#[test]
+fn an_interface_that_disappears_ends_the_run_with_all_that_was_seen() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut sensor = namespace.watch(&folder.path().join("events"), &[]);
+    namespace.replay_all(&capture("ipv6.pcap"));
+    sensor.wait_for(5, |events| !events.is_empty());
+    ip(&["-n", &namespace.name, "link", "del", "in0"]).unwrap();
+    assert_eq!(ended_within(&mut sensor.child, Duration::from_secs(5)).code(), Some(1));
+    assert_eq!(events(&sensor.output).last().map(dataset), Some("tlswatch.stats"));
+    let mut told = String::new();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.starts_with("tlswatch: in0: the capture ended: "), "{told}");
+}
+
+#[test]
+fn the_any_device_is_watched() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("events");
+    let mut command = namespace.command(PROGRAM);
+    let child = command.args(["-i", "any", "--quiet", "-o"]).arg(&output).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    let sensor = Sensor { child, output, errors };
+    sleep(Duration::from_millis(500));
+    namespace.replay_all(&capture("ipv6.pcap"));
+    let events = sensor.stop("-INT");
+    assert!(events.iter().any(|event| dataset(event) == "tlswatch.tls"), "{events:?}");
+}
+
+#[test]
+fn a_missing_interface_is_told_with_those_there_are() {
+    let output = Command::new(PROGRAM).args(["live", "-i", "nosuch0"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("no interface \"nosuch0\"; there are: "), "{told}");
+    let listed = Command::new(PROGRAM).arg("interfaces").output().unwrap();
+    assert!(listed.status.success());
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let first = listed.split_whitespace().next().unwrap();
+    assert!(told.contains(first), "{told} {listed}");
+}
