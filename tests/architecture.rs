@@ -44,6 +44,7 @@ const TABLES: &[&str] = &["src/tls/names.rs"];
 const SHARED_STATE: &[(&str, &str)] = &[
     ("src/x509/", "memos of pure functions of the certificate's bytes"),
     ("src/event/context.rs", "names of files and interfaces, told before their first frame"),
+    ("src/tls/fingerprint/", "memos of pure functions of the hello's bytes"),
     ("src/sink/", "whether the reader of a pipe is gone, which ends the run"),
     ("src/capture/", "bytes read so far, for the progress bar; the signal that ends a live capture"),
     ("src/cli/", "what the summary shows after the run; signals"),
