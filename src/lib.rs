@@ -42,3 +42,6 @@ pub mod report;
 pub mod pipeline;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod fuzz;

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::text::printable;
+
 /// Exit codes.
 pub(crate) mod exit {
     /// Something could not be read or written.
@@ -43,9 +45,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(with_habits(arguments)) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help goes to stdout, mistakes to stderr; a closed pipe is nobody's fault.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+            if !error.use_stderr() {
+                // Help that was asked for; a closed pipe is nobody's fault.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            use std::io::Write;
+            // clap quotes arguments as they are, and a file name may hold anything.
+            for line in error.render().to_string().lines() {
+                let _ = writeln!(std::io::stderr(), "{}", printable(line));
+            }
+            return ExitCode::from(exit::USAGE);
         }
     };
     let code = match arguments.command {

@@ -114,6 +114,11 @@ impl Connection {
         self.last.order.clock.plus(wait)
     }
 
+    /// Whether both sides have said that they are done, or one has broken off: its deadline is near.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Pretends that the last packet came at `clock`: the clock jumped right after it.
     pub fn touch(&mut self, clock: Timestamp) {
         self.last.order.clock = clock;
@@ -159,6 +164,11 @@ impl Connection {
         if segment.flags.has(TcpFlags::FIN) {
             half.note_fin(sequence.wrapping_add(sent));
         }
+        if segment.flags.has(TcpFlags::SYN) && !half.is_settled() {
+            // The other side spoke on its SYN, so this one comes after the beginning.
+            half.set_initial_sequence(segment.sequence);
+            self.session.set_from_start(direction);
+        }
         let settled = half.is_settled();
         let (placed, odd) = half
             .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
@@ -167,7 +177,7 @@ impl Connection {
             self.session.note(Anomaly::MidStream);
         }
         if let Placed::Now(bytes) = placed {
-            self.hand_on(direction, bytes, (&segment.at, limits), stats);
+            self.hand_on((direction, bytes), (&segment.at, limits), stats);
         }
         self.drain(direction, limits, stats);
         if segment.snapped > 0 {
@@ -226,7 +236,7 @@ impl Connection {
         }
     }
 
-    fn hand_on(&mut self, direction: Direction, bytes: &[u8], (at, limits): (&Moment, &Limits), stats: &mut Stats) {
+    fn hand_on(&mut self, (direction, bytes): (Direction, &[u8]), (at, limits): (&Moment, &Limits), stats: &mut Stats) {
         if self.session.on_bytes(direction, bytes, (at, limits)) {
             stats.flow_not_tls += 1;
         }
@@ -234,7 +244,7 @@ impl Connection {
 
     fn drain(&mut self, direction: Direction, limits: &Limits, stats: &mut Stats) {
         while let Some((bytes, at)) = self.halves.of_mut(direction).next_stored() {
-            self.hand_on(direction, &bytes, (&at, limits), stats);
+            self.hand_on((direction, &bytes), (&at, limits), stats);
         }
     }
 

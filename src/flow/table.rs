@@ -235,7 +235,7 @@ impl FlowTable {
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, packet, self.capacity, &self.hasher)
+                slot.insert(hash, packet, (self.capacity, &self.hasher))
             }
         };
         if packet.key.transport == Transport::Tcp && packet.flags.has(TcpFlags::SYN) {
@@ -247,7 +247,7 @@ impl FlowTable {
             stats.flow_opened += 1;
         }
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        slot.note((slot_number, index), packet, &mut action, stats);
+        slot.note((slot_number, index), packet, (&mut action, stats));
         action
     }
 
@@ -348,7 +348,7 @@ impl FlowTable {
     fn sweep_all(&mut self, clock: Timestamp, stats: &mut Stats) {
         self.next_sweep = clock.plus(Span::seconds(1));
         for slot in &mut self.slots {
-            slot.sweep(clock, &self.timeouts, &self.hasher, stats);
+            slot.sweep(clock, (&self.timeouts, &self.hasher), stats);
         }
     }
 
@@ -384,6 +384,11 @@ impl FlowTable {
                 entry.state &= !(state::ISN_KNOWN | state::ISN_KNOWN << 1);
                 entry.syn_rtt = NONE;
             }
+            entry.set_isn(packet);
+            return false;
+        }
+        if !known && entry.is_answered_by(packet) {
+            // The first SYN came with data (RFC 7413).
             entry.set_isn(packet);
             return false;
         }
@@ -455,6 +460,16 @@ impl FlowTable {
 }
 
 impl Entry {
+    /// Whether this SYN-ACK answers the SYN of the other side, with all, some or none of the data on it.
+    fn is_answered_by(&self, packet: &PacketIn) -> bool {
+        let other = packet.direction.reversed();
+        let isn = self.isn.get(usize::from(bit(other))).copied().unwrap_or_default();
+        let taken = packet.acknowledgment.wrapping_sub(isn.wrapping_add(1));
+        self.state & state::ISN_KNOWN << bit(other) != 0
+            && packet.flags.has(TcpFlags::SYN | TcpFlags::ACK)
+            && taken <= u32::from(u16::MAX)
+    }
+
     fn set_isn(&mut self, packet: &PacketIn) {
         let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
         let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;
@@ -495,7 +510,7 @@ impl Slot {
         })
     }
 
-    fn insert(&mut self, hash: u64, packet: &PacketIn, capacity: usize, hasher: &FixedState) -> u32 {
+    fn insert(&mut self, hash: u64, packet: &PacketIn, (capacity, hasher): (usize, &FixedState)) -> u32 {
         let entry = Entry {
             key: PackedKey::of(&packet.key),
             last_seen: packet.clock,
@@ -569,7 +584,7 @@ impl Slot {
         flow.filter(|_| begun)
     }
 
-    fn sweep(&mut self, clock: Timestamp, timeouts: &[Span; 4], hasher: &FixedState, stats: &mut Stats) {
+    fn sweep(&mut self, clock: Timestamp, (timeouts, hasher): (&[Span; 4], &FixedState), stats: &mut Stats) {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
             loop {
@@ -590,7 +605,7 @@ impl Slot {
     }
 
     /// Updates the flow with a packet and says whether the packet matters.
-    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, action: &mut Action, stats: &mut Stats) {
+    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, (action, stats): (&mut Action, &mut Stats)) {
         let Some(entry) = self.entries.get_mut(at as usize) else { return };
         entry.last_seen = packet.clock;
         let shift = bit(packet.direction);

@@ -514,7 +514,7 @@ mod tests {
         ) {
             let mut segments: Vec<(u32, Vec<u8>)> = Vec::new();
             let piece = |from: usize, to: usize| {
-                (initial.wrapping_add(1).wrapping_add(from as u32), stream[from..to].to_vec())
+                (initial.wrapping_add(1).wrapping_add(u32::try_from(from).unwrap()), stream[from..to].to_vec())
             };
             for (from, len) in cuts {
                 let from = from % stream.len();

@@ -16,7 +16,7 @@ use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
 use crate::stats::Stats;
-use crate::time::{Moment, Order, Timestamp};
+use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 use crate::x509::cache::CertificateCache;
 
@@ -69,6 +69,9 @@ pub const PANICS_KEPT: usize = 16;
 /// Ordinals of what a packet itself gives begin here; what it ends before that comes first.
 pub const PACKET_ORDINAL: u32 = 1_000;
 
+/// Ordinals of what leaves for room in memory begin here.
+const EVICTED_ORDINAL: u32 = 1 << 31;
+
 impl Worker {
     /// A worker without connections.
     pub fn new(shared: Arc<Shared>) -> Self {
@@ -85,7 +88,7 @@ impl Worker {
 
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
-        self.drop_connection(flow);
+        self.vacate(flow, at.order.clock);
         let mut connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
         connection.counted = connection.memory();
         self.deadlines.push(Reverse((connection.deadline(&self.shared.limits), flow)));
@@ -112,6 +115,7 @@ impl Worker {
             return true;
         };
         let before = connection.counted;
+        let was_closing = connection.is_closing();
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
         let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, limits, stats)));
@@ -125,10 +129,10 @@ impl Worker {
             self.live = self.live.saturating_sub(1);
             return true;
         }
-        let mut ordinal = 0;
+        let mut place_of_report = segment.at.order;
         while let Some(handshake) = connection.take() {
-            report(connection, handshake, ordinal, (&self.shared, &mut self.stats, &mut self.reports));
-            ordinal += 1;
+            report(connection, (handshake, place_of_report), (&self.shared, &mut self.stats, &mut self.reports));
+            place_of_report.ordinal = place_of_report.ordinal.saturating_add(1);
         }
         if connection.is_done() {
             *place = None;
@@ -138,7 +142,12 @@ impl Worker {
         }
         connection.counted = connection.memory();
         slot.memory = (slot.memory + connection.counted).saturating_sub(before);
-        if slot.memory > self.shared.limits.slot_memory {
+        let full = slot.memory > self.shared.limits.slot_memory;
+        if connection.is_closing() && !was_closing {
+            // Its deadline came nearer than the one that stands in the heap.
+            self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+        }
+        if full {
             self.make_room(flow.id.slot(), segment.at.order);
         }
         false
@@ -188,6 +197,8 @@ impl Worker {
     /// The capture is over at `clock`.
     pub fn finish(&mut self, clock: Timestamp) {
         self.advance(clock);
+        // Behind every place of the capture itself, so that no worker's last reports come before another's.
+        let clock = clock.plus(Span(1));
         for slot in 0..self.slots.len() {
             let connections = self.slots.get_mut(slot).map(std::mem::take).unwrap_or_default();
             for connection in connections.connections.into_iter().flatten() {
@@ -222,6 +233,9 @@ impl Worker {
 
     /// Ends the least recently seen handshake of a slot until its memory is within the bound.
     fn make_room(&mut self, slot: usize, at: Order) {
+        // What is over by now may still stand here until the round ends: when that is must not show.
+        self.advance(at.clock);
+        let mut ordinal = EVICTED_ORDINAL;
         while let Some(found) = self.slots.get(slot).filter(|slot| slot.memory > self.shared.limits.slot_memory) {
             let oldest = found
                 .connections
@@ -236,12 +250,13 @@ impl Worker {
             self.live = self.live.saturating_sub(1);
             self.stats.flow_memcap += 1;
             connection.note_anomaly(Anomaly::MemoryLimit);
-            let at = Moment { order: Order { ordinal: 500, ..at }, ..*connection.last() };
-            self.finish_connection(connection, HandshakeEnd::Evicted, &at);
+            let at = Moment { order: Order { ordinal, ..at }, ..*connection.last() };
+            ordinal = ordinal.saturating_add(self.finish_connection(connection, HandshakeEnd::Evicted, &at));
         }
     }
 
-    fn finish_connection(&mut self, mut connection: Box<Connection>, end: HandshakeEnd, at: &Moment) {
+    /// Reports what is left of a connection; returns how many reports that gave.
+    fn finish_connection(&mut self, mut connection: Box<Connection>, end: HandshakeEnd, at: &Moment) -> u32 {
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
         let outcome = catch_unwind(AssertUnwindSafe(|| connection.finish(end, at, (limits, stats))));
@@ -250,13 +265,14 @@ impl Worker {
             if self.panics.len() < PANICS_KEPT {
                 self.panics.push(at.order.frame);
             }
-            return;
+            return 0;
         }
-        let mut ordinal = 0;
+        let mut place = at.order;
         while let Some(handshake) = connection.take() {
-            report(&connection, handshake, ordinal, (&self.shared, &mut self.stats, &mut self.reports));
-            ordinal += 1;
+            report(&connection, (handshake, place), (&self.shared, &mut self.stats, &mut self.reports));
+            place.ordinal = place.ordinal.saturating_add(1);
         }
+        place.ordinal.saturating_sub(at.order.ordinal)
     }
 
     fn remove(&mut self, flow: FlowRef) -> Option<Box<Connection>> {
@@ -267,6 +283,15 @@ impl Worker {
         slot.memory = slot.memory.saturating_sub(connection.counted);
         self.live = self.live.saturating_sub(1);
         Some(connection)
+    }
+
+    /// Frees the place of a flow that begins: the reader gave it away, so the time of what stands there is over.
+    fn vacate(&mut self, flow: FlowRef, clock: Timestamp) {
+        let place = self.slots.get(flow.id.slot()).and_then(|slot| slot.connections.get(flow.id.index()));
+        if let Some(old) = place.and_then(Option::as_deref) {
+            self.expire_if_due(FlowRef { generation: old.generation(), ..flow }, clock);
+            self.drop_connection(flow);
+        }
     }
 
     fn drop_connection(&mut self, flow: FlowRef) {
@@ -310,13 +335,14 @@ impl Slot {
 }
 
 /// Makes an observation of a handshake and renders its line.
+///
+/// `order` is the place of what brought it to light, not where it ended: bytes that waited behind a gap are older than
+/// reports that have left already.
 fn report(
     connection: &Connection,
-    mut handshake: Box<Handshake>,
-    ordinal: u32,
+    (mut handshake, order): (Box<Handshake>, Order),
     (shared, stats, reports): (&Shared, &mut Stats, &mut Vec<Report>),
 ) {
-    let order = Order { ordinal: handshake.ended.order.ordinal.saturating_add(ordinal), ..handshake.ended.order };
     let client = handshake.client.unwrap_or(Direction::LowToHigh);
     let key = connection.key();
     let mut chain = |list: Option<&crate::tls::CertificateList>| {

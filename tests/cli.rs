@@ -1,0 +1,328 @@
+//! The command as a user meets it: exit codes, spellings, damaged input, terminals.
+#![cfg(test)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const ONE: &str = "pcaps/tls12-ecdhe-p256.pcap";
+const DEMO: &str = "pcaps/demo.pcap";
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn events(&self, dataset: &str) -> Vec<Value> {
+        let all = self.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.filter(|event| event["event"]["dataset"] == format!("tlswatch.{dataset}")).collect()
+    }
+
+    fn stats(&self) -> Value {
+        let mut stats = self.events("stats");
+        assert_eq!(stats.len(), 1, "one stats event: {}", self.stderr);
+        stats.remove(0)["tlswatch"]["stats"].take()
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn tlswatch(arguments: &[&str]) -> Ran {
+    ran(command(arguments).output().unwrap())
+}
+
+fn ran(output: std::process::Output) -> Ran {
+    Ran {
+        code: output.status.code().expect("ended by a signal"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn with_input(arguments: &[&str], input: &[u8]) -> Ran {
+    let mut child =
+        command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    ran(child.wait_with_output().unwrap())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A folder with a file in it.
+fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn events_go_to_a_pipe() {
+    let run = tlswatch(&["read", ONE]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!(run.events("tls").len(), 1);
+    assert_eq!(run.stats()["tls"]["handshakes"], 1);
+    assert!(run.stdout.ends_with("}\n"));
+}
+
+#[test]
+fn every_spelling_gives_the_same() {
+    let expected = tlswatch(&["read", ONE]).stdout;
+    for arguments in [&["-r", ONE][..], &["read", ONE, "-o", "-"], &["read", "-o-", ONE], &["-r", ONE, "--quiet"]] {
+        let run = tlswatch(arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.stdout, expected, "{arguments:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let run = tlswatch(&["read", ONE, "-o", text(&path)]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(path).unwrap(), expected);
+}
+
+#[test]
+fn threads_and_batches_do_not_show() {
+    let expected = tlswatch(&["read", DEMO, "--workers", "1"]).stdout;
+    for arguments in [&["--workers", "3"][..], &["--workers", "2", "--batch", "1"], &[]] {
+        let run = tlswatch(&[&["read", DEMO], arguments].concat());
+        assert!(run.stdout == expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn standard_input_is_a_file_named_dash() {
+    let run = with_input(&["read", "-"], &fs::read(ONE).unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.events("tls")[0]["log"]["file"]["path"], "-");
+    assert_eq!(with_input(&["read", "-"], b"").code, 0);
+    assert_eq!(with_input(&["read", "-"], b"no capture at all").code, 1);
+}
+
+#[test]
+fn a_folder_is_read_by_name_and_tells_what_it_skips() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(ONE, folder.path().join("b.pcap")).unwrap();
+    fs::copy("pcaps/ipv6.pcap", folder.path().join("a.cap")).unwrap();
+    fs::write(folder.path().join("notes.txt"), "buy milk").unwrap();
+    fs::create_dir(folder.path().join("deeper")).unwrap();
+    fs::copy(ONE, folder.path().join("deeper/c.pcap")).unwrap();
+    let run = tlswatch(&["read", text(folder.path())]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("notes.txt: skipped"), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert_eq!(run.stats()["capture"]["files"], 2);
+    assert_eq!(run.stats()["capture"]["unreadable"], 1);
+}
+
+#[test]
+fn a_cut_file_gives_what_stands_before_the_cut() {
+    let whole = fs::read(DEMO).unwrap();
+    let (_folder, path) = file("cut.pcap", &whole[..whole.len() / 2]);
+    let run = tlswatch(&["read", text(&path)]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("cut.pcap: damaged at byte"), "{}", run.stderr);
+    assert_eq!(run.stats()["capture"]["damaged"], 1);
+    let before = run.events("tls").len();
+    assert!(before > 5, "{before}");
+
+    let strict = tlswatch(&["read", text(&path), "--strict"]);
+    assert_eq!(strict.code, 4);
+    assert_eq!(strict.stdout, run.stdout);
+    assert_eq!(tlswatch(&["read", ONE, "--strict"]).code, 0);
+}
+
+#[test]
+fn what_is_no_capture_fails_but_hides_nothing() {
+    let (_folder, path) = file("letter.pcap", b"Dear Sir or Madam, this is not a capture.");
+    let run = tlswatch(&["read", text(&path), ONE]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("letter.pcap: not a capture file"), "{}", run.stderr);
+    assert_eq!(run.events("tls").len(), 1);
+
+    let run = tlswatch(&["read", "/nonexistent/x.pcap", ONE]);
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("/nonexistent/x.pcap: "), "{}", run.stderr);
+    assert_eq!(run.events("tls").len(), 1);
+    // A file that cannot be read weighs more than one that was cut.
+    let whole = fs::read(ONE).unwrap();
+    let (_folder, cut) = file("cut.pcap", &whole[..whole.len() - 1]);
+    assert_eq!(tlswatch(&["read", text(&cut), text(&path), "--strict"]).code, 1);
+}
+
+#[test]
+fn empty_and_header_only_files_are_fine() {
+    let whole = fs::read(ONE).unwrap();
+    for bytes in [&[][..], &whole[..24]] {
+        let (_folder, path) = file("empty.pcap", bytes);
+        let run = tlswatch(&["read", text(&path), "--strict"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+        assert_eq!(run.stats()["capture"]["packets"], 0);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for arguments in [&["read", DEMO][..], &["read", DEMO, "--workers", "3"]] {
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let run = ran(child.wait_with_output().unwrap());
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn certificates_are_written_once_under_their_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let pems = folder.path().join("pems");
+    let run = tlswatch(&["read", DEMO, "--certificates", text(&pems)]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let hashes: BTreeSet<String> = run
+        .events("certificate")
+        .iter()
+        .map(|event| event["file"]["hash"]["sha256"].as_str().unwrap().to_lowercase() + ".pem")
+        .collect();
+    let files: BTreeSet<String> =
+        fs::read_dir(&pems).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, hashes);
+    let one = fs::read_to_string(pems.join(files.first().unwrap())).unwrap();
+    assert!(one.starts_with("-----BEGIN CERTIFICATE-----\nMII"), "{one}");
+}
+
+#[test]
+fn hosts_and_names_select_handshakes() {
+    let all = tlswatch(&["read", DEMO]);
+    let count = |arguments: &[&str], member: fn(&Value) -> &Value, wanted: &dyn Fn(&str) -> bool| {
+        let run = tlswatch(&[&["read", DEMO], arguments].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let events = run.events("tls");
+        let expected = all.events("tls").iter().filter(|event| member(event).as_str().is_some_and(wanted)).count();
+        assert!(expected > 0, "{arguments:?} selects nothing");
+        assert!(expected < all.events("tls").len(), "{arguments:?} selects everything");
+        assert_eq!(events.len(), expected, "{arguments:?}");
+        assert!(events.iter().all(|event| member(event).as_str().is_some_and(wanted)), "{arguments:?}");
+    };
+    let name: fn(&Value) -> &Value = |event| &event["tls"]["client"]["server_name"];
+    count(&["--sni", "www.example.com"], name, &|name| name == "www.example.com");
+    count(&["--sni", "WWW.Example.COM."], name, &|name| name == "www.example.com");
+    count(&["--sni", "*.example.com"], name, &|name| name.ends_with(".example.com"));
+    let source: fn(&Value) -> &Value = |event| &event["source"]["ip"];
+    count(&["--host", "10.1.0.11"], source, &|address| address == "10.1.0.11");
+    assert_eq!(tlswatch(&["read", DEMO, "--host", "not an address"]).code, 2);
+}
+
+#[test]
+fn times_cut_the_capture() {
+    let all = tlswatch(&["read", DEMO]);
+    let stats = all.events("stats").remove(0);
+    let [start, end] = ["start", "end"].map(|name| stats["event"][name].as_str().unwrap().to_owned());
+    let packets = |run: &Ran| {
+        let stats = run.stats();
+        stats["capture"]["packets"].as_u64().unwrap() - stats["capture"]["filtered"].as_u64().unwrap()
+    };
+    let total = packets(&all);
+    let middle = all.events("tls")[15]["event"]["start"].as_str().unwrap().to_owned();
+    assert_eq!(packets(&tlswatch(&["read", DEMO, "--from", &start, "--to", &end])), total);
+    let before = packets(&tlswatch(&["read", DEMO, "--to", &middle]));
+    let behind = packets(&tlswatch(&["read", DEMO, "--from", &middle]));
+    assert!(before < total && behind < total && before + behind > total, "{before} {behind} {total}");
+    assert_eq!(tlswatch(&["read", DEMO, "--from", "yesterday"]).code, 2);
+}
+
+#[cfg(feature = "live")]
+#[test]
+fn a_filter_takes_what_tcpdump_takes() {
+    let run = tlswatch(&["read", DEMO, "-f", "host 10.1.0.11"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let events = run.events("tls");
+    assert!(!events.is_empty() && events.iter().all(|event| event["source"]["ip"] == "10.1.0.11"));
+    assert!(run.stats()["capture"]["filtered"].as_u64().unwrap() > 0);
+    let wrong = tlswatch(&["read", DEMO, "-f", "no such word"]);
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (2, ""));
+    assert!(!wrong.stderr.is_empty());
+}
+
+#[cfg(not(feature = "live"))]
+#[test]
+fn a_filter_without_libpcap_is_a_mistake_in_the_usage() {
+    let run = tlswatch(&["read", DEMO, "-f", "host 10.1.0.11"]);
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("libpcap"), "{}", run.stderr);
+}
+
+#[test]
+fn mistakes_in_the_usage_are_2_and_help_is_0() {
+    let wrong: [&[&str]; 6] = [
+        &[],
+        &["read"],
+        &["no-such-command"],
+        &["read", ONE, "--no-such-option"],
+        &["read", ONE, "--workers", "0"],
+        &["read", ONE, "--detail", "more"],
+    ];
+    for arguments in wrong {
+        let run = tlswatch(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(!run.stderr.is_empty(), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["read", "--help"]] {
+        let run = tlswatch(arguments);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(run.stdout.contains("tlswatch"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    for arguments in
+        [&["read", ONE, "-o", "/nonexistent/out"][..], &["read", ONE, "--certificates", "/dev/null/certificates"]]
+    {
+        let run = tlswatch(arguments);
+        assert_eq!(run.code, 1, "{arguments:?}");
+        assert!(run.stderr.contains("cannot create /"), "{}", run.stderr);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let full = tlswatch(&["read", ONE, "-o", "/dev/full"]);
+        assert_eq!(full.code, 1);
+        assert!(full.stderr.contains("cannot write"), "{}", full.stderr);
+    }
+}
+
+#[test]
+fn nothing_raw_reaches_the_terminal() {
+    let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}";
+    let (_folder, path) = file(&format!("{evil}.pcap"), b"not a capture, but a name");
+    let [missing, output] = ["missing", "output"].map(|kind| format!("/nonexistent/{kind}{evil}"));
+    for arguments in [
+        &["read", text(&path)][..],
+        &["read", &missing],
+        &["read", ONE, "-o", &output],
+        &["read", ONE, "--certificates", &format!("/dev/null/{evil}")],
+        &["read", ONE, "-f", evil],
+        &["read", ONE, "--host", evil],
+        &["read", ONE, "--from", evil],
+        &["read", ONE, "--detail", evil],
+        &["read", ONE, evil],
+        &[evil],
+    ] {
+        let run = tlswatch(arguments);
+        assert_ne!(run.code, 0, "{arguments:?}");
+        assert!(!run.stderr.is_empty(), "{arguments:?}");
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!run.stderr.contains(raw), "{arguments:?}: {:?}", run.stderr);
+    }
+}

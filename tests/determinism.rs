@@ -1,0 +1,137 @@
+//! The output is the same bytes for any number of workers, any batch size, any timing, and any file format.
+#![cfg(test)]
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tlswatch::capture::Files;
+use tlswatch::config::Limits;
+use tlswatch::event::Detail;
+use tlswatch::pipeline::Options;
+
+use support::capture::{Captured, gzip, parse_pcap, to_pcap, to_pcapng};
+use support::{Run, captures, run_bytes, run_file, run_files, run_source};
+
+const WORKERS: [usize; 3] = [1, 2, 5];
+const BATCHES: [usize; 3] = [1, 7, 256];
+
+fn matrix() -> impl Iterator<Item = (usize, usize)> {
+    WORKERS.into_iter().flat_map(|workers| BATCHES.into_iter().map(move |batch| (workers, batch)))
+}
+
+fn same(expected: &Run, run: &Run, what: &str) {
+    if expected.output == run.output {
+        assert_eq!(expected.outcome.stats, run.outcome.stats, "{what}");
+        return;
+    }
+    let differing = expected.lines().zip(run.lines()).position(|(one, other)| one != other);
+    let at = differing.unwrap_or_else(|| expected.lines().count().min(run.lines().count()));
+    let line = |run: &Run| run.lines().nth(at).unwrap_or("(nothing)").to_owned();
+    panic!("{what}: line {at} differs\n expected {}\n got      {}", line(expected), line(run));
+}
+
+/// Every combination of workers and batch, plain and with sleeping workers behind queues of length 1.
+fn any_run_is_the_same(what: &str, limits: &Limits, mut run: impl FnMut(&Options) -> Run) -> Run {
+    let options = |workers, batch| Options { workers, batch, limits: limits.clone(), ..Options::default() };
+    let expected = run(&options(1, 256));
+    for (workers, batch) in matrix() {
+        let what = format!("{what}, {workers} workers, batches of {batch}");
+        same(&expected, &run(&options(workers, batch)), &what);
+    }
+    for (seed, (workers, batch)) in [(1, 1), (2, 1), (2, 256), (5, 7)].into_iter().enumerate() {
+        let shaken = Options { queue: 1, jitter: Some(seed as u64), ..options(workers, batch) };
+        same(&expected, &run(&shaken), &format!("{what}, {workers} workers asleep, batches of {batch}"));
+    }
+    expected
+}
+
+#[test]
+fn every_capture_is_the_same_for_any_threads() {
+    for path in captures() {
+        let what = path.display().to_string();
+        any_run_is_the_same(&what, &Limits::default(), |options| run_file(&path, options, Detail::Full));
+    }
+}
+
+#[test]
+fn all_captures_at_once_are_the_same_for_any_threads() {
+    let paths = captures();
+    let run = any_run_is_the_same("all files", &Limits::default(), |options| run_files(&paths, options, Detail::Lean));
+    assert_eq!(run.outcome.stats.capture_files, paths.len() as u64);
+}
+
+#[test]
+fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
+    let all = captures();
+    let few: Vec<PathBuf> = all.iter().step_by(4).cloned().collect();
+    let small = Limits {
+        flows_per_slot: 1,
+        slot_memory: 8 << 10,
+        pending_bytes: 4 << 10,
+        pending_segments: 2,
+        message_bytes: 2 << 10,
+        memo_bytes: 4 << 10,
+        ..Limits::default()
+    };
+    let one_flow = Limits { flows_per_slot: 1, ..Limits::default() };
+    for (paths, limits, name) in [(&all, one_flow, "one flow a slot"), (&few, small, "all small")] {
+        let merged = to_pcapng(&interleaved(paths));
+        let run = any_run_is_the_same(name, &limits, |options| {
+            let input = Box::new(std::io::Cursor::new(merged.clone()));
+            run_source(&mut Files::from_reader("merged", input, Default::default()), options, Detail::Lean)
+        });
+        let stats = &run.outcome.stats;
+        assert!(stats.flow_evicted > 20, "{name}: only {} evictions", stats.flow_evicted);
+        assert!(stats.tls_handshakes > 100, "{name}: only {} handshakes", stats.tls_handshakes);
+    }
+}
+
+#[test]
+fn the_file_format_does_not_show() {
+    for path in captures() {
+        let frames = parse_pcap(&std::fs::read(&path).unwrap());
+        let [pcap, pcapng] = [to_pcap(&frames), to_pcapng(&frames)];
+        let expected = without_place(&run_file(&path, &Options::default(), Detail::Full));
+        let forms = [("pcap.gz", gzip(&pcap)), ("pcapng.gz", gzip(&pcapng)), ("pcap", pcap), ("pcapng", pcapng)];
+        for (form, bytes) in forms {
+            let run = without_place(&run_bytes(form, bytes, &Options::default()));
+            assert!(expected == run, "{} as {form}", path.display());
+        }
+    }
+}
+
+#[test]
+fn an_interface_is_named_in_every_event_of_it() {
+    let frames = parse_pcap(&std::fs::read("pcaps/tls12-ecdhe-p256.pcap").unwrap());
+    let run = run_bytes("named.pcapng", to_pcapng(&frames), &Options::default());
+    for event in run.events("tls") {
+        assert_eq!(event["observer"]["ingress"]["interface"]["name"], "port");
+        assert_eq!(event["log"]["file"]["path"], "named.pcapng");
+    }
+}
+
+/// All captures as if they had been taken at the same time, a microsecond apart.
+fn interleaved(paths: &[PathBuf]) -> Vec<Captured> {
+    let mut all = Vec::new();
+    for (start, path) in (1_700_000_000_000_000_000_i64..).step_by(1_000).zip(paths) {
+        let frames = parse_pcap(&std::fs::read(path).unwrap());
+        let first = frames.iter().map(|frame| frame.time).min().unwrap_or(0);
+        all.extend(frames.into_iter().map(|frame| Captured { time: frame.time - first + start, ..frame }));
+    }
+    all.sort_by_key(|frame| frame.time);
+    all
+}
+
+/// The events without the names of the file and the interface.
+fn without_place(run: &Run) -> Vec<Value> {
+    run.lines()
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            event.as_object_mut().unwrap().remove("log");
+            event["observer"].as_object_mut().unwrap().remove("ingress");
+            event
+        })
+        .collect()
+}

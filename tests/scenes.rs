@@ -1,0 +1,286 @@
+//! Connections that no tool produces on demand: lost, doubled, reordered, cut and mixed-up packets.
+#![cfg(test)]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
+
+mod support;
+
+use proptest::prelude::*;
+use serde_json::Value;
+use tlswatch::config::Limits;
+use tlswatch::pipeline::Options;
+
+use support::scene::*;
+use support::tls::*;
+
+fn chain() -> Vec<u8> {
+    static CHAIN: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    CHAIN.get_or_init(|| certificate("example.org")).clone()
+}
+
+fn has(event: &Value, anomaly: &str) -> bool {
+    event["tlswatch"]["anomalies"].as_array().is_some_and(|all| all.iter().any(|name| name == anomaly))
+}
+
+/// Everything of a whole session is there.
+fn whole(event: &Value) {
+    assert_eq!(event["tls"]["client"]["server_name"], "example.org", "{event:#}");
+    assert_eq!(event["tls"]["version"], "1.2");
+    assert_eq!(event["tls"]["cipher"], "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+    assert_eq!(event["tls"]["server"]["hash"]["sha256"], sha256(&chain()));
+    assert_eq!(event["tls"]["established"], true);
+}
+
+fn plain() -> Scene {
+    let mut scene = Scene::new();
+    scene.session(Connection::new(1), &ClientHello::default(), &[&chain()]);
+    scene
+}
+
+#[test]
+fn a_whole_session() {
+    let event = plain().one();
+    whole(&event);
+    assert_eq!(event["tlswatch"]["complete"], true);
+    assert_eq!(event["tlswatch"]["anomalies"], Value::Null);
+    assert_eq!(event["tlswatch"]["syn_rtt"], 1_000_000);
+    assert_eq!(event["tlswatch"]["frames"]["first"], 4);
+}
+
+#[test]
+fn both_address_families_and_any_port() {
+    for (client, server) in [("[2001:db8::1]:50000", "[2001:db8::2]:443"), ("10.0.0.9:443", "10.0.0.8:50001")] {
+        let mut scene = Scene::new();
+        scene.session(Connection::between(client, server), &ClientHello::default(), &[&chain()]);
+        let event = scene.one();
+        whole(&event);
+        assert!(client.contains(event["source"]["ip"].as_str().unwrap()), "{event:#}");
+    }
+}
+
+#[test]
+fn segments_of_one_byte() {
+    let mut scene = Scene::new();
+    let connection = Connection { segment: 1, ..Connection::new(1) };
+    scene.session(connection, &ClientHello::default(), &[&chain()]);
+    let event = scene.one();
+    whole(&event);
+    assert_eq!(event["tlswatch"]["complete"], true);
+}
+
+#[test]
+fn each_packet_twice() {
+    let mut scene = plain();
+    scene.frames = scene.frames.into_iter().flat_map(|frame| [frame.clone(), frame]).collect();
+    let event = scene.one();
+    whole(&event);
+    assert_eq!(event["tlswatch"]["complete"], true);
+    assert!(event["tlswatch"]["duplicate_packets"].as_u64().unwrap() >= 3, "{event:#}");
+}
+
+#[test]
+fn a_lost_segment_is_told_and_costs_only_itself() {
+    let whole_scene = plain();
+    for lost in 3..whole_scene.frames.len() - 6 {
+        let mut scene = whole_scene.clone();
+        scene.frames.remove(lost);
+        let run = scene.run();
+        let events = run.events("tls");
+        assert_eq!(events.len(), 1, "frame {lost} lost: {events:#?}");
+        assert_eq!(events[0]["tlswatch"]["complete"], false, "frame {lost}: {:#}", events[0]);
+        let gap = has(&events[0], "client_gap") || has(&events[0], "server_gap") || has(&events[0], "no_client_hello");
+        assert!(gap, "frame {lost}: {:#}", events[0]);
+    }
+}
+
+#[test]
+fn an_overlap_with_other_bytes_is_told_and_the_first_copy_wins() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    let sequence = connection.next[0];
+    let hello = ClientHello::default().record();
+    scene.segment((&connection, Client), (sequence, ACK), &hello[..80]);
+    let evil = ClientHello::default().named(server_names(&[(0, b"evil.invalid")])).record();
+    scene.segment((&connection, Client), (sequence, ACK), &evil[..80]);
+    scene.segment((&connection, Client), (sequence.wrapping_add(80), ACK), &hello[80..]);
+    connection.next[0] = sequence.wrapping_add(hello.len() as u32);
+    scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+    scene.send(&mut connection, Client, &client_finish());
+    scene.send(&mut connection, Server, &finish());
+    let run = scene.run();
+    let event = &run.events("tls")[0];
+    assert_eq!(event["tls"]["client"]["server_name"], "example.org");
+    assert!(has(event, "overlap_conflict"), "{event:#}");
+    assert_eq!(run.outcome.stats.tcp_overlap_conflict, 1);
+}
+
+#[test]
+fn a_port_used_again_is_another_connection() {
+    let mut scene = plain();
+    scene.wait(1_000);
+    let next = [7_000_000, 9_000_000];
+    let other = Connection { next, ..Connection::new(1) };
+    scene.session(other, &ClientHello { random: 77, ..ClientHello::default() }, &[&chain()]);
+    let events = scene.handshakes();
+    assert_eq!(events.len(), 2);
+    events.iter().for_each(whole);
+    assert_ne!(events[0]["event"]["id"], events[1]["event"]["id"]);
+}
+
+#[test]
+fn an_open_connection_replaced_by_a_new_one_ends() {
+    let mut scene = Scene::new();
+    let mut first = Connection::new(1);
+    scene.open(&mut first);
+    scene.send(&mut first, Client, &ClientHello::default().record());
+    let second = Connection { next: [70_000, 80_000], ..Connection::new(1) };
+    scene.session(second, &ClientHello { random: 5, ..ClientHello::default() }, &[&chain()]);
+    let events = scene.handshakes();
+    assert_eq!(events.len(), 2, "{events:#?}");
+    assert_eq!(events[0]["tlswatch"]["failure"], "superseded");
+    whole(&events[1]);
+}
+
+#[test]
+fn a_forged_syn_changes_nothing() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    scene.segment((&connection, Client), (0x7777_7777, SYN), &[]);
+    scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+    scene.send(&mut connection, Client, &client_finish());
+    scene.send(&mut connection, Server, &finish());
+    whole(&scene.one());
+}
+
+#[test]
+fn a_reset_ends_what_was_not_over() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    scene.control(&mut connection, Server, RST);
+    let event = scene.one();
+    assert_eq!(event["tlswatch"]["failure"], "reset");
+    assert_eq!(event["tls"]["established"], false);
+    assert_eq!(event["event"]["outcome"], "failure");
+}
+
+#[test]
+fn a_silent_handshake_ends_by_time_in_its_place() {
+    let mut scene = Scene::new();
+    let mut silent = Connection::new(1);
+    scene.open(&mut silent);
+    scene.send(&mut silent, Client, &ClientHello::default().record());
+    scene.wait(59_000);
+    scene.session(Connection::new(2), &ClientHello::default(), &[&chain()]);
+    scene.wait(5_000);
+    scene.session(Connection::new(3), &ClientHello::default(), &[&chain()]);
+    let events = scene.handshakes();
+    let ports: Vec<_> = events.iter().map(|event| event["source"]["port"].as_u64().unwrap()).collect();
+    assert_eq!(ports, [40_002, 40_001, 40_003]);
+    assert_eq!(events[1]["tlswatch"]["failure"], "timeout");
+}
+
+#[test]
+fn a_wild_time_ends_nothing() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    scene.segment((&Connection::new(9), Client), (1, SYN), &[]);
+    scene.frames.last_mut().unwrap().time += 1_000_000_000_000_000_000;
+    scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+    scene.send(&mut connection, Client, &client_finish());
+    scene.send(&mut connection, Server, &finish());
+    let run = scene.run();
+    whole(&run.events("tls")[0]);
+    assert_eq!(run.outcome.stats.capture_time_jump, 1);
+}
+
+#[test]
+fn packets_cut_by_the_snap_length_are_told() {
+    let mut scene = plain();
+    let longest = scene.frames.iter_mut().max_by_key(|frame| frame.data.len()).unwrap();
+    longest.data.truncate(120);
+    let event = scene.one();
+    assert!(has(&event, "snapped"), "{event:#}");
+    assert_eq!(event["tlswatch"]["complete"], false);
+    assert_eq!(event["tls"]["client"]["server_name"], "example.org");
+}
+
+#[test]
+fn wrong_checksums_are_told_and_hide_nothing() {
+    let mut scene = plain();
+    let hello = &mut scene.frames[3];
+    hello.data[14 + 20 + 16] ^= 0xff;
+    let event = scene.one();
+    whole(&event);
+    assert!(has(&event, "bad_checksum"), "{event:#}");
+    let drop = Options { checksums: tlswatch::packet::ChecksumMode::Drop, ..Options::default() };
+    let events = scene.run_with(&drop).events("tls");
+    assert_eq!(events[0]["tls"]["client"]["server_name"], Value::Null);
+}
+
+#[test]
+fn memory_of_a_slot_is_bounded_and_what_left_is_told() {
+    let limits = Limits { slot_memory: 4_000, ..Limits::default() };
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    let large = certificates(&[&vec![0x30; 60_000]]);
+    let records: Vec<u8> = large.chunks(16_000).flat_map(|part| record(HANDSHAKE, part)).collect();
+    scene.send(&mut connection, Server, &[handshake(&[ServerHello::default().message()]), records].concat());
+    let run = scene.run_with(&Options { limits, ..Options::default() });
+    let events = run.events("tls");
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert!(has(&events[0], "memory_limit"), "{:#}", events[0]);
+    assert_eq!(events[0]["tls"]["client"]["server_name"], "example.org");
+    assert_eq!(run.outcome.stats.flow_memcap, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Packets of a flight in any order and any number of copies, cut anywhere, say the same.
+    #[test]
+    fn any_order_copies_and_cuts_of_a_flight(
+        segment in 20_usize..900,
+        keys in prop::collection::vec(any::<u64>(), 256),
+        copies in prop::collection::vec(1_usize..3, 256),
+    ) {
+        let mut scene = Scene::new();
+        let connection = Connection { segment, ..Connection::new(1) };
+        scene.session(connection, &ClientHello::default(), &[&chain()]);
+        // Flights stay in order; inside one, packets are shuffled: a permutation by sorting on random keys.
+        let source = |frame: &support::capture::Captured| frame.data[26..30].to_vec();
+        let mut flights: Vec<Vec<support::capture::Captured>> = Vec::new();
+        for (at, frame) in scene.frames.iter().enumerate() {
+            let fits = at > 3 && flights.last().is_some_and(|flight| source(&flight[0]) == source(frame));
+            if fits { flights.last_mut().unwrap().push(frame.clone()) } else { flights.push(vec![frame.clone()]) }
+        }
+        let last = flights.len() - 3;
+        for (number, flight) in flights.iter_mut().enumerate().take(last) {
+            let mut doubled: Vec<_> = flight
+                .iter()
+                .zip(&copies)
+                .flat_map(|(frame, copies)| std::iter::repeat_n(frame.clone(), *copies))
+                .zip(keys.iter().cycle().skip(number * 17))
+                .collect();
+            doubled.sort_by_key(|(_, key)| **key);
+            *flight = doubled.into_iter().map(|(frame, _)| frame).collect();
+        }
+        let mut time = START;
+        scene.frames = flights.concat();
+        for frame in &mut scene.frames {
+            time += 1_000_000;
+            frame.time = time;
+        }
+        let events = scene.handshakes();
+        prop_assert_eq!(events.len(), 1);
+        whole(&events[0]);
+        prop_assert_eq!(&events[0]["tlswatch"]["complete"], true, "{:#}", events[0]);
+    }
+}
