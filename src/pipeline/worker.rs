@@ -31,6 +31,19 @@ pub struct Report {
     pub observation: Box<Observation>,
 }
 
+impl Report {
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        let observation = self.observation.as_ref();
+        let handshake = &observation.handshake;
+        let lists = [&handshake.server_certificates, &handshake.client_certificates];
+        let lists = lists.into_iter().flatten().map(|list| list.bytes.len()).sum::<usize>();
+        let chains = observation.server_chain.iter().chain(&observation.client_chain);
+        let chains = chains.map(|certificate| certificate.weight()).sum::<usize>();
+        size_of::<Observation>() + self.line.capacity() + lists + chains
+    }
+}
+
 /// What all workers share: memos of pure functions and what rendering needs.
 #[derive(Debug)]
 pub struct Shared {
@@ -218,17 +231,21 @@ impl Worker {
         }
     }
 
-    /// Ends the least recently seen handshake of a slot until its memory is within the bound.
+    /// Makes room in a slot that is beyond its bound, until a sixteenth of the bound is free, so that the search for room is
+    /// not repeated at every packet: first by what is dispensable, then by ending the least recently seen handshakes.
     fn make_room(&mut self, slot: usize, at: Order) {
-        while let Some(found) = self.slots.get(slot).filter(|slot| slot.memory > self.shared.limits.slot_memory) {
-            let oldest = found
-                .connections
-                .iter()
-                .enumerate()
-                .filter_map(|(index, connection)| Some((connection.as_ref()?.last().order, index)))
-                .min();
-            let Some((_, index)) = oldest else { return };
-            let Some(slot) = self.slots.get_mut(slot) else { return };
+        let enough = self.shared.limits.slot_memory - self.shared.limits.slot_memory / 16;
+        let Some(found) = self.slots.get_mut(slot) else { return };
+        found.trim();
+        if found.memory <= enough {
+            return;
+        }
+        let seen =
+            |(index, connection): (usize, &Option<Box<Connection>>)| Some((connection.as_ref()?.last().order, index));
+        let mut oldest: Vec<_> = found.connections.iter().enumerate().filter_map(seen).collect();
+        oldest.sort_unstable();
+        for (_, index) in oldest {
+            let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.memory > enough) else { return };
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
             slot.memory = slot.memory.saturating_sub(connection.memory());
             self.live = self.live.saturating_sub(1);
@@ -292,6 +309,14 @@ impl Worker {
 }
 
 impl Slot {
+    fn trim(&mut self) {
+        for connection in self.connections.iter_mut().flatten() {
+            let before = connection.memory();
+            connection.trim();
+            self.memory = (self.memory + connection.memory()).saturating_sub(before);
+        }
+    }
+
     fn get(&self, flow: FlowRef) -> Option<&Connection> {
         self.connections
             .get(flow.id.index())?
