@@ -11,6 +11,7 @@ pub(crate) const SYN: u8 = 0x02;
 pub(crate) const ACK: u8 = 0x10;
 pub(crate) const SYN_ACK: u8 = SYN | ACK;
 pub(crate) const PUSH: u8 = 0x18;
+pub(crate) const RST: u8 = 0x14;
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
