@@ -5,7 +5,6 @@
 //! scenes that contain it.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_possible_truncation,

@@ -60,6 +60,8 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene { name: "big_chains_at_once", memory: 400 * MIB, nanos_per_frame: 60_000, play: big_certificates_at_once },
     Scene { name: "many_names_at_once", memory: 400 * MIB, nanos_per_frame: 60_000, play: many_names_at_once },
     Scene { name: "out_of_order", memory: 400 * MIB, nanos_per_frame: 8_000, play: out_of_order },
+    Scene { name: "one_byte_each", memory: 400 * MIB, nanos_per_frame: 12_000, play: one_byte_each },
+    Scene { name: "swollen_hellos", memory: 400 * MIB, nanos_per_frame: 40_000, play: swollen_hellos },
     Scene { name: "fragments", memory: 400 * MIB, nanos_per_frame: 4_000, play: fragments },
     Scene { name: "fragments_backwards", memory: 400 * MIB, nanos_per_frame: 4_000, play: fragments_backwards },
     Scene { name: "one_tuple", memory: 400 * MIB, nanos_per_frame: 20_000, play: one_tuple },
@@ -408,6 +410,51 @@ fn out_of_order(play: &Play) -> Result {
     assert_eq!((result.stats.flow_opened, result.stats.flow_evicted), (u64::from(flows), 0));
     // Each of these bytes is handed on behind a gap at the end, whatever ended the connection.
     assert_eq!((result.stats.tcp_gap, result.stats.tls_handshakes), (u64::from(flows) * 63, 0));
+    result
+}
+
+/// A byte on each connection that may begin TLS, and nothing more.
+fn one_byte_each(play: &Play) -> Result {
+    let flows = 1_000_000 / DIVISOR;
+    let mut flow = 0;
+    let result = play.frames(|wire| {
+        wire.time += 20 * SECOND / i64::from(flows);
+        wire.tcp4(flow, Tcp { from: From::Client, flags: PUSH, sequence: 1, acknowledgment: 1 }, &[0x16]);
+        flow += 1;
+        flow <= flows
+    });
+    assert_eq!((result.stats.flow_opened, result.stats.flow_evicted), (u64::from(flows), 0));
+    assert_eq!(result.stats.tls_handshakes, 0);
+    result
+}
+
+/// ClientHellos whose lists take much more room than their bytes, all open at once.
+fn swollen_hellos(play: &Play) -> Result {
+    let flows = 10_000 / DIVISOR;
+    let mut protocols = 30_000_u16.to_be_bytes().to_vec();
+    protocols.extend_from_slice(&[1, b'a'].repeat(15_000));
+    let mut extensions = [&16_u16.to_be_bytes()[..], &30_002_u16.to_be_bytes(), &protocols].concat();
+    (0..7_000_u16).for_each(|kind| extensions.extend_from_slice(&[(kind >> 8) as u8 | 0x80, kind as u8, 0, 0]));
+    let mut body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0xc0, 0x2f, 1, 0]].concat();
+    body.extend_from_slice(&u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(&extensions);
+    let hello = records(22, &handshake(1, &body));
+    let parts = hello.len().div_ceil(FULL);
+    let (mut flow, mut part) = (0, 0);
+    let result = play.frames(|wire| {
+        wire.time += 40 * SECOND / i64::from(flows * parts as u32);
+        let start = part * FULL;
+        let payload = &hello[start..hello.len().min(start + FULL)];
+        let sequence = 1 + start as u32;
+        wire.tcp4(flow, Tcp { from: From::Client, flags: PUSH, sequence, acknowledgment: 1 }, payload);
+        part += 1;
+        if part == parts {
+            (flow, part) = (flow + 1, 0);
+        }
+        flow < flows || part == 0
+    });
+    assert_eq!(result.stats.tls_handshakes, u64::from(flows));
+    assert_eq!(result.stats.flow_memcap, result.seen.evicted);
     result
 }
 
