@@ -79,6 +79,9 @@ struct Slot {
 /// Frame numbers of panics that are kept for the log.
 pub const PANICS_KEPT: usize = 16;
 
+/// Ordinals of what ends for room in its slot begin here: behind the packet's predecessor on its own place.
+const EVICTED_ORDINAL: u32 = 100;
+
 /// Ordinals of what a packet itself gives begin here; what it ends before that comes first.
 pub const PACKET_ORDINAL: u32 = 1_000;
 
@@ -126,6 +129,7 @@ impl Worker {
         let before = connection.memory();
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
+        let due = connection.deadline(limits);
         let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, limits, stats)));
         if outcome.is_err() {
             self.stats.flow_panic += 1;
@@ -147,6 +151,11 @@ impl Worker {
             slot.memory = slot.memory.saturating_sub(before);
             self.live = self.live.saturating_sub(1);
             return true;
+        }
+        let sooner = connection.deadline(limits);
+        if sooner < due {
+            // It is closing: the deadline that is queued would come too late for its place in the order.
+            self.deadlines.push(Reverse((sooner, flow)));
         }
         slot.memory = (slot.memory + connection.memory()).saturating_sub(before);
         if slot.memory > self.shared.limits.slot_memory {
@@ -202,7 +211,8 @@ impl Worker {
         for slot in 0..self.slots.len() {
             let connections = self.slots.get_mut(slot).map(std::mem::take).unwrap_or_default();
             for connection in connections.connections.into_iter().flatten() {
-                let at = at_deadline(connection.last(), clock);
+                // Behind every place that was declared complete, or one worker's would leave before another's.
+                let at = at_deadline(connection.last(), Timestamp::MAX);
                 self.finish_connection(connection, HandshakeEnd::EndOfCapture, &at);
             }
         }
@@ -244,6 +254,7 @@ impl Worker {
             |(index, connection): (usize, &Option<Box<Connection>>)| Some((connection.as_ref()?.last().order, index));
         let mut oldest: Vec<_> = found.connections.iter().enumerate().filter_map(seen).collect();
         oldest.sort_unstable();
+        let before = self.reports.len();
         for (_, index) in oldest {
             let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.memory > enough) else { return };
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
@@ -251,7 +262,10 @@ impl Worker {
             self.live = self.live.saturating_sub(1);
             self.stats.flow_memcap += 1;
             connection.note_anomaly(Anomaly::MemoryLimit);
-            let at = Moment { order: Order { ordinal: 500, ..at }, ..*connection.last() };
+            // All have the place of this packet, so each report needs an ordinal of its own.
+            let ordinal =
+                EVICTED_ORDINAL.saturating_add(u32::try_from(self.reports.len() - before).unwrap_or(u32::MAX));
+            let at = Moment { order: Order { ordinal, ..at }, ..*connection.last() };
             self.finish_connection(connection, HandshakeEnd::Evicted, &at);
         }
     }
