@@ -1,5 +1,6 @@
 //! The scenes, and what each must come to.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex};
 
 use tlswatch::event::{Context, Detail, Observer};
@@ -48,6 +49,8 @@ struct Seen {
     end_of_capture: u64,
     certificates: u64,
     bytes: u64,
+    /// Of all lines in their order.
+    digest: DefaultHasher,
 }
 
 pub(crate) const SCENES: &[Scene] = &[
@@ -82,7 +85,7 @@ impl Scene {
         let peak = status_kib("VmHWM:") * 1_024;
         let frames = result.stats.capture_packets.max(1);
         println!(
-            "{:<20} {workers} workers: {frames} frames, {} MB in, {} MB out, peak {} MiB, {} ms CPU, {} ns per frame, {}",
+            "{:<20} {workers} workers: {frames} frames, {} MB in, {} MB out, peak {} MiB, {} ms CPU, {} ns per frame, {} digest={:016x}",
             self.name,
             result.stats.capture_bytes / 1_000_000,
             result.seen.bytes / 1_000_000,
@@ -90,6 +93,7 @@ impl Scene {
             cpu / 1_000_000,
             cpu / frames,
             counters(&result.stats),
+            result.seen.digest.finish(),
         );
         let slow = if cfg!(debug_assertions) { 40 } else { 1 };
         assert!(peak <= self.memory, "{}: {peak} bytes of memory, allowed are {}", self.name, self.memory);
@@ -118,6 +122,7 @@ impl Sink for Counting {
     fn write(&mut self, event: &Event<'_>) -> std::result::Result<(), SinkError> {
         let mut seen = self.0.lock().unwrap();
         seen.bytes += event.line.len() as u64;
+        seen.digest.write(event.line);
         match event.about {
             About::Handshake(observation) => {
                 seen.handshakes += 1;
@@ -389,7 +394,9 @@ fn certificate(extra: &[u8], names: usize) -> Vec<u8> {
     let mut parameters = rcgen::CertificateParams::new(names).unwrap();
     let content = [b"\x04\x83", &((extra.len() + NUMBER.len()) as u32).to_be_bytes()[1..], NUMBER, extra].concat();
     parameters.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999], content));
-    let key = rcgen::KeyPair::generate().unwrap();
+    // An Ed25519 key (RFC 8410 section 7), so that the certificate is the same in every process.
+    let pkcs8 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], &[0x77; 32]].concat();
+    let key = rcgen::KeyPair::try_from(pkcs8).unwrap();
     parameters.self_signed(&key).unwrap().der().to_vec()
 }
 
@@ -500,7 +507,7 @@ fn one_tuple(play: &Play) -> Result {
     let mut frame = 0_u32;
     let result = play.frames(|wire| {
         wire.time += SECOND / 1_000;
-        let begin = (frame / 3) * 100_000;
+        let begin = (frame / 3).wrapping_mul(100_000);
         let (from, flags, sequence, payload): (_, _, _, &[u8]) = match frame % 3 {
             0 => (From::Client, SYN, begin, &[]),
             1 => (From::Server, SYN_ACK, begin ^ 0x5555, &[]),
