@@ -284,6 +284,10 @@ impl Worker {
         let mut ordinal = 0;
         while let Some(handshake) = connection.take() {
             report(&connection, handshake, ordinal, (&self.shared, &mut self.stats, &mut self.reports));
+            // Many may end at once, and then wait for the slowest worker.
+            if let Some(report) = self.reports.last_mut() {
+                report.line.shrink_to_fit();
+            }
             ordinal += 1;
         }
     }
