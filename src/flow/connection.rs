@@ -223,6 +223,12 @@ impl Connection {
         self.session.note(anomaly);
     }
 
+    /// Frees what is not needed to read on: the bytes that later copies would be compared with.
+    pub fn trim(&mut self) {
+        self.halves.low_to_high.forget_history();
+        self.halves.high_to_low.forget_history();
+    }
+
     /// Bytes held.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.session.memory() + self.halves.low_to_high.memory() + self.halves.high_to_low.memory()

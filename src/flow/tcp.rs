@@ -25,6 +25,9 @@ const UNSETTLED_SEGMENTS: usize = 3;
 /// Furthest that a segment may lie ahead of what is expected; beyond, it belongs to another connection.
 const WINDOW: u32 = 1 << 26;
 
+/// What an allocation takes beyond its bytes, about: a byte alone must not count as one.
+const ALLOCATION: usize = 24;
+
 /// Recent segments that copies of a packet are told by.
 const RECENT: usize = 4;
 
@@ -101,7 +104,8 @@ impl TcpHalf {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        self.pending_bytes + self.history.capacity() + self.pending.capacity() * size_of::<Stored>()
+        let stored = self.pending.capacity() * size_of::<Stored>() + self.pending.len() * ALLOCATION;
+        self.pending_bytes + stored + self.history.capacity()
     }
 
     /// Whether segments are stored.
@@ -268,6 +272,11 @@ impl TcpHalf {
     pub fn clear(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
+        self.history = Vec::new();
+    }
+
+    /// Frees what is only kept to compare later copies with.
+    pub fn forget_history(&mut self) {
         self.history = Vec::new();
     }
 

@@ -1,6 +1,7 @@
 //! Everything that depends on order: what was seen before, and the order of the output. One thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::detect::memory::Memory;
 use crate::detect::observation::Observation;
@@ -16,6 +17,29 @@ use crate::x509::Sha256;
 /// Certificates in a role that are remembered as told.
 const TOLD: usize = 1_000_000;
 
+/// Bytes of reports that workers have made and no sink has taken yet. The reader waits when they are too many.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    bytes: AtomicUsize,
+    gone: AtomicBool,
+}
+
+impl InFlight {
+    /// Bytes now; none once nobody takes them any more.
+    pub fn bytes(&self) -> usize {
+        if self.gone.load(Ordering::Acquire) { 0 } else { self.bytes.load(Ordering::Acquire) }
+    }
+
+    /// Reports of so many bytes were made.
+    pub fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
 /// Puts the reports of all workers in order and hands their events to the sinks.
 pub struct Correlator<'a> {
     shared: Arc<Shared>,
@@ -26,6 +50,7 @@ pub struct Correlator<'a> {
     line: Vec<u8>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
+    in_flight: Arc<InFlight>,
     /// Counters of the correlator.
     pub stats: Stats,
 }
@@ -36,6 +61,12 @@ impl std::fmt::Debug for Correlator<'_> {
             .field("merge", &self.merge)
             .field("sinks", &self.sinks.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Correlator<'_> {
+    fn drop(&mut self) {
+        self.in_flight.gone.store(true, Ordering::Release);
     }
 }
 
@@ -54,8 +85,14 @@ impl<'a> Correlator<'a> {
             told: Memory::new(TOLD),
             line: Vec::new(),
             flush_rounds: false,
+            in_flight: Arc::default(),
             stats: Stats::default(),
         }
+    }
+
+    /// What of this correlator is in flight; whoever pushes a report has added its bytes.
+    pub fn in_flight(&self) -> Arc<InFlight> {
+        Arc::clone(&self.in_flight)
     }
 
     /// Takes a report of any worker, in any order.
@@ -105,6 +142,7 @@ impl<'a> Correlator<'a> {
     fn release(&mut self) -> Result<(), PipelineError> {
         while let Some(report) = self.merge.pop_ready() {
             self.handshake(&report)?;
+            self.in_flight.subtract(report.bytes());
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! How the reader's decisions reach the workers: in the same thread, or in batches through channels.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -8,8 +11,8 @@ use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::pipeline::PipelineError;
 use crate::pipeline::batch::{ARENA_BYTES, Batch, Entry};
-use crate::pipeline::correlator::Correlator;
-use crate::pipeline::worker::{Shared, Worker};
+use crate::pipeline::correlator::{Correlator, InFlight};
+use crate::pipeline::worker::{Report, Shared, Worker};
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
@@ -34,6 +37,16 @@ pub trait Dispatch {
     fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError>;
 }
 
+/// Bytes of reports in flight from which on the reader waits for the sinks.
+const REPORT_BYTES: usize = 32 << 20;
+
+/// Longest wait of the reader for the sinks at the end of a round: they may be as slow as they like, but what is in flight
+/// is bounded by the queues too.
+const WAITS: u32 = 10_000;
+
+/// Length of one wait.
+const WAIT: Duration = Duration::from_micros(100);
+
 /// One worker and the correlator in the reader's own thread.
 #[derive(Debug)]
 pub struct Inline<'a> {
@@ -42,12 +55,14 @@ pub struct Inline<'a> {
     correlator: Correlator<'a>,
     entries: usize,
     batch: usize,
+    /// Reports of this round whose bytes were added, and their bytes.
+    counted: (usize, usize),
 }
 
 impl<'a> Inline<'a> {
     /// Rounds end after `batch` segments.
     pub fn new(shared: Arc<Shared>, correlator: Correlator<'a>, batch: usize) -> Self {
-        Self { worker: Worker::new(shared), correlator, entries: 0, batch }
+        Self { worker: Worker::new(shared), correlator, entries: 0, batch, counted: (0, 0) }
     }
 
     /// The capture is over: everything leaves.
@@ -56,11 +71,24 @@ impl<'a> Inline<'a> {
     /// When what takes the events is gone.
     pub fn finish(mut self, clock: Timestamp) -> Result<(Worker, Correlator<'a>), PipelineError> {
         self.worker.finish(clock);
+        self.give();
+        self.correlator.close(0)?;
+        Ok((self.worker, self.correlator))
+    }
+
+    fn give(&mut self) {
+        self.count();
+        self.correlator.in_flight().add(self.counted.1);
+        self.counted = (0, 0);
         for report in self.worker.reports.drain(..) {
             self.correlator.push(report);
         }
-        self.correlator.close(0)?;
-        Ok((self.worker, self.correlator))
+    }
+
+    fn count(&mut self) {
+        let new = self.worker.reports.get(self.counted.0..).unwrap_or_default();
+        self.counted.1 += new.iter().map(Report::bytes).sum::<usize>();
+        self.counted.0 = self.worker.reports.len();
     }
 }
 
@@ -71,7 +99,9 @@ impl Dispatch for Inline<'_> {
 
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
         self.entries += 1;
-        self.worker.segment(flow, segment)
+        let done = self.worker.segment(flow, segment);
+        self.count();
+        done
     }
 
     fn datagram(&mut self, flow: FlowRef) -> bool {
@@ -87,15 +117,13 @@ impl Dispatch for Inline<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.entries >= self.batch
+        self.entries >= self.batch || self.counted.1 >= REPORT_BYTES
     }
 
     fn round(&mut self, clock: Order, _: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
         self.entries = 0;
         self.worker.advance(clock.clock);
-        for report in self.worker.reports.drain(..) {
-            self.correlator.push(report);
-        }
+        self.give();
         self.correlator.advance(0, clock)
     }
 }
@@ -106,6 +134,7 @@ pub struct Threads {
     lanes: Vec<Lane>,
     batch: usize,
     full: bool,
+    in_flight: Arc<InFlight>,
 }
 
 #[derive(Debug)]
@@ -113,13 +142,37 @@ struct Lane {
     to: Sender<Batch>,
     back: Receiver<Batch>,
     batch: Batch,
+    /// Empty batches that came back already.
+    spare: VecDeque<Batch>,
+    /// Batches there are, without the one that is filled.
+    batches: usize,
 }
 
 impl Threads {
-    /// One lane per worker: where its batches go, and where they come back empty.
-    pub fn new(lanes: Vec<(Sender<Batch>, Receiver<Batch>)>, batch: usize) -> Self {
-        let lanes = lanes.into_iter().map(|(to, back)| Lane { to, back, batch: Batch::default() }).collect();
-        Self { lanes, batch, full: false }
+    /// One lane per worker: where its batches go, and where they come back empty, all of which wait there now.
+    pub fn new(lanes: Vec<(Sender<Batch>, Receiver<Batch>)>, batch: usize, in_flight: Arc<InFlight>) -> Self {
+        let lanes = lanes.into_iter().map(|(to, back)| {
+            let batches = back.len();
+            Lane { to, back, batch: Batch::default(), spare: VecDeque::new(), batches }
+        });
+        Self { lanes: lanes.collect(), batch, full: false, in_flight }
+    }
+
+    /// Too much is in flight: lets the workers do all they were given, and the sinks take what they made.
+    #[cold]
+    fn settle(&mut self) -> Result<(), PipelineError> {
+        for lane in &mut self.lanes {
+            while lane.spare.len() < lane.batches {
+                lane.spare.push_back(lane.back.recv().map_err(|_| PipelineError::WorkerGone)?);
+            }
+        }
+        for _ in 0..WAITS {
+            if self.in_flight.bytes() < REPORT_BYTES {
+                break;
+            }
+            thread::sleep(WAIT);
+        }
+        Ok(())
     }
 
     fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch)) {
@@ -160,10 +213,16 @@ impl Dispatch for Threads {
 
     fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
         self.full = false;
+        if self.in_flight.bytes() >= REPORT_BYTES {
+            self.settle()?;
+        }
         for lane in &mut self.lanes {
             lane.batch.clock = clock;
             // As many batches exist as the return queue holds, so giving one back never blocks a worker.
-            let mut next = lane.back.recv().map_err(|_| PipelineError::WorkerGone)?;
+            let mut next = match lane.spare.pop_front() {
+                Some(next) => next,
+                None => lane.back.recv().map_err(|_| PipelineError::WorkerGone)?,
+            };
             decided.append(&mut next.decided);
             std::mem::swap(&mut lane.batch, &mut next);
             lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;

@@ -29,7 +29,7 @@ use crate::time::{Order, Timestamp};
 use crate::x509::cache::CertificateCache;
 
 use batch::Batch;
-use correlator::Correlator;
+use correlator::{Correlator, InFlight};
 use dispatch::{Inline, Threads, work};
 use reader::Reader;
 use worker::{Report, Shared, Worker};
@@ -183,6 +183,20 @@ struct Given {
     upto: Option<Order>,
 }
 
+/// A worker's way to the correlator.
+struct Giving {
+    give: Sender<Given>,
+    in_flight: Arc<InFlight>,
+}
+
+impl Giving {
+    /// `false` when nobody listens any more, after an error downstream.
+    fn give(&self, given: Given) -> bool {
+        self.in_flight.add(given.reports.iter().map(Report::bytes).sum());
+        self.give.send(given).is_ok()
+    }
+}
+
 /// Messages that may wait for the correlator.
 const GIVEN: usize = 64;
 
@@ -194,6 +208,7 @@ fn threaded<'a>(
 ) -> Result<(Vec<Worker>, Correlator<'a>), PipelineError> {
     let queue = options.queue.max(1);
     let (give, given) = bounded::<Given>(GIVEN);
+    let in_flight = correlator.in_flight();
     thread::scope(|scope| {
         let correlating = scope.spawn(move || {
             for Given { worker, reports, upto } in given {
@@ -221,10 +236,11 @@ fn threaded<'a>(
             lanes.push((to, back));
             let (give, shared, end) = (give.clone(), Arc::clone(shared), end.clone());
             let jitter = options.jitter.map(|seed| seed.wrapping_add(u64::try_from(number).unwrap_or(0)));
+            let give = Giving { give, in_flight: Arc::clone(&in_flight) };
             workers.push(scope.spawn(move || one_worker((number, jitter), shared, (&from, &give_back, &end), &give)));
         }
         drop((give, end));
-        let mut dispatch = Threads::new(lanes, options.batch.max(1));
+        let mut dispatch = Threads::new(lanes, options.batch.max(1), in_flight);
         let read = reader.run(source, &mut dispatch, (shared.context.places(), progress));
         if let Ok(clock) = &read {
             for _ in 0..options.workers.max(1) {
@@ -248,14 +264,14 @@ fn one_worker(
     (number, jitter): (usize, Option<u64>),
     shared: Arc<Shared>,
     (from, back, end): (&Receiver<Batch>, &Sender<Batch>, &Receiver<Timestamp>),
-    give: &Sender<Given>,
+    giving: &Giving,
 ) -> Worker {
     let mut worker = Worker::new(shared);
     let mut state = jitter;
     let taken = work(&mut worker, (from, back), |worker, order| {
         sleep_sometimes(&mut state);
         let reports = std::mem::take(&mut worker.reports);
-        give.send(Given { worker: number, reports, upto: Some(order) }).is_ok()
+        giving.give(Given { worker: number, reports, upto: Some(order) })
     });
     // Otherwise the reader learns of it by this worker's end, so that must not wait for the reader.
     if !taken {
@@ -265,8 +281,7 @@ fn one_worker(
         worker.finish(clock);
     }
     let reports = std::mem::take(&mut worker.reports);
-    // Nobody listens any more after an error downstream.
-    let _ = give.send(Given { worker: number, reports, upto: None });
+    giving.give(Given { worker: number, reports, upto: None });
     worker
 }
 

@@ -31,6 +31,19 @@ pub struct Report {
     pub observation: Box<Observation>,
 }
 
+impl Report {
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        let observation = self.observation.as_ref();
+        let handshake = &observation.handshake;
+        let lists = [&handshake.server_certificates, &handshake.client_certificates];
+        let lists = lists.into_iter().flatten().map(|list| list.bytes.len()).sum::<usize>();
+        let chains = observation.server_chain.iter().chain(&observation.client_chain);
+        let chains = chains.map(|certificate| certificate.weight()).sum::<usize>();
+        size_of::<Observation>() + self.line.capacity() + lists + chains
+    }
+}
+
 /// What all workers share: memos of pure functions and what rendering needs.
 #[derive(Debug)]
 pub struct Shared {
@@ -231,25 +244,30 @@ impl Worker {
         }
     }
 
-    /// Ends the least recently seen handshake of a slot until its memory is within the bound.
+    /// Makes room in a slot that is beyond its bound, until a sixteenth of the bound is free, so that the search for room is
+    /// not repeated at every packet: first by what is dispensable, then by ending the least recently seen handshakes.
     fn make_room(&mut self, slot: usize, at: Order) {
         // What is over by now may still stand here until the round ends: when that is must not show.
         self.advance(at.clock);
+        let enough = self.shared.limits.slot_memory - self.shared.limits.slot_memory / 16;
+        let Some(found) = self.slots.get_mut(slot) else { return };
+        found.trim();
+        if found.memory <= enough {
+            return;
+        }
+        let seen =
+            |(index, connection): (usize, &Option<Box<Connection>>)| Some((connection.as_ref()?.last().order, index));
+        let mut oldest: Vec<_> = found.connections.iter().enumerate().filter_map(seen).collect();
+        oldest.sort_unstable();
         let mut ordinal = EVICTED_ORDINAL;
-        while let Some(found) = self.slots.get(slot).filter(|slot| slot.memory > self.shared.limits.slot_memory) {
-            let oldest = found
-                .connections
-                .iter()
-                .enumerate()
-                .filter_map(|(index, connection)| Some((connection.as_ref()?.last().order, index)))
-                .min();
-            let Some((_, index)) = oldest else { return };
-            let Some(slot) = self.slots.get_mut(slot) else { return };
+        for (_, index) in oldest {
+            let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.memory > enough) else { return };
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
             slot.memory = slot.memory.saturating_sub(connection.counted);
             self.live = self.live.saturating_sub(1);
             self.stats.flow_memcap += 1;
             connection.note_anomaly(Anomaly::MemoryLimit);
+            // All have the place of this packet, so each report needs an ordinal of its own.
             let at = Moment { order: Order { ordinal, ..at }, ..*connection.last() };
             ordinal = ordinal.saturating_add(self.finish_connection(connection, HandshakeEnd::Evicted, &at));
         }
@@ -270,6 +288,10 @@ impl Worker {
         let mut place = at.order;
         while let Some(handshake) = connection.take() {
             report(&connection, (handshake, place), (&self.shared, &mut self.stats, &mut self.reports));
+            // Many may end at once, and then wait for the slowest worker.
+            if let Some(report) = self.reports.last_mut() {
+                report.line.shrink_to_fit();
+            }
             place.ordinal = place.ordinal.saturating_add(1);
         }
         place.ordinal.saturating_sub(at.order.ordinal)
@@ -319,6 +341,15 @@ impl Worker {
 }
 
 impl Slot {
+    fn trim(&mut self) {
+        for connection in self.connections.iter_mut().flatten() {
+            connection.trim();
+            let held = connection.memory();
+            let before = std::mem::replace(&mut connection.counted, held);
+            self.memory = (self.memory + connection.counted).saturating_sub(before);
+        }
+    }
+
     fn get(&self, flow: FlowRef) -> Option<&Connection> {
         self.connections
             .get(flow.id.index())?

@@ -17,6 +17,9 @@ const SILENT_PIECES: u8 = 8;
 /// Bytes kept of a direction whose beginning cannot be told yet.
 const PROBE_BYTES: usize = 64;
 
+/// What an undecided piece takes apart from its place in the list: pieces are small, allocations are not.
+const PIECE_BYTES: usize = 32;
+
 /// The state of one connection above its transport.
 #[derive(Debug)]
 pub enum Session {
@@ -141,7 +144,7 @@ impl Session {
     pub fn memory(&self) -> usize {
         match self {
             Self::Tls(observer) => size_of::<Observer>() + observer.memory(),
-            Self::Probing(_) => size_of::<Probing>() + 2 * PROBE_BYTES,
+            Self::Probing(probing) => size_of::<Probing>() + probing.memory(),
             Self::Ignored => 0,
         }
     }
@@ -184,6 +187,14 @@ impl Probing {
             return Verdict::Other;
         }
         Verdict::Undecided
+    }
+
+    fn memory(&self) -> usize {
+        let held = Direction::BOTH.into_iter().map(|direction| {
+            let held = &self.first.of(direction).held;
+            held.capacity() * size_of::<(Vec<u8>, Moment)>() + held.len() * PIECE_BYTES
+        });
+        held.sum::<usize>() + self.anomalies.capacity() * size_of::<Anomaly>()
     }
 
     fn into_observer(self, limits: &Limits) -> Observer {

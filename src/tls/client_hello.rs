@@ -28,6 +28,16 @@ impl ClientHello {
         hello
     }
 
+    /// Bytes held, about.
+    pub(super) fn memory(&self) -> usize {
+        // Numbers take as much as on the wire, a list of byte strings an allocation for each.
+        let places = self.extensions.capacity() * size_of::<Extension>()
+            + self.key_shares.capacity() * size_of::<KeyShare>()
+            + self.psk_identities.capacity() * size_of::<std::ops::Range<usize>>()
+            + self.alpn.capacity() * 3 * size_of::<Box<[u8]>>();
+        size_of::<Self>() + 2 * self.raw.len() + places
+    }
+
     fn read(&mut self, mut reader: Reader<'_>, odd: &mut Vec<Anomaly>) -> Option<()> {
         self.legacy_version = reader.u16()?;
         self.random = reader.array()?;

@@ -308,8 +308,7 @@ impl Conversation {
         let hellos = [&handshake.client_hello, &handshake.second_client_hello, &self.repeated];
         let answers = [&handshake.server_hello, &handshake.hello_retry_request];
         let lists = [&handshake.server_certificates, &handshake.client_certificates];
-        // A hello's lists take about as much as its bytes again.
-        let hellos = hellos.into_iter().flatten().map(|hello| hello.raw.len() * 3).sum::<usize>();
+        let hellos = hellos.into_iter().flatten().map(|hello| hello.memory()).sum::<usize>();
         let answers = answers.into_iter().flatten().map(|hello| hello.raw.len() * 2).sum::<usize>();
         let lists = lists.into_iter().flatten().map(|list| list.bytes.len()).sum::<usize>();
         let request = handshake

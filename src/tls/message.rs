@@ -61,7 +61,7 @@ impl Joiner {
         loop {
             match self.state {
                 State::Given => {
-                    self.body.clear();
+                    self.empty();
                     self.state = State::Header;
                 }
                 State::Header => {
@@ -89,7 +89,7 @@ impl Joiner {
                 }
                 State::Body(missing) => {
                     let (part, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
-                    self.body.extend_from_slice(part);
+                    self.append(part, missing);
                     *input = rest;
                     let missing = missing - part.len();
                     self.state = State::Body(missing);
@@ -129,7 +129,7 @@ impl Joiner {
             _ => State::Lost,
         };
         self.have = 0;
-        self.body.clear();
+        self.empty();
     }
 
     /// Where the next message begins is no longer known.
@@ -143,7 +143,7 @@ impl Joiner {
     pub(super) fn resume(&mut self) {
         self.state = State::Header;
         self.have = 0;
-        self.body.clear();
+        self.empty();
     }
 
     /// Whether it has to be found out where the next message begins.
@@ -160,11 +160,34 @@ impl Joiner {
         }
     }
 
+    /// Adds a part of a body of which `missing` bytes are to come. Grows by doubling, but never beyond the message: what a
+    /// header only claims costs nothing, and a message takes no more than its length.
+    fn append(&mut self, part: &[u8], missing: usize) {
+        let length = self.body.len();
+        if self.body.capacity() - length < part.len() {
+            let wanted = (2 * self.body.capacity()).min(length + missing).max(length + part.len());
+            self.body.reserve_exact(wanted - length);
+        }
+        self.body.extend_from_slice(part);
+    }
+
+    /// Empties the buffer; one that a big message needed is not kept.
+    fn empty(&mut self) {
+        if self.body.capacity() > KEPT {
+            self.body = Vec::new();
+        } else {
+            self.body.clear();
+        }
+    }
+
     /// Bytes of buffer held.
     pub(super) fn memory(&self) -> usize {
         self.body.capacity()
     }
 }
+
+/// Bytes of buffer that are kept from message to message.
+const KEPT: usize = 4 << 10;
 
 /// Most bytes of a message of type `kind`: hellos as OpenSSL and BoringSSL bound them, certificates by configuration.
 pub(super) fn limit(kind: u8, message_bytes: usize) -> usize {
