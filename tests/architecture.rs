@@ -48,6 +48,7 @@ const SHARED_STATE: &[(&str, &str)] = &[
     ("src/sink/", "whether the reader of a pipe is gone, which ends the run"),
     ("src/capture/", "bytes read so far, for the progress bar; the signal that ends a live capture"),
     ("src/cli/", "what the summary shows after the run; signals"),
+    ("src/pipeline/correlator.rs", "bytes of reports in flight, which slow the reader down and nothing else"),
     ("src/pipeline/live", "counters that a running sensor shows"),
 ];
 

@@ -1,7 +1,7 @@
 //! Everything that depends on order: what was seen before, and the order of the output. One thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::detect::memory::Memory;
 use crate::detect::observation::Observation;
@@ -21,13 +21,12 @@ const TOLD: usize = 1_000_000;
 #[derive(Debug, Default)]
 pub struct InFlight {
     bytes: AtomicUsize,
-    gone: AtomicBool,
 }
 
 impl InFlight {
-    /// Bytes now; none once nobody takes them any more.
+    /// Bytes now.
     pub fn bytes(&self) -> usize {
-        if self.gone.load(Ordering::Acquire) { 0 } else { self.bytes.load(Ordering::Acquire) }
+        self.bytes.load(Ordering::Acquire)
     }
 
     /// Reports of so many bytes were made.
@@ -66,7 +65,8 @@ impl std::fmt::Debug for Correlator<'_> {
 
 impl Drop for Correlator<'_> {
     fn drop(&mut self) {
-        self.in_flight.gone.store(true, Ordering::Release);
+        // Nobody takes them any more: the reader must not wait for that.
+        self.in_flight.bytes.store(0, Ordering::Release);
     }
 }
 
