@@ -1,5 +1,7 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod inventory;
+mod memory;
 mod progress;
 mod read;
 
@@ -30,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
     Read(Box<read::ReadArguments>),
+    /// Ask an inventory: certificates, keys, hosts, what expires, what changed
+    Inventory(Box<inventory::InventoryArguments>),
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -44,6 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = match arguments.command {
         Command::Read(read) => read.run(),
+        Command::Inventory(inventory) => inventory.run(),
     };
     ExitCode::from(code)
 }

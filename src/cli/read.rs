@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::capture::{Files, Filter, Source, Weight};
+use crate::cli::memory::Memory;
 use crate::cli::progress::Bar;
 use crate::cli::{complain, exit, tell};
 use crate::event::{Context, Detail, Observer};
@@ -56,6 +57,18 @@ pub(crate) struct ReadArguments {
     /// Write each certificate once as PEM into this folder
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
+
+    /// Keep certificates, hosts and places in this file (SQLite), made if there is none
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+
+    /// Count captures that were read into the inventory before once more
+    #[arg(long, requires = "inventory")]
+    again: bool,
+
+    /// Handshakes that are written to the inventory together
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..), hide = true)]
+    inventory_batch: u32,
 
     /// Wrong transport checksums: read all, drop such packets, or do not look
     #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
@@ -143,13 +156,23 @@ impl ReadArguments {
         let options = crate::capture::Options { filter, from: self.from, to: self.to };
         let mut files = Files::open(&self.files, options);
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        let sinks = match self.sinks(to_terminal) {
+        let mut sinks = match self.sinks(to_terminal) {
             Ok(sinks) => sinks,
             Err(error) => {
                 tell(&printable(&error.to_string()));
                 return exit::FAILURE;
             }
         };
+        let memory = match self.inventory.as_deref().map(|path| Memory::open(path, &files, self.again)).transpose() {
+            Ok(memory) => memory,
+            Err(error) => {
+                tell(&printable(&format!("inventory: {error}")));
+                return exit::FAILURE;
+            }
+        };
+        if let Some(memory) = &memory {
+            sinks.push(Box::new(memory.sink(self.inventory_batch)));
+        }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
@@ -169,6 +192,12 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         }
+        if let Some(memory) = memory.filter(|_| self.takes_everything())
+            && let Err(error) = memory.complete()
+        {
+            tell(&printable(&format!("inventory: {error}")));
+            return exit::FAILURE;
+        }
         code
     }
 
@@ -183,6 +212,11 @@ impl ReadArguments {
             sinks.push(Box::new(PemFolder::create(folder)?));
         }
         Ok(sinks)
+    }
+
+    /// Nothing of the captures is left out on purpose.
+    fn takes_everything(&self) -> bool {
+        self.filter.is_none() && self.from.is_none() && self.to.is_none() && self.host.is_empty() && self.sni.is_empty()
     }
 
     fn options(&self) -> Options {
