@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::capture::{Files, Source as _};
-use crate::inventory::{Capture, Gather, Inventory, InventoryError};
+use crate::inventory::{Capture, Gather, Inventory, InventoryError, Store};
 
 /// The inventory that a run writes, and which captures it is about.
 pub(crate) struct Memory {
@@ -15,10 +15,25 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Opens the inventory and looks which of the files it knows.
-    pub(crate) fn open(path: &Path, files: &Files, again: bool) -> Result<Self, InventoryError> {
-        let inventory = Inventory::open(path)?;
-        let mut memory = Self { inventory: Arc::new(inventory), captures: Vec::new(), known: HashSet::new() };
+    /// Opens the inventory, and another one whose hosts are known too.
+    pub(crate) fn open(inventory: Option<&Path>, baseline: Option<&Path>) -> Result<Self, MemoryError> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            |error| MemoryError { path, error }
+        };
+        let mut opened = match inventory {
+            Some(path) => Inventory::open(path).map_err(failed(path))?,
+            None => Inventory::in_memory().map_err(failed(Path::new("memory")))?,
+        };
+        if let Some(path) = baseline {
+            opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
+        }
+        Ok(Self { inventory: Arc::new(opened), captures: Vec::new(), known: HashSet::new() })
+    }
+
+    /// Looks which of the files the inventory knows.
+    pub(crate) fn look_at(&mut self, files: &Files, again: bool) -> Result<(), InventoryError> {
+        let memory = self;
         for file in 0.. {
             let Some(path) = files.file_path(file) else { break };
             // What cannot be read, or only once, is new; the reader tells of problems.
@@ -30,7 +45,7 @@ impl Memory {
             }
             memory.captures.push(capture);
         }
-        Ok(memory)
+        Ok(())
     }
 
     /// The sink of the run.
@@ -46,6 +61,14 @@ impl Memory {
         }
         self.inventory.commit()
     }
+}
+
+/// An inventory that cannot be used, and which.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {error}")]
+pub(crate) struct MemoryError {
+    path: String,
+    error: InventoryError,
 }
 
 fn regular(path: &str) -> Option<PathBuf> {

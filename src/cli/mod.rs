@@ -1,5 +1,6 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod baseline;
 mod inventory;
 mod memory;
 mod progress;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
     Read(Box<read::ReadArguments>),
+    /// What is known of hosts: show it, accept a certificate, forget a host
+    Baseline(baseline::BaselineArguments),
     /// Ask an inventory: certificates, keys, hosts, what expires, what changed
     Inventory(Box<inventory::InventoryArguments>),
 }
@@ -48,6 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = match arguments.command {
         Command::Read(read) => read.run(),
+        Command::Baseline(baseline) => baseline.run(),
         Command::Inventory(inventory) => inventory.run(),
     };
     ExitCode::from(code)

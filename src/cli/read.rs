@@ -62,6 +62,10 @@ pub(crate) struct ReadArguments {
     #[arg(long, value_name = "FILE")]
     inventory: Option<PathBuf>,
 
+    /// Take hosts as known that this inventory knows; it is not changed
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
     /// Count captures that were read into the inventory before once more
     #[arg(long, requires = "inventory")]
     again: bool,
@@ -163,14 +167,14 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         };
-        let memory = match self.inventory.as_deref().map(|path| Memory::open(path, &files, self.again)).transpose() {
+        let memory = match self.memory(&files) {
             Ok(memory) => memory,
-            Err(error) => {
-                tell(&printable(&format!("inventory: {error}")));
+            Err(message) => {
+                tell(&printable(&message));
                 return exit::FAILURE;
             }
         };
-        if let Some(memory) = &memory {
+        if let Some(memory) = memory.as_ref().filter(|_| self.inventory.is_some()) {
             sinks.push(Box::new(memory.sink(self.inventory_batch)));
         }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
@@ -212,6 +216,16 @@ impl ReadArguments {
             sinks.push(Box::new(PemFolder::create(folder)?));
         }
         Ok(sinks)
+    }
+
+    fn memory(&self, files: &Files) -> Result<Option<Memory>, String> {
+        if self.inventory.is_none() && self.baseline.is_none() {
+            return Ok(None);
+        }
+        let opened = Memory::open(self.inventory.as_deref(), self.baseline.as_deref());
+        let mut memory = opened.map_err(|error| error.to_string())?;
+        memory.look_at(files, self.again).map_err(|error| format!("inventory: {error}"))?;
+        Ok(Some(memory))
     }
 
     /// Nothing of the captures is left out on purpose.

@@ -44,9 +44,17 @@ impl Store {
     /// # Errors
     /// When it is no inventory, or one of another version.
     pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(BUSY)?;
-        schema::check(&connection).map_err(no_database)?;
+        match schema::check(&connection) {
+            Err(InventoryError::Database(error))
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
+            {
+                connection = Self::open_frozen(path)?;
+                schema::check(&connection).map_err(no_database)?;
+            }
+            checked => checked.map_err(no_database)?,
+        }
         let version = schema::version(&connection)?;
         if version == 0 {
             return Err(InventoryError::Foreign);
@@ -57,15 +65,31 @@ impl Store {
         Self::with(connection)
     }
 
-    /// Opens a file to ask it: without changing it, unless its tables have to be brought up to date first.
+    /// Opens a file that exists to ask it; its tables are brought up to date first.
     ///
     /// # Errors
     /// When it is no inventory.
     pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
-        match Self::open_read_only(path) {
-            Err(InventoryError::Older { .. }) => Self::open(path),
-            other => other,
-        }
+        // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
+        let exists = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .is_ok_and(|connection| connection.is_readonly("main") == Ok(false));
+        if exists { Self::open(path) } else { Self::open_read_only(path) }
+    }
+
+    /// Opens a file that nobody may change for as long as it is read: where its folder cannot be written to, SQLite cannot
+    /// make the files through which it would hear of other programs.
+    fn open_frozen(path: &Path) -> rusqlite::Result<Connection> {
+        let escaped: String = path
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
+                _ => format!("%{byte:02x}"),
+            })
+            .collect();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
     }
 
     pub(super) fn in_memory() -> Result<Self, InventoryError> {
@@ -106,6 +130,82 @@ impl Store {
             connection.prepare_cached("SELECT certificate FROM accepted WHERE key = ? AND port = ? ORDER BY 1")?;
         let found = statement.query_map(params![key.name, key.port], |row| row.get(0).map(Sha256))?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Hosts with a record, those of one name or all: key, bytes of the record, last packet time.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn baselines(&self, name: Option<&str>) -> Result<Vec<(HostKey, usize, Timestamp)>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT key, port, length(record), last_seen FROM baseline WHERE coalesce(key = ?, 1) ORDER BY key, port",
+        )?;
+        let found = statement.query_map([name], |row| {
+            let key = HostKey { name: row.get(0)?, port: row.get(1)? };
+            Ok((key, usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0), Timestamp(row.get(3)?)))
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Leaf certificates that a host showed, the latest first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn leaves(&self, key: &HostKey) -> Result<Vec<Sha256>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT certificate.sha256 FROM change JOIN host ON host.id = change.host JOIN name ON name.id = host.name
+             JOIN certificate ON certificate.id = change.certificate
+             WHERE name.name = ? AND host.port = ? ORDER BY change.last DESC, certificate.id",
+        )?;
+        let name = key.name.strip_prefix("ech:").unwrap_or(&key.name);
+        let found = statement.query_map(params![name, key.port], |row| row.get(0).map(Sha256))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Certificates whose SHA-256 begins with these hexadecimal digits.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn certificates_like(&self, digits: &str) -> Result<Vec<Sha256>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT sha256 FROM certificate WHERE hex(sha256) LIKE ? || '%'")?;
+        let found = statement.query_map([digits.to_uppercase()], |row| row.get(0).map(Sha256))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that a person accepts these certificates of a host.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn accept(&self, key: &HostKey, certificates: &[Sha256]) -> Result<(), InventoryError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for certificate in certificates {
+            transaction.prepare_cached("INSERT OR IGNORE INTO accepted VALUES (?, ?, ?)")?.execute(params![
+                key.name,
+                key.port,
+                certificate.0
+            ])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets the record of a host and what was accepted for it; whether there was anything.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn forget(&self, key: &HostKey) -> Result<bool, InventoryError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let mut rows = 0;
+        for table in ["baseline", "accepted"] {
+            let sql = format!("DELETE FROM {table} WHERE key = ? AND port = ?");
+            rows += transaction.execute(&sql, params![key.name, key.port])?;
+        }
+        transaction.commit()?;
+        Ok(rows > 0)
     }
 
     /// Time of the last packet; `None` while nothing was seen.

@@ -1,0 +1,109 @@
+//! The inventory as a user meets it: written by `read`, asked by `inventory`, and killed in between.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+/// Captures that together have everything: client certificates, changes, several clients, no server names.
+const CAPTURES: [&str; 6] = [
+    "benign-cdn.pcap",
+    "benign-client-cert.pcap",
+    "benign-no-sni.pcap",
+    "benign-renewal-new-key.pcap",
+    "key-shared.pcap",
+    "mitm-mitmproxy.pcap",
+];
+
+fn captures() -> Vec<PathBuf> {
+    CAPTURES.iter().map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)).collect()
+}
+
+fn tlswatch() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+    command.env_remove("TLSWATCH_INVENTORY").stdin(Stdio::null());
+    command
+}
+
+fn read(inventory: &Path, batch: u32, more: &[&str]) -> Command {
+    let mut command = tlswatch();
+    command.arg("read").args(captures()).arg("--inventory").arg(inventory).args(more);
+    command.args(["--quiet", "--inventory-batch", &batch.to_string()]).stdout(Stdio::null());
+    command
+}
+
+fn ask(inventory: &Path, arguments: &[&str]) -> Output {
+    tlswatch().arg("inventory").arg("--inventory").arg(inventory).args(arguments).output().unwrap()
+}
+
+fn text(inventory: &Path, arguments: &[&str]) -> String {
+    let output = ask(inventory, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every row of every table; without the columns that count, if so wanted.
+fn content(inventory: &Path, counts: bool) -> Vec<String> {
+    let connection = Connection::open(inventory).unwrap();
+    let names = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut all = Vec::new();
+    for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1") {
+        let columns = names(&format!("SELECT name FROM pragma_table_info('{table}')"));
+        let columns: Vec<_> = columns.into_iter().filter(|column| counts || column != "count").collect();
+        let mut statement = connection.prepare(&format!("SELECT {} FROM {table}", columns.join(", "))).unwrap();
+        let width = columns.len();
+        let rows = statement.query_map([], |row| (0..width).map(|at| row.get::<_, Value>(at)).collect());
+        let mut rows: Vec<String> =
+            rows.unwrap().map(|row: rusqlite::Result<Vec<Value>>| format!("{table} {:?}", row.unwrap())).collect();
+        rows.sort();
+        all.extend(rows);
+    }
+    all
+}
+
+fn whole(inventory: &Path) {
+    let connection = Connection::open(inventory).unwrap();
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[test]
+fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let calm = folder.path().join("calm.db");
+    let began = Instant::now();
+    assert!(read(&calm, 1, &[]).status().unwrap().success());
+    let full = began.elapsed();
+    let expected = content(&calm, false);
+    assert!(expected.iter().any(|row| row.starts_with("client ")));
+    let mut state = 0x9e37_79b9_u64;
+    let mut unfinished = 0;
+    let mut partial = 0;
+    for number in 0..100 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = full.mul_f64((state >> 40) as f64 / f64::from(1 << 24));
+        let inventory = folder.path().join(format!("{number}.db"));
+        let mut child = read(&inventory, 1, &[]).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        unfinished += u32::from(!ended.success());
+        if inventory.exists() {
+            whole(&inventory);
+            let has_tables = Connection::open(&inventory).unwrap().table_exists(None, "certificate").unwrap();
+            let rows = if has_tables { content(&inventory, false).len() } else { 0 };
+            partial += u32::from(rows > 8 && rows < expected.len());
+        }
+        // Read on with other batches: what a batch holds leaves no trace.
+        assert!(read(&inventory, [1, 7, 1_000][number % 3], &[]).status().unwrap().success());
+        whole(&inventory);
+        assert_eq!(content(&inventory, false), expected, "killed after {moment:?} of {full:?}");
+    }
+    // Else the moments tell nothing.
+    assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
+}
