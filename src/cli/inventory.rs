@@ -71,6 +71,12 @@ enum InventoryCommand {
     Changes,
     /// Client certificates and from where they were used
     Clients,
+    /// RSA keys that share a prime factor: their private keys can be computed by anybody
+    AuditKeys {
+        /// Keys that are looked at, the most recently seen first; the time grows with the square
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        limit: u32,
+    },
     /// Every certificate, as PEM unless told otherwise
     Export,
     /// Who owns which hosts
@@ -175,6 +181,13 @@ impl InventoryArguments {
             since,
         };
         let question = match &self.command {
+            InventoryCommand::AuditKeys { limit } => {
+                let (answer, left_out) = store.shared_factors(*limit)?;
+                if left_out > 0 {
+                    tell(&format!("{left_out} keys were not looked at: --limit"));
+                }
+                return Ok((vec![answer], self.format));
+            }
             InventoryCommand::Show { sha256 } => return Ok((store.show(sha256)?, self.format)),
             InventoryCommand::Expiring { within } => Question::Expiring(*within),
             InventoryCommand::Issuers => Question::Issuers,

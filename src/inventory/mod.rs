@@ -19,8 +19,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
@@ -40,6 +41,9 @@ const QUEUE: usize = 2;
 
 /// Host records that are handed to the writer together.
 const RECORDS: usize = 256;
+
+/// How often somebody who waits for the writer looks whether it still runs.
+const LOOK_UP: Duration = Duration::from_millis(10);
 
 /// Why an inventory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -233,11 +237,20 @@ impl Inventory {
         self.send(Order::Records(records))?;
         let (tell, told) = bounded(1);
         self.send(Order::Commit(tell))?;
-        told.recv().map_err(|_| {
-            // The writer is on its way out; once its end of the queue is closed, it has said why.
-            while self.send(Order::Records(Vec::new())).is_ok() {}
-            self.failed()
-        })
+        let ended = || self.writer.as_ref().is_none_or(JoinHandle::is_finished);
+        loop {
+            match told.recv_timeout(LOOK_UP) {
+                Ok(()) => return Ok(()),
+                // An order may stay in a queue whose reader has just gone: then nobody ever answers it.
+                Err(RecvTimeoutError::Timeout) if !ended() => {}
+                Err(_) => break,
+            }
+        }
+        // It is on its way out, and says why at the end.
+        while !ended() {
+            std::thread::sleep(LOOK_UP);
+        }
+        Err(self.failed())
     }
 
     fn send(&self, order: Order) -> Result<(), InventoryError> {
