@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -106,4 +106,98 @@ fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
     }
     // Else the moments tell nothing.
     assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
+}
+
+/// The golden files are of the captures of this package: `INSTA_UPDATE=always cargo test` when they are made anew.
+#[test]
+fn every_question_has_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    for question in ["list", "issuers", "keys", "reused", "hosts", "changes", "clients"] {
+        insta::assert_snapshot!(format!("{question}.csv"), text(&inventory, &[question, "--format", "csv"]));
+    }
+    let expiring = ["expiring", "--within", "60d", "--format", "json"];
+    insta::assert_snapshot!("expiring.json", text(&inventory, &expiring));
+    insta::assert_snapshot!("list.txt", text(&inventory, &["list"]));
+    let list: serde_json::Value = serde_json::from_str(&text(&inventory, &["list", "--format", "json"])).unwrap();
+    let first = &list[0]["sha256"].as_str().unwrap()[..20];
+    insta::assert_snapshot!("show.txt", text(&inventory, &["show", first]));
+    let show: serde_json::Value =
+        serde_json::from_str(&text(&inventory, &["show", first, "--format", "json"])).unwrap();
+    assert_eq!(show["certificates"][0]["sha256"], list[0]["sha256"]);
+    assert!(!show["places"].as_array().unwrap().is_empty());
+    let pem = text(&inventory, &["export"]);
+    assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), list.as_array().unwrap().len());
+    assert_eq!(text(&inventory, &["show", first, "--format", "pem"]).matches("BEGIN").count(), 1);
+    assert_eq!(ask(&inventory, &["show", "ffffffffffffffffffff"]).status.code(), Some(1));
+    assert!(text(&inventory, &["audit-keys"]).starts_with("SPKI_SHA256"));
+    // Validity is judged at packet time: after the end of the captures nothing is left that could still expire.
+    let later = text(&inventory, &["expiring", "--at", "2060-01-01", "--within", "1d", "--format", "json"]);
+    assert_eq!(later, "[\n]\n");
+}
+
+#[test]
+fn filters_take_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let rows = |arguments: &[&str]| {
+        let json = text(&inventory, &[arguments, &["--format", "json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&json).unwrap().as_array().unwrap().clone()
+    };
+    let all = rows(&["list"]);
+    let mitm = rows(&["list", "--issuer", "MITMPROXY"]);
+    assert!(!mitm.is_empty() && mitm.len() < all.len());
+    assert!(mitm.iter().all(|row| row["issuer"].as_str().unwrap().contains("mitmproxy")));
+    let hosts = rows(&["hosts", "--host", "*.example.com"]);
+    assert!(!hosts.is_empty() && hosts.len() < rows(&["hosts"]).len());
+    assert!(hosts.iter().all(|row| row["host"].as_str().unwrap().ends_with(".example.com")));
+    let late = rows(&["changes", "--since", "1d"]);
+    assert!(!late.is_empty() && late.len() < rows(&["changes"]).len());
+    let owners = folder.path().join("owners.csv");
+    std::fs::write(&owners, "pattern,owner\n*.example.com,web team\n").unwrap();
+    assert!(ask(&inventory, &["owners", "import", owners.to_str().unwrap()]).status.success());
+    let owned = rows(&["hosts", "--owner", "web team"]);
+    assert_eq!(owned.len(), hosts.len());
+    assert!(owned.iter().all(|row| row["owner"] == "web team"));
+    assert!(rows(&["list", "--owner", "nobody"]).is_empty());
+}
+
+#[test]
+fn a_capture_counts_once_unless_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    let run = |more: &[&str]| assert!(read(&inventory, 100, more).status().unwrap().success());
+    // A part of the capture is not the capture.
+    run(&["--sni", "nowhere.example"]);
+    run(&[]);
+    let once = content(&inventory, true);
+    run(&[]);
+    assert_eq!(content(&inventory, true), once);
+    run(&["--again"]);
+    assert_ne!(content(&inventory, true), once);
+    assert_eq!(content(&inventory, false).len(), once.len());
+}
+
+#[test]
+fn hosts_are_shown_accepted_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let baseline = |arguments: &[&str]| {
+        let output = tlswatch().arg("baseline").arg("-i").arg(&inventory).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, seen) = baseline(&["show", "www.example.com"]);
+    assert!(code == Some(0) && seen.contains(" seen\n") && !seen.contains("accepted"));
+    let digest = seen.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", &digest[..16]]).0, Some(0));
+    let (_, accepted) = baseline(&["show", "www.example.com"]);
+    assert!(accepted.contains(&format!("{digest} accepted\n")));
+    assert_eq!(baseline(&["forget", "www.example.com"]).0, Some(0));
+    assert_eq!(baseline(&["forget", "www.example.com"]).0, Some(1));
+    assert_eq!(baseline(&["show", "www.example.com"]).1, seen);
+    assert_eq!(baseline(&["accept", "nowhere.example"]).0, Some(1));
+    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", ""]).0, Some(2));
 }

@@ -122,3 +122,79 @@ fn for_spreadsheet(cell: &Cell) -> String {
         _ => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Timestamp, ValidityTime};
+
+    fn hostile() -> Answer {
+        let text = |text: &str| Cell::Text(text.to_owned());
+        Answer {
+            title: "",
+            columns: vec!["sha256", "subject", "count", "at", "until"],
+            rows: vec![
+                vec![
+                    Cell::Digest(vec![0xab; 32]),
+                    text("=cmd|' /C calc'!A0"),
+                    Cell::Number(-1),
+                    Cell::Time(Timestamp::new(1_717_221_305, 5)),
+                    Cell::Day(ValidityTime(-62_167_219_200)),
+                ],
+                vec![
+                    Cell::Digest(vec![0xab; 32]),
+                    text("a\x1b[2J\u{202e}\",b\n"),
+                    Cell::Empty,
+                    Cell::Empty,
+                    Cell::Empty,
+                ],
+                vec![Cell::Digest(vec![1]), text(&"é".repeat(100)), Cell::Number(i64::MAX), Cell::Empty, Cell::Empty],
+            ],
+        }
+    }
+
+    #[test]
+    fn a_terminal_sees_no_controls() {
+        let table = hostile().to_table() + &hostile().to_list();
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()) && !table.contains('\u{202e}'));
+        let lines: Vec<_> = table.lines().collect();
+        assert!(lines[0].starts_with("SHA256            SUBJECT "));
+        assert_eq!(lines[1].split_whitespace().next(), Some("abababababababab"));
+        assert!(lines[2].contains(r#"a\u{1b}[2J\u{202e}",b\u{a}"#));
+        assert!(lines[3].contains('…') && lines[3].chars().count() < 160);
+        let column = lines[1].find("-1").unwrap();
+        assert_eq!(lines[0].find("COUNT"), Some(column));
+    }
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
+            let mut answer = hostile();
+            answer.rows[0][1] = Cell::Text(format!("{first}1+1"));
+            let csv = answer.to_csv();
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            let record = reader.records().next().unwrap().unwrap();
+            assert_eq!(&record[1], format!("'{first}1+1"));
+            assert_eq!(&record[2], "-1");
+        }
+        let csv = hostile().to_csv();
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        assert_eq!(reader.records().nth(1).unwrap().unwrap()[1].to_owned(), "a\x1b[2J\u{202e}\",b\n");
+    }
+
+    #[test]
+    fn json_is_what_it_was() {
+        let rows: serde_json::Value = serde_json::from_str(&hostile().to_json()).unwrap();
+        assert_eq!(rows[0]["subject"], "=cmd|' /C calc'!A0");
+        assert_eq!((&rows[0]["count"], &rows[1]["count"]), (&(-1).into(), &serde_json::Value::Null));
+        assert_eq!(rows[0]["at"], "2024-06-01T05:55:05Z");
+        assert_eq!(rows[1]["subject"], "a\x1b[2J\u{202e}\",b\n");
+        assert_eq!(Answer::default().to_json(), "[\n]\n");
+    }
+
+    #[test]
+    fn digests_come_once_and_only_whole() {
+        assert_eq!(hostile().digests(), [crate::x509::Sha256([0xab; 32])]);
+        assert_eq!(Answer::default().digests(), []);
+    }
+}
