@@ -1,5 +1,7 @@
 //! Questions to an inventory of a million sightings: each is to be answered within a second.
 
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench says what it measured, or fails")]
+
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;

@@ -1,5 +1,7 @@
 //! The inventory as a user meets it: written by `read`, asked by `inventory`, and killed in between.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests fail like the tests")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -76,6 +78,7 @@ fn whole(inventory: &Path) {
 fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
     let folder = tempfile::tempdir().unwrap();
     let calm = folder.path().join("calm.db");
+    #[expect(clippy::disallowed_methods, reason = "how long a run takes, to kill others within that time")]
     let began = Instant::now();
     assert!(read(&calm, 1, &[]).status().unwrap().success());
     let full = began.elapsed();
@@ -121,7 +124,7 @@ fn every_question_has_its_answer() {
     insta::assert_snapshot!("expiring.json", text(&inventory, &expiring));
     insta::assert_snapshot!("list.txt", text(&inventory, &["list"]));
     let list: serde_json::Value = serde_json::from_str(&text(&inventory, &["list", "--format", "json"])).unwrap();
-    let first = &list[0]["sha256"].as_str().unwrap()[..20];
+    let first = list[0]["sha256"].as_str().unwrap().get(..20).unwrap();
     insta::assert_snapshot!("show.txt", text(&inventory, &["show", first]));
     let show: serde_json::Value =
         serde_json::from_str(&text(&inventory, &["show", first, "--format", "json"])).unwrap();
@@ -192,7 +195,7 @@ fn hosts_are_shown_accepted_and_forgotten() {
     let (code, seen) = baseline(&["show", "www.example.com"]);
     assert!(code == Some(0) && seen.contains(" seen\n") && !seen.contains("accepted"));
     let digest = seen.lines().nth(1).unwrap().split(' ').next().unwrap();
-    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", &digest[..16]]).0, Some(0));
+    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", digest.get(..16).unwrap()]).0, Some(0));
     let (_, accepted) = baseline(&["show", "www.example.com"]);
     assert!(accepted.contains(&format!("{digest} accepted\n")));
     assert_eq!(baseline(&["forget", "www.example.com"]).0, Some(0));
