@@ -9,7 +9,7 @@
 //! 5. certificates: [`x509`]
 //! 6. what carries TLS, and connections: [`session`], [`flow`]
 //! 7. conclusions: [`detect`]
-//! 8. output: [`event`], [`sink`], [`report`]
+//! 8. output: [`event`], [`sink`], [`report`], [`inventory`]
 //! 9. threads and order, and the command line: [`pipeline`], [`cli`]
 
 pub mod config;
@@ -38,6 +38,7 @@ pub mod event;
 pub mod sink;
 
 pub mod report;
+pub mod inventory;
 
 pub mod pipeline;
 

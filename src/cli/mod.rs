@@ -1,6 +1,9 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod baseline;
+mod inventory;
 mod live;
+mod memory;
 mod progress;
 mod read;
 mod summary;
@@ -38,6 +41,10 @@ enum Command {
     Live(Box<live::LiveArguments>),
     /// List what can be captured
     Interfaces,
+    /// What is known of hosts: show it, accept a certificate, forget a host
+    Baseline(baseline::BaselineArguments),
+    /// Ask an inventory: certificates, keys, hosts, what expires, what changed
+    Inventory(Box<inventory::InventoryArguments>),
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -62,6 +69,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Read(read) => read.run(),
         Command::Live(live) => live::run(&live),
         Command::Interfaces => live::interfaces(),
+        Command::Baseline(baseline) => baseline.run(),
+        Command::Inventory(inventory) => inventory.run(),
     };
     ExitCode::from(code)
 }

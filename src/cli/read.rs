@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::capture::{Files, Filter, Source, Weight};
+use crate::cli::memory::Memory;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{SummarySink, SummaryText};
 use crate::cli::{complain, exit, tell};
@@ -57,6 +58,22 @@ pub(crate) struct ReadArguments {
     /// Write each certificate once as PEM into this folder
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
+
+    /// Keep certificates, hosts and places in this file (SQLite), made if there is none
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+
+    /// Take hosts as known that this inventory knows; it is not changed
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Count captures that were read into the inventory before once more
+    #[arg(long, requires = "inventory")]
+    again: bool,
+
+    /// Handshakes that are written to the inventory together
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..), hide = true)]
+    inventory_batch: u32,
 
     /// Wrong transport checksums: read all, drop such packets, or do not look
     #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
@@ -145,13 +162,23 @@ impl ReadArguments {
         let mut files = Files::open(&self.files, options);
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
         let text = SummaryText::default();
-        let sinks = match self.sinks(to_terminal, &text) {
+        let mut sinks = match self.sinks(to_terminal, &text) {
             Ok(sinks) => sinks,
             Err(error) => {
                 tell(&printable(&error.to_string()));
                 return exit::FAILURE;
             }
         };
+        let memory = match self.memory(&files) {
+            Ok(memory) => memory,
+            Err(message) => {
+                tell(&printable(&message));
+                return exit::FAILURE;
+            }
+        };
+        if let Some(memory) = memory.as_ref().filter(|_| self.inventory.is_some()) {
+            sinks.push(Box::new(memory.sink(self.inventory_batch)));
+        }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
@@ -160,7 +187,16 @@ impl ReadArguments {
         bar.finish();
         let whole = outcome.is_ok();
         let code = finish(&files, outcome, self.strict);
-        if whole { code.max(self.show(&text.take(), to_terminal)) } else { code }
+        if !whole {
+            return code;
+        }
+        if let Some(memory) = memory.filter(|_| self.takes_everything())
+            && let Err(error) = memory.complete()
+        {
+            tell(&printable(&format!("inventory: {error}")));
+            return exit::FAILURE;
+        }
+        code.max(self.show(&text.take(), to_terminal))
     }
 
     fn sinks(&self, to_terminal: bool, text: &SummaryText) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
@@ -193,6 +229,21 @@ impl ReadArguments {
         // The events are what was asked for; a lost summary is no failure.
         let _ = std::io::stderr().write_all(text.as_bytes());
         0
+    }
+
+    fn memory(&self, files: &Files) -> Result<Option<Memory>, String> {
+        if self.inventory.is_none() && self.baseline.is_none() {
+            return Ok(None);
+        }
+        let opened = Memory::open(self.inventory.as_deref(), self.baseline.as_deref());
+        let mut memory = opened.map_err(|error| error.to_string())?;
+        memory.look_at(files, self.again).map_err(|error| format!("inventory: {error}"))?;
+        Ok(Some(memory))
+    }
+
+    /// Nothing of the captures is left out on purpose.
+    fn takes_everything(&self) -> bool {
+        self.filter.is_none() && self.from.is_none() && self.to.is_none() && self.host.is_empty() && self.sni.is_empty()
     }
 
     fn options(&self) -> Options {

@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes in, facts out. Validity at a time, names and trust are judged elsewhere; nothing here asks for a time.
 
+pub mod batch_gcd;
 pub mod cache;
 mod certificate;
 pub mod chain;

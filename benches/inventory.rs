@@ -1,0 +1,93 @@
+//! Questions to an inventory of a million sightings: each is to be answered within a second.
+
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench says what it measured, or fails")]
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tlswatch::inventory::{Filter, Question, Store};
+use tlswatch::time::{Span, Timestamp};
+
+/// Longest time that a question may take.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// 100,000 certificates of 300 issuers with 90,000 keys, at 200,000 hosts on 100,000 addresses; a fifth of the chains' places
+/// are those of their intermediates.
+const GENERATE: &str = "
+PRAGMA synchronous = OFF;
+BEGIN;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+INSERT INTO issuer SELECT i, randomblob(32), 'CN=Issuing CA ' || i || ',O=Authority ' || (i % 40) FROM n;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000)
+INSERT INTO key SELECT i, randomblob(32), iif(i % 3, 'RSA', 'EC'), iif(i % 3, 2048, 256), iif(i % 3, NULL, 'secp256r1'),
+    iif(i % 3, randomblob(256), NULL) FROM n;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+INSERT INTO certificate SELECT i, randomblob(32), randomblob(20), 1 + i % 90000, 1 + i * 7 % 300,
+    'CN=host-' || i || '.example.org', 'host-' || i || '.example.org', hex(randomblob(16)), 1700000000 + i * 300,
+    1710000000 + i * 300, 'SHA256-RSA', i <= 500, 0, 1700000000000000000 + i * 300000000000,
+    1705000000000000000 + i * 300000000000, 10 FROM n;
+INSERT INTO der SELECT id, randomblob(1200) FROM certificate;
+INSERT INTO certificate_name SELECT id, common_name FROM certificate;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+INSERT INTO endpoint SELECT i, '10.' || (i >> 16) || '.' || (i >> 8 & 255) || '.' || (i & 255), 443, 'tcp', 0 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+INSERT INTO name SELECT i, 'host-' || i || '.example.' || iif(i % 5, 'org', 'net') FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999)
+INSERT INTO sighting SELECT iif(i % 5, 501 + i % 99500, 1 + i % 500), 1 + i % 100000, 1 + i * 3 % 200000,
+    iif(i % 5, 0, 1), 1700000000000000000 + i * 30000000000, 1705000000000000000 + i * 30000000000, 5, 3, x'00010002'
+    FROM n WHERE true ON CONFLICT DO NOTHING;
+INSERT INTO host SELECT id, id, 443, 'tcp', 1700000000000000000 + id * 1000, 1731000000000000000 - id * 1000, 50 FROM name;
+INSERT INTO change SELECT name, certificate, min(first), max(last) FROM sighting WHERE role = 0 GROUP BY 1, 2;
+INSERT INTO client SELECT certificate, '10.9.' || (endpoint & 255) || '.7', first, last, 2
+    FROM sighting WHERE certificate BETWEEN 1000 AND 1500 AND true ON CONFLICT DO NOTHING;
+INSERT INTO meta VALUES ('first_packet', 1700000000000000000), ('last_packet', 1731000000000000000);
+INSERT INTO owner VALUES ('*.example.net', 'network team'), ('host-7.example.org', 'web team');
+COMMIT;
+ANALYZE;
+";
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("million.db");
+    drop(Store::open(&path).expect("an inventory"));
+    let connection = Connection::open(&path).expect("the same");
+    connection.execute_batch(GENERATE).expect("rows");
+    let count: i64 = connection.query_row("SELECT count(*) FROM sighting", [], |row| row.get(0)).expect("a number");
+    drop(connection);
+    let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+    println!("{count} sightings, {} MB", bytes / 1_000_000);
+    let store = Store::open_read_only(&path).expect("an inventory");
+    let all = Filter::default();
+    let since = Filter { since: Some(Timestamp::new(1_729_000_000, 0)), ..Filter::default() };
+    let issuer = Filter { issuer: Some("authority 7".to_owned()), ..Filter::default() };
+    let host = Filter { host: Some("host-77.example.org".to_owned()), ..Filter::default() };
+    let owner = Filter { owner: Some("network team".to_owned()), ..Filter::default() };
+    let mut slow = Vec::new();
+    for (name, question, filter) in [
+        ("list", Question::Certificates, &all),
+        ("list --issuer", Question::Certificates, &issuer),
+        ("list --host", Question::Certificates, &host),
+        ("list --owner", Question::Certificates, &owner),
+        ("list --since", Question::Certificates, &since),
+        ("expiring", Question::Expiring(Span::seconds(30 * 86_400)), &all),
+        ("expiring --owner", Question::Expiring(Span::seconds(30 * 86_400)), &owner),
+        ("issuers", Question::Issuers, &all),
+        ("keys", Question::Keys, &all),
+        ("reused", Question::Reused, &all),
+        ("hosts", Question::Hosts, &all),
+        ("hosts --host", Question::Hosts, &host),
+        ("changes", Question::Changes, &all),
+        ("changes --since", Question::Changes, &since),
+        ("clients", Question::Clients, &all),
+    ] {
+        #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
+        let began = Instant::now();
+        let rows = store.ask(question, filter).expect("an answer").rows.len();
+        let took = began.elapsed();
+        println!("{name:18} {rows:7} rows {:6} ms", took.as_millis());
+        if took > LIMIT {
+            slow.push(name);
+        }
+    }
+    assert!(slow.is_empty(), "slower than a second: {slow:?}");
+}

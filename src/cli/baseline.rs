@@ -1,0 +1,157 @@
+//! `tlswatch baseline`: what is known of hosts, in the hands of a person.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::{complain, exit, print, tell};
+use crate::detect::sighting::HostKey;
+use crate::inventory::{Answer, Cell, InventoryError, Store};
+use crate::text::printable;
+
+#[derive(Debug, Args)]
+pub(crate) struct BaselineArguments {
+    /// The inventory
+    #[arg(short = 'i', long, value_name = "FILE", env = "TLSWATCH_INVENTORY", global = true)]
+    inventory: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: BaselineCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BaselineCommand {
+    /// Hosts that are known, or one of them with its certificates
+    Show {
+        #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+        host: Option<HostKey>,
+    },
+    /// Take the certificates of a host as its own, whatever was said of them
+    Accept {
+        #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+        host: HostKey,
+        /// Only this certificate: its SHA-256, or the first digits [default: all that the host showed]
+        #[arg(long, value_name = "SHA256")]
+        certificate: Option<String>,
+    },
+    /// Forget a host: it will be learned anew
+    Forget {
+        #[arg(value_name = "HOST[:PORT]", value_parser = host)]
+        host: HostKey,
+    },
+}
+
+/// `name`, `name:8443`, `192.0.2.1:993`, `[2001:db8::1]:443`, with or without `ip:` or `ech:` before it.
+fn host(text: &str) -> Result<HostKey, String> {
+    let wrong = || "write a name or an address, and :PORT unless it is 443".to_owned();
+    let text = text.trim().to_lowercase();
+    let (prefix, rest) = match text.split_once(':') {
+        Some(("ech", rest)) => ("ech:", rest),
+        Some(("ip", rest)) => ("", rest),
+        _ => ("", text.as_str()),
+    };
+    let (name, port) = match (rest.parse::<IpAddr>(), rest.rsplit_once(':')) {
+        (Err(_), Some((name, port))) => (name, port.parse().map_err(|_| wrong())?),
+        _ => (rest, 443),
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).trim_end_matches('.');
+    if name.is_empty() {
+        return Err(wrong());
+    }
+    let name = match name.parse::<IpAddr>() {
+        Ok(address) => format!("ip:{address}"),
+        Err(_) => format!("{prefix}{name}"),
+    };
+    Ok(HostKey { name, port })
+}
+
+impl BaselineArguments {
+    pub(crate) fn run(&self) -> u8 {
+        let Some(path) = &self.inventory else { return complain("which inventory? --inventory FILE") };
+        let done = Store::open_to_ask(path).and_then(|store| match &self.command {
+            BaselineCommand::Show { host: None } => Ok(print(&all(&store)?.to_table())),
+            BaselineCommand::Show { host: Some(host) } => show(&store, host),
+            BaselineCommand::Accept { host, certificate } => accept(&store, host, certificate.as_deref()),
+            BaselineCommand::Forget { host } => Ok(if store.forget(host)? { 0 } else { unknown(host) }),
+        });
+        done.unwrap_or_else(|error| {
+            tell(&printable(&format!("{}: {error}", path.display())));
+            exit::FAILURE
+        })
+    }
+}
+
+fn unknown(host: &HostKey) -> u8 {
+    tell(&printable(&format!("nothing is known of {} port {}", host.name, host.port)));
+    exit::FAILURE
+}
+
+fn all(store: &Store) -> Result<Answer, InventoryError> {
+    let rows = store.baselines(None)?.into_iter().map(|(host, bytes, last_seen)| {
+        let bytes = Cell::Number(i64::try_from(bytes).unwrap_or(i64::MAX));
+        vec![Cell::Text(host.name), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
+    });
+    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: rows.collect() })
+}
+
+fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {
+    let accepted = store.accepted(host)?;
+    let leaves = store.leaves(host)?;
+    let known = store.baselines(Some(&host.name))?.into_iter().find(|(key, ..)| key == host);
+    if known.is_none() && leaves.is_empty() && accepted.is_empty() {
+        return Ok(unknown(host));
+    }
+    let mut text = format!("{} port {}\n", printable(&host.name), host.port);
+    if let Some((_, bytes, last_seen)) = known {
+        text.push_str(&format!("record of {bytes} bytes, last seen {}\n", Cell::Time(last_seen).text()));
+    }
+    let others = accepted.iter().filter(|digest| !leaves.contains(digest));
+    for digest in leaves.iter().chain(others) {
+        let word = if accepted.contains(digest) { "accepted" } else { "seen" };
+        text.push_str(&format!("{} {word}\n", digest.to_string().to_lowercase()));
+    }
+    Ok(print(&text))
+}
+
+fn accept(store: &Store, host: &HostKey, digits: Option<&str>) -> Result<u8, InventoryError> {
+    let certificates = match digits {
+        None => store.leaves(host)?,
+        Some(digits) => store.certificates_like(digits)?,
+    };
+    match (certificates.as_slice(), digits) {
+        ([], None) => return Ok(unknown(host)),
+        ([], Some(_)) => {
+            tell("no such certificate in the inventory");
+            return Ok(exit::FAILURE);
+        }
+        ([_, _, ..], Some(_)) => return Ok(complain("several certificates begin with these digits")),
+        _ => {}
+    }
+    store.accept(host, &certificates)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_written_in_many_ways() {
+        for (text, name, port) in [
+            ("Example.ORG.", "example.org", 443),
+            ("example.org:8443", "example.org", 8443),
+            ("192.0.2.1", "ip:192.0.2.1", 443),
+            ("ip:192.0.2.1:993", "ip:192.0.2.1", 993),
+            ("2001:DB8::1", "ip:2001:db8::1", 443),
+            ("ip:2001:db8::1", "ip:2001:db8::1", 443),
+            ("[2001:db8::1]:993", "ip:2001:db8::1", 993),
+            ("ech:example.org:444", "ech:example.org", 444),
+        ] {
+            assert_eq!(host(text), Ok(HostKey { name: name.to_owned(), port }), "{text}");
+        }
+        for text in ["", ":443", "a:b", "a:65536", "ip:"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `tlswatch inventory`: questions to an inventory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cli::{complain, exit, print, tell};
+use crate::inventory::{Answer, Filter, InventoryError, Question, Store};
+use crate::sink::pem::pem;
+use crate::text::printable;
+use crate::time::{Span, Timestamp};
+
+#[derive(Debug, Args)]
+pub(crate) struct InventoryArguments {
+    /// The inventory
+    #[arg(short = 'i', long, value_name = "FILE", env = "TLSWATCH_INVENTORY", global = true)]
+    inventory: Option<PathBuf>,
+
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table, global = true)]
+    format: Format,
+
+    /// Only certificates whose issuer's name contains this
+    #[arg(long, value_name = "TEXT", global = true)]
+    issuer: Option<String>,
+
+    /// Only hosts of this owner
+    #[arg(long, value_name = "OWNER", global = true)]
+    owner: Option<String>,
+
+    /// Only this host: a name, *.name, an address or a network
+    #[arg(long, value_name = "HOST", global = true)]
+    host: Option<String>,
+
+    /// Only what was seen (or changed) since this time, or this long before the last packet (7d)
+    #[arg(long, value_name = "TIME", global = true, value_parser = when)]
+    since: Option<When>,
+
+    /// The time that validity is judged at [default: the last packet]
+    #[arg(long, value_name = "TIME", global = true, value_parser = time)]
+    at: Option<Timestamp>,
+
+    #[command(subcommand)]
+    command: InventoryCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum InventoryCommand {
+    /// Every certificate
+    List,
+    /// Everything about a certificate: its SHA-256, or the first digits of it
+    Show {
+        #[arg(value_name = "SHA256")]
+        sha256: String,
+    },
+    /// Certificates that expire soon, and those shown although they have expired
+    Expiring {
+        /// How soon, such as 30d or 12h
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span)]
+        within: Span,
+    },
+    /// Who issued how many certificates
+    Issuers,
+    /// Public keys
+    Keys,
+    /// Keys that more than one certificate has
+    Reused,
+    /// Hosts and the certificate that each showed last
+    Hosts,
+    /// When hosts showed a certificate for the first time, and which it took the place of
+    Changes,
+    /// Client certificates and from where they were used
+    Clients,
+    /// RSA keys that share a prime factor: their private keys can be computed by anybody
+    AuditKeys {
+        /// Keys that are looked at, the most recently seen first; the time grows with the square
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        limit: u32,
+    },
+    /// Every certificate, as PEM unless told otherwise
+    Export,
+    /// Who owns which hosts
+    Owners {
+        #[command(subcommand)]
+        command: OwnersCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum OwnersCommand {
+    /// Replace the list of owners by that of a CSV file with rows of pattern,owner
+    Import {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For reading on a terminal: long values are cut
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+    /// The certificates themselves
+    Pem,
+}
+
+/// A time, or a length of time before the last packet.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    At(Timestamp),
+    Before(Span),
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned())
+}
+
+fn when(text: &str) -> Result<When, String> {
+    span(text).map(When::Before).or_else(|_| time(text).map(When::At))
+}
+
+/// `30d`, `12h`, `2w`.
+fn span(text: &str) -> Result<Span, String> {
+    let wrong = || "write 30d, 12h or 2w".to_owned();
+    let (number, seconds) = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)]
+        .into_iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+        .ok_or_else(wrong)?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    Ok(Span::seconds(number.saturating_mul(seconds)))
+}
+
+impl InventoryArguments {
+    pub(crate) fn run(&self) -> u8 {
+        let Some(path) = &self.inventory else { return complain("which inventory? --inventory FILE") };
+        let failed = |error: &dyn std::fmt::Display| {
+            tell(&printable(&format!("{}: {error}", path.display())));
+            exit::FAILURE
+        };
+        let store = match &self.command {
+            InventoryCommand::Owners { .. } if path.exists() => Store::open(path),
+            _ => Store::open_to_ask(path),
+        };
+        let store = match store {
+            Ok(store) => store,
+            Err(error) => return failed(&error),
+        };
+        if let InventoryCommand::Owners { command: OwnersCommand::Import { file } } = &self.command {
+            return import_owners(&store, file);
+        }
+        match self.answer(&store).and_then(|(answers, format)| written(&store, &answers, format)) {
+            Ok(Some(text)) => print(&text),
+            Ok(None) => {
+                tell("no such certificate in the inventory");
+                exit::FAILURE
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    fn answer(&self, store: &Store) -> Result<(Vec<Answer>, Format), InventoryError> {
+        let since = match self.since {
+            Some(When::At(at)) => Some(at),
+            Some(When::Before(span)) => {
+                let now = self.at.or(store.last_packet()?).unwrap_or_default();
+                Some(now.plus(Span(span.0.saturating_neg())))
+            }
+            None => None,
+        };
+        let filter = Filter {
+            at: self.at,
+            issuer: self.issuer.clone(),
+            owner: self.owner.clone(),
+            host: self.host.clone(),
+            since,
+        };
+        let question = match &self.command {
+            InventoryCommand::AuditKeys { limit } => {
+                let (answer, left_out) = store.shared_factors(*limit)?;
+                if left_out > 0 {
+                    tell(&format!("{left_out} keys were not looked at: --limit"));
+                }
+                return Ok((vec![answer], self.format));
+            }
+            InventoryCommand::Show { sha256 } => return Ok((store.show(sha256)?, self.format)),
+            InventoryCommand::Expiring { within } => Question::Expiring(*within),
+            InventoryCommand::Issuers => Question::Issuers,
+            InventoryCommand::Keys => Question::Keys,
+            InventoryCommand::Reused => Question::Reused,
+            InventoryCommand::Hosts => Question::Hosts,
+            InventoryCommand::Changes => Question::Changes,
+            InventoryCommand::Clients => Question::Clients,
+            InventoryCommand::List | InventoryCommand::Export | InventoryCommand::Owners { .. } => {
+                Question::Certificates
+            }
+        };
+        let format = match (&self.command, self.format) {
+            (InventoryCommand::Export, Format::Table) => Format::Pem,
+            (_, format) => format,
+        };
+        Ok((vec![store.ask(question, &filter)?], format))
+    }
+}
+
+/// The text of an answer; `None` when a certificate was asked for that is not there.
+fn written(store: &Store, answers: &[Answer], format: Format) -> Result<Option<String>, InventoryError> {
+    let several = answers.len() > 1;
+    if several && answers.iter().all(|answer| answer.rows.is_empty()) {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    match format {
+        Format::Pem => {
+            for digest in answers.first().map(Answer::digests).unwrap_or_default() {
+                text.push_str(&store.der(&digest)?.map(|der| pem(&der)).unwrap_or_default());
+            }
+        }
+        Format::Json if several => {
+            let parts = answers.iter().map(|answer| format!("\"{}\":{}", answer.title, answer.to_json().trim_end()));
+            text = format!("{{{}}}\n", parts.collect::<Vec<_>>().join(",\n"));
+        }
+        Format::Json => answers.iter().for_each(|answer| text.push_str(&answer.to_json())),
+        Format::Csv => text = answers.iter().map(Answer::to_csv).collect::<Vec<_>>().join("\n"),
+        Format::Table => {
+            let tables = answers.iter().map(|answer| match answer.title {
+                "certificates" => answer.to_list(),
+                _ => answer.to_table(),
+            });
+            text = tables.collect::<Vec<_>>().join("\n");
+        }
+    }
+    Ok(Some(text))
+}
+
+fn import_owners(store: &Store, file: &std::path::Path) -> u8 {
+    let failed = |error: &dyn std::fmt::Display| {
+        tell(&printable(&format!("{}: {error}", file.display())));
+        exit::FAILURE
+    };
+    let list = match std::fs::File::open(file) {
+        Ok(list) => list,
+        Err(error) => return failed(&error),
+    };
+    match store.import_owners(list) {
+        Ok(count) => {
+            tell(&format!("{count} owners"));
+            0
+        }
+        Err(error) => failed(&error),
+    }
+}

@@ -1,0 +1,237 @@
+//! Handshakes of the same certificates at the same place, collapsed in memory until they are written.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::detect::observation::Observation;
+use crate::event::{Role, Side};
+use crate::packet::{Endpoint, Transport};
+use crate::sink::{About, Event, Sink, SinkError};
+use crate::time::Timestamp;
+use crate::x509::{Certificate, Sha256};
+
+use super::Inventory;
+use super::sketch::Sketch;
+use super::writer::Order;
+
+/// Bytes of DER after which a batch is written: certificates dominate what it holds.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// Things with numbers, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Ordered<K, V> {
+    numbers: HashMap<K, u32>,
+    pub(super) entries: Vec<(K, V)>,
+}
+
+impl<K, V> Default for Ordered<K, V> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), entries: Vec::new() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Ordered<K, V> {
+    /// Number and value of `key`, made by `make` when it is new.
+    fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> (u32, Option<&mut V>) {
+        let next = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let number = *self.numbers.entry(key.clone()).or_insert(next);
+        if number == next {
+            self.entries.push((key, make()));
+        }
+        (number, usize::try_from(number).ok().and_then(|at| self.entries.get_mut(at)).map(|(_, value)| value))
+    }
+}
+
+/// First and last time and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) count: i64,
+}
+
+impl Span {
+    fn of(at: Timestamp) -> Self {
+        Self { first: at, last: at, count: 0 }
+    }
+
+    fn add(&mut self, at: Timestamp) {
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+        self.count = self.count.saturating_add(1);
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) server: Endpoint,
+    pub(super) transport: Transport,
+    pub(super) virtual_network: u32,
+}
+
+/// What is asked for at a port: number of the name, port, transport.
+pub(super) type Host = (u32, u16, Transport);
+
+/// Numbers of certificate, place and name, and the role as stored.
+pub(super) type SightingKey = (u32, u32, u32, u8);
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) certificates: Ordered<Sha256, (Arc<Certificate>, Option<Span>)>,
+    pub(super) places: Ordered<Place, ()>,
+    pub(super) names: Ordered<Box<str>, ()>,
+    pub(super) sightings: Ordered<SightingKey, (Span, Sketch)>,
+    pub(super) hosts: Ordered<Host, Span>,
+    pub(super) changes: Ordered<(u32, u32), Span>,
+    pub(super) clients: Ordered<(u32, IpAddr), Span>,
+    /// Span of all packets in it.
+    pub(super) span: Option<Span>,
+    handshakes: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds a handshake.
+    pub(super) fn add(&mut self, observation: &Observation) {
+        let at = time_of(observation);
+        self.handshakes += 1;
+        touch(&mut self.span, at);
+        let ends = &observation.ends;
+        let place = Place { server: ends.server, transport: ends.transport, virtual_network: ends.virtual_network };
+        let (place, _) = self.places.entry(place, || ());
+        let (name, _) = self.names.entry(host_name(observation), || ());
+        let (host, span) = self.hosts.entry((name, ends.server.port, ends.transport), || Span::of(at));
+        if let Some(span) = span {
+            span.add(at);
+        }
+        for (side, chain) in [(Side::Server, &observation.server_chain), (Side::Client, &observation.client_chain)] {
+            for (position, certificate) in chain.iter().enumerate() {
+                let number = self.certificate(certificate, at);
+                let key = (number, place, name, role_number(side, Role::of(certificate, position)));
+                if let (_, Some((span, clients))) = self.sightings.entry(key, || (Span::of(at), Sketch::new())) {
+                    span.add(at);
+                    clients.add(ends.client.address);
+                }
+                let span = match (position, side) {
+                    (0, Side::Server) => self.changes.entry((host, number), || Span::of(at)).1,
+                    (0, Side::Client) => self.clients.entry((number, ends.client.address), || Span::of(at)).1,
+                    _ => None,
+                };
+                if let Some(span) = span {
+                    span.add(at);
+                }
+            }
+        }
+    }
+
+    fn certificate(&mut self, certificate: &Arc<Certificate>, at: Timestamp) -> u32 {
+        let bytes = &mut self.bytes;
+        let (number, entry) = self.certificates.entry(certificate.sha256, || {
+            *bytes = bytes.saturating_add(certificate.der.len());
+            (Arc::clone(certificate), None)
+        });
+        if let Some((_, span)) = entry {
+            touch(span, at);
+        }
+        number
+    }
+
+    /// Whether it is time to write it.
+    fn is_full(&self, handshakes: usize) -> bool {
+        self.handshakes >= handshakes || self.bytes >= BATCH_BYTES
+    }
+}
+
+fn touch(span: &mut Option<Span>, at: Timestamp) {
+    span.get_or_insert_with(|| Span::of(at)).add(at);
+}
+
+/// Time of a handshake; where its packet has none, the capture's clock.
+fn time_of(observation: &Observation) -> Timestamp {
+    let first = observation.handshake.first;
+    if first.time_known { first.timestamp } else { first.order.clock }
+}
+
+/// Longest name that is kept (RFC 1035 section 2.3.4 allows 253 characters).
+const NAME_BYTES: usize = 255;
+
+/// The name that the client asked for, in lower case, or `ip:ADDRESS`.
+fn host_name(observation: &Observation) -> Box<str> {
+    let hello = observation.handshake.client_hello.as_deref();
+    let name = hello.and_then(|hello| hello.server_name.as_deref()).unwrap_or_default();
+    let name = String::from_utf8_lossy(name.get(..NAME_BYTES).unwrap_or(name)).to_lowercase();
+    match name.trim_end_matches('.') {
+        "" => format!("ip:{}", observation.ends.server.address).into(),
+        name => name.into(),
+    }
+}
+
+/// `role.id`.
+fn role_number(side: Side, role: Role) -> u8 {
+    let role = match role {
+        Role::Leaf => 0,
+        Role::Intermediate => 1,
+        Role::Root => 2,
+        Role::Other => 3,
+    };
+    match side {
+        Side::Server => role,
+        Side::Client => role + 4,
+    }
+}
+
+/// The sink of an [`Inventory`].
+#[derive(Debug)]
+pub struct Gather {
+    inventory: Arc<Inventory>,
+    batch: Batch,
+    /// Handshakes of a batch.
+    handshakes: usize,
+    /// Files of the run that were read before.
+    skipped: HashSet<u32>,
+}
+
+impl Gather {
+    /// Writes into `inventory` whenever this many handshakes have come.
+    pub fn new(inventory: Arc<Inventory>, handshakes: usize) -> Self {
+        Self { inventory, batch: Batch::default(), handshakes: handshakes.max(1), skipped: HashSet::new() }
+    }
+
+    /// Leaves out handshakes that begin in these files of the run.
+    #[must_use]
+    pub fn without_files(mut self, files: HashSet<u32>) -> Self {
+        self.skipped = files;
+        self
+    }
+
+    fn send(&mut self) -> Result<(), SinkError> {
+        if self.batch.handshakes == 0 {
+            return Ok(());
+        }
+        self.inventory.send(Order::Batch(Box::new(std::mem::take(&mut self.batch)))).map_err(SinkError::from)
+    }
+}
+
+impl Sink for Gather {
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        // A handshake carries its certificates; their own events come only once.
+        if let About::Handshake(observation) = event.about
+            && !self.skipped.contains(&observation.handshake.first.file)
+        {
+            self.batch.add(observation);
+            if self.batch.is_full(self.handshakes) {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.send()?;
+        self.inventory.commit().map_err(SinkError::from)
+    }
+}

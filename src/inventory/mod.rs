@@ -1,0 +1,314 @@
+//! What was seen and where, in one SQLite file: certificates, keys, places, and what detection remembers of hosts.
+//!
+//! [`Inventory`] writes, through a thread of its own; [`Store`] is the open file and answers questions.
+//! docs/INVENTORY.md describes the tables.
+
+mod answer;
+mod digest;
+mod export;
+mod gather;
+mod owners;
+mod query;
+mod schema;
+mod sketch;
+mod store;
+mod writer;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use crate::detect::sighting::HostKey;
+use crate::time::Timestamp;
+
+pub use answer::{Answer, Cell};
+pub use gather::Gather;
+pub use owners::OwnersError;
+pub use query::{Filter, Question};
+pub use store::Store;
+use writer::{Order, Remembered};
+
+/// Handshakes of a batch unless told otherwise: some seconds of a busy link.
+pub const BATCH_HANDSHAKES: usize = 100_000;
+
+/// Batches that may wait for the disk; then the run waits too.
+const QUEUE: usize = 2;
+
+/// Host records that are handed to the writer together.
+const RECORDS: usize = 256;
+
+/// How often somebody who waits for the writer looks whether it still runs.
+const LOOK_UP: Duration = Duration::from_millis(10);
+
+/// Why an inventory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InventoryError {
+    /// The file is a database of something else, or no database.
+    #[error("not an inventory of tlswatch")]
+    Foreign,
+    /// A later version of the program made it.
+    #[error("made by a later version (schema {version}, this program knows {known})")]
+    Newer {
+        /// Schema of the file.
+        version: i32,
+        /// Schema of this program.
+        known: i32,
+    },
+    /// An older version made it, and it is opened without changing it.
+    #[error("made by an older version (schema {version}): open it once for writing")]
+    Older {
+        /// Schema of the file.
+        version: i32,
+    },
+    /// SQLite or the disk failed.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    /// The writer failed before: its words.
+    #[error("{0}")]
+    Writer(String),
+}
+
+impl From<InventoryError> for crate::sink::SinkError {
+    fn from(error: InventoryError) -> Self {
+        Self::Write(io::Error::other(format!("inventory: {error}")))
+    }
+}
+
+/// A host record on its way to the disk; `None`: forgotten.
+#[derive(Clone, Debug)]
+struct Pending {
+    record: Option<Arc<[u8]>>,
+    /// Tells a later value of the same host.
+    version: u64,
+}
+
+/// Host records that are not yet certain to be in the file.
+#[derive(Debug, Default)]
+struct Unwritten {
+    records: HashMap<HostKey, Pending>,
+    unsent: Vec<Remembered>,
+    version: u64,
+}
+
+/// An inventory that is written to.
+#[derive(Debug)]
+pub struct Inventory {
+    store: Arc<Store>,
+    /// Another inventory that is only read (`--baseline`).
+    base: Option<Store>,
+    orders: Option<Sender<Order>>,
+    writer: Option<JoinHandle<()>>,
+    failure: Arc<Mutex<Option<String>>>,
+    unwritten: Arc<Mutex<Unwritten>>,
+}
+
+impl Inventory {
+    /// Opens the file, made if there is none, and brought up to date if it is of an older version.
+    ///
+    /// # Errors
+    /// When it is no inventory or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, InventoryError> {
+        // Two connections, so that questions see the last committed state and do not wait for the writer.
+        let writing = Arc::new(Store::open(path)?);
+        Self::start(writing, Arc::new(Store::open(path)?))
+    }
+
+    /// An inventory that ends with the process.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn in_memory() -> Result<Self, InventoryError> {
+        let store = Arc::new(Store::in_memory()?);
+        Self::start(Arc::clone(&store), store)
+    }
+
+    fn start(writing: Arc<Store>, store: Arc<Store>) -> Result<Self, InventoryError> {
+        let (orders, queue) = bounded(QUEUE);
+        let failure = Arc::new(Mutex::new(None));
+        let unwritten = Arc::new(Mutex::new(Unwritten::default()));
+        let writer = writer::Writer::new(writing, Arc::clone(&unwritten));
+        let told = Arc::clone(&failure);
+        let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(move || {
+            if let Err(error) = writer.run(&queue) {
+                *lock(&told) = Some(error.to_string());
+            }
+        });
+        let thread = thread.map_err(|error| InventoryError::Writer(error.to_string()))?;
+        Ok(Self { store, base: None, orders: Some(orders), writer: Some(thread), failure, unwritten })
+    }
+
+    /// Reads host records from `base` too, which stays as it is.
+    #[must_use]
+    pub fn with_base(mut self, base: Store) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// What is committed, for questions.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The record of a host: the last one put, whether it is written yet or not.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn baseline(&self, key: &HostKey) -> Result<Option<Arc<[u8]>>, InventoryError> {
+        if let Some(pending) = lock(&self.unwritten).records.get(key) {
+            return Ok(pending.record.clone().filter(|record| !record.is_empty()));
+        }
+        let found = match (self.store.baseline(key)?, &self.base) {
+            (None, Some(base)) => base.baseline(key)?,
+            (found, _) => found,
+        };
+        Ok(found.filter(|record| !record.is_empty()))
+    }
+
+    /// Certificates that a person accepted for a host.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn accepted(&self, key: &HostKey) -> Result<Vec<crate::x509::Sha256>, InventoryError> {
+        let mut accepted = self.store.accepted(key)?;
+        if let Some(base) = &self.base {
+            accepted.extend(base.accepted(key)?);
+        }
+        Ok(accepted)
+    }
+
+    /// Keeps the record of a host (an empty one counts as none); `last_seen` is packet time. Waits when the disk is slower.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn put_baseline(&self, key: &HostKey, record: &[u8], last_seen: Timestamp) -> Result<(), InventoryError> {
+        self.remember(key, Some(record.into()), last_seen)
+    }
+
+    /// Forgets a host.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn forget_baseline(&self, key: &HostKey) -> Result<(), InventoryError> {
+        // An empty record hides the one that cannot be removed.
+        self.remember(key, self.base.as_ref().map(|_| Arc::from([])), Timestamp::default())
+    }
+
+    fn remember(&self, key: &HostKey, record: Option<Arc<[u8]>>, last_seen: Timestamp) -> Result<(), InventoryError> {
+        let ready = {
+            let mut unwritten = lock(&self.unwritten);
+            unwritten.version += 1;
+            let version = unwritten.version;
+            unwritten.records.insert(key.clone(), Pending { record: record.clone(), version });
+            unwritten.unsent.push(Remembered { key: key.clone(), record, last_seen, version });
+            (unwritten.unsent.len() >= RECORDS).then(|| std::mem::take(&mut unwritten.unsent))
+        };
+        // Not under the lock: the writer takes it to commit.
+        ready.map_or(Ok(()), |records| self.send(Order::Records(records)))
+    }
+
+    /// Keeps an alert, so that its cause is not told again.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn put_alert(&self, alert: StoredAlert) -> Result<(), InventoryError> {
+        self.send(Order::Alert(Box::new(alert)))
+    }
+
+    /// Notes that a capture was read to its end.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn put_capture(&self, capture: Capture) -> Result<(), InventoryError> {
+        self.send(Order::Capture(Box::new(capture)))
+    }
+
+    /// Waits until everything given so far is committed.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn commit(&self) -> Result<(), InventoryError> {
+        let records = std::mem::take(&mut lock(&self.unwritten).unsent);
+        self.send(Order::Records(records))?;
+        let (tell, told) = bounded(1);
+        self.send(Order::Commit(tell))?;
+        let ended = || self.writer.as_ref().is_none_or(JoinHandle::is_finished);
+        loop {
+            match told.recv_timeout(LOOK_UP) {
+                Ok(()) => return Ok(()),
+                // An order may stay in a queue whose reader has just gone: then nobody ever answers it.
+                Err(RecvTimeoutError::Timeout) if !ended() => {}
+                Err(_) => break,
+            }
+        }
+        // It is on its way out, and says why at the end.
+        while !ended() {
+            std::thread::sleep(LOOK_UP);
+        }
+        Err(self.failed())
+    }
+
+    fn send(&self, order: Order) -> Result<(), InventoryError> {
+        let orders = self.orders.as_ref().ok_or_else(|| self.failed())?;
+        orders.send(order).map_err(|_| self.failed())
+    }
+
+    /// Why the writer is gone.
+    fn failed(&self) -> InventoryError {
+        let said = lock(&self.failure).clone();
+        InventoryError::Writer(said.unwrap_or_else(|| "the writer is gone".to_owned()))
+    }
+}
+
+impl Drop for Inventory {
+    fn drop(&mut self) {
+        let records = std::mem::take(&mut lock(&self.unwritten).unsent);
+        // A writer that failed has said so before.
+        let _ = self.send(Order::Records(records));
+        self.orders = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// An alert as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAlert {
+    /// Key of de-duplication, hexadecimal.
+    pub id: String,
+    /// First packet time.
+    pub first: Timestamp,
+    /// Last packet time.
+    pub last: Timestamp,
+    /// How often it was found.
+    pub count: u64,
+    /// 21, 47, 73 or 99.
+    pub severity: u8,
+    /// The event.
+    pub json: String,
+}
+
+/// A capture as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Digest of its content.
+    pub digest: crate::x509::Sha256,
+    /// Path at the time it was read.
+    pub path: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// The content of a mutex; a thread that panicked with it left it whole, for nothing here is changed in two steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Whose host it is: patterns and their owners, imported from a list.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::IpAddr;
+
+use super::{InventoryError, Store};
+
+/// What a pattern takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// `*.example.org`: every name below, and not the name itself.
+    Below(String),
+    /// One name.
+    Name(String),
+    /// An address or a network: the leading bits that count.
+    Network(IpAddr, u32),
+}
+
+impl Pattern {
+    /// Reads a pattern; anything is a name.
+    pub(super) fn of(text: &str) -> Self {
+        let text = text.trim().trim_end_matches('.').to_lowercase();
+        let text = text.strip_prefix("ip:").unwrap_or(&text);
+        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        if let Ok(address) = address.parse::<IpAddr>() {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            match bits.map(str::parse::<u32>) {
+                None => return Self::Network(address, most),
+                Some(Ok(bits)) if bits <= most => return Self::Network(address, bits),
+                Some(_) => {}
+            }
+        }
+        match text.strip_prefix("*.") {
+            Some(parent) => Self::Below(format!(".{parent}")),
+            None => Self::Name(text.to_owned()),
+        }
+    }
+
+    /// Whether it takes this name or address, which is in lower case.
+    pub(super) fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Name(name) => name == host,
+            Self::Below(parent) => host.len() > parent.len() && host.ends_with(parent.as_str()),
+            Self::Network(network, bits) => host.parse().is_ok_and(|address| within(address, *network, *bits)),
+        }
+    }
+}
+
+fn within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
+    let (difference, width) = match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(u32::from(one) ^ u32::from(other)), 32),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (u128::from(one) ^ u128::from(other), 128),
+        _ => return false,
+    };
+    // A shift by the whole width leaves nothing to compare.
+    difference.checked_shr(width - bits).unwrap_or(0) == 0
+}
+
+/// The imported list.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    names: HashMap<String, String>,
+    below: HashMap<String, String>,
+    networks: Vec<(IpAddr, u32, String)>,
+}
+
+impl Owners {
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.below.is_empty() && self.networks.is_empty()
+    }
+
+    fn add(&mut self, pattern: &str, owner: String) {
+        match Pattern::of(pattern) {
+            Pattern::Name(name) => drop(self.names.insert(name, owner)),
+            Pattern::Below(parent) => drop(self.below.insert(parent, owner)),
+            Pattern::Network(network, bits) => self.networks.push((network, bits, owner)),
+        }
+    }
+
+    /// Owner of a name or address: the most precise pattern counts.
+    pub(super) fn of(&self, host: &str) -> Option<&str> {
+        if let Some(owner) = self.names.get(host) {
+            return Some(owner);
+        }
+        let parents = host.match_indices('.').filter(|(at, _)| *at > 0).filter_map(|(at, _)| host.get(at..));
+        let found = parents.map(|parent| self.below.get(parent)).find_map(|owner| owner);
+        if found.is_some() || self.networks.is_empty() {
+            return found.map(String::as_str);
+        }
+        let address: IpAddr = host.parse().ok()?;
+        let fitting = self.networks.iter().filter(|(network, bits, _)| within(address, *network, *bits));
+        fitting.max_by_key(|(_, bits, _)| *bits).map(|(_, _, owner)| owner.as_str())
+    }
+}
+
+/// Why a list of owners cannot be imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnersError {
+    /// It is no CSV.
+    #[error(transparent)]
+    Csv(#[from] csv::Error),
+    /// A row lacks a pattern or an owner.
+    #[error("line {0}: a row is pattern,owner")]
+    Row(u64),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+}
+
+impl Store {
+    /// Replaces the list of owners by rows of `pattern,owner` (a first row that says so is no row); gives their number.
+    ///
+    /// # Errors
+    /// When the list is not of this form; then the old one stays.
+    pub fn import_owners(&self, list: impl Read) -> Result<usize, OwnersError> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .comment(Some(b'#'))
+            .trim(csv::Trim::All)
+            .from_reader(list);
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record?;
+            let line = record.position().map_or(0, csv::Position::line);
+            match (record.get(0), record.get(1)) {
+                (Some("pattern"), Some("owner")) if rows.is_empty() => {}
+                (Some(pattern), Some(owner)) if !pattern.is_empty() && !owner.is_empty() => {
+                    rows.push((pattern.to_owned(), owner.to_owned()));
+                }
+                _ => return Err(OwnersError::Row(line)),
+            }
+        }
+        self.set_owners(&rows)?;
+        Ok(rows.len())
+    }
+
+    fn set_owners(&self, rows: &[(String, String)]) -> Result<(), InventoryError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        transaction.execute("DELETE FROM owner", [])?;
+        for (pattern, owner) in rows {
+            transaction.prepare_cached("INSERT OR REPLACE INTO owner VALUES (?, ?)")?.execute([pattern, owner])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    pub(super) fn owners(&self) -> Result<Owners, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT pattern, owner FROM owner")?;
+        let mut owners = Owners::default();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            owners.add(row.get_ref(0)?.as_str().unwrap_or_default(), row.get(1)?);
+        }
+        Ok(owners)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_precise_pattern_counts() {
+        let mut owners = Owners::default();
+        for (pattern, owner) in [
+            ("*.Example.org", "web"),
+            ("*.lab.example.org", "lab"),
+            ("www.lab.example.org.", "one"),
+            ("10.0.0.0/8", "net"),
+            ("10.1.0.0/16", "site"),
+            ("2001:db8::/32", "six"),
+            ("0.0.0.0/0", "anybody"),
+        ] {
+            owners.add(pattern, owner.to_owned());
+        }
+        for (host, owner) in [
+            ("example.org", None),
+            ("a.example.org", Some("web")),
+            ("a.b.example.org", Some("web")),
+            ("notexample.org", None),
+            ("x.lab.example.org", Some("lab")),
+            ("www.lab.example.org", Some("one")),
+            ("10.2.3.4", Some("net")),
+            ("10.1.3.4", Some("site")),
+            ("192.0.2.1", Some("anybody")),
+            ("2001:db8::7", Some("six")),
+            ("2001:db9::7", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(owners.of(host), owner, "{host}");
+        }
+    }
+
+    #[test]
+    fn anything_is_a_pattern() {
+        assert_eq!(Pattern::of("10.0.0.1"), Pattern::Network("10.0.0.1".parse().unwrap(), 32));
+        assert_eq!(Pattern::of("10.0.0.1/33"), Pattern::Name("10.0.0.1/33".to_owned()));
+        assert_eq!(Pattern::of("10.0.0.1/x"), Pattern::Name("10.0.0.1/x".to_owned()));
+        assert_eq!(Pattern::of("ip:10.0.0.1"), Pattern::of("10.0.0.1/32"));
+        assert!(Pattern::of("*.a").matches("b.a") && !Pattern::of("*.a").matches(".a"));
+        assert!(Pattern::of("::/0").matches("::1") && !Pattern::of("::/0").matches("1.1.1.1"));
+    }
+
+    #[test]
+    fn a_bad_list_leaves_the_old_one() {
+        let store = Store::in_memory().unwrap();
+        let good = "pattern,owner\n# ours\n*.example.org, web team\n\"10.0.0.0/8\",\"net, core\"\n";
+        assert_eq!(store.import_owners(good.as_bytes()).unwrap(), 2);
+        for bad in ["a\n", "a,\n", ",b\n", "a,b\n\"x"] {
+            let _ = store.import_owners(bad.as_bytes());
+        }
+        assert!(matches!(store.import_owners(&b"a,b\nx\n"[..]), Err(OwnersError::Row(2))));
+        let owners = store.owners().unwrap();
+        assert_eq!(owners.of("10.9.9.9"), Some("net, core"));
+    }
+}

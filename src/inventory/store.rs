@@ -1,0 +1,273 @@
+//! An open inventory: small reads and edits.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+
+use crate::detect::sighting::HostKey;
+use crate::time::Timestamp;
+use crate::x509::Sha256;
+
+use super::{InventoryError, StoredAlert, lock, schema};
+
+/// How long another program that writes is waited for.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// An open inventory.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens a file for reading and writing; it is made if there is none.
+    ///
+    /// # Errors
+    /// When it is no inventory or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, InventoryError> {
+        create(path);
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        connection.busy_timeout(BUSY)?;
+        schema::check(&connection).map_err(no_database)?;
+        // Readers beside a writer; a power cut may lose the last batches, never the file.
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        schema::migrate(&connection)?;
+        Self::with(connection)
+    }
+
+    /// Opens a file without ever changing it.
+    ///
+    /// # Errors
+    /// When it is no inventory, or one of another version.
+    pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
+        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY)?;
+        match schema::check(&connection) {
+            Err(InventoryError::Database(error))
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
+            {
+                connection = Self::open_frozen(path)?;
+                schema::check(&connection).map_err(no_database)?;
+            }
+            checked => checked.map_err(no_database)?,
+        }
+        let version = schema::version(&connection)?;
+        if version == 0 {
+            return Err(InventoryError::Foreign);
+        }
+        if version < schema::current_version() {
+            return Err(InventoryError::Older { version });
+        }
+        Self::with(connection)
+    }
+
+    /// Opens a file that exists to ask it; its tables are brought up to date first.
+    ///
+    /// # Errors
+    /// When it is no inventory.
+    pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
+        // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
+        let exists = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .is_ok_and(|connection| connection.is_readonly("main") == Ok(false));
+        if exists { Self::open(path) } else { Self::open_read_only(path) }
+    }
+
+    /// Opens a file that nobody may change for as long as it is read: where its folder cannot be written to, SQLite cannot
+    /// make the files through which it would hear of other programs.
+    fn open_frozen(path: &Path) -> rusqlite::Result<Connection> {
+        let escaped: String = path
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
+                _ => format!("%{byte:02x}"),
+            })
+            .collect();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
+    }
+
+    pub(super) fn in_memory() -> Result<Self, InventoryError> {
+        let connection = Connection::open_in_memory()?;
+        schema::migrate(&connection)?;
+        Self::with(connection)
+    }
+
+    fn with(connection: Connection) -> Result<Self, InventoryError> {
+        // What is in the file may come from somebody else: nothing in it is run.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // 32 MiB in place of 2: most look-ups of a question jump about in a file of hundreds of megabytes.
+        connection.pragma_update(None, "cache_size", -32_768)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        lock(&self.connection)
+    }
+
+    /// The record of a host.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn baseline(&self, key: &HostKey) -> Result<Option<Arc<[u8]>>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT record FROM baseline WHERE key = ? AND port = ?")?;
+        let record = statement.query_row(params![key.name, key.port], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+        Ok(record.map(Arc::from))
+    }
+
+    /// Certificates that a person accepted for a host.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn accepted(&self, key: &HostKey) -> Result<Vec<Sha256>, InventoryError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT certificate FROM accepted WHERE key = ? AND port = ? ORDER BY 1")?;
+        let found = statement.query_map(params![key.name, key.port], |row| row.get(0).map(Sha256))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Hosts with a record, those of one name or all: key, bytes of the record, last packet time.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn baselines(&self, name: Option<&str>) -> Result<Vec<(HostKey, usize, Timestamp)>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT key, port, length(record), last_seen FROM baseline WHERE coalesce(key = ?, 1) ORDER BY key, port",
+        )?;
+        let found = statement.query_map([name], |row| {
+            let key = HostKey { name: row.get(0)?, port: row.get(1)? };
+            Ok((key, usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0), Timestamp(row.get(3)?)))
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Leaf certificates that a host showed, the latest first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn leaves(&self, key: &HostKey) -> Result<Vec<Sha256>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT certificate.sha256 FROM change JOIN host ON host.id = change.host JOIN name ON name.id = host.name
+             JOIN certificate ON certificate.id = change.certificate
+             WHERE name.name = ? AND host.port = ? ORDER BY change.last DESC, certificate.id",
+        )?;
+        let name = key.name.strip_prefix("ech:").unwrap_or(&key.name);
+        let found = statement.query_map(params![name, key.port], |row| row.get(0).map(Sha256))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Certificates whose SHA-256 begins with these hexadecimal digits.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn certificates_like(&self, digits: &str) -> Result<Vec<Sha256>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT sha256 FROM certificate WHERE hex(sha256) LIKE ? || '%'")?;
+        let found = statement.query_map([digits.to_uppercase()], |row| row.get(0).map(Sha256))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that a person accepts these certificates of a host.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn accept(&self, key: &HostKey, certificates: &[Sha256]) -> Result<(), InventoryError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for certificate in certificates {
+            transaction.prepare_cached("INSERT OR IGNORE INTO accepted VALUES (?, ?, ?)")?.execute(params![
+                key.name,
+                key.port,
+                certificate.0
+            ])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets the record of a host and what was accepted for it; whether there was anything.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn forget(&self, key: &HostKey) -> Result<bool, InventoryError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let mut rows = 0;
+        for table in ["baseline", "accepted"] {
+            let sql = format!("DELETE FROM {table} WHERE key = ? AND port = ?");
+            rows += transaction.execute(&sql, params![key.name, key.port])?;
+        }
+        transaction.commit()?;
+        Ok(rows > 0)
+    }
+
+    /// Time of the last packet; `None` while nothing was seen.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn last_packet(&self) -> Result<Option<Timestamp>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = 'last_packet'")?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?.map(Timestamp))
+    }
+
+    /// Whether a capture of this content was read to its end before.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_capture(&self, digest: &Sha256) -> Result<bool, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT 1 FROM capture WHERE sha256 = ?")?;
+        Ok(statement.exists([digest.0])?)
+    }
+
+    /// An alert that was told before.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn alert(&self, id: &str) -> Result<Option<StoredAlert>, InventoryError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT id, first, last, count, severity, json FROM alert WHERE id = ?")?;
+        Ok(statement.query_row([id], stored_alert).optional()?)
+    }
+}
+
+fn stored_alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
+    Ok(StoredAlert {
+        id: row.get(0)?,
+        first: Timestamp(row.get(1)?),
+        last: Timestamp(row.get(2)?),
+        count: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+        severity: row.get(4)?,
+        json: row.get(5)?,
+    })
+}
+
+/// Makes an empty file for the owner to write, the group to read, nobody else; SQLite keeps its mode.
+fn create(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    // Where this fails, opening says why.
+    let _ = options.open(path);
+}
+
+fn no_database(error: InventoryError) -> InventoryError {
+    match error {
+        InventoryError::Database(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            InventoryError::Foreign
+        }
+        error => error,
+    }
+}

@@ -1,0 +1,302 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::detect::observation::Observation;
+use crate::event::sample;
+use crate::sink::{About, Event, Sink as _};
+use crate::x509::{Certificate, Sha256};
+
+fn key(number: u16) -> HostKey {
+    HostKey { name: format!("h{number}.example.org"), port: 443 }
+}
+
+fn give(gather: &mut Gather, observation: &Observation) {
+    gather.write(&Event { line: b"{}\n", about: About::Handshake(observation) }).unwrap();
+}
+
+/// Handshakes of some clients with one server whose certificate changes.
+fn observations() -> Vec<Observation> {
+    (0..10_u32)
+        .map(|number| {
+            let mut observation = sample::observation();
+            observation.handshake.first.timestamp.0 += i64::from(number % 7) * 1_000_000_000;
+            observation.ends.client.address = std::net::Ipv4Addr::from(0x0a00_0000 + number % 4).into();
+            let leaf = Arc::make_mut(&mut observation.server_chain[0]);
+            leaf.sha256 = Sha256([u8::try_from(number / 5).unwrap(); 32]);
+            observation
+        })
+        .collect()
+}
+
+fn rows(store: &Store, sql: &str) -> Vec<Vec<rusqlite::types::Value>> {
+    let connection = store.connection();
+    let mut statement = connection.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let rows = statement.query_map([], |row| (0..width).map(|at| row.get(at)).collect()).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn everything(store: &Store) -> Vec<Vec<rusqlite::types::Value>> {
+    [
+        "certificate",
+        "sighting",
+        "host",
+        "change",
+        "client",
+        "name",
+        "endpoint",
+        "key",
+        "issuer",
+        "meta",
+        "certificate_name",
+    ]
+    .iter()
+    .flat_map(|table| rows(store, &format!("SELECT * FROM {table}")))
+    .collect()
+}
+
+#[test]
+fn batches_leave_no_trace() {
+    let contents: Vec<_> = [1, 3, 100]
+        .iter()
+        .map(|batch| {
+            let inventory = Arc::new(Inventory::in_memory().unwrap());
+            let mut gather = Gather::new(Arc::clone(&inventory), *batch);
+            observations().iter().for_each(|observation| give(&mut gather, observation));
+            gather.flush().unwrap();
+            everything(inventory.store())
+        })
+        .collect();
+    assert_eq!(contents[0], contents[1]);
+    assert_eq!(contents[0], contents[2]);
+    assert!(contents[0].len() > 10);
+}
+
+#[test]
+fn sightings_have_first_last_count_and_clients() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    observations().iter().for_each(|observation| give(&mut gather, observation));
+    gather.flush().unwrap();
+    let base = sample::observation().handshake.first.timestamp.0;
+    let found =
+        rows(inventory.store(), "SELECT first, last, count, clients FROM sighting WHERE role = 0 ORDER BY certificate");
+    // 0 to 4, then 5, 6, 0, 1, 2; of four clients each time.
+    let expected = [[0, 4, 5, 4], [0, 6, 5, 4]].map(|[first, last, count, clients]| {
+        let at = |seconds: i64| rusqlite::types::Value::Integer(base + seconds * 1_000_000_000);
+        vec![at(first), at(last), count.into(), clients.into()]
+    });
+    assert_eq!(found, expected);
+    assert_eq!(inventory.store().last_packet().unwrap(), Some(Timestamp(base + 6_000_000_000)));
+    let hosts = rows(inventory.store(), "SELECT count FROM host");
+    assert_eq!(hosts, [[10_i64.into()]]);
+}
+
+#[test]
+fn files_read_before_are_left_out() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4).without_files([1].into());
+    for file in [0, 1, 2, 1] {
+        let mut observation = sample::observation();
+        observation.handshake.first.file = file;
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    assert_eq!(rows(inventory.store(), "SELECT count FROM host"), [[2_i64.into()]]);
+}
+
+#[test]
+fn a_packet_without_time_has_the_time_of_the_capture() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 1);
+    let mut observation = sample::observation();
+    observation.handshake.first.time_known = false;
+    observation.handshake.first.timestamp = Timestamp(1);
+    give(&mut gather, &observation);
+    gather.flush().unwrap();
+    assert_eq!(inventory.store().last_packet().unwrap(), Some(observation.handshake.first.order.clock));
+}
+
+#[test]
+fn what_does_not_parse_and_what_is_too_long_is_kept() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 1);
+    let mut observation = sample::observation();
+    let long = Arc::make_mut(&mut observation.server_chain[0]);
+    let facts = long.facts.as_mut().unwrap();
+    facts.subject.text = "é".repeat(100_000);
+    facts.serial = vec![0xff; 100_000].into();
+    facts.alternative_names =
+        (0..5_000).map(|number| crate::x509::AlternativeName::Dns(format!("{number}.example"))).collect();
+    *Arc::make_mut(&mut observation.server_chain[1]) = Certificate::parse(b"no certificate");
+    observation.handshake.client_hello.as_mut().unwrap().server_name = Some(vec![0xff; 60_000].into());
+    give(&mut gather, &observation);
+    gather.flush().unwrap();
+    let store = inventory.store();
+    assert_eq!(rows(store, "SELECT count(*) FROM certificate WHERE key IS NULL")[0], [1_i64.into()]);
+    assert_eq!(
+        rows(store, "SELECT max(length(subject)), max(length(serial)) FROM certificate")[0],
+        [1_024_i64.into(), 1_024_i64.into()]
+    );
+    assert_eq!(
+        rows(store, "SELECT max(n) FROM (SELECT count(*) AS n FROM certificate_name GROUP BY certificate)")[0],
+        [256_i64.into()]
+    );
+    assert_eq!(rows(store, "SELECT max(length(name)) FROM name")[0], [255_i64.into()]);
+    assert_eq!(store.der(&Certificate::parse(b"no certificate").sha256).unwrap().unwrap(), b"no certificate");
+}
+
+#[test]
+fn a_host_is_readable_before_its_transaction_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = Inventory::open(&folder.path().join("i.db")).unwrap();
+    // The writer is stopped: another program is writing.
+    let other = rusqlite::Connection::open(folder.path().join("i.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for number in 0..300 {
+        inventory.put_baseline(&key(number), b"one", Timestamp(5)).unwrap();
+    }
+    inventory.put_baseline(&key(7), b"two", Timestamp(6)).unwrap();
+    inventory.forget_baseline(&key(8)).unwrap();
+    for (number, expected) in [(0, Some(&b"one"[..])), (299, Some(b"one")), (7, Some(b"two")), (8, None), (300, None)] {
+        assert_eq!(inventory.baseline(&key(number)).unwrap().as_deref(), expected, "{number}");
+        assert_eq!(inventory.store().baseline(&key(number)).unwrap(), None);
+    }
+    other.execute_batch("COMMIT").unwrap();
+    inventory.commit().unwrap();
+    assert!(lock(&inventory.unwritten).records.is_empty());
+    for (number, expected) in [(0, Some(&b"one"[..])), (299, Some(b"one")), (7, Some(b"two")), (8, None), (300, None)] {
+        assert_eq!(inventory.baseline(&key(number)).unwrap().as_deref(), expected, "{number}");
+        assert_eq!(inventory.store().baseline(&key(number)).unwrap().as_deref(), expected, "{number}");
+    }
+}
+
+#[test]
+fn another_inventory_is_read_and_never_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.db");
+    let first = Inventory::open(&path).unwrap();
+    first.put_baseline(&key(1), b"base", Timestamp(1)).unwrap();
+    first.put_baseline(&key(2), b"base", Timestamp(1)).unwrap();
+    first.commit().unwrap();
+    first.store().accept(&key(1), &[Sha256([1; 32])]).unwrap();
+    drop(first);
+    let before = std::fs::read(&path).unwrap();
+    let inventory = Inventory::in_memory().unwrap().with_base(Store::open_read_only(&path).unwrap());
+    assert_eq!(inventory.baseline(&key(1)).unwrap().as_deref(), Some(&b"base"[..]));
+    assert_eq!(inventory.accepted(&key(1)).unwrap(), [Sha256([1; 32])]);
+    inventory.put_baseline(&key(1), b"mine", Timestamp(2)).unwrap();
+    inventory.forget_baseline(&key(2)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(inventory.baseline(&key(1)).unwrap().as_deref(), Some(&b"mine"[..]));
+        assert_eq!(inventory.baseline(&key(2)).unwrap(), None);
+        inventory.commit().unwrap();
+    }
+    drop(inventory);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn only_inventories_are_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "not a database, although it is long enough to be taken for one".repeat(100)).unwrap();
+    for open in [Store::open, Store::open_read_only, Store::open_to_ask] {
+        assert!(matches!(open(&text), Err(InventoryError::Foreign)));
+    }
+    assert!(Store::open_to_ask(&folder.path().join("none.db")).is_err());
+    assert!(!folder.path().join("none.db").exists());
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    assert!(matches!(Store::open_read_only(&empty), Err(InventoryError::Foreign)));
+    drop(Store::open(&empty).unwrap());
+    assert!(Store::open_read_only(&empty).is_ok());
+}
+
+#[test]
+fn a_writer_that_fails_is_heard_and_nobody_waits() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    inventory.store().connection().execute_batch("DROP VIEW place; DROP TABLE sighting").unwrap();
+    let mut gather = Gather::new(Arc::clone(&inventory), 1);
+    let observation = sample::observation();
+    let mut failed = None;
+    for _ in 0..100 {
+        let event = Event { line: b"", about: About::Handshake(&observation) };
+        if let Err(error) = gather.write(&event).and_then(|()| gather.flush()) {
+            failed = Some(error.to_string());
+            break;
+        }
+    }
+    assert!(failed.unwrap().contains("no such table: sighting"));
+    assert!(inventory.put_baseline(&key(1), b"x", Timestamp(1)).is_ok());
+    assert_eq!(inventory.baseline(&key(1)).unwrap().as_deref(), Some(&b"x"[..]));
+    assert!(inventory.commit().unwrap_err().to_string().contains("no such table"));
+}
+
+#[test]
+fn alerts_and_captures_come_back() {
+    let inventory = Inventory::in_memory().unwrap();
+    let alert = StoredAlert {
+        id: "ab12".to_owned(),
+        first: Timestamp(1),
+        last: Timestamp(2),
+        count: 3,
+        severity: 73,
+        json: "{}".to_owned(),
+    };
+    inventory.put_alert(alert.clone()).unwrap();
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    assert!(!inventory.store().has_capture(&capture.digest).unwrap());
+    inventory.put_capture(capture.clone()).unwrap();
+    inventory.commit().unwrap();
+    assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert));
+    assert_eq!(inventory.store().alert("ab").unwrap(), None);
+    assert!(inventory.store().has_capture(&capture.digest).unwrap());
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Put(u16, u8),
+    Forget(u16),
+    Commit,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (0..20_u16, 1..255_u8).prop_map(|(host, value)| Act::Put(host, value)),
+        2 => (0..20_u16).prop_map(Act::Forget),
+        1 => Just(Act::Commit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_host_has_the_last_record_put(acts in prop::collection::vec(act(), 0..800)) {
+        let inventory = Inventory::in_memory().unwrap();
+        let mut model = HashMap::new();
+        for act in acts {
+            match act {
+                Act::Put(host, value) => {
+                    inventory.put_baseline(&key(host), &[value], Timestamp(1)).unwrap();
+                    model.insert(host, value);
+                }
+                Act::Forget(host) => {
+                    inventory.forget_baseline(&key(host)).unwrap();
+                    model.remove(&host);
+                }
+                Act::Commit => inventory.commit().unwrap(),
+            }
+            let host = model.keys().next().copied().unwrap_or(3);
+            let found = inventory.baseline(&key(host)).unwrap();
+            prop_assert_eq!(found.as_deref(), model.get(&host).map(std::slice::from_ref));
+        }
+        inventory.commit().unwrap();
+        for host in 0..20 {
+            let stored = inventory.store().baseline(&key(host)).unwrap();
+            prop_assert_eq!(stored.as_deref(), model.get(&host).map(std::slice::from_ref));
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The thread that writes: one transaction for what has come.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
+use sha2::Digest as _;
+
+use crate::detect::sighting::HostKey;
+use crate::time::Timestamp;
+use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
+
+use super::gather::{Batch, Span};
+use super::sketch::Sketch;
+use super::{Capture, InventoryError, Store, StoredAlert, Unwritten, lock};
+
+/// Orders of one transaction.
+const TOGETHER: usize = 16;
+
+/// Longest text of one column, characters: names may be as long as their sender likes, the DER has all of it.
+const TEXT: usize = 1_024;
+
+/// Names of a certificate that are kept as rows; the DER has all.
+const NAMES: usize = 256;
+
+/// Certificates whose number is remembered.
+const KNOWN: usize = 100_000;
+
+/// What the writer is to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Sightings.
+    Batch(Box<Batch>),
+    /// Host records.
+    Records(Vec<Remembered>),
+    /// An alert.
+    Alert(Box<StoredAlert>),
+    /// A capture that was read.
+    Capture(Box<Capture>),
+    /// Commit and say so.
+    Commit(Sender<()>),
+}
+
+/// A host record to write.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) key: HostKey,
+    pub(super) record: Option<Arc<[u8]>>,
+    pub(super) last_seen: Timestamp,
+    pub(super) version: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    store: Arc<Store>,
+    unwritten: Arc<Mutex<Unwritten>>,
+    known: HashMap<Sha256, i64>,
+}
+
+impl Writer {
+    pub(super) fn new(store: Arc<Store>, unwritten: Arc<Mutex<Unwritten>>) -> Self {
+        Self { store, unwritten, known: HashMap::new() }
+    }
+
+    /// Writes until nobody can order any more.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<(), InventoryError> {
+        while let Ok(first) = orders.recv() {
+            let mut committed = Vec::new();
+            let mut waiting = Vec::new();
+            let store = Arc::clone(&self.store);
+            {
+                let mut connection = store.connection();
+                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                for order in std::iter::once(first).chain(orders.try_iter().take(TOGETHER)) {
+                    match order {
+                        Order::Batch(batch) => self.batch(&transaction, &batch)?,
+                        Order::Records(records) => {
+                            for record in records {
+                                write_record(&transaction, &record)?;
+                                committed.push((record.key, record.version));
+                            }
+                        }
+                        Order::Alert(alert) => write_alert(&transaction, &alert)?,
+                        Order::Capture(capture) => write_capture(&transaction, &capture)?,
+                        Order::Commit(tell) => waiting.push(tell),
+                    }
+                }
+                transaction.commit()?;
+            }
+            let mut unwritten = lock(&self.unwritten);
+            for (key, version) in committed {
+                if unwritten.records.get(&key).is_some_and(|pending| pending.version == version) {
+                    unwritten.records.remove(&key);
+                }
+            }
+            drop(unwritten);
+            for tell in waiting {
+                // Whoever asked may have given up.
+                let _ = tell.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, connection: &Connection, batch: &Batch) -> Result<(), InventoryError> {
+        if self.known.len() > KNOWN {
+            self.known.clear();
+        }
+        let mut certificates = Vec::with_capacity(batch.certificates.entries.len());
+        for (_, (certificate, span)) in &batch.certificates.entries {
+            let Some(span) = span else { continue };
+            certificates.push(self.certificate(connection, certificate, *span)?);
+        }
+        let places = numbers(&batch.places.entries, |(place, ())| {
+            let ip = place.server.address.to_string();
+            let columns = params![ip, place.server.port, place.transport.name(), place.virtual_network];
+            find_or_insert(connection, PLACE, columns)
+        })?;
+        let names = numbers(&batch.names.entries, |(name, ())| find_or_insert(connection, NAME, params![&**name]))?;
+        let hosts = numbers(&batch.hosts.entries, |((name, port, transport), span)| {
+            let Some(name) = at(&names, *name) else { return Ok(0) };
+            let Span { first, last, count } = *span;
+            let mut statement = connection.prepare_cached(HOST)?;
+            statement.query_row(params![name, port, transport.name(), first.0, last.0, count], |row| row.get(0))
+        })?;
+        let mut sightings = Sightings::new(connection)?;
+        for ((certificate, place, name, role), (span, clients)) in &batch.sightings.entries {
+            let key = (at(&certificates, *certificate), at(&places, *place), at(&names, *name));
+            if let (Some(certificate), Some(place), Some(name)) = key {
+                sightings.write((certificate, place, name, *role), *span, clients)?;
+            }
+        }
+        let mut change = connection.prepare_cached(CHANGE)?;
+        for ((host, certificate), span) in &batch.changes.entries {
+            change.execute(params![at(&hosts, *host), at(&certificates, *certificate), span.first.0, span.last.0])?;
+        }
+        let mut client = connection.prepare_cached(CLIENT)?;
+        for ((certificate, address), Span { first, last, count }) in &batch.clients.entries {
+            let columns = params![at(&certificates, *certificate), address.to_string(), first.0, last.0, count];
+            client.execute(columns)?;
+        }
+        if let Some(span) = batch.span {
+            let mut meta = connection.prepare_cached(FIRST_PACKET)?;
+            meta.execute([span.first.0])?;
+            connection.prepare_cached(LAST_PACKET)?.execute([span.last.0])?;
+        }
+        Ok(())
+    }
+
+    /// Number of a certificate, with its times brought up to date.
+    fn certificate(&mut self, connection: &Connection, certificate: &Certificate, span: Span) -> rusqlite::Result<i64> {
+        let known = match self.known.get(&certificate.sha256) {
+            Some(number) => Some(*number),
+            None => {
+                let mut statement = connection.prepare_cached("SELECT id FROM certificate WHERE sha256 = ?")?;
+                statement.query_row([certificate.sha256.0], |row| row.get(0)).optional()?
+            }
+        };
+        let number = match known {
+            Some(number) => {
+                let mut update = connection.prepare_cached(
+                    "UPDATE certificate SET first = min(first, ?), last = max(last, ?), count = count + ? WHERE id = ?",
+                )?;
+                update.execute(params![span.first.0, span.last.0, span.count, number])?;
+                number
+            }
+            None => insert_certificate(connection, certificate, span)?,
+        };
+        self.known.insert(certificate.sha256, number);
+        Ok(number)
+    }
+}
+
+/// Upserts of sightings; the sketch of clients is merged here.
+struct Sightings<'c> {
+    find: rusqlite::CachedStatement<'c>,
+    insert: rusqlite::CachedStatement<'c>,
+    update: rusqlite::CachedStatement<'c>,
+}
+
+impl<'c> Sightings<'c> {
+    fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            find: connection.prepare_cached(
+                "SELECT client_sketch FROM sighting WHERE certificate = ? AND endpoint = ? AND name = ? AND role = ?",
+            )?,
+            insert: connection.prepare_cached("INSERT INTO sighting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?,
+            update: connection.prepare_cached(
+                "UPDATE sighting SET first = min(first, ?), last = max(last, ?), count = count + ?, clients = ?,
+                 client_sketch = ? WHERE certificate = ? AND endpoint = ? AND name = ? AND role = ?",
+            )?,
+        })
+    }
+
+    fn write(
+        &mut self,
+        (certificate, place, name, role): (i64, i64, i64, u8),
+        Span { first, last, count }: Span,
+        clients: &Sketch,
+    ) -> rusqlite::Result<()> {
+        let key = params![certificate, place, name, role];
+        let known: Option<Vec<u8>> = self.find.query_row(key, |row| row.get(0)).optional()?;
+        match known {
+            None => self.insert.execute(params![
+                certificate,
+                place,
+                name,
+                role,
+                first.0,
+                last.0,
+                count,
+                clients.count(),
+                clients.to_bytes()
+            ])?,
+            Some(bytes) => {
+                let mut all = Sketch::from_bytes(&bytes);
+                all.merge(clients);
+                self.update.execute(params![
+                    first.0,
+                    last.0,
+                    count,
+                    all.count(),
+                    all.to_bytes(),
+                    certificate,
+                    place,
+                    name,
+                    role
+                ])?
+            }
+        };
+        Ok(())
+    }
+}
+
+const PLACE: [&str; 2] = [
+    "SELECT id FROM endpoint WHERE ip = ? AND port = ? AND transport = ? AND virtual_network = ?",
+    "INSERT INTO endpoint (ip, port, transport, virtual_network) VALUES (?, ?, ?, ?)",
+];
+const NAME: [&str; 2] = ["SELECT id FROM name WHERE name = ?", "INSERT INTO name (name) VALUES (?)"];
+const HOST: &str = "INSERT INTO host (name, port, transport, first, last, count) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last),
+    count = count + excluded.count RETURNING id";
+const CHANGE: &str = "INSERT INTO change VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    first = min(first, excluded.first), last = max(last, excluded.last)";
+const CLIENT: &str = "INSERT INTO client VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    first = min(first, excluded.first), last = max(last, excluded.last), count = count + excluded.count";
+const FIRST_PACKET: &str = "INSERT INTO meta VALUES ('first_packet', ?)
+    ON CONFLICT DO UPDATE SET value = min(value, excluded.value)";
+const LAST_PACKET: &str = "INSERT INTO meta VALUES ('last_packet', ?)
+    ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
+
+/// Row numbers of all entries, in their order.
+fn numbers<T>(entries: &[T], row: impl FnMut(&T) -> rusqlite::Result<i64>) -> rusqlite::Result<Vec<i64>> {
+    entries.iter().map(row).collect()
+}
+
+fn at(numbers: &[i64], number: u32) -> Option<i64> {
+    usize::try_from(number).ok().and_then(|number| numbers.get(number)).copied()
+}
+
+/// Row number of what these columns identify.
+fn find_or_insert(connection: &Connection, [find, insert]: [&str; 2], columns: &[&dyn ToSql]) -> rusqlite::Result<i64> {
+    let found = connection.prepare_cached(find)?.query_row(columns, |row| row.get(0)).optional()?;
+    match found {
+        Some(number) => Ok(number),
+        None => connection.prepare_cached(insert)?.insert(columns),
+    }
+}
+
+fn insert_certificate(connection: &Connection, certificate: &Certificate, span: Span) -> rusqlite::Result<i64> {
+    let unparsed = Facts::default();
+    let parsed = certificate.facts.as_deref();
+    let facts = parsed.unwrap_or(&unparsed);
+    let (key, issuer) = match parsed {
+        Some(facts) => (Some(insert_key(connection, facts)?), Some(insert_issuer(connection, facts)?)),
+        None => (None, None),
+    };
+    let serial: String = facts.serial.iter().take(TEXT / 2).map(|byte| format!("{byte:02x}")).collect();
+    let is_ca = facts.basic_constraints.is_some_and(|(is_ca, _)| is_ca);
+    let self_issued = parsed.is_some() && facts.subject.normalized == facts.issuer.normalized;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO certificate (sha256, sha1, key, issuer, subject, common_name, serial, not_before, not_after,
+         signature_algorithm, is_ca, self_issued, first, last, count)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let number = insert.insert(params![
+        certificate.sha256.0,
+        certificate.sha1,
+        key,
+        issuer,
+        short(&facts.subject.text),
+        facts.subject.common_names.first().map(|name| short(name)),
+        serial,
+        facts.not_before.map(|time| time.0),
+        facts.not_after.map(|time| time.0),
+        short(&facts.signature_algorithm),
+        is_ca,
+        self_issued,
+        span.first.0,
+        span.last.0,
+        span.count,
+    ])?;
+    connection.prepare_cached("INSERT INTO der VALUES (?, ?)")?.execute(params![number, certificate.der])?;
+    let mut name = connection.prepare_cached("INSERT OR IGNORE INTO certificate_name VALUES (?, ?)")?;
+    for alternative in facts.alternative_names.iter().take(NAMES) {
+        match alternative {
+            AlternativeName::Dns(dns) => name.execute(params![number, short(&dns.to_lowercase())])?,
+            AlternativeName::Ip(address) => name.execute(params![number, address.to_string()])?,
+            _ => 0,
+        };
+    }
+    Ok(number)
+}
+
+fn insert_key(connection: &Connection, facts: &Facts) -> rusqlite::Result<i64> {
+    let find = "SELECT id FROM key WHERE spki_sha256 = ?";
+    let known = connection.prepare_cached(find)?.query_row([facts.spki_sha256.0], |row| row.get(0)).optional()?;
+    if let Some(number) = known {
+        return Ok(number);
+    }
+    let key = &facts.key;
+    let modulus = matches!(key.kind, KeyKind::Rsa | KeyKind::RsaPss).then_some(&key.modulus);
+    connection
+        .prepare_cached("INSERT INTO key (spki_sha256, algorithm, bits, curve, modulus) VALUES (?, ?, ?, ?, ?)")?
+        .insert(params![facts.spki_sha256.0, algorithm(facts), key.bits, key.curve.as_deref().map(short), modulus])
+}
+
+/// Name of the kind of key, or its OID.
+fn algorithm(facts: &Facts) -> &str {
+    match facts.key.kind {
+        KeyKind::Rsa => "RSA",
+        KeyKind::RsaPss => "RSASSA-PSS",
+        KeyKind::Ec => "EC",
+        KeyKind::Ed25519 => "Ed25519",
+        KeyKind::Ed448 => "Ed448",
+        KeyKind::Dsa => "DSA",
+        KeyKind::Other => short(&facts.key.oid),
+    }
+}
+
+fn insert_issuer(connection: &Connection, facts: &Facts) -> rusqlite::Result<i64> {
+    let digest: [u8; 32] = sha2::Sha256::digest(facts.issuer.normalized.as_bytes()).into();
+    let find = "SELECT id FROM issuer WHERE sha256 = ?";
+    let known = connection.prepare_cached(find)?.query_row([digest], |row| row.get(0)).optional()?;
+    match known {
+        Some(number) => Ok(number),
+        None => connection
+            .prepare_cached("INSERT INTO issuer (sha256, name) VALUES (?, ?)")?
+            .insert(params![digest, short(&facts.issuer.text)]),
+    }
+}
+
+/// The beginning of a text.
+fn short(text: &str) -> &str {
+    text.char_indices().nth(TEXT).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+fn write_record(connection: &Connection, remembered: &Remembered) -> rusqlite::Result<()> {
+    let Remembered { key, record, last_seen, .. } = remembered;
+    match record {
+        Some(record) => connection
+            .prepare_cached("INSERT OR REPLACE INTO baseline VALUES (?, ?, ?, ?)")?
+            .execute(params![key.name, key.port, &**record, last_seen.0])?,
+        None => connection
+            .prepare_cached("DELETE FROM baseline WHERE key = ? AND port = ?")?
+            .execute(params![key.name, key.port])?,
+    };
+    Ok(())
+}
+
+fn write_alert(connection: &Connection, alert: &StoredAlert) -> rusqlite::Result<()> {
+    let count = i64::try_from(alert.count).unwrap_or(i64::MAX);
+    connection.prepare_cached("INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
+        alert.id,
+        alert.first.0,
+        alert.last.0,
+        count,
+        alert.severity,
+        alert.json
+    ])?;
+    Ok(())
+}
+
+fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result<()> {
+    let bytes = i64::try_from(capture.bytes).unwrap_or(i64::MAX);
+    connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?.execute(params![
+        capture.digest.0,
+        capture.path,
+        bytes
+    ])?;
+    Ok(())
+}

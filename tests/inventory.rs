@@ -1,0 +1,206 @@
+//! The inventory as a user meets it: written by `read`, asked by `inventory`, and killed in between.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests fail like the tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+/// Captures that together have everything: client certificates, changes, several clients, no server names.
+const CAPTURES: [&str; 6] = [
+    "benign-cdn.pcap",
+    "benign-client-cert.pcap",
+    "benign-no-sni.pcap",
+    "benign-renewal-new-key.pcap",
+    "key-shared.pcap",
+    "mitm-mitmproxy.pcap",
+];
+
+fn captures() -> Vec<PathBuf> {
+    CAPTURES.iter().map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)).collect()
+}
+
+fn tlswatch() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+    command.env_remove("TLSWATCH_INVENTORY").stdin(Stdio::null());
+    command
+}
+
+fn read(inventory: &Path, batch: u32, more: &[&str]) -> Command {
+    let mut command = tlswatch();
+    command.arg("read").args(captures()).arg("--inventory").arg(inventory).args(more);
+    command.args(["--quiet", "--inventory-batch", &batch.to_string()]).stdout(Stdio::null());
+    command
+}
+
+fn ask(inventory: &Path, arguments: &[&str]) -> Output {
+    tlswatch().arg("inventory").arg("--inventory").arg(inventory).args(arguments).output().unwrap()
+}
+
+fn text(inventory: &Path, arguments: &[&str]) -> String {
+    let output = ask(inventory, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every row of every table; without the columns that count, if so wanted.
+fn content(inventory: &Path, counts: bool) -> Vec<String> {
+    let connection = Connection::open(inventory).unwrap();
+    let names = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let mut all = Vec::new();
+    for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1") {
+        let columns = names(&format!("SELECT name FROM pragma_table_info('{table}')"));
+        let columns: Vec<_> = columns.into_iter().filter(|column| counts || column != "count").collect();
+        let mut statement = connection.prepare(&format!("SELECT {} FROM {table}", columns.join(", "))).unwrap();
+        let width = columns.len();
+        let rows = statement.query_map([], |row| (0..width).map(|at| row.get::<_, Value>(at)).collect());
+        let mut rows: Vec<String> =
+            rows.unwrap().map(|row: rusqlite::Result<Vec<Value>>| format!("{table} {:?}", row.unwrap())).collect();
+        rows.sort();
+        all.extend(rows);
+    }
+    all
+}
+
+fn whole(inventory: &Path) {
+    let connection = Connection::open(inventory).unwrap();
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[test]
+fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let calm = folder.path().join("calm.db");
+    #[expect(clippy::disallowed_methods, reason = "how long a run takes, to kill others within that time")]
+    let began = Instant::now();
+    assert!(read(&calm, 1, &[]).status().unwrap().success());
+    let full = began.elapsed();
+    let expected = content(&calm, false);
+    assert!(expected.iter().any(|row| row.starts_with("client ")));
+    let mut state = 0x9e37_79b9_u64;
+    let mut unfinished = 0;
+    let mut partial = 0;
+    for number in 0..100 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = full.mul_f64((state >> 40) as f64 / f64::from(1 << 24));
+        let inventory = folder.path().join(format!("{number}.db"));
+        let mut child = read(&inventory, 1, &[]).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        unfinished += u32::from(!ended.success());
+        if inventory.exists() {
+            whole(&inventory);
+            let has_tables = Connection::open(&inventory).unwrap().table_exists(None, "certificate").unwrap();
+            let rows = if has_tables { content(&inventory, false).len() } else { 0 };
+            partial += u32::from(rows > 8 && rows < expected.len());
+        }
+        // Read on with other batches: what a batch holds leaves no trace.
+        assert!(read(&inventory, [1, 7, 1_000][number % 3], &[]).status().unwrap().success());
+        whole(&inventory);
+        assert_eq!(content(&inventory, false), expected, "killed after {moment:?} of {full:?}");
+    }
+    // Else the moments tell nothing.
+    assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
+}
+
+/// The golden files are of the captures of this package: `INSTA_UPDATE=always cargo test` when they are made anew.
+#[test]
+fn every_question_has_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    for question in ["list", "issuers", "keys", "reused", "hosts", "changes", "clients"] {
+        insta::assert_snapshot!(format!("{question}.csv"), text(&inventory, &[question, "--format", "csv"]));
+    }
+    let expiring = ["expiring", "--within", "60d", "--format", "json"];
+    insta::assert_snapshot!("expiring.json", text(&inventory, &expiring));
+    insta::assert_snapshot!("list.txt", text(&inventory, &["list"]));
+    let list: serde_json::Value = serde_json::from_str(&text(&inventory, &["list", "--format", "json"])).unwrap();
+    let first = list[0]["sha256"].as_str().unwrap().get(..20).unwrap();
+    insta::assert_snapshot!("show.txt", text(&inventory, &["show", first]));
+    let show: serde_json::Value =
+        serde_json::from_str(&text(&inventory, &["show", first, "--format", "json"])).unwrap();
+    assert_eq!(show["certificates"][0]["sha256"], list[0]["sha256"]);
+    assert!(!show["places"].as_array().unwrap().is_empty());
+    let pem = text(&inventory, &["export"]);
+    assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), list.as_array().unwrap().len());
+    assert_eq!(text(&inventory, &["show", first, "--format", "pem"]).matches("BEGIN").count(), 1);
+    assert_eq!(ask(&inventory, &["show", "ffffffffffffffffffff"]).status.code(), Some(1));
+    assert!(text(&inventory, &["audit-keys"]).starts_with("SPKI_SHA256"));
+    // Validity is judged at packet time: after the end of the captures nothing is left that could still expire.
+    let later = text(&inventory, &["expiring", "--at", "2060-01-01", "--within", "1d", "--format", "json"]);
+    assert_eq!(later, "[\n]\n");
+}
+
+#[test]
+fn filters_take_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let rows = |arguments: &[&str]| {
+        let json = text(&inventory, &[arguments, &["--format", "json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&json).unwrap().as_array().unwrap().clone()
+    };
+    let all = rows(&["list"]);
+    let mitm = rows(&["list", "--issuer", "MITMPROXY"]);
+    assert!(!mitm.is_empty() && mitm.len() < all.len());
+    assert!(mitm.iter().all(|row| row["issuer"].as_str().unwrap().contains("mitmproxy")));
+    let hosts = rows(&["hosts", "--host", "*.example.com"]);
+    assert!(!hosts.is_empty() && hosts.len() < rows(&["hosts"]).len());
+    assert!(hosts.iter().all(|row| row["host"].as_str().unwrap().ends_with(".example.com")));
+    let late = rows(&["changes", "--since", "1d"]);
+    assert!(!late.is_empty() && late.len() < rows(&["changes"]).len());
+    let owners = folder.path().join("owners.csv");
+    std::fs::write(&owners, "pattern,owner\n*.example.com,web team\n").unwrap();
+    assert!(ask(&inventory, &["owners", "import", owners.to_str().unwrap()]).status.success());
+    let owned = rows(&["hosts", "--owner", "web team"]);
+    assert_eq!(owned.len(), hosts.len());
+    assert!(owned.iter().all(|row| row["owner"] == "web team"));
+    assert!(rows(&["list", "--owner", "nobody"]).is_empty());
+}
+
+#[test]
+fn a_capture_counts_once_unless_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    let run = |more: &[&str]| assert!(read(&inventory, 100, more).status().unwrap().success());
+    // A part of the capture is not the capture.
+    run(&["--sni", "nowhere.example"]);
+    run(&[]);
+    let once = content(&inventory, true);
+    run(&[]);
+    assert_eq!(content(&inventory, true), once);
+    run(&["--again"]);
+    assert_ne!(content(&inventory, true), once);
+    assert_eq!(content(&inventory, false).len(), once.len());
+}
+
+#[test]
+fn hosts_are_shown_accepted_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let baseline = |arguments: &[&str]| {
+        let output = tlswatch().arg("baseline").arg("-i").arg(&inventory).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, seen) = baseline(&["show", "www.example.com"]);
+    assert!(code == Some(0) && seen.contains(" seen\n") && !seen.contains("accepted"));
+    let digest = seen.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", digest.get(..16).unwrap()]).0, Some(0));
+    let (_, accepted) = baseline(&["show", "www.example.com"]);
+    assert!(accepted.contains(&format!("{digest} accepted\n")));
+    assert_eq!(baseline(&["forget", "www.example.com"]).0, Some(0));
+    assert_eq!(baseline(&["forget", "www.example.com"]).0, Some(1));
+    assert_eq!(baseline(&["show", "www.example.com"]).1, seen);
+    assert_eq!(baseline(&["accept", "nowhere.example"]).0, Some(1));
+    assert_eq!(baseline(&["accept", "www.example.com", "--certificate", ""]).0, Some(2));
+}
