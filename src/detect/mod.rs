@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 pub mod finding;
+pub mod hosts;
 pub mod interception_products;
 pub mod lists;
 pub mod memory;
