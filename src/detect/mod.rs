@@ -8,3 +8,6 @@ pub mod lists;
 pub mod memory;
 pub mod observation;
 pub mod sighting;
+
+#[cfg(test)]
+pub(crate) mod testing;

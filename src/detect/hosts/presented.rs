@@ -7,9 +7,10 @@ use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
 use crate::detect::sighting::Sighting;
 use crate::policy::Target;
-use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed, is_signed_by_own_key};
+use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
 use crate::x509::judge::ProblemKind;
 use crate::x509::name::matches_host;
+use crate::x509::signature::Verdict;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
 
@@ -94,7 +95,7 @@ impl Presented {
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
         let (self_signed, own_key) =
-            if anchored { (false, false) } else { (is_self_signed(leaf, memo), is_signed_by_own_key(leaf, memo)) };
+            if anchored { (false, false) } else { (is_self_signed(leaf, memo), is_own_key(leaf, facts, memo)) };
         let keys = || path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
         let client = sighting.observation.ends.client.address;
         let internal = keys().any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
@@ -227,6 +228,12 @@ pub fn strength(key: &PublicKey) -> u16 {
         KeyKind::Ec | KeyKind::Ed25519 | KeyKind::Ed448 => u16::try_from(key.bits / 2).unwrap_or(u16::MAX),
         KeyKind::Other => 128,
     }
+}
+
+/// Issuer and subject differ, yet the leaf's own key made the signature. Key identifiers are not asked: who forges a
+/// certificate may write any, and some CAs make them otherwise than by SHA-1.
+fn is_own_key(leaf: &Certificate, facts: &Facts, memo: &SignatureMemo) -> bool {
+    facts.issuer.normalized != facts.subject.normalized && memo.verify(leaf, facts) == Verdict::Good
 }
 
 /// The path that was judged.
