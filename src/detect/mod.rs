@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod finding;
 pub mod hosts;
 pub mod interception_products;
+pub mod keys;
 pub mod lists;
 pub mod memory;
 pub mod observation;

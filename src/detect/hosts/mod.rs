@@ -209,6 +209,9 @@ impl Hosts {
         if let Some(record) = self.table.get(sighting.host) {
             held.note_expected(record, sighting.clock);
         }
+        if standing.is_none() && !new.is_trusted() && held.proofs.is_empty() {
+            self.note_rotation(sighting);
+        }
         let case = self.case_of(sighting.host, &held, sighting.policy);
         let mismatch = new.name_matches == Some(false) && held.proofs.is_empty();
         let doubtful = case.severity.is_some() && (sighting.offline || held.is_open(&case) || mismatch);
@@ -221,6 +224,14 @@ impl Hosts {
         };
         if let Some(held) = decided {
             self.decide(sighting.host, held, sighting.policy, findings);
+        }
+    }
+
+    /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
+    fn note_rotation(&mut self, sighting: &Sighting<'_>) {
+        let Some(record) = self.table.get_mut(sighting.host) else { return };
+        if record.expected(None).is_some_and(|old| !old.trusted) {
+            record.note_rotation(sighting.clock);
         }
     }
 
@@ -288,12 +299,7 @@ impl Hosts {
             || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
-        let private = !held.new.is_trusted();
         if let Some(record) = self.table.get_mut(key) {
-            let first = record.certificate(&held.new.leaf.sha256).is_some_and(|known| known.standing == Standing::Held);
-            if first && private && case.proofs.is_empty() {
-                record.note_rotation(held.at);
-            }
             record.set_standing(&held.new, standing);
         }
         if standing == Standing::Accepted {
