@@ -7,6 +7,7 @@ pub mod interception_products;
 pub mod keys;
 pub mod lists;
 pub mod memory;
+pub mod negotiation;
 pub mod observation;
 pub mod sighting;
 
