@@ -9,6 +9,7 @@ use super::record::{HostRecord, Standing};
 use super::report::Place;
 use super::score::Others;
 use super::sketch::subnet_hash;
+use super::split::{self, SplitView};
 use crate::detect::finding::Point;
 use crate::detect::sighting::{HostKey, Sighting};
 use crate::policy::Severity;
@@ -48,6 +49,8 @@ pub struct Held {
     pub hints: Hints,
     /// Captures, not live.
     pub offline: bool,
+    /// Others got another certificate of the same server.
+    pub split: Option<SplitView>,
     subnets: BTreeSet<u64>,
     old: Others,
     handshakes: u32,
@@ -70,6 +73,7 @@ impl Held {
             allowed: false,
             hints: Hints::default(),
             offline: sighting.offline,
+            split: None,
             subnets: BTreeSet::from([subnet_hash(client)]),
             old: Others::default(),
             handshakes: 0,
@@ -175,6 +179,13 @@ impl Holding {
                 held.until = sighting.clock;
                 self.next = self.next.min(held.until);
             }
+        }
+    }
+
+    /// Looks whether the clients of a held certificate fall apart from the others.
+    pub fn note_split(&mut self, sighting: &Sighting<'_>, record: &HostRecord) {
+        for held in self.hosts.get_mut(sighting.host).into_iter().flatten() {
+            held.split = held.split.or_else(|| split::view(record, &held.new, (sighting.clock, sighting.policy)));
         }
     }
 

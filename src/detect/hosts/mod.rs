@@ -8,6 +8,7 @@ pub mod record;
 pub mod report;
 pub mod score;
 pub mod sketch;
+pub mod split;
 pub mod table;
 
 use std::sync::Arc;
@@ -138,6 +139,17 @@ impl Hosts {
         self.table.remove(key).is_some()
     }
 
+    /// Whether the certificate of this handshake is doubted: held or suspect.
+    pub fn doubts(&self, key: &HostKey, leaf: &Sha256) -> bool {
+        let known = self.table.get(key).and_then(|record| record.certificate(leaf));
+        known.is_some_and(|known| known.standing != Standing::Accepted)
+    }
+
+    /// Whether a host has several certificates at once.
+    pub fn is_multi(&self, key: &HostKey, at: Timestamp) -> bool {
+        self.table.get(key).is_some_and(|record| record.phase(at) == record::Phase::Multi)
+    }
+
     /// The last case of each host of this name, alerting or not (`tlswatch why-not`).
     pub fn cases<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Case> {
         self.cases.iter().filter(move |(key, _)| key.name == name).map(|(_, case)| case)
@@ -165,6 +177,10 @@ impl Hosts {
         let watched = self.table.get(sighting.host);
         self.holding.watch(sighting, new, watched);
         self.judge(sighting, (new, hints), proofs, findings);
+        if let Some(record) = self.table.get(sighting.host) {
+            findings.extend(split::observe(sighting, new, record));
+            self.holding.note_split(sighting, record);
+        }
         if new.valid && new.public {
             self.learn_cas(sighting);
         }
@@ -240,7 +256,9 @@ impl Hosts {
         let (record, left) = self.table.touch(sighting.host, sighting.clock);
         let ends = &sighting.observation.ends;
         if let Some(record) = record {
-            record.count(new, (ends, sighting.clock), standing);
+            let hello = sighting.observation.handshake.client_hello.as_deref();
+            let kind = hello.map_or(0, super::negotiation::shape);
+            record.count(new, (ends, sighting.clock, kind), standing);
         }
         self.spill(left);
         if standing == Standing::Accepted {
@@ -294,9 +312,8 @@ impl Hosts {
     fn decide(&mut self, key: &HostKey, held: Held, policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
         let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
-        let suspect = held.hints.portal
-            || !case.proofs.is_empty()
-            || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        let suspect =
+            held.hints.portal || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
         if let Some(record) = self.table.get_mut(key) {
@@ -304,6 +321,10 @@ impl Hosts {
         }
         if standing == Standing::Accepted {
             held.places.iter().for_each(|place| self.spread(key, &held.new, place.ends.client.address));
+        }
+        if let Some(view) = held.split {
+            // Offline: while the majority was still thin, the minority was not told.
+            findings.extend(held.places.iter().map(|place| view.finding(place, &held.new)));
         }
         if let Some(severity) = alerts.filter(|_| !believed) {
             findings.extend(report(&case, &held, severity));

@@ -108,14 +108,29 @@ pub struct KnownCertificate {
     pub clients: [u64; 2],
     /// Sketch of their subnets.
     pub subnets: u64,
-    /// Sketch of server addresses.
+    /// Sketch of the subnets of servers.
     pub servers: u64,
+    /// Sketch of kinds of clients.
+    pub shapes: u64,
     /// The hour that the first of each pair below is about, counted from the epoch; the second is the hour before.
     pub hour: i32,
     /// Clients of this and of the last hour.
     pub hour_clients: [[u64; 2]; 2],
     /// Subnets of this and of the last hour.
     pub hour_subnets: [u64; 2],
+    /// Handshakes of this and of the last hour.
+    pub hour_counts: [u16; 2],
+}
+
+/// Who got a certificate in this and the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lately {
+    /// Sketch of clients.
+    pub clients: [u64; 2],
+    /// Sketch of their subnets.
+    pub subnets: u64,
+    /// Handshakes.
+    pub count: u32,
 }
 
 /// A set of names: size, sum of hashes, and the eight smallest hashes.
@@ -203,9 +218,11 @@ impl KnownCertificate {
             clients: [0; 2],
             subnets: 0,
             servers: 0,
+            shapes: 0,
             hour: 0,
             hour_clients: [[0; 2]; 2],
             hour_subnets: [0; 2],
+            hour_counts: [0; 2],
         }
     }
 
@@ -217,19 +234,29 @@ impl KnownCertificate {
         let subnet = subnet_hash(ends.client.address);
         mark(&mut self.clients, client);
         mark(std::slice::from_mut(&mut self.subnets), subnet);
-        mark(std::slice::from_mut(&mut self.servers), address_hash(ends.server.address));
+        mark(std::slice::from_mut(&mut self.servers), subnet_hash(ends.server.address));
         self.turn(at);
+        self.hour_counts[0] = self.hour_counts[0].saturating_add(1);
         mark(&mut self.hour_clients[0], client);
         mark(std::slice::from_mut(&mut self.hour_subnets[0]), subnet);
     }
 
     /// Clients and subnets that got it in this and the last hour.
     pub fn recent(&self, at: Timestamp) -> (u32, u32) {
+        let lately = self.lately(at);
+        (estimate(&lately.clients), estimate(&[lately.subnets]))
+    }
+
+    /// Who got it in this and the last hour.
+    pub fn lately(&self, at: Timestamp) -> Lately {
         let mut copy = self.clone();
         copy.turn(at);
         let [now, before] = copy.hour_clients;
-        let clients = [now[0] | before[0], now[1] | before[1]];
-        (estimate(&clients), estimate(&[copy.hour_subnets[0] | copy.hour_subnets[1]]))
+        Lately {
+            clients: [now[0] | before[0], now[1] | before[1]],
+            subnets: copy.hour_subnets[0] | copy.hour_subnets[1],
+            count: u32::from(copy.hour_counts[0]).saturating_add(copy.hour_counts[1].into()),
+        }
     }
 
     /// Whether it was valid at a time (seconds).
@@ -243,9 +270,11 @@ impl KnownCertificate {
         if ahead == 1 {
             self.hour_clients = [[0; 2], self.hour_clients[0]];
             self.hour_subnets = [0, self.hour_subnets[0]];
+            self.hour_counts = [0, self.hour_counts[0]];
         } else if ahead > 1 {
             self.hour_clients = [[0; 2]; 2];
             self.hour_subnets = [0; 2];
+            self.hour_counts = [0; 2];
         }
         self.hour = self.hour.max(hour);
     }
@@ -324,8 +353,8 @@ impl HostRecord {
         })
     }
 
-    /// Counts a handshake with a certificate, which is added when it is new.
-    pub fn count(&mut self, presented: &Presented, (ends, at): (&Ends, Timestamp), standing: Standing) {
+    /// Counts a handshake with a certificate, which is added when it is new. `kind`: the kind of client.
+    pub fn count(&mut self, presented: &Presented, (ends, at, kind): (&Ends, Timestamp, u64), standing: Standing) {
         self.support = self.support.saturating_add(1);
         self.last = self.last.max(at.nanos());
         mark(&mut self.clients, address_hash(ends.client.address));
@@ -336,6 +365,7 @@ impl HostRecord {
         }
         if let Some(known) = self.certificate_mut(&presented.leaf.sha256) {
             known.count(ends, at);
+            mark(std::slice::from_mut(&mut known.shapes), kind);
         }
         if standing == Standing::Accepted {
             self.set_standing(presented, standing);

@@ -4,7 +4,7 @@ use super::score::{Network, Others, Question, judge};
 use super::*;
 use crate::detect::catalogue::Effect;
 use crate::detect::finding::Evidence;
-use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
+use crate::detect::stage::{Ca, DAY, Plan, START, Scene, ids, key, of};
 use crate::x509::Certificate;
 
 const HOST: &str = "www.example.com";
@@ -206,7 +206,10 @@ fn own_key_fires_and_a_ca_does_not() {
     let found = world.serve("10.7.7.7", &[proxy.leaf(&plan)]);
     assert_eq!(ids(&found), ["MITM-003"]);
     assert_eq!(found[0].severity, Severity::High);
-    assert_eq!(found[0].cause, Cause::IssuerKey(found[0].certificate.as_ref().unwrap().facts.as_ref().unwrap().spki_sha256));
+    assert_eq!(
+        found[0].cause,
+        Cause::IssuerKey(found[0].certificate.as_ref().unwrap().facts.as_ref().unwrap().spki_sha256)
+    );
     let end = world.end();
     assert_eq!(ids(&end), ["MITM-002"]);
     assert_eq!(end[0].severity, Severity::Critical, "a proof and a score above 40");
@@ -250,7 +253,11 @@ fn clones_fire_and_renewals_do_not() {
         ("near serial", other(near_serial, &both), true),
         ("far serial", other(far_serial, &both), false),
         ("one name more", other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com"]), true),
-        ("two names more", other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com", "y.example.com"]), false),
+        (
+            "two names more",
+            other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com", "y.example.com"]),
+            false,
+        ),
         ("other names", other(genuine.serial.clone(), &[HOST, "example.org"]), false),
         ("equal dates", same_dates.clone(), true),
         ("one date", same_dates.clone().dates(genuine.from, genuine.to + 1), false),
@@ -323,8 +330,9 @@ fn product_fires_unless_authorised_or_public() {
     let end = world.end();
     assert!(has(&of(&end, "MITM-002").unwrap().evidence, "H11"));
     let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
-    let policy =
-        format!("version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"10.7.0.0/16\"]\nmode = \"authorised\"\n");
+    let policy = format!(
+        "version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"10.7.0.0/16\"]\nmode = \"authorised\"\n"
+    );
     world.scene.policy(&policy);
     let found = world.serve("10.7.7.7", &proxy.chain(&Plan::of(&[HOST])));
     assert_eq!((ids(&found), found[0].effect), (vec!["MITM-006"], Effect::Mark));
@@ -402,6 +410,44 @@ fn live_cases_are_held_and_learning_hosts_are_silent() {
     assert_eq!(ids(&found), ["MITM-002"]);
     assert!(has(&found[0].evidence, "H17"));
     assert!(world.scene.advance(&mut world.hosts, 9_000).is_empty(), "once");
+}
+
+/// Five clients get the genuine certificate three times each, another one gets its own.
+fn split(minority: &[&str], trusted: bool, majority: u8) -> Vec<Finding> {
+    let (mut world, chain) = world(5);
+    world.scene.now += 4 * 3_600;
+    let other = Ca::new("Other Root");
+    if trusted {
+        Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+    }
+    let names = if trusted { vec![HOST, "example.com"] } else { vec![HOST] };
+    let second = other.chain(&Plan::of(&names).dates(START - 3 * DAY - 5, START + 80 * DAY));
+    let mut found = Vec::new();
+    for round in 0..3 {
+        for client in 0..majority {
+            found.extend(world.serve(&format!("10.0.{}.{}", client % 3, client + 1), &chain));
+        }
+        for client in minority {
+            found.extend(world.serve(client, &second));
+        }
+        world.scene.now += 60 * round;
+    }
+    found.extend(world.end());
+    found
+}
+
+#[test]
+fn split_view_fires_only_where_clients_fall_apart() {
+    let found = split(&["10.2.0.22"], false, 5);
+    let finding = of(&found, "MITM-008").unwrap();
+    assert_eq!((finding.severity, finding.effect), (Severity::High, Effect::Alert));
+    assert!(matches!(finding.cause, Cause::IssuerKey(_)));
+    assert!(of(&found, "MITM-002").is_some());
+    assert!(of(&split(&["10.0.0.1"], false, 5), "MITM-008").is_none(), "a client got both");
+    assert!(of(&split(&["10.2.0.1", "10.3.0.1", "10.4.0.1"], false, 5), "MITM-008").is_none(), "three subnets");
+    assert!(of(&split(&["10.2.0.22"], false, 2), "MITM-008").is_none(), "no majority");
+    let canary = split(&["10.2.0.22"], true, 5);
+    assert_eq!(of(&canary, "MITM-008").unwrap().effect, Effect::Mark, "public, same names");
 }
 
 #[test]
