@@ -1,5 +1,6 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod judgement;
 mod progress;
 mod read;
 mod summary;
@@ -15,6 +16,8 @@ pub(crate) mod exit {
     pub(crate) const FAILURE: u8 = 1;
     /// Bad usage or configuration, as clap's own.
     pub(crate) const USAGE: u8 = 2;
+    /// With `--fail-on`: there is an alert of that severity or above.
+    pub(crate) const ALERT: u8 = 3;
     /// With `--strict`: a capture was cut or corrupt.
     pub(crate) const DAMAGED: u8 = 4;
 }

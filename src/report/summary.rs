@@ -259,6 +259,10 @@ impl Summary {
             "tcp.retransmission",
             "tls.handshakes",
             "tls.certificates",
+            "detect.key_exchange.good",
+            "detect.findings",
+            "detect.marks",
+            "detect.alerts",
         ];
         let descriptions: BTreeMap<_, _> = Stats::descriptions().collect();
         let columns = [("counter", Align::Left), ("value", Align::Right), ("meaning", Align::Left)];
