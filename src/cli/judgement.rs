@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::detect::alerts::When;
 use crate::detect::catalogue::{Severity, known_rules};
-use crate::detect::judge::Knowledge;
+use crate::detect::knowledge::Knowledge;
 use crate::pipeline::judgement::Judging;
 use crate::policy::Policy;
 use crate::text::printable;
@@ -88,7 +88,7 @@ impl JudgementArguments {
         for path in &self.roots {
             add_roots(&mut anchors, path)?;
         }
-        Ok(Knowledge { policy, anchors, builtin })
+        Ok(Knowledge { policy, anchors, builtin, ..Knowledge::default() })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::x509::{Certificate, Facts};
 
 use super::catalogue::{Effect, Rule, Severity};
 use super::finding::{Cause, Evidence, Finding, Seen};
-use super::judge::Knowledge;
+use super::knowledge::Knowledge;
 use super::sighting::Sighting;
 
 /// A sighting with the policy's view of its host.
@@ -53,6 +53,24 @@ impl<'a> Case<'a> {
         Some((leaf, leaf.facts.as_deref()?))
     }
 
+    /// Who gave whom: the beginning of most messages.
+    pub(super) fn gave(&self) -> String {
+        format!("{} gave client {}", self.sighting.host, self.sighting.observation.ends.client.address)
+    }
+
+    /// The best path of the server's leaf, leaf first.
+    pub(super) fn path(&self) -> &'a [Arc<Certificate>] {
+        let path = self.sighting.server.and_then(|chain| chain.report.paths.first());
+        path.map_or(&[], |path| &path.certificates)
+    }
+
+    /// A proxy of the policy that may intercept this client signed the leaf, or a CA above it is its.
+    pub(super) fn is_authorised_interception(&self) -> bool {
+        let client = self.sighting.observation.ends.client.address;
+        let mut keys = self.path().iter().filter_map(|certificate| certificate.facts.as_deref());
+        keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
+    }
+
     /// A finding about the host. Its cause is rule, host and `parts`.
     pub(super) fn finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
         let host = self.sighting.host.to_string();
@@ -94,9 +112,17 @@ impl<'a> Case<'a> {
 
     /// An `[[internal_ca]]` key stands in the path.
     pub(super) fn is_internal_ca(&self) -> bool {
-        let Some(path) = self.sighting.server.and_then(|chain| chain.report.paths.first()) else { return false };
-        let issuers = path.certificates.iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
-        issuers.into_iter().any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
+        issuers.any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+    }
+}
+
+/// A name from outside in a message: short, and visibly nothing where there is nothing.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        _ if text.is_empty() => "an empty name".to_owned(),
+        Some((end, _)) => format!("'{}..'", text.get(..end).unwrap_or_default()),
+        None => format!("'{text}'"),
     }
 }
 

@@ -7,27 +7,21 @@ use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
-use crate::x509::roots::{Pool, TrustAnchors};
+use crate::x509::roots::Pool;
 use crate::x509::{Certificate, Sha256};
 
 use super::case::{Case, validity_time};
 use super::catalogue::{Effect, NAME_MISMATCH};
 use super::certificate;
+use super::crypto;
 use super::finding::{AlertId, Finding};
+use super::knowledge::Knowledge;
+use super::listed;
 use super::memory::Memory;
 use super::observation::Observation;
+use super::policy_rules;
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
-
-/// What is known before the first packet.
-#[derive(Debug, Default)]
-pub struct Knowledge {
-    /// What the owner allows.
-    pub policy: Policy,
-    /// Trust anchors.
-    pub anchors: TrustAnchors,
-    /// Those of the anchors that are built in.
-    pub builtin: TrustAnchors,
-}
+use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
 const CHAINS: usize = 20_000;
@@ -35,6 +29,10 @@ const CHAINS: usize = 20_000;
 const JUDGEMENTS: usize = 40_000;
 /// Hosts whose mismatches are counted up to the third.
 const MISMATCHES: usize = 20_000;
+/// RSA keys whose weakness is remembered.
+const KEYS: usize = 50_000;
+/// Hosts of the policy whose last leaf is remembered.
+const LEAVES: usize = 10_000;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -49,6 +47,8 @@ pub struct Judge {
     judgements: Memory<(u64, Option<String>), Judged>,
     next_chain: u64,
     mismatches: Memory<AlertId, u8>,
+    keys: Memory<Sha256, Option<WeakRsa>>,
+    leaves: Memory<HostKey, (Sha256, Sha256)>,
     detectors: Vec<Box<dyn Detector + Send>>,
     offline: bool,
 }
@@ -92,6 +92,8 @@ impl Judge {
             judgements: Memory::new(JUDGEMENTS),
             next_chain: 0,
             mismatches: Memory::new(MISMATCHES),
+            keys: Memory::new(KEYS),
+            leaves: Memory::new(LEAVES),
             detectors: Vec::new(),
             offline,
         }
@@ -128,6 +130,10 @@ impl Judge {
         let mut findings = Vec::new();
         let case = Case::new(&sighting, &knowledge);
         certificate::check(&case, &mut findings);
+        let weak = weak_key(&mut self.keys, observation);
+        crypto::check(&case, weak, &mut findings);
+        listed::check(&case, &mut findings);
+        policy_rules::check(&case, last_leaf(&mut self.leaves, &case), &mut findings);
         for detector in &mut self.detectors {
             detector.observe(&sighting, &mut findings);
         }
@@ -234,6 +240,28 @@ impl Judge {
         self.chains.insert(key, chain.clone());
         chain
     }
+}
+
+/// Whether the leaf's RSA key can be factored, remembered or tested.
+fn weak_key(keys: &mut Memory<Sha256, Option<WeakRsa>>, observation: &Observation) -> Option<WeakRsa> {
+    let facts = observation.server_chain.first()?.facts.as_deref()?;
+    if facts.key.modulus.is_empty() {
+        return None;
+    }
+    if let Some(known) = keys.get(&facts.spki_sha256) {
+        return *known;
+    }
+    let weak = weak_rsa::test(&facts.key.modulus);
+    keys.insert(facts.spki_sha256, weak);
+    weak
+}
+
+/// Leaf and key that a host of the policy showed last; notes those of now.
+fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) -> Option<(Sha256, Sha256)> {
+    case.entry?;
+    let (leaf, facts) = case.leaf()?;
+    let (known, _) = leaves.entry(case.sighting.host, || (leaf.sha256, facts.spki_sha256));
+    known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
 }
 
 impl Judged {
