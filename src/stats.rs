@@ -149,6 +149,12 @@ counters! {
     detect_key_exchange_bad = "detect.key_exchange.bad",
     /// ServerKeyExchange signatures that could not be checked.
     detect_key_exchange_unknown = "detect.key_exchange.unknown",
+    /// CertificateVerify signatures that the client's key made.
+    detect_client_proof_good = "detect.client_proof.good",
+    /// CertificateVerify signatures that the client's key did not make.
+    detect_client_proof_bad = "detect.client_proof.bad",
+    /// CertificateVerify signatures that could not be checked.
+    detect_client_proof_unknown = "detect.client_proof.unknown",
     /// Findings of all rules, marks included.
     detect_findings = "detect.findings",
     /// Findings that mark an event and do not alert.

@@ -376,6 +376,12 @@ fn count(observation: &Observation, stats: &mut Stats) {
         KeyExchangeVerdict::Bad { .. } => stats.detect_key_exchange_bad += 1,
         KeyExchangeVerdict::Unknown(_) => stats.detect_key_exchange_unknown += 1,
     }
+    match observation.client_proof {
+        ClientProof::NotChecked => {}
+        ClientProof::Good => stats.detect_client_proof_good += 1,
+        ClientProof::Bad => stats.detect_client_proof_bad += 1,
+        ClientProof::Unknown(_) => stats.detect_client_proof_unknown += 1,
+    }
     let by_version = match handshake.version() {
         Some(0x0002) => &mut stats.tls_version_ssl2,
         Some(0x0300) => &mut stats.tls_version_ssl3,

@@ -260,6 +260,7 @@ impl Summary {
             "tls.handshakes",
             "tls.certificates",
             "detect.key_exchange.good",
+            "detect.client_proof.good",
             "detect.findings",
             "detect.marks",
             "detect.alerts",
