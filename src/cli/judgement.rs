@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::lists;
 use crate::detect::alerts::When;
 use crate::detect::catalogue::{Severity, known_rules};
 use crate::detect::knowledge::Knowledge;
@@ -27,12 +28,16 @@ pub(crate) struct JudgementArguments {
     #[arg(long)]
     no_builtin_roots: bool,
 
+    /// Indicators: lines of `certificate|key|ja3|ja4|name|serial|address VALUE COMMENT`
+    #[arg(long, value_name = "FILE")]
+    indicators: Option<PathBuf>,
+
     /// Exit with 3 when there is an alert of this severity or above
     #[arg(long, value_name = "LEVEL", value_enum)]
     fail_on: Option<Level>,
 
     /// Read only: no alerts
-    #[arg(long, conflicts_with_all = ["policy", "roots", "no_builtin_roots", "fail_on", "stream", "show_suppressed"])]
+    #[arg(long, conflicts_with_all = ["policy", "roots", "no_builtin_roots", "indicators", "fail_on", "stream", "show_suppressed"])]
     no_judgement: bool,
 
     /// Tell alerts as they happen, not each once at the end
@@ -84,11 +89,16 @@ impl JudgementArguments {
         } else {
             TrustAnchors::default()
         };
-        let mut anchors = builtin.clone();
+        let mut knowledge = Knowledge { policy, anchors: builtin.clone(), builtin, ..Knowledge::default() };
         for path in &self.roots {
-            add_roots(&mut anchors, path)?;
+            lists::add_roots(&mut knowledge.anchors, path)?;
         }
-        Ok(Knowledge { policy, anchors, builtin, ..Knowledge::default() })
+        if let Some(path) = &self.indicators {
+            knowledge.indicators.push(lists::indicators(path)?);
+        }
+        let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        lists::read_all(&mut knowledge, folder)?;
+        Ok(knowledge)
     }
 }
 
@@ -102,14 +112,7 @@ pub(crate) fn read_policy(path: &Path) -> Result<Policy, String> {
     })
 }
 
-fn add_roots(anchors: &mut TrustAnchors, path: &Path) -> Result<(), String> {
-    let contents = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
-    match anchors.add_file(&contents) {
-        0 => Err(printable(&format!("{}: no certificate in PEM or DER", path.display())).into_owned()),
-        _ => Ok(()),
-    }
-}
-
+/// What to say of a file that cannot be read.
 pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     printable(&format!("cannot read {}: {error}", path.display())).into_owned()
 }

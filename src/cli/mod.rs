@@ -1,8 +1,10 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
 mod judgement;
+mod lists;
 mod progress;
 mod read;
+mod rules;
 mod summary;
 
 use std::ffi::OsString;
@@ -34,6 +36,16 @@ struct Arguments {
 enum Command {
     /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
     Read(Box<read::ReadArguments>),
+    /// What is looked for
+    Rules {
+        #[command(subcommand)]
+        command: Option<rules::RulesCommand>,
+    },
+    /// The policy file
+    Policy {
+        #[command(subcommand)]
+        command: rules::PolicyCommand,
+    },
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -48,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = match arguments.command {
         Command::Read(read) => read.run(),
+        Command::Rules { command } => rules::rules(command.as_ref()),
+        Command::Policy { command } => rules::policy(&command),
     };
     ExitCode::from(code)
 }
