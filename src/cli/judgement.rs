@@ -89,9 +89,9 @@ impl JudgementArguments {
         } else {
             TrustAnchors::default()
         };
-        let mut knowledge = Knowledge { policy, anchors: builtin.clone(), builtin, ..Knowledge::default() };
+        let mut knowledge = Knowledge { policy, anchors: Arc::new(builtin.clone()), builtin, ..Knowledge::default() };
         for path in &self.roots {
-            lists::add_roots(&mut knowledge.anchors, path)?;
+            lists::add_roots(Arc::make_mut(&mut knowledge.anchors), path)?;
         }
         if let Some(path) = &self.indicators {
             knowledge.indicators.push(lists::indicators(path)?);

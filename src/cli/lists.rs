@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::judgement::cannot_read;
 use crate::cli::tell;
@@ -23,7 +23,7 @@ use crate::x509::roots::TrustAnchors;
 pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Result<(), String> {
     let trust = knowledge.policy.trust.clone();
     for path in &trust.roots {
-        add_roots(&mut knowledge.anchors, &folder.join(path))?;
+        add_roots(Arc::make_mut(&mut knowledge.anchors), &folder.join(path))?;
     }
     for path in &trust.crls {
         for file in files(&folder.join(path))? {

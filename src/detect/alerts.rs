@@ -82,6 +82,11 @@ impl<T: Ord> Capped<T> {
         }
     }
 
+    fn absorb(&mut self, other: Self) {
+        self.overflow |= other.overflow;
+        other.items.into_iter().for_each(|item| self.insert(item));
+    }
+
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.items.iter()
@@ -242,6 +247,34 @@ impl Alerts {
         due.into_iter().map(|(_, key, status)| (key, status)).collect()
     }
 
+    /// A rule does not hold for a cause after all. An alert that nothing else holds for is gone.
+    pub fn retract(&mut self, id: AlertId, rule: &'static str) {
+        for key in [(id, false), (id, true)] {
+            let Some(alert) = self.causes.get_mut(&key).filter(|alert| alert.told.is_none()) else { continue };
+            alert.rules.remove(rule);
+            if alert.rules.is_empty() {
+                self.causes.remove(&key);
+            }
+        }
+    }
+
+    /// Two causes turned out to be one: `from` becomes part of `to`.
+    pub fn unite(&mut self, from: AlertId, to: AlertId) {
+        for suppressed in [false, true] {
+            if self.causes.get(&(from, suppressed)).is_none_or(|alert| alert.told.is_some()) {
+                continue;
+            }
+            let Some(mut moved) = self.causes.remove(&(from, suppressed)) else { continue };
+            moved.id = to;
+            match self.causes.get_mut(&(to, suppressed)) {
+                Some(alert) => alert.absorb(moved),
+                None => {
+                    self.causes.insert((to, suppressed), moved);
+                }
+            }
+        }
+    }
+
     /// The alert of a cause.
     pub fn get(&self, key: &CauseKey) -> Option<&Alert> {
         self.causes.get(key)
@@ -298,6 +331,22 @@ impl Alert {
         if finding.precedence() < self.head.precedence() {
             self.head = finding;
             self.observation = observation.cloned();
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.rules.extend(other.rules);
+        self.severity = self.severity.max(other.severity);
+        self.count = self.count.saturating_add(other.count);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.hosts.absorb(other.hosts);
+        self.clients.absorb(other.clients);
+        self.samples.extend(other.samples);
+        self.samples.sort_by_key(|sample| sample.frame);
+        self.samples.truncate(SAMPLES);
+        if (other.head.precedence(), other.head.moment.order) < (self.head.precedence(), self.head.moment.order) {
+            (self.head, self.observation) = (other.head, other.observation);
         }
     }
 

@@ -123,20 +123,12 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     let why = if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
     let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
     let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
-    finding.cause = chain.cause().unwrap_or_else(|| unseen_issuer(facts));
+    finding.cause = chain.cause()?;
     if case.owned && !case.internal {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)
-}
-
-/// The cause of findings about an issuer that was not seen: all hosts under it are one alert.
-fn unseen_issuer(facts: &Facts) -> Cause {
-    let identifier = facts.authority_key_identifier.as_deref().unwrap_or_default();
-    let identifier = identifier.iter().map(|octet| format!("{octet:02x}")).collect();
-    let parts = vec![facts.issuer.normalized.clone(), identifier];
-    Cause::Subject { rule: UNTRUSTED_ISSUER.id, host: String::new(), parts }
 }
 
 /// CERT-006.

@@ -11,10 +11,10 @@ use crate::x509::roots::Pool;
 use crate::x509::{Certificate, Sha256};
 
 use super::case::{Case, validity_time};
-use super::catalogue::{Effect, NAME_MISMATCH};
+use super::catalogue::{Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
 use super::crypto;
-use super::finding::{AlertId, Finding};
+use super::finding::{AlertId, Cause, Finding};
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -33,6 +33,10 @@ const MISMATCHES: usize = 20_000;
 const KEYS: usize = 50_000;
 /// Hosts of the policy whose last leaf is remembered.
 const LEAVES: usize = 10_000;
+/// Issuers that were not seen and may yet be.
+const INCOMPLETE: usize = 4_096;
+/// RSA keys that are tested for shared primes at the end: their product tree is some 100 MB of work.
+const MODULI: usize = 50_000;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -49,6 +53,10 @@ pub struct Judge {
     mismatches: Memory<AlertId, u8>,
     keys: Memory<Sha256, Option<WeakRsa>>,
     leaves: Memory<HostKey, (Sha256, Sha256)>,
+    /// One chain of each issuer that was not seen, by the alert about it.
+    incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
+    /// RSA moduli by key, with the finding to make where one shares a prime.
+    moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
     offline: bool,
 }
@@ -94,6 +102,8 @@ impl Judge {
             mismatches: Memory::new(MISMATCHES),
             keys: Memory::new(KEYS),
             leaves: Memory::new(LEAVES),
+            incomplete: Memory::new(INCOMPLETE),
+            moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
         }
@@ -130,6 +140,12 @@ impl Judge {
         let mut findings = Vec::new();
         let case = Case::new(&sighting, &knowledge);
         certificate::check(&case, &mut findings);
+        let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
+        if sighting.server.as_ref().is_some_and(open)
+            && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
+        {
+            self.incomplete.entry(&finding.cause.alert_id(), || observation.server_chain.clone());
+        }
         let weak = weak_key(&mut self.keys, observation);
         crypto::check(&case, weak, &mut findings);
         listed::check(&case, &mut findings);
@@ -137,6 +153,7 @@ impl Judge {
         for detector in &mut self.detectors {
             detector.observe(&sighting, &mut findings);
         }
+        self.note_modulus(&case);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
         findings
     }
@@ -151,14 +168,57 @@ impl Judge {
         findings
     }
 
+    /// What became of chains that were incomplete when they were judged, now that all CAs of the capture are known:
+    /// the alert about each, and the cause that takes its place; `None` where the chain is trusted after all.
+    pub fn completed(&mut self) -> Vec<(AlertId, Option<AlertId>)> {
+        let waiting: Vec<_> =
+            self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
+        let mut completed = Vec::new();
+        for (id, presented) in waiting {
+            let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
+            match judged.cause() {
+                _ if judged.judgement.ending == Ending::Incomplete => {}
+                None => completed.push((id, None)),
+                Some(cause) if cause.alert_id() != id => completed.push((id, Some(cause.alert_id()))),
+                Some(_) => {}
+            }
+        }
+        completed
+    }
+
     /// The capture is over.
     pub fn finish(&mut self) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings = self.shared_factors();
         for detector in &mut self.detectors {
             detector.finish(&self.knowledge.policy, &mut findings);
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
         findings
+    }
+
+    /// Remembers an RSA key for the test at the end.
+    fn note_modulus(&mut self, case: &Case<'_>) {
+        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !facts.key.modulus.is_empty()) else { return };
+        if self.moduli.contains(&facts.spki_sha256) {
+            return;
+        }
+        let message = format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
+        let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
+        finding.cause = Cause::LeafKey(facts.spki_sha256);
+        self.moduli.insert(facts.spki_sha256, finding);
+    }
+
+    /// KEY-007.
+    fn shared_factors(&self) -> Vec<Finding> {
+        let findings: Vec<&Finding> = self.moduli.iter().map(|(_, finding)| finding).collect();
+        let modulus = |finding: &Finding| {
+            let facts = finding.certificate.as_ref().and_then(|certificate| certificate.facts.as_deref());
+            facts.map(|facts| facts.key.modulus.clone()).unwrap_or_default()
+        };
+        let moduli: Vec<Box<[u8]>> = findings.iter().map(|finding| modulus(finding)).collect();
+        let moduli: Vec<&[u8]> = moduli.iter().map(|modulus| &**modulus).collect();
+        let guilty = weak_rsa::shared_factors(&moduli);
+        guilty.into_iter().filter_map(|place| findings.get(place).map(|finding| (*finding).clone())).collect()
     }
 
     /// A mismatch counts when the client went on, or at its third sight.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use dashmap::DashMap;
 
@@ -20,7 +21,7 @@ pub struct Knowledge {
     /// What the owner allows.
     pub policy: Policy,
     /// Trust anchors.
-    pub anchors: TrustAnchors,
+    pub anchors: Arc<TrustAnchors>,
     /// Those of the anchors that are built in.
     pub builtin: TrustAnchors,
     /// `[trust] blocklists`.

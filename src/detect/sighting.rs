@@ -9,6 +9,8 @@ use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
 use crate::x509::chain::{ChainReport, Ending};
 use crate::x509::judge::Judgement;
+use crate::x509::{Facts, Sha256};
+use sha2::Digest as _;
 
 /// One handshake on its way past the detectors, in capture order.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub struct JudgedChain {
 
 impl JudgedChain {
     /// What findings about this chain have in common: the issuer's key where a private one signed, the leaf's key where
-    /// it signed itself. `None` for public chains and where the issuer has not been seen.
+    /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
     pub fn cause(&self) -> Option<Cause> {
         let path = self.report.paths.first()?;
         let key = |depth: usize| Some(path.certificates.get(depth)?.facts.as_deref()?.spki_sha256);
@@ -53,9 +55,21 @@ impl JudgedChain {
             _ if self.signed_by_own_key => Some(Cause::IssuerKey(key(0)?)),
             Ending::SelfSigned => Some(Cause::LeafKey(key(0)?)),
             Ending::BadSignature | Ending::Unparsable => None,
-            _ => Some(Cause::IssuerKey(key(1)?)),
+            _ => key(1).map(Cause::IssuerKey).or_else(|| {
+                let leaf = path.certificates.first()?;
+                Some(Cause::IssuerKey(claimed_issuer(leaf.facts.as_deref()?)))
+            }),
         }
     }
+}
+
+/// Stands for the key of an issuer that has not been seen: a hash of its name and key identifier as the child has them.
+pub fn claimed_issuer(child: &Facts) -> Sha256 {
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"claimed");
+    hash.update(child.issuer.normalized.as_bytes());
+    hash.update(child.authority_key_identifier.as_deref().unwrap_or_default());
+    Sha256(hash.finalize().into())
 }
 
 /// Identity of a host: what its baseline is kept under.

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
-use crate::detect::catalogue::{Effect, Severity};
+use crate::detect::catalogue::{Effect, Severity, UNTRUSTED_ISSUER};
+use crate::detect::hosts::Hosts;
 use crate::detect::finding::Finding;
 use crate::detect::judge::Judge;
 use crate::detect::knowledge::Knowledge;
@@ -36,6 +37,9 @@ pub struct Judgement {
     panics: u64,
 }
 
+/// Hosts whose baselines are in memory.
+const KNOWN_HOSTS: usize = 200_000;
+
 /// What is to be told.
 pub type Due = Vec<(CauseKey, AlertStatus)>;
 
@@ -43,7 +47,8 @@ impl Judgement {
     /// Nothing seen yet. `memo_bytes` is the bound of each memo.
     pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
-        let judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
+        let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
+        judge.add(Box::new(Hosts::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS)));
         Self { judge, alerts: Alerts::new(judging.when), show_suppressed: judging.show_suppressed, panics: 0 }
     }
 
@@ -79,6 +84,12 @@ impl Judgement {
             self.panics += 1;
             Vec::new()
         });
+        for (id, united) in self.judge.completed() {
+            match united {
+                Some(other) => self.alerts.unite(id, other),
+                None => self.alerts.retract(id, UNTRUSTED_ISSUER.id),
+            }
+        }
         let mut due = Due::new();
         for finding in found {
             due.extend(self.alerts.take(finding, None, clock));
