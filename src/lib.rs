@@ -9,7 +9,7 @@
 //! 5. certificates: [`x509`]
 //! 6. what carries TLS, and connections: [`session`], [`flow`]
 //! 7. conclusions: [`detect`]
-//! 8. output: [`event`], [`sink`]
+//! 8. output: [`event`], [`sink`], [`report`]
 //! 9. threads and order, and the command line: [`pipeline`], [`cli`]
 
 pub mod config;
@@ -36,6 +36,8 @@ pub mod detect;
 pub mod event;
 
 pub mod sink;
+
+pub mod report;
 
 pub mod pipeline;
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""forger.py ADDRESS=ALIAS=CERTIFICATE=KEY...: a minimal interceptor. Ends TLS 1.2 with the given certificate, passes on to ALIAS:443."""
+"""forger.py tls12|tls13 ADDRESS=ALIAS=CERTIFICATE=KEY...: a minimal interceptor. Ends TLS (that version at most) with the
+given certificate and passes on to ALIAS:443."""
 
 import socket
 import ssl

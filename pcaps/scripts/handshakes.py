@@ -8,7 +8,6 @@ Java do the talking. Recipes are functions; a decorator gives the capture's name
 import os
 import subprocess
 import sys
-import time
 
 import pki
 import tape

@@ -12,7 +12,7 @@ import sys
 import pki
 import tape
 from lab import alias
-from world import RECIPES, SOFTWARE, World, main, recipe
+from world import SOFTWARE, World, main, recipe
 
 SIX = {"www.example.com": "203.0.113.10", "login.example.net": "203.0.113.11", "www.example.org": "203.0.113.12",
        "mail.example.edu": "198.51.100.13", "shop.example.co.uk": "198.51.100.14", "www.example.de": "192.0.2.15"}
@@ -107,7 +107,7 @@ def squid():
         return w.packets
 
 
-def self_made(forge, hosts=TWO, visits=None, days=(-2, -1), step=30):
+def self_made(forge, hosts=TWO, visits=None, days=(-2, -1), step=30, newest="tls12"):
     """True traffic, then c4 meets forged certificates: `forge(host, genuine leaf)` gives the forged leaf."""
     with World(hosts, mitm=True) as w:
         leaves = genuine(hosts)
@@ -116,7 +116,7 @@ def self_made(forge, hosts=TWO, visits=None, days=(-2, -1), step=30):
         for i, (host, leaf) in enumerate(leaves.items()):
             pem, key = forge(host, leaf).save(w.lab, f"forged-{i}")
             specs += [f"{hosts[host]}={alias(hosts[host])}={pem}={key}"]
-        w.lab.start("mitm", *prefix_python("forger.py", *specs), port=443)
+        w.lab.start("mitm", *prefix_python("forger.py", newest, *specs), port=443)
         w.lab.intercept("c4")
         w.day(0, visits(w) if visits else [("c1", h) for h in hosts] + [("c4", h) for h in hosts] + [("c3", h) for h in hosts] + [("c4", h) for h in hosts], step)
         return w.packets
@@ -167,7 +167,7 @@ def rejected():
                 lambda: w.lab.run("c4", "gnutls-cli", "--x509cafile", roots, "--sni-hostname", host, "-p", "443", SIX[host], timeout=8),
                 lambda: w.lab.run("c4", "java", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(pki.STATE, "java"), "Client", SIX[host], host, "TLSv1.2", "distrust", "1"),
                 lambda: w.lab.run("c4", "java", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(pki.STATE, "java"), "Client", SIX[host], host, "TLSv1.3", "distrust", "1")]
-    return self_made(lambda host, leaf: pki.issue(fake, [host], "rsa2048", before=1, after=364), {host: SIX[host]}, visits, step=20)
+    return self_made(lambda host, leaf: pki.issue(fake, [host], "rsa2048", before=1, after=364), {host: SIX[host]}, visits, step=20, newest="tls13")
 
 
 @recipe("captive-portal.pcap")

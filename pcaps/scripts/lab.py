@@ -183,7 +183,7 @@ class Capture:
             out = self.lab.path(f"{name}-{time.monotonic_ns()}.pcap")
             err = open(out + ".err", "w+b")
             child = subprocess.Popen(["ip", "netns", "exec", f"{self.lab.tag}-{name}", "tcpdump", "-Z", "root", "-i", self.interface,
-                                      "--immediate-mode", "-U", "-w", out, self.what], stderr=err, start_new_session=True)
+                                      "--immediate-mode", "-s", "4000", "-B", "8192", "-U", "-w", out, self.what], stderr=err, start_new_session=True)
             self.lab.children.append(child)
             self.parts.append((child, out, err.name))
         end = time.monotonic() + PATIENCE
@@ -197,7 +197,9 @@ class Capture:
     def __exit__(self, *_):
         import tape
         time.sleep(0.25)
-        for child, out, _ in self.parts:
+        for child, out, err in self.parts:
             self.lab.stop(child, signal.SIGINT)
+            if "\n0 packets dropped by kernel" not in open(err).read():
+                raise SystemExit("tcpdump lost packets: " + open(err).read())
             self.packets += tape.read(out)
         self.packets.sort(key=lambda p: p.time)

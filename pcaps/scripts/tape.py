@@ -192,6 +192,8 @@ def stream_of(packets, sender):
         if expected is None or p.seq() == expected:
             out += p.payload()
             expected = p.seq() + len(p.payload())
+        elif p.seq() > expected:
+            break
     return bytes(out)
 
 

@@ -75,7 +75,7 @@ class World:
             return run("curl", "-sSk", "--max-time", "8", "--resolve", f"{host}:443:{address}", *more, f"https://{host}/")
         if software == "gnutls":
             name = ["--sni-hostname", host] if sni else ["--disable-sni"]
-            return run("gnutls-cli", "--insecure", *name, "-p", "443", *more, address, stdin="", timeout=8)
+            return run("gnutls-cli", "--insecure", *name, "-p", "443", *more, address, stdin=["GET / HTTP/1.0\r\n\r\n"], hold=0.1, timeout=8)
         if software == "python":
             return run(sys.executable, os.path.join(pki.HERE, "client.py"), address, host if sni else "", "1.3", *more, timeout=8)
         name = ["-servername", host] if sni else ["-noservername"]

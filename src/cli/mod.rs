@@ -1,7 +1,11 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod judgement;
+mod lists;
 mod progress;
 mod read;
+mod rules;
+mod summary;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,6 +18,8 @@ pub(crate) mod exit {
     pub(crate) const FAILURE: u8 = 1;
     /// Bad usage or configuration, as clap's own.
     pub(crate) const USAGE: u8 = 2;
+    /// With `--fail-on`: there is an alert of that severity or above.
+    pub(crate) const ALERT: u8 = 3;
     /// With `--strict`: a capture was cut or corrupt.
     pub(crate) const DAMAGED: u8 = 4;
 }
@@ -30,6 +36,16 @@ struct Arguments {
 enum Command {
     /// Read capture files (pcap, pcapng; also .gz .zst .lz4 .xz), folders or standard input (-)
     Read(Box<read::ReadArguments>),
+    /// What is looked for
+    Rules {
+        #[command(subcommand)]
+        command: Option<rules::RulesCommand>,
+    },
+    /// The policy file
+    Policy {
+        #[command(subcommand)]
+        command: rules::PolicyCommand,
+    },
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -44,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = match arguments.command {
         Command::Read(read) => read.run(),
+        Command::Rules { command } => rules::rules(command.as_ref()),
+        Command::Policy { command } => rules::policy(&command),
     };
     ExitCode::from(code)
 }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::capture::{Files, Filter, Source, Weight};
+use crate::cli::judgement::JudgementArguments;
 use crate::cli::progress::Bar;
+use crate::cli::summary::{SummarySink, SummaryText};
 use crate::cli::{complain, exit, tell};
 use crate::event::{Context, Detail, Observer};
 use crate::packet::ChecksumMode;
+use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options, PipelineError, Selection};
 use crate::sink::{Ndjson, PemFolder, Sink, SinkError};
 use crate::text::printable;
@@ -85,6 +88,9 @@ pub(crate) struct ReadArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     community_id_seed: u16,
 
+    #[command(flatten)]
+    judgement: JudgementArguments,
+
     /// No summary and no progress
     #[arg(short, long)]
     quiet: bool,
@@ -143,7 +149,8 @@ impl ReadArguments {
         let options = crate::capture::Options { filter, from: self.from, to: self.to };
         let mut files = Files::open(&self.files, options);
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
-        let sinks = match self.sinks(to_terminal) {
+        let text = SummaryText::default();
+        let sinks = match self.sinks(to_terminal, &text) {
             Ok(sinks) => sinks,
             Err(error) => {
                 tell(&printable(&error.to_string()));
@@ -152,13 +159,20 @@ impl ReadArguments {
         };
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
+        let judging = match self.judgement.judging() {
+            Ok(judging) => judging,
+            Err(errors) => return complain(&errors),
+        };
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
-        let run = (&self.options(), context);
+        let run = (&self.options(judging), context);
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
         bar.finish();
-        let code = self.tell_problems(&files);
+        let mut code = self.tell_problems(&files);
         match outcome {
             Ok(outcome) => {
+                if code == 0 && self.judgement.fails_on(outcome.gravest) {
+                    code = exit::ALERT;
+                }
                 for frame in &outcome.panics {
                     tell(&format!("a parser failed at frame {frame} (over all files): a bug, please report it"));
                 }
@@ -169,15 +183,19 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         }
-        code
+        let shown = self.show(&text.take(), to_terminal);
+        if code == 0 { shown } else { code }
     }
 
-    fn sinks(&self, to_terminal: bool) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
+    fn sinks(&self, to_terminal: bool, text: &SummaryText) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let mut sinks: Vec<Box<dyn Sink + Send>> = Vec::new();
         match self.output.as_deref() {
             Some(path) if path.as_os_str() != "-" => sinks.push(Box::new(Ndjson::create(path)?)),
             None if to_terminal => {}
             _ => sinks.push(Box::new(Ndjson::stdout())),
+        }
+        if self.wants_summary(to_terminal) {
+            sinks.push(Box::new(SummarySink::new(text)));
         }
         if let Some(folder) = &self.certificates {
             sinks.push(Box::new(PemFolder::create(folder)?));
@@ -185,7 +203,23 @@ impl ReadArguments {
         Ok(sinks)
     }
 
-    fn options(&self) -> Options {
+    fn wants_summary(&self, to_terminal: bool) -> bool {
+        let to_file = self.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
+        to_terminal || (to_file && !self.quiet && std::io::stderr().is_terminal())
+    }
+
+    /// Shows the summary: on standard output, or beside the events on standard error.
+    fn show(&self, text: &str, to_terminal: bool) -> u8 {
+        if to_terminal {
+            return crate::cli::print(text);
+        }
+        use std::io::Write;
+        // The events are what was asked for; a lost summary is no failure.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        0
+    }
+
+    fn options(&self, judging: Option<Judging>) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.map_or(cores.min(DEFAULT_WORKERS), usize::from);
         let mut limits = crate::config::Limits::default();
@@ -197,6 +231,7 @@ impl ReadArguments {
             checksums: self.checksums.into(),
             workers,
             batch: usize::try_from(self.batch).unwrap_or(256),
+            judging,
             selection: Selection {
                 hosts: self.host.clone(),
                 names: self.sni.iter().map(|name| name.trim_end_matches('.').to_lowercase()).collect(),

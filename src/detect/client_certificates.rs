@@ -12,6 +12,7 @@ use super::hosts::presented::short_name;
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
 use super::memory::Memory;
+use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{Span, Timestamp};
@@ -320,9 +321,10 @@ impl Use<'_> {
     }
 }
 
-/// The server accepted the certificate: the handshake came to its end.
+/// The server accepted the certificate: the handshake came to its end, and the client holds the key as far as can be
+/// told.
 fn is_established(sighting: &Sighting<'_>) -> bool {
-    sighting.observation.handshake.established == Some(true)
+    sighting.observation.handshake.established == Some(true) && sighting.observation.client_proof != ClientProof::Bad
 }
 
 /// /24 or /48.
@@ -349,7 +351,7 @@ fn sha2_of(facts: &Facts) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::stage::{Ca, DAY, Plan, START, Scene, ids, of};
+    use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, of};
 
     const HOST: &str = "api.example.com";
 

@@ -170,7 +170,7 @@ fn remember(domains: &mut BTreeMap<Box<str>, Timestamp>, domain: &str, (clock, w
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::stage::{Ca, DAY, Plan, Scene, ids};
+    use crate::detect::testing::{Ca, DAY, Plan, Scene, ids};
     use crate::x509::chain::SignatureMemo;
 
     fn show(scene: &mut Scene, rules: &mut Interceptors, host: &str, (ca, name): (&Ca, &str)) -> Vec<Finding> {

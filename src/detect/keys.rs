@@ -391,7 +391,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::detect::stage::{Ca, DAY, Plan, Scene, key};
+    use crate::detect::testing::{Ca, DAY, Plan, Scene, key};
     use crate::tls::{KeyShare, ServerKeyExchange};
     use crate::x509::Certificate;
     use crate::x509::chain::SignatureMemo;

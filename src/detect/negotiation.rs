@@ -342,7 +342,7 @@ pub fn shape(hello: &ClientHello) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::stage::{Scene, ids};
+    use crate::detect::testing::{Scene, ids};
     use crate::direction::Direction;
     use crate::tls::{Alert, Anomaly, Extension, KeyShare};
 

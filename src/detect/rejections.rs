@@ -156,7 +156,7 @@ pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::stage::{Scene, ids};
+    use crate::detect::testing::{Scene, ids};
     use crate::direction::Direction;
     use crate::tls::Alert;
 

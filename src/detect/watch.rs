@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::detect::catalogue::NEW_INTERCEPTION_CA;
     use crate::detect::finding::Cause;
-    use crate::detect::stage::{Ca, DAY, Plan, START, Scene, ids, key, of};
+    use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
 
     const SITES: [&str; 6] = [
         "www.example.com",

@@ -106,7 +106,7 @@ impl Presented {
             issuers.filter_map(|key| sighting.policy.interception_for(&key.0, client)).map(|p| p.name.clone()).next();
         let names = |facts: &'_ Facts| [product_of(&facts.issuer), product_of(&facts.subject)];
         let product = product_of(&facts.issuer).or_else(|| chain.skip(1).flat_map(names).flatten().next());
-        let host_name = target(sighting).name;
+        let host_name = sighting.host.certain_name();
         Some(Self {
             leaf: Arc::clone(leaf),
             spki: facts.spki_sha256,

@@ -4,7 +4,7 @@ use super::score::{Network, Others, Question, judge};
 use super::*;
 use crate::detect::catalogue::Effect;
 use crate::detect::finding::Evidence;
-use crate::detect::stage::{Ca, DAY, Plan, START, Scene, ids, key, of};
+use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
 use crate::x509::Certificate;
 
 const HOST: &str = "www.example.com";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
 
 use super::finding::Finding;
-use super::observation::{Connection, Ends, Observation};
+use super::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
 use crate::direction::Direction;
 use crate::packet::{Endpoint, Transport};
@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::time::{Moment, Order, Span, Timestamp, ValidityTime};
 use crate::tls::{ClientHello, Handshake, ServerHello};
 use crate::x509::Certificate;
-use crate::x509::chain::{Budget, SignatureMemo, Verifier};
+use crate::x509::chain::{Budget, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::{Pool, TrustAnchors};
 
@@ -214,6 +214,8 @@ impl Scene {
             handshake: Box::new(handshake),
             server_chain: chain.to_vec(),
             client_chain: Vec::new(),
+            key_exchange: KeyExchangeVerdict::NotChecked,
+            client_proof: ClientProof::NotChecked,
         }
     }
 
@@ -281,7 +283,8 @@ impl Scene {
         let verifier = Verifier { anchors: &self.anchors, pool: &pool, memo: &self.memo, budget: Budget::default() };
         let report = verifier.verify_chain(chain);
         let judgement = judge(&report, Question { at, name, purpose });
-        Some(JudgedChain { report, judgement })
+        let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);
+        Some(JudgedChain { report, judgement, signed_by_own_key })
     }
 }
 

@@ -1,0 +1,57 @@
+//! The summary as a sink: it sees the same events as the files do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::report::{AlertRow, Summary};
+use crate::sink::{About, Event, Sink, SinkError};
+
+/// Columns where the terminal does not say.
+const COLUMNS: usize = 100;
+
+/// Collects events for the summary; its text is there after the last event.
+pub(crate) struct SummarySink {
+    summary: Summary,
+    text: SummaryText,
+}
+
+/// Where the text appears at the end of the run.
+#[derive(Clone, Default)]
+pub(crate) struct SummaryText(Arc<Mutex<String>>);
+
+impl SummarySink {
+    /// Its text goes to `text`.
+    pub(crate) fn new(text: &SummaryText) -> Self {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Self { summary: Summary::new(columns.unwrap_or(COLUMNS)), text: text.clone() }
+    }
+}
+
+impl SummaryText {
+    /// The text, empty before the end of the run.
+    pub(crate) fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sink for SummarySink {
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        match event.about {
+            About::Handshake(observation) => self.summary.observe(observation),
+            About::Stats(stats) => {
+                *self.text.0.lock().unwrap_or_else(PoisonError::into_inner) = self.summary.finish(stats);
+            }
+            About::Alert(view) => self.summary.alert(AlertRow {
+                severity: view.alert.severity.number(),
+                rule: view.alert.head.rule.id.to_owned(),
+                message: view.alert.head.message.clone(),
+                count: view.alert.count,
+            }),
+            About::Certificate(_) => {}
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
