@@ -22,6 +22,8 @@ const MAX_ISSUERS: usize = 10_000;
 const MAX_DOMAINS: usize = 64;
 /// Pairs of client and leaf watched for a portal.
 const MAX_PAIRS: usize = 50_000;
+/// Places kept until there is enough to tell of.
+const MAX_WAITING: usize = 64;
 /// Leaves known as portals.
 const MAX_PORTALS: usize = 4_096;
 
@@ -30,8 +32,17 @@ const MAX_PORTALS: usize = 4_096;
 pub struct Interceptors {
     public: Memory<u64, ()>,
     issuers: Memory<Sha256, Signer>,
-    pairs: Memory<(u64, Sha256), BTreeMap<Box<str>, Timestamp>>,
+    pairs: Memory<(u64, Sha256), Answers>,
     portals: Memory<Sha256, ()>,
+}
+
+/// Names that one leaf answered for one client.
+#[derive(Clone, Debug, Default)]
+struct Answers {
+    /// Last sight of each domain.
+    domains: BTreeMap<Box<str>, Timestamp>,
+    /// Where it answered before it was known for what it is.
+    waiting: Vec<Place>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,6 +51,8 @@ struct Signer {
     domains: BTreeMap<Box<str>, Timestamp>,
     clients: [u64; 8],
     keys: [u64; 2],
+    /// Where it signed before it was known for what it is.
+    waiting: Vec<Place>,
 }
 
 impl Default for Interceptors {
@@ -80,23 +93,25 @@ impl Interceptors {
         }
     }
 
-    fn signer(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Option<Finding> {
+    fn signer(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
         if new.internal || new.self_signed || new.authorised.is_some() {
-            return None;
+            return Vec::new();
         }
         let rule = NEW_INTERCEPTION_CA.known();
         let number = |name| usize::try_from(sighting.policy.number(&rule, name)).unwrap_or(usize::MAX);
         let window = Span::seconds(sighting.policy.number(&rule, "window"));
         let (signer, _) = self.issuers.entry(&new.issuer.key, Signer::default);
-        let signer = signer?;
+        let Some(signer) = signer else { return Vec::new() };
         let client = sighting.observation.ends.client.address;
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
         remember(&mut signer.domains, domain, (sighting.clock, window));
-        let public = |domain: &&Box<str>| is_popular(domain) || self.public.contains(&stable_hash(domain.as_bytes()));
-        let known = signer.domains.keys().filter(public).count();
+        let public = |domain: &str| is_popular(domain) || self.public.contains(&stable_hash(domain.as_bytes()));
+        let known = signer.domains.keys().filter(|domain| public(domain)).count();
+        let place = Place::of(sighting);
         if signer.domains.len() < number("domains") || known < number("public") {
-            return None;
+            wait(&mut signer.waiting, place);
+            return Vec::new();
         }
         let domains: Vec<String> = signer.domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         let clients = estimate(&signer.clients);
@@ -107,8 +122,7 @@ impl Interceptors {
             some_names(&domains),
             if clients == 1 { "client" } else { "clients" }
         );
-        let mut finding =
-            Place::of(sighting).finding(&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key), &what, new);
+        let mut finding = place.finding((&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key)), &what, new);
         let keys = estimate(&signer.keys);
         let mut point = |id, text, observed| {
             finding.evidence.pro.push(Point { id, points: 0, text, observed, expected: None });
@@ -120,21 +134,32 @@ impl Interceptors {
         if keys == 1 {
             point("leaf_key", "all leaves have one key".to_owned(), Some(new.spki.to_string()));
         }
-        Some(finding)
+        let earlier = std::mem::take(&mut signer.waiting).into_iter().map(|place| {
+            // It had another leaf there.
+            let earlier = place.finding((finding.rule, finding.cause.clone()), &what, new);
+            Finding { certificate: None, evidence: finding.evidence.clone(), ..earlier }
+        });
+        let earlier: Vec<Finding> = earlier.collect();
+        earlier.into_iter().chain([finding]).collect()
     }
 
-    fn portal(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Option<Finding> {
+    fn portal(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
         let rule = CAPTIVE_PORTAL.known();
         let names = usize::try_from(sighting.policy.number(&rule, "names")).unwrap_or(usize::MAX);
         let window = Span::seconds(sighting.policy.number(&rule, "window"));
         let leaf = new.leaf.sha256;
         let client = address_hash(sighting.observation.ends.client.address);
-        let (domains, _) = self.pairs.entry(&(client, leaf), BTreeMap::new);
-        let domains = domains?;
+        let (answers, _) = self.pairs.entry(&(client, leaf), Answers::default);
+        let Some(Answers { domains, waiting }) = answers else { return Vec::new() };
         remember(domains, domain, (sighting.clock, window));
+        let place = Place::of(sighting);
         if domains.len() < names {
-            return None;
+            wait(waiting, place);
+            return Vec::new();
         }
+        let mut places = std::mem::take(waiting);
+        places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
+        places.push(place);
         let asked: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         if !self.portals.contains(&leaf) {
             self.portals.insert(leaf, ());
@@ -145,15 +170,26 @@ impl Interceptors {
             asked.len(),
             some_names(&asked)
         );
-        let mut finding = Place::of(sighting).finding(&CAPTIVE_PORTAL, Cause::LeafKey(new.spki), &what, new);
-        finding.evidence.pro.push(Point {
+        let point = Point {
             id: "domains",
             points: 0,
             text: format!("{} unrelated domains, none of them in the certificate", asked.len()),
             observed: Some(some_names(&asked)),
             expected: Some(some_names(&new.names)),
-        });
-        Some(finding)
+        };
+        let finding = |place: &Place| {
+            let mut finding = place.finding((&CAPTIVE_PORTAL, Cause::LeafKey(new.spki)), &what, new);
+            finding.evidence.pro.push(point.clone());
+            finding
+        };
+        places.iter().map(finding).collect()
+    }
+}
+
+/// Keeps a place until there is enough to tell of.
+fn wait(waiting: &mut Vec<Place>, place: Place) {
+    if waiting.len() < MAX_WAITING {
+        waiting.push(place);
     }
 }
 
@@ -214,7 +250,7 @@ mod tests {
             last
         };
         let found = run(&["a.example.net"], &DOMAINS, 1, "");
-        assert_eq!(ids(&found), ["MITM-007"]);
+        assert_eq!((ids(&found), found.len()), (vec!["MITM-007"], 5), "those before too");
         assert_eq!(found[0].cause, Cause::IssuerKey(proxy.certificate.facts.as_ref().unwrap().spki_sha256));
         assert!(
             found[0].message.contains("5 domains (example.edu, example.net, example.org and 2 more)"),

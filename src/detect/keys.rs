@@ -56,6 +56,8 @@ struct Use {
     common_names: Vec<u64>,
     names: Vec<u64>,
     domains: Vec<Box<str>>,
+    /// Where it was first seen, until it was told.
+    place: Option<Box<Place>>,
 }
 
 impl Default for CertificateKeys {
@@ -89,11 +91,20 @@ impl CertificateKeys {
             if entry.uses.len() >= MAX_USES {
                 entry.uses.remove(0);
             }
-            entry.uses.push(Use::of(new, facts));
+            entry.uses.push(Use::of((new, facts), Place::of(sighting)));
             entry.judge();
         }
         let severity = entry.verdict?;
-        findings.push(entry.finding(sighting, new, severity));
+        let finding = entry.finding(&Place::of(sighting), new, severity);
+        let other = |one: &mut Use| Some((one.sha256, one.place.take()?));
+        let places: Vec<_> = entry.uses.iter_mut().filter_map(other).collect();
+        let earlier = places.iter().filter(|(sha256, _)| *sha256 != new.leaf.sha256);
+        findings.extend(earlier.map(|(_, place)| Finding {
+            // It was another certificate of this key there.
+            certificate: None,
+            ..entry.finding(place, new, severity)
+        }));
+        findings.push(finding);
         Some(new.spki)
     }
 
@@ -131,7 +142,7 @@ impl CertificateKeys {
             parts: vec![facts.issuer.normalized.clone(), day(sighting.clock)],
         };
         let what = format!("a certificate from {} whose serial number another certificate has", new.issuer_phrase());
-        let mut finding = Place::of(sighting).finding(&ISSUER_SERIAL_COLLISION, cause, &what, new);
+        let mut finding = Place::of(sighting).finding((&ISSUER_SERIAL_COLLISION, cause), &what, new);
         if new.public {
             finding.severity = Severity::High;
         }
@@ -147,7 +158,7 @@ impl CertificateKeys {
 }
 
 impl Use {
-    fn of(new: &Presented, facts: &Facts) -> Self {
+    fn of((new, facts): (&Presented, &Facts), place: Place) -> Self {
         let hashes =
             |texts: &[String]| texts.iter().map(|text| stable_hash(text.to_lowercase().as_bytes())).take(4).collect();
         let domain = |name: &String| {
@@ -167,6 +178,7 @@ impl Use {
             common_names: hashes(&facts.subject.common_names),
             names: new.name_hashes().into_iter().take(32).collect(),
             domains,
+            place: Some(Box::new(place)),
         }
     }
 
@@ -214,7 +226,7 @@ impl KeyUse {
         domains
     }
 
-    fn finding(&self, sighting: &Sighting<'_>, new: &Presented, severity: Severity) -> Finding {
+    fn finding(&self, place: &Place, new: &Presented, severity: Severity) -> Finding {
         // One untrusted CA that uses one key for all leaves is one cause with all else it does.
         let one_issuer = self.uses.iter().all(|one| one.issuer == new.issuer.key);
         let cause = if one_issuer && !new.self_signed { new.cause() } else { Cause::LeafKey(new.spki) };
@@ -224,7 +236,7 @@ impl KeyUse {
         } else {
             format!("a certificate whose key {} certificates of {} have", self.uses.len(), some_names(&domains))
         };
-        let mut finding = Place::of(sighting).finding(&SHARED_PUBLIC_KEY, cause, &what, new);
+        let mut finding = place.finding((&SHARED_PUBLIC_KEY, cause), &what, new);
         finding.severity = severity;
         let text = format!("{} certificates of {} domains have this key", self.uses.len(), domains.len());
         finding.evidence.pro.push(Point {
@@ -418,13 +430,17 @@ mod tests {
         let names = ["a.example.com", "b.example.net", "c.example.org"];
         let by = |ca: &Ca| names.map(|name| (name, ca.chain(&Plan::of(&[name]).keyed(&shared))));
         let severities = |found: &[Finding]| found.iter().map(|one| one.severity).collect::<Vec<_>>();
-        assert_eq!(severities(&keys(&mut scene, &by(&public))), [Severity::Low; 2]);
+        assert_eq!(severities(&keys(&mut scene, &by(&public))), [Severity::Low; 3]);
         let found = keys(&mut scene, &by(&private));
-        assert_eq!(severities(&found), [Severity::Medium, Severity::High]);
+        assert_eq!(severities(&found), [Severity::Medium, Severity::Medium, Severity::High], "the first one too");
+        assert_eq!(
+            found.iter().map(|one| one.host.as_str()).collect::<Vec<_>>(),
+            names.map(|name| format!("{name}:443"))
+        );
         assert!(matches!(found[0].cause, Cause::IssuerKey(_)));
         let found = keys(&mut scene, &names.map(|name| (name, Plan::of(&[name]).keyed(&shared).self_signed())));
         assert!(matches!(found[0].cause, Cause::LeafKey(_)));
-        assert!(found[1].message.contains("example.com, example.net, example.org"), "{}", found[1].message);
+        assert!(found[2].message.contains("example.com, example.net, example.org"), "{}", found[2].message);
         // A renewal, two hosts of one domain, and one owner with many names.
         let renewal = [1, 2].map(|_| (names[0], private.chain(&Plan::of(&[names[0]]).keyed(&shared))));
         assert!(keys(&mut scene, &renewal).is_empty());

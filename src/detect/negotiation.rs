@@ -292,7 +292,8 @@ fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> V
     };
     let renegotiation = offer.cipher_suites.contains(&SIGNALING_RENEGOTIATION);
     for extension in &hello.extensions {
-        if !sent(extension.kind) && !(extension.kind == 0xff01 && renegotiation) {
+        let excepted = extension.kind == 0xff01 && renegotiation;
+        if !sent(extension.kind) && !excepted {
             wrong.push(format!("extension {}", extension.kind));
         }
     }

@@ -34,6 +34,8 @@ struct Refused {
     /// Handshakes before it, and how many of them were refused.
     before: (u32, u32),
     since: Timestamp,
+    /// What a refused certificate was seen to be caused by: TLS 1.3 hides it.
+    cause: Option<Cause>,
 }
 
 impl Default for Rejections {
@@ -58,7 +60,7 @@ impl Rejections {
         let handshake = &sighting.observation.handshake;
         let refusal = refusal(handshake);
         let host = if refusal.is_some() {
-            let fresh = || Refused { events: VecDeque::new(), before: (0, 0), since: sighting.clock };
+            let fresh = || Refused { events: VecDeque::new(), before: (0, 0), since: sighting.clock, cause: None };
             self.hosts.entry(sighting.host, fresh).0
         } else {
             self.hosts.get_mut(sighting.host)
@@ -69,13 +71,14 @@ impl Rejections {
         let client = address_hash(sighting.observation.ends.client.address);
         host.note(sighting.clock, (client, refusal.is_some()), window);
         let Some(refusal) = refusal else { return };
+        if let Some(new) = new.filter(|new| !new.is_trusted()) {
+            host.cause = Some(new.cause());
+        }
         let least = usize::try_from(sighting.policy.number(&rule, "clients")).unwrap_or(usize::MAX);
         let Some(clients) = host.verdict(client, least) else { return };
         let place = Place::of(sighting);
-        let cause = match new {
-            Some(new) if !new.is_trusted() => new.cause(),
-            _ => Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Vec::new() },
-        };
+        let fresh = || Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Vec::new() };
+        let cause = host.cause.clone().unwrap_or_else(fresh);
         let message = format!(
             "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
             client_text(place.ends.client.address),

@@ -159,6 +159,10 @@ fn copied(record: &HostRecord, known: &KnownCertificate, new: &Presented) -> Opt
         || (!new.issuer.verified
             && new.issuer.authority != 0
             && record.issuers.iter().any(|one| one.key == known.issuer && one.authority == new.issuer.authority));
+    // Two that browsers trust are a pair of RSA and ECDSA, ordered at once.
+    if known.trusted && new.is_trusted() {
+        return None;
+    }
     if known.spki == new.spki.0 || same_issuer || !same_names(&known.names, new) {
         return None;
     }

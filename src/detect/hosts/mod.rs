@@ -176,7 +176,7 @@ impl Hosts {
         }
         let watched = self.table.get(sighting.host);
         self.holding.watch(sighting, new, watched);
-        self.judge(sighting, (new, hints), proofs, findings);
+        self.judge(sighting, (new, hints, proofs), findings);
         if let Some(record) = self.table.get(sighting.host) {
             findings.extend(split::observe(sighting, new, record));
             self.holding.note_split(sighting, record);
@@ -191,8 +191,7 @@ impl Hosts {
     fn judge(
         &mut self,
         sighting: &Sighting<'_>,
-        (new, hints): (&Presented, Hints),
-        proofs: Vec<Point>,
+        (new, hints, proofs): (&Presented, Hints, Vec<Point>),
         findings: &mut Vec<Finding>,
     ) {
         let record = self.table.get(sighting.host);
@@ -239,7 +238,7 @@ impl Hosts {
             Some(held)
         };
         if let Some(held) = decided {
-            self.decide(sighting.host, held, sighting.policy, findings);
+            self.decide((sighting.host, held), sighting.policy, findings);
         }
     }
 
@@ -309,7 +308,7 @@ impl Hosts {
     }
 
     /// The end of a case: an alert, or the certificate belongs to the baseline.
-    fn decide(&mut self, key: &HostKey, held: Held, policy: &Policy, findings: &mut Vec<Finding>) {
+    fn decide(&mut self, (key, held): (&HostKey, Held), policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
         let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
         let suspect =
@@ -346,7 +345,7 @@ impl Hosts {
 
     fn release(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {
         for (key, held) in self.holding.due(clock) {
-            self.decide(&key, held, policy, findings);
+            self.decide((&key, held), policy, findings);
         }
     }
 
@@ -391,7 +390,7 @@ impl Detector for Hosts {
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         for (key, held) in self.holding.take_all() {
-            self.decide(&key, held, policy, findings);
+            self.decide((&key, held), policy, findings);
         }
     }
 }
@@ -415,7 +414,7 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     };
     let what = format!("a certificate from {} {others}", new.issuer_phrase());
     let make = |place: &report::Place| {
-        let mut finding = place.finding(&UNEXPECTED_CERTIFICATE, cause.clone(), &what, new);
+        let mut finding = place.finding((&UNEXPECTED_CERTIFICATE, cause.clone()), &what, new);
         finding.severity = severity;
         finding.confidence = case.confidence;
         finding.evidence = case.evidence();

@@ -219,19 +219,19 @@ pub fn short_name(name: &Name) -> &str {
     first.map_or(name.text.as_str(), String::as_str)
 }
 
-/// About bits of symmetric strength (NIST SP 800-57 part 1, table 2).
+/// About bits of symmetric strength (NIST SP 800-57 part 1, table 2), as far as 112: everything above is usual, and
+/// RSA-2048 beside P-256 says nothing.
 pub fn strength(key: &PublicKey) -> u16 {
-    match key.kind {
+    let bits: u16 = match key.kind {
         KeyKind::Rsa | KeyKind::RsaPss | KeyKind::Dsa => match key.bits {
             0..=1023 => 64,
             1024..=2047 => 80,
-            2048..=3071 => 112,
-            3072..=7679 => 128,
-            _ => 192,
+            _ => 112,
         },
         KeyKind::Ec | KeyKind::Ed25519 | KeyKind::Ed448 => u16::try_from(key.bits / 2).unwrap_or(u16::MAX),
-        KeyKind::Other => 128,
-    }
+        KeyKind::Other => 112,
+    };
+    bits.min(112)
 }
 
 /// Issuer and subject differ, yet the leaf's own key made the signature. Key identifiers are not asked: who forges a

@@ -26,7 +26,7 @@ impl<'a> Reporter<'a> {
     /// A finding; `what` completes "HOST gave client ADDRESS ..".
     pub fn finding(&self, rule: &'static Rule, cause: Cause, what: String) -> Finding {
         let place = Place::of(self.sighting);
-        let mut finding = place.finding(rule, cause, &what, self.new);
+        let mut finding = place.finding((rule, cause), &what, self.new);
         finding.evidence.observed = Some(self.new.seen());
         finding
     }
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// A finding about a certificate; `what` completes "HOST gave client ADDRESS ..".
-    pub fn finding(&self, rule: &'static Rule, cause: Cause, what: &str, new: &Presented) -> Finding {
+    pub fn finding(&self, (rule, cause): (&'static Rule, Cause), what: &str, new: &Presented) -> Finding {
         let names = if self.host.starts_with("ip:") && !new.names.is_empty() {
             format!(" (for {})", some_names(&new.names))
         } else {

@@ -105,7 +105,7 @@ impl Tally<'_> {
         self.pro.push(Point { id, points, text: text.to_owned(), ..Point::default() });
     }
 
-    fn compared(&mut self, id: &'static str, points: i32, text: &str, values: [String; 2]) {
+    fn compared(&mut self, (id, points): (&'static str, i32), text: &str, values: [String; 2]) {
         let [observed, expected] = values;
         let point = Point { id, points, text: text.to_owned(), observed: Some(observed), expected: Some(expected) };
         self.pro.push(point);
@@ -129,7 +129,7 @@ impl Tally<'_> {
         if old.trusted && !new.is_trusted() {
             let expected = if old.public { "public" } else { "internal_ca" };
             let values = [new.ending.name().to_owned(), expected.to_owned()];
-            self.compared("H1", 50, "the expected certificate is trusted, this one is not", values);
+            self.compared(("H1", 50), "the expected certificate is trusted, this one is not", values);
         }
         if old.name_matches && new.name_matches == Some(false) {
             self.against("H17", 20, "it is not for this name, the expected one is");
@@ -140,13 +140,13 @@ impl Tally<'_> {
         let new = self.question.new;
         if self.new_issuer() {
             let values = [new.issuer.text.clone(), self.old_issuer_text(old)];
-            self.compared("H2a", 15, "the issuer's key was never seen for this host", values);
+            self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
             if !self.question.network.issuer_known {
                 self.against("H2b", 10, "nor for any other host");
             }
             if new.strength < old.strength {
                 let values = [new.key_text.clone(), format!("about {} bits of strength", old.strength)];
-                self.compared("H9", 10, "its key is weaker than that of the expected one", values);
+                self.compared(("H9", 10), "its key is weaker than that of the expected one", values);
             }
         }
         if new.self_signed && !old.self_signed {

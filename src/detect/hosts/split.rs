@@ -89,7 +89,7 @@ impl SplitView {
             new.issuer_phrase(),
             self.clients
         );
-        let mut finding = place.finding(&SPLIT_VIEW, cause, &what, new);
+        let mut finding = place.finding((&SPLIT_VIEW, cause), &what, new);
         if self.public {
             finding.severity = Severity::Medium;
         }

@@ -81,13 +81,13 @@ fn has(evidence: &Evidence, id: &str) -> bool {
 #[test]
 fn worked_interception_of_one_client() {
     let (mut world, _) = world(6);
-    // A day ago to the second, as sslsplit writes it; a weaker key as RSA-2048 after P-256 is.
+    // A day ago to the second, as sslsplit writes it; a weaker key as RSA-1024 after P-256 is.
     let plan = Plan::of(&[HOST]).dates(world.scene.now - DAY, world.scene.now + 364 * DAY);
     let chain = Ca::new("Proxy CA").chain(&plan);
     let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
     let memo = SignatureMemo::new(1 << 16);
     let mut new = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
-    new.strength = 112;
+    new.strength = 80;
     let key = HostKey { name: HOST.to_owned(), port: 443 };
     let mut question = Question {
         host: HOST.to_owned(),
