@@ -35,7 +35,17 @@ const MAX_RANDOMS: usize = 500_000;
 #[derive(Debug)]
 pub struct CertificateKeys {
     keys: Memory<Sha256, KeyUse>,
-    serials: Memory<[u8; 16], (Sha256, Sha256)>,
+    serials: Memory<[u8; 16], Numbered>,
+}
+
+/// A certificate by its serial number.
+#[derive(Clone, Debug)]
+struct Numbered {
+    certificate: Sha256,
+    /// Hash of its TBSCertificate.
+    contents: Sha256,
+    /// The host that presented it.
+    host: Box<str>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -129,11 +139,13 @@ impl CertificateKeys {
         let key = digest.first_chunk().copied().unwrap_or_default();
         let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
         let contents = Sha256(sha2::Sha256::digest(contents).into());
-        let Some((other, other_contents)) = self.serials.get(&key).copied() else {
-            self.serials.insert(key, (new.leaf.sha256, contents));
+        let place = Place::of(sighting);
+        let Some(other) = self.serials.get(&key) else {
+            let numbered = Numbered { certificate: new.leaf.sha256, contents, host: place.host.into() };
+            self.serials.insert(key, numbered);
             return;
         };
-        if other == new.leaf.sha256 || other_contents == contents {
+        if other.certificate == new.leaf.sha256 || other.contents == contents {
             return;
         }
         let cause = Cause::Subject {
@@ -141,8 +153,9 @@ impl CertificateKeys {
             host: String::new(),
             parts: vec![facts.issuer.normalized.clone(), day(sighting.clock)],
         };
-        let what = format!("a certificate from {} whose serial number another certificate has", new.issuer_phrase());
-        let mut finding = Place::of(sighting).finding((&ISSUER_SERIAL_COLLISION, cause), &what, new);
+        let what =
+            format!("a certificate from {} whose serial number the one of {} has", new.issuer_phrase(), other.host);
+        let mut finding = place.finding((&ISSUER_SERIAL_COLLISION, cause), &what, new);
         if new.public {
             finding.severity = Severity::High;
         }
@@ -151,7 +164,7 @@ impl CertificateKeys {
             points: 0,
             text: "one issuer, one serial number, two certificates".to_owned(),
             observed: Some(new.leaf.sha256.to_string()),
-            expected: Some(other.to_string()),
+            expected: Some(other.certificate.to_string()),
         });
         findings.push(finding);
     }
@@ -476,6 +489,7 @@ mod tests {
         let found = keys(&mut scene, &pair(&[1, 2, 3]));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].rule.id, ISSUER_SERIAL_COLLISION.id);
+        assert!(found[0].message.contains("the one of a.example.com:443 has"), "{}", found[0].message);
         for serial in [&[1, 2][..], &[7, 7, 7]] {
             assert!(keys(&mut scene, &pair(serial)).is_empty());
         }
