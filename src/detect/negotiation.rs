@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
-use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_grease};
+use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_grease, is_tls13_draft};
 
 /// Hosts whose sentinels are counted.
 const MAX_SENTINELS: usize = 10_000;
@@ -273,6 +273,8 @@ fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> V
     let mut wrong = Vec::new();
     let second = handshake.second_client_hello.as_deref();
     match hello.selected_version {
+        // Servers of the drafts answered with their own draft's number.
+        Some(version) if is_tls13_draft(version) => {}
         Some(version) if !offer.supported_versions.contains(&version) => wrong.push(format!("version {version:#06x}")),
         // An old server that does not know supported_versions may choose any version up to legacy_version.
         None if handshake.protocol == Protocol::Tls && hello.legacy_version > offer.legacy_version => {
@@ -429,13 +431,14 @@ mod tests {
     #[test]
     fn choices_must_be_offered() {
         let extension = |kind| Extension { kind, body: 0..0 };
-        let cases: [(&str, Change<'_>, bool); 14] = [
+        let cases: [(&str, Change<'_>, bool); 15] = [
             ("as offered", &|_, _| {}, false),
             ("cipher suite", &|_, hello| hello.cipher_suite = Some(0x009c), true),
             ("compression", &|_, hello| hello.compression_method = 1, true),
             ("higher version", &|_, hello| hello.legacy_version = 0x0304, true),
             ("lower version", &|_, hello| hello.legacy_version = 0x0301, false),
             ("selected version", &|_, hello| hello.selected_version = Some(0x0304), true),
+            ("draft", &|_, hello| hello.selected_version = Some(0x7f0e), false),
             ("extension", &|_, hello| hello.extensions.push(extension(23)), true),
             (
                 "extension sent",

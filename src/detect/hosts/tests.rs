@@ -197,6 +197,57 @@ fn worked_device_that_renews_itself() {
     assert_eq!(hosts.table.get(&host).unwrap().phase(Timestamp::new(scene.now, 0)).name(), "volatile");
 }
 
+/// A change of public CA, with one thing changed at a time: which points it brings.
+#[test]
+fn each_piece_of_evidence_counts_alone() {
+    type Change<'a> = &'a dyn Fn(&mut HostRecord, &mut Presented, &mut Network);
+    let other = Ca::new("Other Public Root");
+    let (mut world, _) = world(3);
+    Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+    let chain = other.chain(&Plan::of(&[HOST, "example.com"]));
+    let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+    let memo = SignatureMemo::new(1 << 16);
+    let presented = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+    let known = world.hosts.table.get(&HostKey { name: HOST.to_owned(), port: 443 }).unwrap();
+    let changes: [(Option<(&str, i32)>, Change<'_>); 11] = [
+        (None, &|_, _, _| {}),
+        (Some(("H8", 20)), &|record, new, _| {
+            record.certificates[0].sct = true;
+            new.sct = presented::SctEvidence::Absent;
+        }),
+        // Whether there was none could not be seen.
+        (None, &|record, _, _| record.certificates[0].sct = true),
+        (Some(("B7", -10)), &|_, new, _| new.sct = presented::SctEvidence::Present),
+        (Some(("H3", 10)), &|_, new, _| new.self_signed = true),
+        (Some(("H10", 30)), &|_, _, network| network.key_elsewhere = true),
+        (Some(("H15", 15)), &|_, _, network| network.refused = true),
+        (Some(("B1", -60)), &|record, new, _| new.spki = Sha256(record.certificates[0].spki)),
+        (Some(("B6", -20)), &|_, _, network| network.widely_seen = true),
+        (Some(("B8", -30)), &|record, _, _| record.rotations = [record.last; 3]),
+        (Some(("B9", -40)), &|_, _, network| network.issuer_allowed = true),
+    ];
+    for (wanted, change) in changes {
+        let (mut record, mut new, mut network) = (known.clone(), presented.clone(), Network::default());
+        change(&mut record, &mut new, &mut network);
+        let case = judge(&Question {
+            host: HOST.to_owned(),
+            record: &record,
+            new: &new,
+            at: Timestamp::new(world.scene.now, 0),
+            seconds: Some(world.scene.now),
+            others: Others::default(),
+            network,
+            proofs: Vec::new(),
+            offline: true,
+            thresholds: (40, 70),
+        });
+        let usual = [("H2a", 15), ("H2b", 10), ("H4", 15)];
+        let extra: Vec<_> = points(&case).into_iter().filter(|point| !usual.contains(point)).collect();
+        assert_eq!(extra, wanted.into_iter().collect::<Vec<_>>());
+        assert_eq!(case.score, 40 + wanted.map_or(0, |(_, points)| points));
+    }
+}
+
 #[test]
 fn own_key_fires_and_a_ca_does_not() {
     let (mut world, _) = world(6);
