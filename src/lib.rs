@@ -37,8 +37,8 @@ pub mod event;
 
 pub mod sink;
 
-pub mod report;
 pub mod inventory;
+pub mod report;
 
 pub mod pipeline;
 

@@ -147,6 +147,32 @@ counters! {
     x509_bad_extension = "x509.bad_extension",
     /// Chains whose search for a path ran out of its budget.
     x509_budget = "x509.budget",
+    /// ServerKeyExchange signatures that the leaf's key made.
+    detect_key_exchange_good = "detect.key_exchange.good",
+    /// ServerKeyExchange signatures that the leaf's key did not make.
+    detect_key_exchange_bad = "detect.key_exchange.bad",
+    /// ServerKeyExchange signatures that could not be checked.
+    detect_key_exchange_unknown = "detect.key_exchange.unknown",
+    /// CertificateVerify signatures that the client's key made.
+    detect_client_proof_good = "detect.client_proof.good",
+    /// CertificateVerify signatures that the client's key did not make.
+    detect_client_proof_bad = "detect.client_proof.bad",
+    /// CertificateVerify signatures that could not be checked.
+    detect_client_proof_unknown = "detect.client_proof.unknown",
+    /// Findings of all rules, marks included.
+    detect_findings = "detect.findings",
+    /// Findings that mark an event and do not alert.
+    detect_marks = "detect.marks",
+    /// Findings that a suppression of the policy silenced.
+    detect_suppressed = "detect.suppressed",
+    /// Alerts: causes with at least one finding that is not silenced.
+    detect_alerts = "detect.alerts",
+    /// Findings of new causes beyond those that are remembered: no alert names them.
+    detect_overflow = "detect.overflow",
+    /// Lines of alerts that the brake of a rule held back.
+    detect_braked = "detect.braked",
+    /// Handshakes whose judgement panicked.
+    detect_panic = "detect.panic",
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 mod baseline;
 mod inventory;
+mod judgement;
+mod lists;
 mod live;
 mod memory;
 mod progress;
 mod read;
+mod rules;
 mod summary;
 
 use std::ffi::OsString;
@@ -21,6 +24,8 @@ pub(crate) mod exit {
     pub(crate) const FAILURE: u8 = 1;
     /// Bad usage or configuration, as clap's own.
     pub(crate) const USAGE: u8 = 2;
+    /// With `--fail-on`: there is an alert of that severity or above.
+    pub(crate) const ALERT: u8 = 3;
     /// With `--strict`: a capture was cut or corrupt.
     pub(crate) const DAMAGED: u8 = 4;
 }
@@ -45,6 +50,16 @@ enum Command {
     Baseline(baseline::BaselineArguments),
     /// Ask an inventory: certificates, keys, hosts, what expires, what changed
     Inventory(Box<inventory::InventoryArguments>),
+    /// What is looked for
+    Rules {
+        #[command(subcommand)]
+        command: Option<rules::RulesCommand>,
+    },
+    /// The policy file
+    Policy {
+        #[command(subcommand)]
+        command: rules::PolicyCommand,
+    },
 }
 
 /// Runs the command of these arguments and gives its exit code.
@@ -71,6 +86,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Interfaces => live::interfaces(),
         Command::Baseline(baseline) => baseline.run(),
         Command::Inventory(inventory) => inventory.run(),
+        Command::Rules { command } => rules::rules(command.as_ref()),
+        Command::Policy { command } => rules::policy(&command),
     };
     ExitCode::from(code)
 }

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::capture::{Files, Filter, Source, Weight};
+use crate::cli::judgement::JudgementArguments;
 use crate::cli::memory::Memory;
 use crate::cli::progress::Bar;
 use crate::cli::summary::{SummarySink, SummaryText};
 use crate::cli::{complain, exit, tell};
 use crate::event::{Context, Detail, Observer};
 use crate::packet::ChecksumMode;
+use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options, Outcome, PipelineError, Selection};
 use crate::sink::{Ndjson, PemFolder, Sink, SinkError};
 use crate::text::printable;
@@ -103,6 +105,9 @@ pub(crate) struct ReadArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     community_id_seed: u16,
 
+    #[command(flatten)]
+    judgement: JudgementArguments,
+
     /// No summary and no progress
     #[arg(short, long)]
     quiet: bool,
@@ -181,22 +186,28 @@ impl ReadArguments {
         }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
+        let judging = match self.judgement.judging() {
+            Ok(judging) => judging,
+            Err(errors) => return complain(&errors),
+        };
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
-        let run = (&self.options(), context);
+        let run = (&self.options(judging), context);
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
         bar.finish();
-        let whole = outcome.is_ok();
-        let code = finish(&files, outcome, self.strict);
-        if !whole {
-            return code;
-        }
+        let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
+        let mut code = finish(&files, outcome, self.strict);
+        let Some(gravest) = gravest else { return code };
         if let Some(memory) = memory.filter(|_| self.takes_everything())
             && let Err(error) = memory.complete()
         {
             tell(&printable(&format!("inventory: {error}")));
             return exit::FAILURE;
         }
-        code.max(self.show(&text.take(), to_terminal))
+        if code == 0 && self.judgement.fails_on(gravest) {
+            code = exit::ALERT;
+        }
+        let shown = self.show(&text.take(), to_terminal);
+        if code == 0 { shown } else { code }
     }
 
     fn sinks(&self, to_terminal: bool, text: &SummaryText) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
@@ -246,7 +257,7 @@ impl ReadArguments {
         self.filter.is_none() && self.from.is_none() && self.to.is_none() && self.host.is_empty() && self.sni.is_empty()
     }
 
-    fn options(&self) -> Options {
+    fn options(&self, judging: Option<Judging>) -> Options {
         let mut limits = crate::config::Limits::default();
         if let Some(flows) = self.flows_per_slot {
             limits.flows_per_slot = usize::try_from(flows).unwrap_or(limits.flows_per_slot);
@@ -256,6 +267,7 @@ impl ReadArguments {
             checksums: self.checksums.into(),
             workers: worker_count(self.workers),
             batch: usize::try_from(self.batch).unwrap_or(256),
+            judging,
             selection: Selection::new(&self.host, &self.sni),
             ..Options::default()
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::report::Summary;
+use crate::report::{AlertRow, Summary};
 use crate::sink::{About, Event, Sink, SinkError};
 
 /// Columns where the terminal does not say.
@@ -40,6 +40,12 @@ impl Sink for SummarySink {
             About::Stats(stats) => {
                 *self.text.0.lock().unwrap_or_else(PoisonError::into_inner) = self.summary.finish(stats);
             }
+            About::Alert(view) => self.summary.alert(AlertRow {
+                severity: view.alert.severity.number(),
+                rule: view.alert.head.rule.id.to_owned(),
+                message: view.alert.head.message.clone(),
+                count: view.alert.count,
+            }),
             About::Certificate(_) => {}
         }
         Ok(())

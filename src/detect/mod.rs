@@ -1,10 +1,31 @@
 //! What is concluded: observations, findings, rules.
 
+pub mod alerts;
+mod case;
 pub mod catalogue;
+mod certificate;
+pub mod client_certificates;
 pub mod crl;
+mod crypto;
+mod dh_groups;
 pub mod finding;
+pub mod hosts;
 pub mod interception_products;
+pub mod interceptors;
+pub mod judge;
+pub mod keys;
+pub mod knowledge;
+mod listed;
 pub mod lists;
 pub mod memory;
+pub mod negotiation;
 pub mod observation;
+mod policy_rules;
+pub mod popular;
+pub mod proof;
+pub mod rejections;
 pub mod sighting;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod watch;
+pub mod weak_rsa;

@@ -7,6 +7,8 @@ use crate::packet::{Endpoint, Transport};
 use crate::tls::Handshake;
 use crate::x509::Certificate;
 
+pub use super::proof::{ClientProof, KeyExchangeVerdict};
+
 /// One handshake on its way from a worker to the correlator.
 #[derive(Clone, Debug)]
 pub struct Observation {
@@ -20,6 +22,10 @@ pub struct Observation {
     pub server_chain: Vec<Arc<Certificate>>,
     /// Certificates of the client in wire order.
     pub client_chain: Vec<Arc<Certificate>>,
+    /// What the signature of the ServerKeyExchange says.
+    pub key_exchange: KeyExchangeVerdict,
+    /// What the signature of the client's CertificateVerify says.
+    pub client_proof: ClientProof,
 }
 
 /// Client and server of a handshake.

@@ -1,11 +1,16 @@
 //! What a detector is asked about: one handshake with everything that was already found out about it.
 
-use crate::detect::finding::Finding;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::detect::finding::{Cause, Finding};
 use crate::detect::observation::Observation;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
-use crate::x509::chain::ChainReport;
+use crate::x509::chain::{ChainReport, Ending};
 use crate::x509::judge::Judgement;
+use crate::x509::{Facts, Sha256};
+use sha2::Digest as _;
 
 /// One handshake on its way past the detectors, in capture order.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +40,36 @@ pub struct JudgedChain {
     pub report: ChainReport,
     /// Validity, name and usage at packet time.
     pub judgement: Judgement,
+    /// Issuer and subject of the leaf differ, yet its own key signed it.
+    pub signed_by_own_key: bool,
+}
+
+impl JudgedChain {
+    /// What findings about this chain have in common: the issuer's key where a private one signed, the leaf's key where
+    /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
+    pub fn cause(&self) -> Option<Cause> {
+        let path = self.report.paths.first()?;
+        let key = |depth: usize| Some(path.certificates.get(depth)?.facts.as_deref()?.spki_sha256);
+        match path.ending {
+            Ending::Anchor | Ending::AnchorUnverified => None,
+            _ if self.signed_by_own_key => Some(Cause::IssuerKey(key(0)?)),
+            Ending::SelfSigned => Some(Cause::LeafKey(key(0)?)),
+            Ending::BadSignature | Ending::Unparsable => None,
+            _ => key(1).map(Cause::IssuerKey).or_else(|| {
+                let leaf = path.certificates.first()?;
+                Some(Cause::IssuerKey(claimed_issuer(leaf.facts.as_deref()?)))
+            }),
+        }
+    }
+}
+
+/// Stands for the key of an issuer that has not been seen: a hash of its name and key identifier as the child has them.
+pub fn claimed_issuer(child: &Facts) -> Sha256 {
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"claimed");
+    hash.update(child.issuer.normalized.as_bytes());
+    hash.update(child.authority_key_identifier.as_deref().unwrap_or_default());
+    Sha256(hash.finalize().into())
 }
 
 /// Identity of a host: what its baseline is kept under.
@@ -44,6 +79,60 @@ pub struct HostKey {
     pub name: String,
     /// Server port.
     pub port: u16,
+}
+
+impl HostKey {
+    /// The host of a handshake.
+    pub fn of(observation: &Observation) -> Self {
+        let port = observation.ends.server.port;
+        let hello = observation.handshake.client_hello.as_deref();
+        let name = hello.and_then(|hello| hello.server_name.as_deref()).and_then(host_name);
+        let name = match (name, hello.is_some_and(|hello| hello.encrypted_client_hello)) {
+            (Some(name), false) => name,
+            (Some(name), true) => format!("ech:{name}"),
+            (None, _) => match observation.ends.server.address {
+                IpAddr::V4(address) => format!("ip:{address}"),
+                IpAddr::V6(address) => format!("ip:[{address}]"),
+            },
+        };
+        Self { name, port }
+    }
+
+    /// The server name, where there is one: also the outer one of an encrypted ClientHello.
+    pub fn server_name(&self) -> Option<&str> {
+        if self.name.starts_with("ip:") {
+            return None;
+        }
+        Some(self.name.strip_prefix("ech:").unwrap_or(&self.name))
+    }
+
+    /// The name that certificates are measured against: none with an encrypted ClientHello, whose name is only the outer
+    /// one.
+    pub fn certain_name(&self) -> Option<&str> {
+        self.server_name().filter(|_| !self.name.starts_with("ech:"))
+    }
+}
+
+impl fmt::Display for HostKey {
+    /// `login.example.com:443`, `ip:192.0.2.1:443`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
+    }
+}
+
+/// The host name that raw octets of `server_name` hold, in lower case without trailing dot; `None` when they are no name
+/// (RFC 1123 section 2.1 with underscores; an address is no name, RFC 6066 section 3).
+fn host_name(raw: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let number = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    (text.len() <= 253 && !number && text.split('.').all(label)).then(|| text.to_ascii_lowercase())
 }
 
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.

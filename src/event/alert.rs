@@ -1,7 +1,12 @@
-//! The `tlswatch.alert` event: a finding.
+//! The `tlswatch.alert` event: the findings of one cause.
 
-use crate::detect::observation::Observation;
-use crate::time::Timestamp;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::detect::alerts::{Alert, AlertStatus, Sample};
+use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
+use crate::packet::Transport;
+use crate::packet::community_id::append_community_id;
 
 use super::Dataset;
 use super::context::Context;
@@ -9,163 +14,185 @@ use super::id::EventId;
 use super::json::Writer;
 use super::tls::{Common, begin, connection, event_head, log, observer, related, tls_of_alert};
 
-/// What an alert line says about its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlertStatus {
-    /// The first line of the cause.
-    New,
-    /// More of the same.
-    Update,
-    /// The severity rose.
-    Escalated,
-}
+/// Most hosts and clients that an alert lists; their number is beside the list.
+const LISTED: usize = 50;
 
-impl AlertStatus {
-    /// Value of `tlswatch.alert.status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Update => "update",
-            Self::Escalated => "escalated",
-        }
-    }
-}
-
-/// A technique of MITRE ATT&CK with the tactic it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Technique<'a> {
-    /// `threat.technique.id`.
-    pub id: &'a str,
-    /// `threat.technique.name`.
-    pub name: &'a str,
-    /// `threat.tactic.id`.
-    pub tactic_id: &'a str,
-    /// `threat.tactic.name`.
-    pub tactic_name: &'a str,
-}
-
-/// All that an alert line shows.
+/// An alert as one line tells it.
 #[derive(Clone, Copy, Debug)]
 pub struct AlertView<'a> {
-    /// Key of de-duplication, hexadecimal.
-    pub id: &'a str,
-    /// `rule.id` of the rule that heads the alert.
-    pub rule_id: &'a str,
-    /// `rule.name`.
-    pub rule_name: &'a str,
-    /// `rule.version`.
-    pub rule_version: &'a str,
-    /// `rule.description`.
-    pub rule_description: &'a str,
-    /// Usable in a policy file in place of the id.
-    pub slug: &'a str,
-    /// `mitm`, `key_reuse`, `certificate`, `crypto`, `policy`.
-    pub category: &'a str,
-    /// Every rule that holds for the cause.
-    pub rules: &'a [&'a str],
-    /// 21, 47, 73 or 99.
-    pub severity: u8,
-    /// 0 to 100.
-    pub confidence: u8,
-    /// One sentence.
-    pub message: &'a str,
+    /// The alert.
+    pub alert: &'a Alert,
     /// What the line says about its cause.
     pub status: AlertStatus,
-    /// How often it was found.
-    pub count: u64,
-    /// How many clients met it; 0 when that means nothing.
-    pub clients: u64,
-    /// First packet time.
-    pub first_seen: Timestamp,
-    /// Last packet time.
-    pub last_seen: Timestamp,
-    /// `threat.*`, where a technique fits.
-    pub technique: Option<Technique<'a>>,
-    /// A complete JSON object, escaped like everything else; empty without.
-    pub evidence_json: &'a str,
-    /// The handshake that shows it.
-    pub observation: Option<&'a Observation>,
 }
 
 /// Appends the event of one alert as one line.
 pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) {
+    let AlertView { alert, status } = *view;
+    let (rule, head) = (alert.head.rule, &alert.head);
     let id = EventId::new(&context.name, Dataset::Alert)
-        .part(view.id.as_bytes())
-        .part(view.status.name().as_bytes())
-        .part(&view.first_seen.nanos().to_be_bytes())
-        .part(&view.last_seen.nanos().to_be_bytes())
-        .part(&view.count.to_be_bytes())
+        .part(&alert.id.0)
+        .part(&[u8::from(alert.suppressed)])
+        .part(status.name().as_bytes())
+        .part(&alert.first_seen.nanos().to_be_bytes())
+        .part(&alert.last_seen.nanos().to_be_bytes())
+        .part(&alert.count.to_be_bytes())
         .finish();
-    let mut at = view.observation.map(|observation| observation.handshake.first).unwrap_or_default();
-    at.timestamp = view.first_seen;
-    let place = view.observation.map(|observation| observation.handshake.first);
+    let mut at = head.moment;
+    at.timestamp = alert.first_seen;
+    let observation = alert.observation.as_deref();
     Writer::line(out, |w| {
         begin(w, at);
-        w.text("message", view.message);
+        w.text("message", &head.message);
         w.object("event", |w| {
-            event_head(w, Dataset::Alert, view.slug);
+            event_head(w, Dataset::Alert, rule.slug);
             w.raw("category", r#"["network","intrusion_detection"]"#);
             w.raw("type", r#"["info"]"#);
-            w.number("severity", view.severity);
-            w.number("risk_score", view.severity);
-            w.text("reason", view.message);
+            w.number("severity", alert.severity.number());
+            w.number("risk_score", alert.severity.number());
+            w.text("reason", &head.message);
             w.hex_lower("id", &id);
         });
         w.object("rule", |w| {
-            w.text("id", view.rule_id);
-            w.text("name", view.rule_name);
-            w.text("category", view.category);
-            w.text("ruleset", "tlswatch");
-            w.text("version", view.rule_version);
-            w.text("description", view.rule_description);
-            w.text("reference", &format!("docs/RULES.md#{}", view.rule_id.to_ascii_lowercase()));
+            w.text("id", rule.id);
+            w.text("name", rule.name);
+            w.text("category", rule.category.name());
+            w.text("ruleset", crate::detect::catalogue::RULESET);
+            w.text("version", rule.version);
+            w.text("description", rule.description);
+            w.text("reference", &rule.reference());
         });
-        if let Some(technique) = view.technique {
-            w.object("threat", |w| threat(w, technique));
-        }
-        observer(w, context, place);
-        if let Some(observation) = view.observation {
+        w.object("threat", |w| threat(w, alert));
+        observer(w, context, Some(head.moment));
+        if let Some(observation) = observation {
             let names = Common::of(observation);
             connection(w, observation, &names, context);
-            let prints = tls_of_alert(w, observation, context);
+            let prints = tls_of_alert(w, (observation, head.certificate.as_deref()), context);
             related(w, observation, &names, (&prints, super::Detail::Standard));
             log(w, context, observation.handshake.first);
         }
         w.object("tlswatch", |w| {
-            w.object("alert", |w| alert(w, view));
-            if let Some(observation) = view.observation {
+            w.object("alert", |w| body(w, view, context));
+            if let Some(observation) = observation {
                 super::facts::chains(w, observation);
             }
         });
     });
 }
 
-fn threat(w: &mut Writer<'_>, technique: Technique<'_>) {
+fn threat(w: &mut Writer<'_>, alert: &Alert) {
+    let techniques = alert.head.rule.techniques;
+    if techniques.is_empty() {
+        return;
+    }
     w.text("framework", "MITRE ATT&CK");
-    w.object("tactic", |w| {
-        w.texts("id", [technique.tactic_id]);
-        w.texts("name", [technique.tactic_name]);
-    });
+    let tactics: BTreeSet<&str> = techniques.iter().flat_map(|technique| technique.tactics.iter().copied()).collect();
+    w.object("tactic", |w| w.texts("name", tactics));
     w.object("technique", |w| {
-        w.texts("id", [technique.id]);
-        w.texts("name", [technique.name]);
+        w.texts("id", techniques.iter().map(|technique| technique.id));
+        w.texts("name", techniques.iter().map(|technique| technique.name));
+        w.texts("reference", techniques.iter().map(|technique| technique.reference()));
     });
 }
 
-fn alert(w: &mut Writer<'_>, view: &AlertView<'_>) {
-    w.text("id", view.id);
-    w.text("slug", view.slug);
-    w.text("category", view.category);
-    w.number("confidence", view.confidence);
-    w.text("status", view.status.name());
-    w.number("count", view.count);
-    w.append("first_seen", |out| view.first_seen.rfc3339().append_to(out));
-    w.append("last_seen", |out| view.last_seen.rfc3339().append_to(out));
-    w.texts("rules", view.rules);
-    if view.clients > 0 {
-        w.object("clients", |w| w.number("count", view.clients));
+fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
+    let AlertView { alert, status } = *view;
+    let head = &alert.head;
+    w.display("id", alert.id);
+    w.text("slug", head.rule.slug);
+    w.text("category", head.rule.category.name());
+    w.number("confidence", head.confidence);
+    w.text("status", status.name());
+    w.number("count", alert.count);
+    w.append("first_seen", |out| alert.first_seen.rfc3339().append_to(out));
+    w.append("last_seen", |out| alert.last_seen.rfc3339().append_to(out));
+    w.texts("rules", alert.rules.iter().copied());
+    w.object("hosts", |w| {
+        w.count("count", alert.hosts.len());
+        w.texts("names", alert.hosts.iter().take(LISTED));
+        w.flag("more", alert.hosts.is_full());
+    });
+    w.object("clients", |w| {
+        w.count("count", alert.clients.len());
+        w.texts("ip", alert.clients.iter().take(LISTED).map(IpAddr::to_string));
+        w.flag("more", alert.clients.is_full());
+    });
+    w.appended("community_ids", &alert.samples, |out, sample: &Sample| {
+        let ends = sample.ends;
+        append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
+    });
+    w.numbers("frames", alert.samples.iter().map(|sample| sample.frame));
+    w.text("display_filter", &alert.samples.first().map(display_filter).unwrap_or_default());
+    w.flag("suppressed", alert.suppressed);
+    w.object("evidence", |w| evidence(w, &head.evidence));
+}
+
+/// A display filter of Wireshark that shows the connection.
+fn display_filter(sample: &Sample) -> String {
+    let ends = sample.ends;
+    let transport = match ends.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    let address = |address: IpAddr| match address {
+        IpAddr::V4(address) => format!("ip.addr == {address}"),
+        IpAddr::V6(address) => format!("ipv6.addr == {address}"),
+    };
+    format!(
+        "{} && {} && {transport}.port == {} && {transport}.port == {}",
+        address(ends.client.address),
+        address(ends.server.address),
+        ends.client.port,
+        ends.server.port
+    )
+}
+
+/// `tlswatch.alert.evidence`.
+fn evidence(w: &mut Writer<'_>, evidence: &Evidence) {
+    w.text("verdict", &evidence.verdict);
+    if let Some(score) = evidence.score {
+        w.signed("score", score.into());
     }
-    w.raw("evidence", view.evidence_json);
+    for (key, points) in [("proofs", &evidence.proofs), ("for", &evidence.pro), ("against", &evidence.contra)] {
+        w.objects(key, points, point);
+    }
+    if let Some(known) = &evidence.baseline {
+        w.object("baseline", |w| baseline(w, known));
+    }
+    if let Some(seen) = &evidence.observed {
+        w.object("observed", |w| observed(w, seen));
+    }
+    w.texts("next_steps", &evidence.next_steps);
+}
+
+fn point(w: &mut Writer<'_>, point: &Point) {
+    w.text("id", point.id);
+    if point.points != 0 {
+        w.signed("points", point.points.into());
+    }
+    w.text("text", &point.text);
+    w.text("observed", point.observed.as_deref().unwrap_or_default());
+    w.text("expected", point.expected.as_deref().unwrap_or_default());
+}
+
+fn baseline(w: &mut Writer<'_>, known: &KnownHost) {
+    w.number("support", known.support);
+    if let Some(since) = known.since {
+        w.append("since", |out| since.rfc3339().append_to(out));
+    }
+    w.number("clients", known.clients);
+    w.texts("certificates", known.certificates.iter().map(ToString::to_string));
+    w.texts("issuers", &known.issuers);
+    w.text("phase", known.phase);
+}
+
+fn observed(w: &mut Writer<'_>, seen: &Seen) {
+    w.display("sha256", seen.sha256);
+    w.display("spki", seen.spki);
+    if let Some(sct) = seen.sct {
+        w.boolean("sct", sct);
+    }
+    w.text("chain_status", seen.chain_status);
 }
 
 #[cfg(test)]
@@ -177,21 +204,25 @@ mod tests {
 
     #[test]
     fn an_alert_with_and_without_a_handshake() {
-        let observation = sample::observation();
-        let mut view = sample::alert(&observation);
+        let mut alert = sample::alert(sample::observation());
         let context = Context::default();
         let mut out = Vec::new();
-        append_alert(&mut out, &view, &context);
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::New }, &context);
         let event: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(event["rule"]["reference"], "docs/RULES.md#tlsw-mitm-002");
         assert_eq!(event["message"], event["event"]["reason"]);
         assert_eq!(event["tlswatch"]["alert"]["evidence"]["score"], 75);
+        assert_eq!(event["tlswatch"]["alert"]["clients"]["ip"][0], "10.84.1.49");
+        assert_eq!(
+            event["tlswatch"]["alert"]["display_filter"],
+            "ip.addr == 10.84.1.49 && ip.addr == 17.248.236.64 && tcp.port == 55349 && tcp.port == 443"
+        );
         assert_eq!(event["tlswatch"]["server"]["chain"][1], "22".repeat(32));
+        assert!(event["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
         assert!(event["tls"]["client"]["supported_ciphers"].is_null());
-        view.observation = None;
-        view.status = AlertStatus::Update;
+        alert.observation = None;
         out.clear();
-        append_alert(&mut out, &view, &context);
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context);
         let other: Value = serde_json::from_slice(&out).unwrap();
         assert!(other["source"].is_null());
         assert_ne!(event["event"]["id"], other["event"]["id"]);

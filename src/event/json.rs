@@ -130,6 +130,20 @@ impl<'a> Writer<'a> {
         });
     }
 
+    /// An array of numbers.
+    pub(super) fn numbers(&mut self, key: &str, values: impl IntoIterator<Item = u64>) {
+        self.array(key, values, |writer, value| push_number(writer.out, value));
+    }
+
+    /// An array of objects that `fill` writes.
+    pub(super) fn objects<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, fill: impl Fn(&mut Self, T)) {
+        self.array(key, items, |writer, item| {
+            writer.out.push(b'{');
+            fill(writer, item);
+            writer.out.push(b'}');
+        });
+    }
+
     /// A value that is JSON already; left out when empty.
     pub(super) fn raw(&mut self, key: &str, json: &str) {
         if !json.is_empty() {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::detect::observation::{Connection, Ends, Observation};
+use crate::detect::alerts::{self, AlertStatus, Alerts, When};
+use crate::detect::catalogue::UNEXPECTED_CERTIFICATE;
+use crate::detect::finding::{Cause, Evidence, Finding, KnownHost, Point, Seen};
+use crate::detect::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
 use crate::event::{
-    AlertStatus, AlertView, CertificateView, Context, Dataset, Detail, Observer, Side, StatsView, Technique,
-    append_alert, append_certificate, append_stats, append_tls,
+    AlertView, CertificateView, Context, Dataset, Detail, Observer, Side, StatsView, append_alert, append_certificate,
+    append_stats, append_tls,
 };
 use crate::packet::{Encapsulation, Endpoint, Layer, Transport};
 use crate::stats::Stats;
@@ -98,6 +101,8 @@ pub(crate) fn observation() -> Observation {
         handshake: Box::new(handshake),
         server_chain: vec![Arc::new(certificate(0x11)), Arc::new(certificate(0x22))],
         client_chain: vec![Arc::new(certificate(0x33))],
+        key_exchange: KeyExchangeVerdict::Good,
+        client_proof: ClientProof::NotChecked,
     }
 }
 
@@ -137,7 +142,9 @@ pub(crate) fn lines() -> Vec<(Dataset, String)> {
     add(Dataset::Tls, &|out| append_tls(out, &dhe, &context));
     add(Dataset::Certificate, &|out| append_certificate(out, &certificate, &context));
     add(Dataset::Certificate, &|out| append_certificate(out, &broken, &context));
-    add(Dataset::Alert, &|out| append_alert(out, &alert(&observation), &context));
+    let alert = alert(observation.clone());
+    let alert = AlertView { alert: &alert, status: AlertStatus::New };
+    add(Dataset::Alert, &|out| append_alert(out, &alert, &context));
     add(Dataset::Stats, &|out| append_stats(out, &stats, &context));
     lines
 }
@@ -196,33 +203,50 @@ fn server_hello() -> ServerHello {
 }
 
 /// An alert with every field filled.
-pub(crate) fn alert(observation: &Observation) -> AlertView<'_> {
-    AlertView {
-        id: "5b6f0c1e9d2a4c37",
-        rule_id: "TLSW-MITM-002",
-        rule_name: "Unexpected certificate for a known host",
-        rule_version: "1",
-        rule_description: "The certificate differs from what the baseline lets expect.",
-        slug: "unexpected-certificate",
-        category: "mitm",
-        rules: &["TLSW-MITM-002"],
-        severity: 73,
-        confidence: 78,
-        message: "www.example.com gave client 10.84.1.49 a certificate of an issuer never seen",
-        status: AlertStatus::New,
-        count: 3,
-        clients: 1,
-        first_seen: Timestamp::new(1_717_221_305, 298_706_000),
-        last_seen: Timestamp::new(1_717_221_905, 0),
-        technique: Some(Technique {
-            id: "T1557",
-            name: "Adversary-in-the-Middle",
-            tactic_id: "TA0006",
-            tactic_name: "Credential Access",
+pub(crate) fn alert(observation: Observation) -> alerts::Alert {
+    let point = |id| Point {
+        id,
+        points: -5,
+        text: "an issuer \u{1b}[2J never seen".to_owned(),
+        observed: Some("CN=a".to_owned()),
+        expected: Some("CN=b".to_owned()),
+    };
+    let cause = Cause::IssuerKey(Sha256([7; 32]));
+    let message = "www.example.com gave client 10.84.1.49 a certificate of an issuer never seen".to_owned();
+    let mut finding = Finding::new(&UNEXPECTED_CERTIFICATE, cause, observation.handshake.first, message);
+    finding.host = "www.example.com:443".to_owned();
+    finding.ends = Some(observation.ends);
+    finding.certificate = observation.server_chain.first().cloned();
+    finding.suppressed_by = Some(3);
+    finding.evidence = Evidence {
+        verdict: "unexpected".to_owned(),
+        score: Some(75),
+        proofs: vec![point("P3")],
+        pro: vec![point("H1")],
+        contra: vec![point("B1")],
+        baseline: Some(KnownHost {
+            support: 3,
+            since: Some(Timestamp(0)),
+            clients: 2,
+            certificates: vec![Sha256([1; 32])],
+            issuers: vec!["CN=b".to_owned()],
+            phase: "learning",
         }),
-        evidence_json: r#"{"score":75}"#,
-        observation: Some(observation),
+        observed: Some(Seen { sct: Some(false), chain_status: "incomplete", ..Seen::default() }),
+        next_steps: vec!["look".to_owned()],
+    };
+    let mut alerts = Alerts::new(When::AtOnce);
+    let observation = Arc::new(observation);
+    let (key, _) = alerts.take(finding.clone(), Some(&observation), Timestamp(0)).unwrap();
+    for host in 0..5_000 {
+        finding.host = format!("h{host}.example.com:443");
+        finding.moment.order.frame += 1;
+        if let Some(ends) = &mut finding.ends {
+            ends.client.address = std::net::IpAddr::V4((0x0a54_0131 + host).into());
+        }
+        alerts.take(finding.clone(), Some(&observation), Timestamp(0));
     }
+    alerts.get(&key).unwrap().clone()
 }
 
 /// A certificate with every fact, its digests made of `seed`.

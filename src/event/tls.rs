@@ -46,7 +46,7 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
         });
         observer(w, context, Some(handshake.first));
         connection(w, observation, &names, context);
-        w.object("tls", |w| tls(w, observation, context.detail, &prints));
+        w.object("tls", |w| tls(w, observation, (context.detail, None), &prints));
         related(w, observation, &names, (&prints, context.detail));
         log(w, context, handshake.first);
         w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw(context.detail)));
@@ -245,7 +245,14 @@ pub(super) fn outcome(observation: &Observation) -> &'static str {
 }
 
 /// The `tls` object.
-fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &Fingerprints) {
+///
+/// `shown` is a certificate that is given whole, where it is the leaf of a side.
+fn tls(
+    w: &mut Writer<'_>,
+    observation: &Observation,
+    (detail, shown): (Detail, Option<&Certificate>),
+    prints: &Fingerprints,
+) {
     let handshake = &*observation.handshake;
     let server = handshake.server_hello.as_deref();
     let version = handshake.version().and_then(|version| wire::version_name(version, handshake.protocol));
@@ -274,11 +281,11 @@ fn tls(w: &mut Writer<'_>, observation: &Observation, detail: Detail, prints: &F
                 w.appended("supported_ciphers", ciphers, wire::push_cipher);
             }
         }
-        leaf(w, &observation.client_chain, detail);
+        leaf(w, &observation.client_chain, (detail, shown));
     });
     w.object("server", |w| {
         w.text("ja3s", prints.ja3s.as_deref().unwrap_or_default());
-        leaf(w, &observation.server_chain, detail);
+        leaf(w, &observation.server_chain, (detail, shown));
     });
 }
 
@@ -292,8 +299,11 @@ pub(super) fn chosen_group(handshake: &Handshake) -> Option<u16> {
 }
 
 /// `tls.{client,server}`: what ECS says of the first certificate.
-fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], detail: Detail) {
+fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], (detail, shown): (Detail, Option<&Certificate>)) {
     let Some(certificate) = chain.first() else { return };
+    if shown.is_some_and(|shown| shown.sha256 == certificate.sha256) {
+        w.append("certificate", |out| out.extend_from_slice(pem(&certificate.der).as_bytes()));
+    }
     if detail == Detail::Lean {
         leaf_members(w, certificate);
         return;
@@ -326,6 +336,16 @@ fn leaf_members(w: &mut Writer<'_>, certificate: &Certificate) {
     hashes(w, certificate);
 }
 
+/// PEM (RFC 7468).
+fn pem(der: &[u8]) -> String {
+    use base64::Engine as _;
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default());
+    // Line feeds are written as JSON has them.
+    lines.fold("-----BEGIN CERTIFICATE-----\\n".to_owned(), |text, line| text + line + "\\n")
+        + "-----END CERTIFICATE-----\\n"
+}
+
 /// The `hash` object of a certificate.
 pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
     w.object("hash", |w| {
@@ -336,9 +356,13 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
 }
 
 /// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
-pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation, context: &Context) -> Fingerprints {
+pub(super) fn tls_of_alert(
+    w: &mut Writer<'_>,
+    (observation, shown): (&Observation, Option<&Certificate>),
+    context: &Context,
+) -> Fingerprints {
     let prints = Fingerprints::of(&observation.handshake, context);
-    w.object("tls", |w| tls(w, observation, Detail::Standard, &prints));
+    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), &prints));
     prints
 }
 

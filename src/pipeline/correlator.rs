@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::detect::catalogue::Severity;
 use crate::detect::memory::Memory;
 use crate::detect::observation::Observation;
-use crate::event::{self, CertificateView, Role, Side, StatsView};
+use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
+use crate::pipeline::judgement::{Due, Judgement};
 use crate::pipeline::merge::Merge;
 use crate::pipeline::worker::{Report, Shared};
 use crate::pipeline::{PipelineError, Selection};
@@ -46,6 +48,7 @@ pub struct Correlator<'a> {
     selection: Selection,
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     told: Memory<(Sha256, Side, Role), ()>,
+    judgement: Option<Judgement>,
     line: Vec<u8>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
@@ -71,10 +74,10 @@ impl Drop for Correlator<'_> {
 }
 
 impl<'a> Correlator<'a> {
-    /// For this many workers; events go to `sinks`.
+    /// For this many workers, with or without judgement; events go to `sinks`.
     pub fn new(
         shared: Arc<Shared>,
-        workers: usize,
+        (workers, judgement): (usize, Option<Judgement>),
         (selection, sinks): (Selection, Vec<Box<dyn Sink + Send + 'a>>),
     ) -> Self {
         Self {
@@ -83,6 +86,7 @@ impl<'a> Correlator<'a> {
             selection,
             sinks,
             told: Memory::new(TOLD),
+            judgement,
             line: Vec::new(),
             flush_rounds: false,
             in_flight: Arc::default(),
@@ -117,6 +121,18 @@ impl<'a> Correlator<'a> {
     pub fn close(&mut self, worker: usize) -> Result<(), PipelineError> {
         self.merge.close(worker);
         self.release()
+    }
+
+    /// The input is over at `clock`: alerts are told, and how grave they are.
+    ///
+    /// # Errors
+    /// When a sink cannot go on.
+    pub fn conclude(&mut self, clock: Timestamp) -> Result<Option<Severity>, PipelineError> {
+        let Some(mut judgement) = self.judgement.take() else { return Ok(None) };
+        let due = judgement.finish(clock);
+        self.alerts(&judgement, &due)?;
+        judgement.count(&mut self.stats);
+        Ok(judgement.gravest())
     }
 
     /// The last event of a run: all counters. Then everything is flushed.
@@ -157,6 +173,25 @@ impl<'a> Correlator<'a> {
             for position in 0..chain.len() {
                 self.certificate(observation, (side, position), selected)?;
             }
+        }
+        if let Some(mut judgement) = self.judgement.take() {
+            let due = judgement.observe(observation, (report.order.clock, selected));
+            let told = self.alerts(&judgement, &due);
+            self.judgement = Some(judgement);
+            told?;
+        }
+        Ok(())
+    }
+
+    fn alerts(&mut self, judgement: &Judgement, due: &Due) -> Result<(), PipelineError> {
+        for (key, status) in due {
+            let Some(alert) = judgement.alerts.get(key) else { continue };
+            let view = AlertView { alert, status: *status };
+            let mut line = std::mem::take(&mut self.line);
+            line.clear();
+            event::append_alert(&mut line, &view, &self.shared.context);
+            self.write(&line, About::Alert(&view))?;
+            self.line = line;
         }
         Ok(())
     }

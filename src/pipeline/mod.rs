@@ -7,6 +7,7 @@ pub mod batch;
 pub mod clock;
 pub mod correlator;
 pub mod dispatch;
+pub mod judgement;
 pub mod merge;
 pub mod reader;
 pub mod worker;
@@ -20,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::{CaptureError, Source};
 use crate::config::Limits;
+use crate::detect::catalogue::Severity;
 use crate::detect::observation::Observation;
 use crate::event::Context;
 use crate::packet::ChecksumMode;
@@ -31,6 +33,7 @@ use crate::x509::cache::CertificateCache;
 use batch::Batch;
 use correlator::{Correlator, InFlight};
 use dispatch::{Inline, Threads, work};
+use judgement::{Judgement, Judging};
 use reader::Reader;
 use worker::{Report, Shared, Worker};
 
@@ -53,6 +56,8 @@ pub struct Options {
     pub selection: Selection,
     /// Live: what a round gave is handed to the operating system at its end.
     pub flush_rounds: bool,
+    /// How handshakes are judged; `None`: not at all.
+    pub judging: Option<Judging>,
     /// For tests: workers sleep at random times, seeded by this.
     pub jitter: Option<u64>,
 }
@@ -68,6 +73,7 @@ impl Default for Options {
             seed: 0,
             selection: Selection::default(),
             flush_rounds: false,
+            judging: None,
             jitter: None,
         }
     }
@@ -118,6 +124,8 @@ pub struct Outcome {
     pub span: Option<(Timestamp, Timestamp)>,
     /// Frames at which a parser panicked (bugs to report).
     pub panics: Vec<u64>,
+    /// Gravest severity of the alerts that no suppression silences.
+    pub gravest: Option<Severity>,
 }
 
 /// Why a run ended early.
@@ -149,9 +157,11 @@ pub fn run<'a>(
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
         limits: options.limits.clone(),
+        judging: options.judging.is_some(),
     });
     let workers = options.workers.max(1);
-    let mut correlator = Correlator::new(Arc::clone(&shared), workers, (options.selection.clone(), sinks));
+    let judgement = options.judging.as_ref().map(|judging| Judgement::new(judging, options.limits.memo_bytes));
+    let mut correlator = Correlator::new(Arc::clone(&shared), (workers, judgement), (options.selection.clone(), sinks));
     correlator.flush_rounds = options.flush_rounds;
     let mut reader = Reader::new(&options.limits, options.checksums, options.seed);
     let mut outcome = Outcome::default();
@@ -170,8 +180,10 @@ pub fn run<'a>(
         outcome.stats.add(&worker.stats);
         outcome.panics.extend(worker.panics);
     }
+    let span = outcome.span.unwrap_or_default();
+    outcome.gravest = correlator.conclude(span.1)?;
     outcome.stats.add(&correlator.stats);
-    correlator.finish(&outcome.stats, outcome.span.unwrap_or_default())?;
+    correlator.finish(&outcome.stats, span)?;
     Ok(outcome)
 }
 

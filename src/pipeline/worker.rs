@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::config::Limits;
-use crate::detect::observation::{Ends, Observation};
+use crate::detect::observation::{ClientProof, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
 use crate::event::{self, Context};
 use crate::flow::connection::{Connection, at_deadline};
@@ -18,6 +18,7 @@ use crate::packet::flow_key::SLOTS;
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
+use crate::x509::Certificate;
 use crate::x509::cache::CertificateCache;
 
 /// What a worker hands to the correlator: one handshake, its line already rendered.
@@ -53,6 +54,8 @@ pub struct Shared {
     pub context: Context,
     /// Limits.
     pub limits: Limits,
+    /// Handshakes are judged, so signatures in them are verified.
+    pub judging: bool,
 }
 
 /// A worker.
@@ -393,6 +396,13 @@ fn report(
         handshake.note(Anomaly::UnparsableCertificate);
     }
     let connection = connection.facts(client);
+    let (key_exchange, client_proof) = if shared.judging {
+        let leaf = |chain: &[Arc<Certificate>]| chain.first().cloned();
+        let (server, client) = (leaf(&server_chain), leaf(&client_chain));
+        (KeyExchangeVerdict::of(&handshake, server.as_deref()), ClientProof::of(&handshake, client.as_deref()))
+    } else {
+        Default::default()
+    };
     let observation = Box::new(Observation {
         ends: Ends {
             client: key.sender(client),
@@ -404,6 +414,8 @@ fn report(
         handshake,
         server_chain,
         client_chain,
+        key_exchange,
+        client_proof,
     });
     count(&observation, stats);
     let mut line = Vec::with_capacity(LINE_BYTES);
@@ -417,6 +429,18 @@ const LINE_BYTES: usize = 4_096;
 fn count(observation: &Observation, stats: &mut Stats) {
     let handshake = &observation.handshake;
     stats.tls_handshakes += 1;
+    match observation.key_exchange {
+        KeyExchangeVerdict::NotChecked => {}
+        KeyExchangeVerdict::Good => stats.detect_key_exchange_good += 1,
+        KeyExchangeVerdict::Bad { .. } => stats.detect_key_exchange_bad += 1,
+        KeyExchangeVerdict::Unknown(_) => stats.detect_key_exchange_unknown += 1,
+    }
+    match observation.client_proof {
+        ClientProof::NotChecked => {}
+        ClientProof::Good => stats.detect_client_proof_good += 1,
+        ClientProof::Bad => stats.detect_client_proof_bad += 1,
+        ClientProof::Unknown(_) => stats.detect_client_proof_unknown += 1,
+    }
     let by_version = match handshake.version() {
         Some(0x0002) => &mut stats.tls_version_ssl2,
         Some(0x0300) => &mut stats.tls_version_ssl3,

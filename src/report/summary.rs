@@ -259,6 +259,11 @@ impl Summary {
             "tcp.retransmission",
             "tls.handshakes",
             "tls.certificates",
+            "detect.key_exchange.good",
+            "detect.client_proof.good",
+            "detect.findings",
+            "detect.marks",
+            "detect.alerts",
         ];
         let descriptions: BTreeMap<_, _> = Stats::descriptions().collect();
         let columns = [("counter", Align::Left), ("value", Align::Right), ("meaning", Align::Left)];

@@ -6,7 +6,7 @@ pub mod pem;
 use std::io;
 
 use crate::detect::observation::Observation;
-use crate::event::CertificateView;
+use crate::event::{AlertView, CertificateView};
 use crate::stats::Stats;
 
 pub use ndjson::{Ndjson, ReopenedNdjson};
@@ -28,6 +28,8 @@ pub enum About<'a> {
     Handshake(&'a Observation),
     /// A certificate in a role.
     Certificate(&'a CertificateView<'a>),
+    /// An alert.
+    Alert(&'a AlertView<'a>),
     /// Counters.
     Stats(&'a Stats),
 }

@@ -60,7 +60,7 @@ impl Sink for PemFolder {
     fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
         match event.about {
             About::Certificate(view) => self.keep(view.certificate),
-            About::Handshake(_) | About::Stats(_) => Ok(()),
+            About::Handshake(_) | About::Alert(_) | About::Stats(_) => Ok(()),
         }
     }
 

@@ -9,6 +9,8 @@ pub(super) struct Transcript {
     client: Vec<u8>,
     /// The client has signed: what it sends now is not part of it.
     signed: bool,
+    /// The server has said ServerHelloDone: a NewSessionTicket comes after the client has signed.
+    done: bool,
     /// Where in `server` the Certificate message belongs.
     certificate_at: Option<usize>,
     dropped: bool,
@@ -20,6 +22,10 @@ impl Transcript {
 
     /// Keeps a message of the server that follows its ServerHello.
     pub(super) fn server(&mut self, kind: u8, body: &[u8]) {
+        if self.done {
+            return;
+        }
+        self.done = kind == 14;
         if kind == 11 {
             self.certificate_at = Some(self.server.len());
         } else if self.has_room(body) {

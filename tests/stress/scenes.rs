@@ -129,7 +129,7 @@ impl Sink for Counting {
                 seen.evicted += u64::from(observation.handshake.end == HandshakeEnd::Evicted);
                 seen.end_of_capture += u64::from(observation.handshake.end == HandshakeEnd::EndOfCapture);
             }
-            About::Certificate(_) => seen.certificates += 1,
+            About::Certificate(_) | About::Alert(_) => seen.certificates += 1,
             About::Stats(_) => {}
         }
         Ok(())

@@ -1,0 +1,118 @@
+//! Options about judgement: policy, trust anchors, lists, and when alerts are told.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::lists;
+use crate::detect::alerts::When;
+use crate::detect::catalogue::{Severity, known_rules};
+use crate::detect::knowledge::Knowledge;
+use crate::pipeline::judgement::Judging;
+use crate::policy::Policy;
+use crate::text::printable;
+use crate::x509::roots::TrustAnchors;
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgementArguments {
+    /// Policy: what this network allows, expects and knows (docs/POLICY.md)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// More trust anchors: certificates in PEM or DER (repeatable)
+    #[arg(long, value_name = "FILE")]
+    roots: Vec<PathBuf>,
+
+    /// Trust none of Mozilla's roots, only those of --roots and the policy
+    #[arg(long)]
+    no_builtin_roots: bool,
+
+    /// Indicators: lines of `certificate|key|ja3|ja4|name|serial|address VALUE COMMENT`
+    #[arg(long, value_name = "FILE")]
+    indicators: Option<PathBuf>,
+
+    /// Exit with 3 when there is an alert of this severity or above
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    fail_on: Option<Level>,
+
+    /// Read only: no alerts
+    #[arg(long, conflicts_with_all = ["policy", "roots", "no_builtin_roots", "indicators", "fail_on", "stream", "show_suppressed"])]
+    no_judgement: bool,
+
+    /// Tell alerts as they happen, not each once at the end
+    #[arg(long)]
+    stream: bool,
+
+    /// Tell alerts that the policy suppresses, too
+    #[arg(long)]
+    show_suppressed: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl JudgementArguments {
+    /// How to judge; `None` with `--no-judgement`.
+    ///
+    /// # Errors
+    /// What is wrong with the files, one mistake a line.
+    pub(crate) fn judging(&self) -> Result<Option<Judging>, String> {
+        if self.no_judgement {
+            return Ok(None);
+        }
+        let when = if self.stream { When::AtOnce } else { When::AtEnd };
+        let knowledge = Arc::new(self.knowledge()?);
+        Ok(Some(Judging { knowledge, when, show_suppressed: self.show_suppressed, offline: true }))
+    }
+
+    /// Whether `--fail-on` asks for a failure.
+    pub(crate) fn fails_on(&self, gravest: Option<Severity>) -> bool {
+        let level = self.fail_on.map(|level| match level {
+            Level::Low => Severity::Low,
+            Level::Medium => Severity::Medium,
+            Level::High => Severity::High,
+            Level::Critical => Severity::Critical,
+        });
+        level.is_some_and(|level| gravest.is_some_and(|gravest| gravest >= level))
+    }
+
+    fn knowledge(&self) -> Result<Knowledge, String> {
+        let policy = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
+        let builtin = if policy.trust.builtin_roots && !self.no_builtin_roots {
+            TrustAnchors::mozilla()
+        } else {
+            TrustAnchors::default()
+        };
+        let mut knowledge = Knowledge { policy, anchors: Arc::new(builtin.clone()), builtin, ..Knowledge::default() };
+        for path in &self.roots {
+            lists::add_roots(Arc::make_mut(&mut knowledge.anchors), path)?;
+        }
+        if let Some(path) = &self.indicators {
+            knowledge.indicators.push(lists::indicators(path)?);
+        }
+        let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        lists::read_all(&mut knowledge, folder)?;
+        Ok(knowledge)
+    }
+}
+
+/// Reads a policy file.
+pub(crate) fn read_policy(path: &Path) -> Result<Policy, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, &error))?;
+    Policy::parse(&text, &known_rules()).map_err(|errors| {
+        let lines: Vec<String> =
+            errors.0.iter().map(|error| printable(&format!("{}: {error}", path.display())).into_owned()).collect();
+        lines.join("\n")
+    })
+}
+
+/// What to say of a file that cannot be read.
+pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> String {
+    printable(&format!("cannot read {}: {error}", path.display())).into_owned()
+}

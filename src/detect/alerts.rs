@@ -1,0 +1,375 @@
+//! Alerts: the findings of one cause, counted, with the gravest rule at their head.
+//!
+//! At the end of a capture each cause is one alert. As it happens, the first sight is told at once, a higher severity at
+//! once too, and what came after that when the window is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::time::{NANOS_PER_SECOND, Order, Span, Timestamp};
+
+use super::catalogue::{Category, Effect, Severity};
+use super::finding::{AlertId, Finding};
+use super::observation::{Ends, Observation};
+
+/// Causes that are remembered; beyond, findings of new causes are only counted.
+const CAUSES: usize = 50_000;
+/// Hosts and clients that one alert tells apart; beyond, its numbers are lower bounds.
+const KEPT: usize = 4_096;
+/// Handshakes that one alert names.
+const SAMPLES: usize = 10;
+/// Alerts of one rule in a minute, as it happens.
+const ALERTS_A_MINUTE: u32 = 100;
+/// How long further findings of a cause are only counted: interception.
+const MITM_WINDOW: Span = Span::seconds(3_600);
+/// How long further findings of a cause are only counted: everything else.
+const WINDOW: Span = Span::seconds(86_400);
+
+/// One cause with everything that was found of it.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// `tlswatch.alert.id`.
+    pub id: AlertId,
+    /// The finding that heads it.
+    pub head: Finding,
+    /// Ids of all rules that hold.
+    pub rules: BTreeSet<&'static str>,
+    /// Gravest severity of all findings.
+    pub severity: Severity,
+    /// Handshakes with a finding.
+    pub count: u64,
+    /// Packet time of the first.
+    pub first_seen: Timestamp,
+    /// Packet time of the last.
+    pub last_seen: Timestamp,
+    /// Hosts.
+    pub hosts: Capped<String>,
+    /// Clients.
+    pub clients: Capped<IpAddr>,
+    /// Some handshakes, the first ones.
+    pub samples: Vec<Sample>,
+    /// The handshake of the head.
+    pub observation: Option<Arc<Observation>>,
+    /// A suppression of the policy silences it.
+    pub suppressed: bool,
+    counted: Option<Order>,
+    told: Option<Told>,
+}
+
+/// A handshake that shows a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Client and server.
+    pub ends: Ends,
+    /// First frame, as Wireshark counts in that file.
+    pub frame: u64,
+}
+
+/// A set with a bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capped<T> {
+    items: BTreeSet<T>,
+    overflow: bool,
+}
+
+impl<T: Ord> Capped<T> {
+    fn insert(&mut self, item: T) {
+        if self.items.len() < KEPT || self.items.contains(&item) {
+            self.items.insert(item);
+        } else {
+            self.overflow = true;
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.overflow |= other.overflow;
+        other.items.into_iter().for_each(|item| self.insert(item));
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
+    }
+
+    /// How many; at least, when [`is_full`](Self::is_full).
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// There were more than are told apart.
+    pub fn is_full(&self) -> bool {
+        self.overflow
+    }
+}
+
+impl<T> Default for Capped<T> {
+    fn default() -> Self {
+        Self { items: BTreeSet::new(), overflow: false }
+    }
+}
+
+/// What was last said about a cause.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    severity: Severity,
+    count: u64,
+    window_ends: Timestamp,
+}
+
+/// What a line says about its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertStatus {
+    /// The first line of the cause.
+    New,
+    /// More of the same.
+    Update,
+    /// The severity rose.
+    Escalated,
+}
+
+impl AlertStatus {
+    /// Value of `tlswatch.alert.status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Update => "update",
+            Self::Escalated => "escalated",
+        }
+    }
+}
+
+/// What became of findings that are no line of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Findings.
+    pub findings: u64,
+    /// Findings that mark and do not alert.
+    pub marks: u64,
+    /// Findings that a suppression silenced.
+    pub suppressed: u64,
+    /// Findings of causes beyond [`CAUSES`].
+    pub overflow: u64,
+    /// Lines that the brake of a rule held back.
+    pub braked: u64,
+}
+
+/// When alerts are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// At the end of the input, each cause once.
+    #[default]
+    AtEnd,
+    /// As it happens.
+    AtOnce,
+}
+
+/// Gathers findings by cause.
+#[derive(Debug, Default)]
+pub struct Alerts {
+    when: When,
+    causes: BTreeMap<(AlertId, bool), Alert>,
+    brakes: BTreeMap<&'static str, (i64, u32)>,
+    /// What became of findings.
+    pub counts: Counts,
+}
+
+/// A cause, and whether it is the suppressed part of it.
+pub type CauseKey = (AlertId, bool);
+
+impl Alerts {
+    /// None yet.
+    pub fn new(when: When) -> Self {
+        Self { when, ..Self::default() }
+    }
+
+    /// Takes a finding in. Says what is to be told at once.
+    pub fn take(
+        &mut self,
+        finding: Finding,
+        observation: Option<&Arc<Observation>>,
+        clock: Timestamp,
+    ) -> Option<(CauseKey, AlertStatus)> {
+        self.counts.findings += 1;
+        if finding.effect == Effect::Mark {
+            self.counts.marks += 1;
+            return None;
+        }
+        let suppressed = finding.suppressed_by.is_some();
+        self.counts.suppressed += u64::from(suppressed);
+        let key = (finding.cause.alert_id(), suppressed);
+        let full = self.causes.len() >= CAUSES;
+        match self.causes.get_mut(&key) {
+            Some(alert) => alert.take(finding, observation),
+            None if full => {
+                self.counts.overflow += 1;
+                return None;
+            }
+            None => {
+                self.causes.insert(key, Alert::new(key, finding, observation));
+            }
+        }
+        if self.when == When::AtEnd {
+            return None;
+        }
+        let alert = self.causes.get(&key)?;
+        let status = match alert.told {
+            None => AlertStatus::New,
+            Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
+            Some(_) => return None,
+        };
+        self.tell(key, clock).then_some((key, status))
+    }
+
+    /// Causes of which there is more to tell, since their window is over.
+    pub fn advance(&mut self, clock: Timestamp) -> Vec<CauseKey> {
+        if self.when == When::AtEnd {
+            return Vec::new();
+        }
+        let over = |alert: &Alert| alert.told.is_some_and(|told| told.window_ends <= clock && alert.count > told.count);
+        let due: Vec<CauseKey> = self.causes.iter().filter(|(_, alert)| over(alert)).map(|(key, _)| *key).collect();
+        due.into_iter().filter(|key| self.tell(*key, clock)).collect()
+    }
+
+    /// What is left to tell at the end of the input, in order of first sight.
+    pub fn finish(&mut self) -> Vec<(CauseKey, AlertStatus)> {
+        let due = self.causes.iter().filter_map(|(key, alert)| match alert.told {
+            None => Some((alert.first_seen, *key, AlertStatus::New)),
+            Some(told) => (alert.count > told.count).then_some((alert.first_seen, *key, AlertStatus::Update)),
+        });
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(first_seen, key, _)| (*first_seen, *key));
+        due.into_iter().map(|(_, key, status)| (key, status)).collect()
+    }
+
+    /// A rule does not hold for a cause after all. An alert that nothing else holds for is gone.
+    pub fn retract(&mut self, id: AlertId, rule: &'static str) {
+        for key in [(id, false), (id, true)] {
+            let Some(alert) = self.causes.get_mut(&key).filter(|alert| alert.told.is_none()) else { continue };
+            alert.rules.remove(rule);
+            if alert.rules.is_empty() {
+                self.causes.remove(&key);
+            }
+        }
+    }
+
+    /// Two causes turned out to be one: `from` becomes part of `to`.
+    pub fn unite(&mut self, from: AlertId, to: AlertId) {
+        for suppressed in [false, true] {
+            if self.causes.get(&(from, suppressed)).is_none_or(|alert| alert.told.is_some()) {
+                continue;
+            }
+            let Some(mut moved) = self.causes.remove(&(from, suppressed)) else { continue };
+            moved.id = to;
+            match self.causes.get_mut(&(to, suppressed)) {
+                Some(alert) => alert.absorb(moved),
+                None => {
+                    self.causes.insert((to, suppressed), moved);
+                }
+            }
+        }
+    }
+
+    /// The alert of a cause.
+    pub fn get(&self, key: &CauseKey) -> Option<&Alert> {
+        self.causes.get(key)
+    }
+
+    /// Alerts in order of their id.
+    pub fn iter(&self) -> impl Iterator<Item = &Alert> {
+        self.causes.values()
+    }
+
+    /// Notes that the cause is told now, unless the brake of its rule holds.
+    fn tell(&mut self, key: CauseKey, clock: Timestamp) -> bool {
+        let Some(alert) = self.causes.get_mut(&key) else { return false };
+        let minute = clock.nanos().div_euclid(60 * NANOS_PER_SECOND);
+        let brake = self.brakes.entry(alert.head.rule.id).or_insert((minute, 0));
+        if brake.0 != minute {
+            *brake = (minute, 0);
+        }
+        brake.1 = brake.1.saturating_add(1);
+        let window = if alert.head.rule.category == Category::Mitm { MITM_WINDOW } else { WINDOW };
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends: clock.plus(window) });
+        if brake.1 > ALERTS_A_MINUTE {
+            self.counts.braked += 1;
+            return false;
+        }
+        true
+    }
+}
+
+impl Alert {
+    fn new((id, suppressed): CauseKey, finding: Finding, observation: Option<&Arc<Observation>>) -> Self {
+        let mut alert = Self {
+            id,
+            rules: BTreeSet::new(),
+            severity: finding.severity,
+            count: 0,
+            first_seen: finding.moment.timestamp,
+            last_seen: finding.moment.timestamp,
+            hosts: Capped::default(),
+            clients: Capped::default(),
+            samples: Vec::new(),
+            observation: observation.cloned(),
+            suppressed,
+            counted: None,
+            told: None,
+            head: finding.clone(),
+        };
+        alert.count_in(&finding);
+        alert
+    }
+
+    fn take(&mut self, finding: Finding, observation: Option<&Arc<Observation>>) {
+        self.count_in(&finding);
+        if finding.precedence() < self.head.precedence() {
+            self.head = finding;
+            self.observation = observation.cloned();
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.rules.extend(other.rules);
+        self.severity = self.severity.max(other.severity);
+        self.count = self.count.saturating_add(other.count);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.hosts.absorb(other.hosts);
+        self.clients.absorb(other.clients);
+        self.samples.extend(other.samples);
+        self.samples.sort_by_key(|sample| sample.frame);
+        self.samples.truncate(SAMPLES);
+        if (other.head.precedence(), other.head.moment.order) < (self.head.precedence(), self.head.moment.order) {
+            (self.head, self.observation) = (other.head, other.observation);
+        }
+    }
+
+    fn count_in(&mut self, finding: &Finding) {
+        self.rules.insert(finding.rule.id);
+        self.severity = self.severity.max(finding.severity);
+        let at = finding.moment.timestamp;
+        self.first_seen = self.first_seen.min(at);
+        self.last_seen = self.last_seen.max(at);
+        if !finding.host.is_empty() {
+            self.hosts.insert(finding.host.clone());
+        }
+        // Several rules may hold for one handshake.
+        if self.counted == Some(finding.moment.order) {
+            return;
+        }
+        self.counted = Some(finding.moment.order);
+        self.count = self.count.saturating_add(1);
+        if let Some(ends) = finding.ends {
+            self.clients.insert(ends.client.address);
+            if self.samples.len() < SAMPLES {
+                self.samples.push(Sample { ends, frame: finding.moment.frame });
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a check has at hand: the sighting, and what the policy says of its host.
+
+use std::sync::Arc;
+
+use crate::policy::{HostEntry, Target};
+use crate::time::{NANOS_PER_SECOND, ValidityTime};
+use crate::x509::chain::Ending;
+use crate::x509::{Certificate, Facts};
+
+use super::catalogue::{Effect, Rule, Severity};
+use super::finding::{Cause, Evidence, Finding, Seen};
+use super::knowledge::Knowledge;
+use super::sighting::Sighting;
+
+/// A sighting with the policy's view of its host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'a> {
+    pub(super) sighting: &'a Sighting<'a>,
+    pub(super) knowledge: &'a Knowledge,
+    pub(super) target: Target<'a>,
+    /// The server stands in the home networks, or its name has no public suffix.
+    pub(super) internal: bool,
+    /// A `[[host]]` entry with owner or places is about it.
+    pub(super) owned: bool,
+    /// The `[[host]]` entry.
+    pub(super) entry: Option<&'a HostEntry>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(sighting: &'a Sighting<'a>, knowledge: &'a Knowledge) -> Self {
+        let server = sighting.observation.ends.server;
+        let target = Target { name: sighting.host.server_name(), address: server.address, port: server.port };
+        let policy = sighting.policy;
+        let entry = policy.host_entry(&target);
+        Self {
+            sighting,
+            knowledge,
+            target,
+            internal: policy.is_internal(&target),
+            owned: entry.is_some_and(HostEntry::is_owned),
+            entry,
+        }
+    }
+
+    /// The host is internal or owned.
+    pub(super) fn is_ours(&self) -> bool {
+        self.internal || self.owned
+    }
+
+    /// The server's leaf.
+    pub(super) fn leaf(&self) -> Option<(&'a Arc<Certificate>, &'a Facts)> {
+        let leaf = self.sighting.observation.server_chain.first()?;
+        Some((leaf, leaf.facts.as_deref()?))
+    }
+
+    /// Who gave whom: the beginning of most messages.
+    pub(super) fn gave(&self) -> String {
+        format!("{} gave client {}", self.sighting.host, self.sighting.observation.ends.client.address)
+    }
+
+    /// The best path of the server's leaf, leaf first.
+    pub(super) fn path(&self) -> &'a [Arc<Certificate>] {
+        let path = self.sighting.server.and_then(|chain| chain.report.paths.first());
+        path.map_or(&[], |path| &path.certificates)
+    }
+
+    /// A proxy of the policy that may intercept this client signed the leaf, or a CA above it is its.
+    pub(super) fn is_authorised_interception(&self) -> bool {
+        let client = self.sighting.observation.ends.client.address;
+        let mut keys = self.path().iter().filter_map(|certificate| certificate.facts.as_deref());
+        keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
+    }
+
+    /// A finding about the host. Its cause is rule, host and `parts`.
+    pub(super) fn finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
+        let host = self.sighting.host.to_string();
+        let cause = Cause::Subject { rule: rule.id, host: host.clone(), parts: parts.to_vec() };
+        let mut finding = Finding::new(rule, cause, self.sighting.observation.handshake.first, message);
+        finding.host = host;
+        finding.ends = Some(self.sighting.observation.ends);
+        finding
+    }
+
+    /// A finding about the server's leaf, with what the leaf is as evidence.
+    pub(super) fn leaf_finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
+        let mut finding = self.finding(rule, parts, message);
+        finding.certificate = self.sighting.observation.server_chain.first().cloned();
+        finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() };
+        finding
+    }
+
+    /// What came.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let (leaf, facts) = self.leaf()?;
+        let chain_status = self.sighting.server.map_or("unparsable", |chain| chain.judgement.reason());
+        Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct: Some(self.shows_sct()), chain_status })
+    }
+
+    /// A signed certificate timestamp in the certificate or beside it.
+    pub(super) fn shows_sct(&self) -> bool {
+        let handshake = &self.sighting.observation.handshake;
+        let beside = handshake.server_hello.as_deref().is_some_and(|hello| hello.scts.is_some());
+        beside || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
+    }
+
+    /// The path leads to a trust anchor.
+    pub(super) fn is_anchored(&self) -> bool {
+        self.sighting
+            .server
+            .is_some_and(|chain| matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified))
+    }
+
+    /// An `[[internal_ca]]` key stands in the path.
+    pub(super) fn is_internal_ca(&self) -> bool {
+        let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
+        issuers.any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+    }
+}
+
+/// A name from outside in a message: short, and visibly nothing where there is nothing.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        _ if text.is_empty() => "an empty name".to_owned(),
+        Some((end, _)) => format!("'{}..'", text.get(..end).unwrap_or_default()),
+        None => format!("'{text}'"),
+    }
+}
+
+/// Low for hosts that are neither internal nor owned.
+pub(super) fn lower_unless(ours: bool, finding: &mut Finding) {
+    if !ours {
+        finding.severity = Severity::Low;
+    }
+}
+
+/// A mark for hosts that are neither internal nor owned.
+pub(super) fn mark_unless(ours: bool, finding: &mut Finding) {
+    if !ours {
+        finding.effect = Effect::Mark;
+    }
+}
+
+/// Day of a time, for "once a day" and for people.
+pub(super) fn date(at: ValidityTime) -> String {
+    let text = at.to_string();
+    text.get(..10).unwrap_or(&text).to_owned()
+}
+
+/// Packet time in seconds; `None` where it is not known.
+pub(super) fn validity_time(moment: &crate::time::Moment) -> Option<ValidityTime> {
+    moment.time_known.then(|| ValidityTime(moment.timestamp.nanos().div_euclid(NANOS_PER_SECOND)))
+}

@@ -1,0 +1,325 @@
+//! Checks of the server's certificate (TLSW-CERT-001 to 011): pure functions of one sighting.
+
+use crate::policy::SettingValue;
+use crate::x509::chain::Ending;
+use crate::x509::judge::{Problem, ProblemKind};
+use crate::x509::{Certificate, Facts};
+
+use super::case::{Case, date, lower_unless, mark_unless, quoted};
+use super::catalogue::{
+    CHAIN_SIGNATURE_INVALID, EXPIRED, EXPIRING, NAME_MISMATCH, NO_SCT, NOT_YET_VALID, SELF_SIGNED, Severity,
+    UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
+};
+use super::finding::{Cause, Finding, Point};
+
+const DAY: i64 = 86_400;
+/// Clocks may differ by so many seconds.
+const CLOCK_SKEW: i64 = 300;
+
+/// Runs every check of this file.
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    if case.leaf().is_none() || case.sighting.server.is_none() {
+        return;
+    }
+    let checks = [
+        expired,
+        expiring,
+        not_yet_valid,
+        name_mismatch,
+        untrusted_issuer,
+        self_signed,
+        chain_signature_invalid,
+        weak_signature,
+        validity_too_long,
+        wrong_usage,
+        no_sct,
+    ];
+    findings.extend(checks.into_iter().filter_map(|check| check(case)));
+}
+
+fn problem(case: &Case<'_>, kind: ProblemKind) -> Option<Problem> {
+    case.sighting.server?.judgement.problems.iter().find(|problem| problem.kind == kind).copied()
+}
+
+/// CERT-001.
+fn expired(case: &Case<'_>) -> Option<Finding> {
+    let problem = problem(case, ProblemKind::Expired)?;
+    let path = case.path();
+    let certificate = path.iter().find(|one| one.sha256 == problem.certificate)?;
+    let facts = certificate.facts.as_deref()?;
+    let (at, end) = (case.sighting.at?, facts.not_after?);
+    let what = match problem.depth {
+        0 => format!("a certificate that expired on {}", date(end)),
+        _ => format!("a certificate whose CA {} expired on {}", quoted(&facts.subject.text), date(end)),
+    };
+    let parts = [problem.certificate.to_string(), date(at)];
+    let mut finding = case.leaf_finding(&EXPIRED, &parts, format!("{} {what}", case.gave()));
+    if case.owned {
+        finding.severity = Severity::High;
+    }
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-002.
+fn expiring(case: &Case<'_>) -> Option<Finding> {
+    let (leaf, facts) = case.leaf()?;
+    let (at, begin, end) = (case.sighting.at?, facts.not_before?, facts.not_after?);
+    let (left, lifetime) = (end.seconds() - at.seconds(), end.seconds() - begin.seconds());
+    if left < 0 || lifetime <= 0 || at < begin {
+        return None;
+    }
+    let days = match case.sighting.policy.setting(&EXPIRING.known(), "days") {
+        Some(SettingValue::Numbers(days)) => days,
+        _ => return None,
+    };
+    let short = lifetime <= 10 * DAY;
+    let limit = if short { lifetime / 5 } else { (days.first()? * DAY).min(lifetime / 3) };
+    if left >= limit {
+        return None;
+    }
+    let message = format!("{} a certificate that expires on {}", case.gave(), date(end));
+    let mut finding = case.leaf_finding(&EXPIRING, &[leaf.sha256.to_string()], message);
+    if !short && left < days.last()? * DAY {
+        finding.severity = Severity::Medium;
+    }
+    mark_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-003.
+fn not_yet_valid(case: &Case<'_>) -> Option<Finding> {
+    let (leaf, facts) = case.leaf()?;
+    let (at, begin) = (case.sighting.at?, facts.not_before?);
+    if at.seconds() >= begin.seconds().saturating_sub(CLOCK_SKEW) {
+        return None;
+    }
+    let message = format!("{} a certificate that is not valid before {}", case.gave(), date(begin));
+    let mut finding = case.leaf_finding(&NOT_YET_VALID, &[leaf.sha256.to_string()], message);
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-004. Whether the handshake was established, or this is the third time, is seen to by the judge.
+fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
+    let (leaf, facts) = case.leaf()?;
+    let name = case.sighting.host.certain_name()?;
+    problem(case, ProblemKind::NameMismatch)?;
+    let names = first_names(facts);
+    let message = format!("{} a certificate that is not for {name} but for {names}", case.gave());
+    let mut finding = case.leaf_finding(&NAME_MISMATCH, &[leaf.sha256.to_string()], message);
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-005.
+fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
+    let (_, facts) = case.leaf()?;
+    let chain = case.sighting.server?;
+    let open = [Ending::PrivateRoot, Ending::Incomplete, Ending::TooLong, Ending::Budget];
+    if !open.contains(&chain.judgement.ending) || case.is_internal_ca() || case.is_authorised_interception() {
+        return None;
+    }
+    let why =
+        if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
+    let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
+    let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
+    finding.cause = chain.cause()?;
+    if case.owned && !case.internal {
+        finding.severity = Severity::Medium;
+    }
+    mark_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-006.
+fn self_signed(case: &Case<'_>) -> Option<Finding> {
+    let (_, facts) = case.leaf()?;
+    if case.sighting.server?.judgement.ending != Ending::SelfSigned
+        || case.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some()
+    {
+        return None;
+    }
+    let message = format!("{} a self-signed certificate of {}", case.gave(), quoted(&facts.subject.text));
+    let mut finding = case.leaf_finding(&SELF_SIGNED, &[], message);
+    finding.cause = Cause::LeafKey(facts.spki_sha256);
+    if case.owned && !case.internal {
+        finding.severity = Severity::Medium;
+    }
+    mark_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-007.
+fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
+    let (leaf, _) = case.leaf()?;
+    let judgement = &case.sighting.server?.judgement;
+    if judgement.ending != Ending::BadSignature {
+        return None;
+    }
+    let (broken, accused) = judgement.broken_at?;
+    let path = case.path();
+    let child = path.iter().find(|one| one.sha256 == broken)?;
+    let facts = child.facts.as_deref()?;
+    let message = format!(
+        "{} a chain in which the signature of {} is not that of its issuer {}",
+        case.gave(),
+        quoted(&facts.subject.text),
+        quoted(&facts.issuer.text)
+    );
+    let mut finding = case.leaf_finding(&CHAIN_SIGNATURE_INVALID, &[leaf.sha256.to_string()], message);
+    let accused = accused.map(|accused| accused.to_string());
+    finding.evidence.pro.push(Point {
+        id: "signature",
+        text: "the signature verifies under no key that was presented for its issuer".to_owned(),
+        observed: Some(broken.to_string()),
+        expected: accused,
+        ..Point::default()
+    });
+    Some(finding)
+}
+
+/// CERT-008.
+fn weak_signature(case: &Case<'_>) -> Option<Finding> {
+    let path = case.path();
+    let last = path.len().saturating_sub(1);
+    let weak = path.iter().enumerate().find_map(|(depth, certificate)| {
+        let facts = certificate.facts.as_deref()?;
+        // A root's signature of itself proves nothing, nor does that of an anchor.
+        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
+        let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
+        Some((certificate, facts, hash))
+    });
+    let (certificate, facts, hash) = weak?;
+    let message = format!("{} a certificate of {} signed with {hash}", case.gave(), quoted(&facts.subject.text));
+    let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[certificate.sha256.to_string()], message);
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+fn broken_hash(facts: &Facts) -> Option<&'static str> {
+    match &*facts.signature_oid {
+        "1.2.840.113549.1.1.2" => Some("MD2"),
+        "1.2.840.113549.1.1.3" | "1.3.14.3.2.2" => Some("MD4"),
+        "1.2.840.113549.1.1.4" | "1.3.14.3.2.3" | "1.3.14.3.2.25" => Some("MD5"),
+        "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" => Some("SHA-1"),
+        _ => None,
+    }
+}
+
+/// CERT-009.
+fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
+    /// Seconds since the epoch of notBefore, and days allowed from then on.
+    const PUBLIC: [(i64, i64); 4] =
+        [(1_598_918_400, 398), (1_773_532_800, 200), (1_805_068_800, 100), (1_868_227_200, 47)];
+    let (leaf, facts) = case.leaf()?;
+    let (begin, end) = (facts.not_before?, facts.not_after?);
+    let public = case.is_anchored() && !case.is_internal_ca();
+    let allowed = if public {
+        PUBLIC.iter().rev().find(|(from, _)| begin.seconds() >= *from).map(|(_, days)| *days)?
+    } else {
+        Some(case.sighting.policy.number(&VALIDITY_TOO_LONG.known(), "private_days")).filter(|days| *days > 0)?
+    };
+    let lifetime = end.seconds().saturating_sub(begin.seconds());
+    if lifetime <= allowed * DAY {
+        return None;
+    }
+    let days = lifetime / DAY;
+    let message =
+        format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed", case.gave());
+    let mut finding = case.leaf_finding(&VALIDITY_TOO_LONG, &[leaf.sha256.to_string()], message);
+    mark_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// CERT-010.
+fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
+    let (leaf, facts) = case.leaf()?;
+    let judgement = &case.sighting.server?.judgement;
+    let mut reasons = Vec::new();
+    // Who signs for himself is his own CA.
+    let is_ca = facts.basic_constraints.is_some_and(|(ca, _)| ca);
+    if is_ca && judgement.ending != Ending::SelfSigned && facts.issuer.normalized != facts.subject.normalized {
+        reasons.push("the certificate of the server says that it is a CA's");
+    }
+    if let Some(reason) = missing_usage(case, facts) {
+        reasons.push(reason);
+    }
+    for problem in &judgement.problems {
+        let reason = match problem.kind {
+            ProblemKind::NotCa => "an issuer is no CA",
+            ProblemKind::NotForSigning => "an issuer's key is not for signing certificates",
+            ProblemKind::PathLength => "more CAs follow than a path length constraint allows",
+            ProblemKind::NameConstraint => "a name is outside of a CA's name constraints",
+            ProblemKind::Purpose => "the extended key usage is not for servers",
+            _ => continue,
+        };
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let first = reasons.first()?;
+    let message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
+    let mut finding = case.leaf_finding(&WRONG_USAGE, &[leaf.sha256.to_string()], message);
+    finding.evidence.pro =
+        reasons.iter().map(|reason| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() }).collect();
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// The key usage lacks what the key exchange needs (RFC 8446 section 4.4.2.2, RFC 5246 section 7.4.2).
+fn missing_usage(case: &Case<'_>, facts: &Facts) -> Option<&'static str> {
+    const DIGITAL_SIGNATURE: u16 = 1;
+    const KEY_ENCIPHERMENT: u16 = 1 << 2;
+    let usage = facts.key_usage?;
+    let handshake = &case.sighting.observation.handshake;
+    let signs = handshake.server_key_exchange.as_deref().is_some_and(|exchange| !exchange.signature.is_empty());
+    if (signs || handshake.version() == Some(0x0304)) && usage & DIGITAL_SIGNATURE == 0 {
+        return Some("the key usage does not allow digital signatures");
+    }
+    let cipher = handshake.server_hello.as_deref()?.cipher_suite?;
+    let encrypts = crate::tls::names::cipher_suite(cipher)?.starts_with("TLS_RSA_WITH_");
+    (encrypts && usage & KEY_ENCIPHERMENT == 0).then_some("the key usage does not allow key encipherment")
+}
+
+/// CERT-011.
+fn no_sct(case: &Case<'_>) -> Option<Finding> {
+    /// 2018-05-01.
+    const SINCE: i64 = 1_525_132_800;
+    let (leaf, facts) = case.leaf()?;
+    let root = case.path().last()?;
+    let public = case.sighting.server?.judgement.ending == Ending::Anchor && case.knowledge.builtin.is_anchor(root);
+    let handshake = &case.sighting.observation.handshake;
+    let asked = handshake.client_hello.as_deref().is_some_and(|hello| hello.signed_certificate_timestamp);
+    // A stapled response may hold them; what an encrypted flight holds is not seen.
+    let hidden = handshake.ocsp_response.is_some() || handshake.version() == Some(0x0304);
+    if !public || facts.not_before?.seconds() < SINCE || case.shows_sct() || !asked || hidden {
+        return None;
+    }
+    let message = format!("{} a public certificate without any signed certificate timestamp", case.gave());
+    Some(case.leaf_finding(&NO_SCT, &[leaf.sha256.to_string()], message))
+}
+
+fn first_names(facts: &Facts) -> String {
+    use crate::x509::AlternativeName;
+    let names = facts.alternative_names.iter().filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(quoted(name)),
+        AlternativeName::Ip(address) => Some(address.to_string()),
+        _ => None,
+    });
+    let mut names: Vec<String> = names.take(4).collect();
+    if names.is_empty() {
+        return quoted(&facts.subject.text);
+    }
+    if names.len() > 3 {
+        names.truncate(3);
+        names.push("others".to_owned());
+    }
+    names.join(", ")
+}
+
+/// Certificates of the chain as presented.
+pub(super) fn presented<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Certificate, &'a Facts)> {
+    let chain = case.sighting.observation.server_chain.iter();
+    chain.filter_map(|certificate| Some((&**certificate, certificate.facts.as_deref()?)))
+}

@@ -1,0 +1,487 @@
+//! Certificates of clients: where, with what and by whom they are used (CERT-030 to 034).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::catalogue::{
+    CLIENT_CERT_NEW_LOCATION, CLIENT_CERT_NEW_SOFTWARE, CLIENT_CERT_REVOKED_OR_EXPIRED, CLIENT_CERT_TWO_PLACES,
+    CLIENT_CERT_UNEXPECTED_ISSUER, Effect, Rule, Severity,
+};
+use super::finding::{Cause, Finding, Point};
+use super::hosts::presented::short_name;
+use super::hosts::report::{Place, client_text};
+use super::hosts::sketch::{stable_hash, subnet_hash};
+use super::memory::Memory;
+use super::observation::ClientProof;
+use super::sighting::{HostKey, Sighting};
+use crate::policy::{Attribute, Cidr};
+use crate::time::{Span, Timestamp};
+use crate::tls::fingerprint::ja4::ja4;
+use crate::x509::judge::ProblemKind;
+use crate::x509::{Certificate, Facts, Sha256};
+
+/// Client keys remembered.
+const MAX_KEYS: usize = 100_000;
+/// Prefixes remembered of one key.
+const MAX_PLACES: usize = 8;
+/// Prefixes from which on a key roams.
+const ROAMING: usize = 4;
+/// Kinds of software remembered of one key.
+const MAX_SOFTWARE: usize = 4;
+/// Servers whose client issuers are remembered.
+const MAX_SERVERS: usize = 20_000;
+/// Client issuers remembered of one server.
+const MAX_ISSUERS: usize = 8;
+/// Handshakes and time after which the client issuers of a server are known.
+const SERVER_HANDSHAKES: u32 = 30;
+const DAY: Span = Span::seconds(86_400);
+const THREE_DAYS: Span = Span::seconds(3 * 86_400);
+
+/// The rules and their memory: about 300 octets for a key.
+#[derive(Debug)]
+pub struct ClientCertificates {
+    keys: Memory<Sha256, Usage>,
+    servers: Memory<HostKey, Accepted>,
+}
+
+#[derive(Clone, Debug)]
+struct Usage {
+    first: Timestamp,
+    last: Timestamp,
+    uses: u32,
+    places: Vec<Spot>,
+    software: Vec<Software>,
+}
+
+/// A prefix that a key was used from.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    prefix: u64,
+    first: Timestamp,
+    last: Timestamp,
+    uses: u32,
+    /// It was there before the key was known, or for long enough since.
+    known: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Software {
+    fingerprint: u64,
+    /// It appeared in a known place after the key was known; an update if no other is seen again.
+    update: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Accepted {
+    first: Timestamp,
+    count: u32,
+    issuers: Vec<Sha256>,
+}
+
+/// One use of a key.
+struct Use<'a> {
+    sighting: &'a Sighting<'a>,
+    leaf: &'a Arc<Certificate>,
+    facts: &'a Facts,
+    place: Place,
+    established: bool,
+}
+
+impl Default for ClientCertificates {
+    fn default() -> Self {
+        Self { keys: Memory::new(MAX_KEYS), servers: Memory::new(MAX_SERVERS) }
+    }
+}
+
+impl ClientCertificates {
+    /// How many entries were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.keys.forgotten().saturating_add(self.servers.forgotten())
+    }
+
+    /// Takes note of a handshake.
+    pub fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        let Some(leaf) = sighting.observation.client_chain.first() else { return };
+        let Some(facts) = leaf.facts.as_deref() else { return };
+        let used = Use { sighting, leaf, facts, place: Place::of(sighting), established: is_established(sighting) };
+        findings.extend(used.expired());
+        findings.extend(self.issuer(&used));
+        self.usage(&used, findings);
+    }
+
+    fn usage(&mut self, used: &Use<'_>, findings: &mut Vec<Finding>) {
+        let sighting = used.sighting;
+        let clock = sighting.clock;
+        let client = used.place.ends.client.address;
+        let prefix = place_hash(client);
+        let least = sighting.policy.number(&CLIENT_CERT_NEW_LOCATION.known(), "uses");
+        let (usage, _) = self.keys.entry(&used.facts.spki_sha256, || Usage::new(clock));
+        let Some(usage) = usage else { return };
+        let known = i64::from(usage.uses) >= least && usage.last.since(usage.first) >= THREE_DAYS;
+        let roaming = usage.places.len() > ROAMING;
+        let new_place = !usage.places.iter().any(|spot| spot.prefix == prefix && spot.known);
+        let allowed = used.allowed();
+        let outside = match allowed {
+            Some(allowed) => !allowed,
+            None => known && !roaming && new_place,
+        };
+        if outside {
+            findings.push(used.new_location(usage, allowed.is_some()));
+        }
+        if !used.established {
+            return;
+        }
+        let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
+        let other = usage.places.iter().find(|spot| spot.prefix != prefix && clock.since(spot.last) <= window);
+        if known && !roaming && new_place && allowed != Some(true) && other.is_some() {
+            findings.push(used.two_places());
+        }
+        if let Some(fingerprint) = sighting.observation.handshake.client_hello.as_deref() {
+            let fingerprint = ja4(fingerprint, sighting.observation.handshake.protocol);
+            findings.extend(usage.software(used, &fingerprint, (known, outside)));
+        }
+        usage.note(prefix, clock, (known, least));
+    }
+
+    fn issuer(&mut self, used: &Use<'_>) -> Option<Finding> {
+        if !used.established {
+            return None;
+        }
+        let sighting = used.sighting;
+        let path = sighting.client.and_then(|chain| chain.report.paths.first());
+        let above = path.and_then(|path| path.certificates.get(1)).and_then(|one| one.facts.as_deref());
+        let issuer = above.map_or_else(|| Sha256(sha2_of(used.facts)), |facts| facts.spki_sha256);
+        let fresh = || Accepted { first: sighting.clock, count: 0, issuers: Vec::new() };
+        let (server, _) = self.servers.entry(sighting.host, fresh);
+        let server = server?;
+        let known = server.count >= SERVER_HANDSHAKES && sighting.clock.since(server.first) >= DAY;
+        server.count = server.count.saturating_add(1);
+        if server.issuers.contains(&issuer) {
+            return None;
+        }
+        // A server that accepts many issuers has no stable set.
+        let stable = server.issuers.len() < MAX_ISSUERS;
+        if stable {
+            server.issuers.push(issuer);
+        }
+        if !known || !stable {
+            return None;
+        }
+        let cause = used.cause(&CLIENT_CERT_UNEXPECTED_ISSUER, vec![issuer.to_string()]);
+        let what = format!("with a certificate from \"{}\", an issuer that it never accepted", used.facts.issuer.text);
+        Some(used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what))
+    }
+}
+
+impl Usage {
+    fn new(clock: Timestamp) -> Self {
+        Self { first: clock, last: clock, uses: 0, places: Vec::new(), software: Vec::new() }
+    }
+
+    fn note(&mut self, prefix: u64, clock: Timestamp, (known, least): (bool, i64)) {
+        self.uses = self.uses.saturating_add(1);
+        self.last = self.last.max(clock);
+        if let Some(spot) = self.places.iter_mut().find(|spot| spot.prefix == prefix) {
+            spot.uses = spot.uses.saturating_add(1);
+            spot.last = clock;
+            // A move that lasts is no theft.
+            spot.known |= i64::from(spot.uses) >= least && clock.since(spot.first) >= THREE_DAYS;
+            return;
+        }
+        if self.places.len() >= MAX_PLACES {
+            let oldest = self.places.iter().enumerate().min_by_key(|(_, spot)| spot.last).map(|(index, _)| index);
+            oldest.map(|oldest| self.places.remove(oldest));
+        }
+        self.places.push(Spot { prefix, first: clock, last: clock, uses: 1, known: !known });
+    }
+
+    fn software(&mut self, used: &Use<'_>, fingerprint: &str, (known, new_place): (bool, bool)) -> Option<Finding> {
+        let hash = stable_hash(fingerprint.as_bytes());
+        if let Some(seen) = self.software.iter().find(|software| software.fingerprint == hash).copied() {
+            // The old one is still there: what looked like an update was none.
+            let newer = self.software.iter_mut().find(|software| software.update);
+            return newer.filter(|_| !seen.update).map(|newer| {
+                newer.update = false;
+                used.new_software(fingerprint, Severity::Medium)
+            });
+        }
+        let steady = self.software.len() <= 2;
+        if self.software.len() >= MAX_SOFTWARE {
+            self.software.remove(0);
+        }
+        let told = known && steady;
+        self.software.push(Software { fingerprint: hash, update: told && !new_place });
+        if !told {
+            return None;
+        }
+        let mut finding = used.new_software(fingerprint, if new_place { Severity::High } else { Severity::Medium });
+        if !new_place {
+            finding.effect = Effect::Mark;
+        }
+        Some(finding)
+    }
+}
+
+impl Use<'_> {
+    /// Whether the policy allows this place; `None` where it says nothing.
+    fn allowed(&self) -> Option<bool> {
+        let entry = self.entry()?;
+        let client = self.place.ends.client.address;
+        (!entry.allowed_from.is_empty()).then(|| entry.allowed_from.iter().any(|network| network.contains(client)))
+    }
+
+    fn entry(&self) -> Option<&crate::policy::ClientCertificate> {
+        let name = &self.facts.subject;
+        self.sighting.policy.client_certificate_for(&self.facts.spki_sha256.0, |attribute| match attribute {
+            Attribute::CommonName => &name.common_names,
+            Attribute::Organization => &name.organizations,
+            Attribute::OrganizationalUnit => &name.organizational_units,
+            Attribute::Country => &name.countries,
+            Attribute::Locality => &name.localities,
+            Attribute::State => &name.states,
+            Attribute::Email => &name.emails,
+        })
+    }
+
+    fn cause(&self, rule: &'static Rule, mut parts: Vec<String>) -> Cause {
+        parts.insert(0, self.facts.spki_sha256.to_string());
+        Cause::Subject { rule: rule.id, host: self.place.host.clone(), parts }
+    }
+
+    fn finding(&self, rule: &'static Rule, cause: Cause, what: &str) -> Finding {
+        let message = format!(
+            "Client {} used the client certificate of \"{}\" at {} {what}.",
+            client_text(self.place.ends.client.address),
+            short_name(&self.facts.subject),
+            self.place.host
+        );
+        let mut finding = self.place.plain(rule, cause, message);
+        finding.certificate = Some(Arc::clone(self.leaf));
+        finding
+    }
+
+    fn new_location(&self, usage: &Usage, by_policy: bool) -> Finding {
+        let network = network(self.place.ends.client.address);
+        let what = if by_policy {
+            format!("from {network}, where the policy does not allow it")
+        } else {
+            format!("from {network}, where it was never used in {} uses before", usage.uses)
+        };
+        let cause = self.cause(&CLIENT_CERT_NEW_LOCATION, vec![network.to_string()]);
+        let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, cause, &what);
+        if self.entry().is_some_and(|entry| entry.sensitive) {
+            finding.severity = Severity::High;
+        }
+        if !self.established {
+            finding.severity = Severity::Low;
+            finding.evidence.contra.push(Point {
+                id: "tried",
+                text: "the handshake was not established: a try".to_owned(),
+                ..Point::default()
+            });
+        }
+        finding.evidence.pro.push(Point {
+            id: "place",
+            points: 0,
+            text: format!("{} uses from {} other places", usage.uses, usage.places.len()),
+            observed: Some(network.to_string()),
+            expected: None,
+        });
+        finding
+    }
+
+    fn two_places(&self) -> Finding {
+        let cause = self.cause(&CLIENT_CERT_TWO_PLACES, Vec::new());
+        let what = "minutes after it was used from another place";
+        self.finding(&CLIENT_CERT_TWO_PLACES, cause, what)
+    }
+
+    fn new_software(&self, fingerprint: &str, severity: Severity) -> Finding {
+        let cause = self.cause(&CLIENT_CERT_NEW_SOFTWARE, Vec::new());
+        let what = format!("with other software than before (JA4 {fingerprint})");
+        let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, cause, &what);
+        finding.severity = severity;
+        finding
+    }
+
+    fn expired(&self) -> Option<Finding> {
+        let judged = self.sighting.client?;
+        let expired = |kind| kind == ProblemKind::Expired;
+        let leaf = judged.judgement.problems.iter().any(|problem| problem.depth == 0 && expired(problem.kind));
+        let owners = self.facts.issuer.organizations.iter().chain(&self.facts.issuer.common_names);
+        let device = owners.into_iter().any(|owner| owner.starts_with("Apple") || owner.starts_with("Microsoft"));
+        if !leaf || !self.established || device {
+            return None;
+        }
+        let until = self.facts.not_after.map(|at| Timestamp::new(at.seconds(), 0).rfc3339().to_string());
+        let until: String = until.unwrap_or_default().chars().take(10).collect();
+        let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
+        let what = format!("though it expired on {until}, and the server accepted it");
+        Some(self.finding(&CLIENT_CERT_REVOKED_OR_EXPIRED, cause, &what))
+    }
+}
+
+/// The server accepted the certificate: the handshake came to its end, and the client holds the key as far as can be
+/// told.
+fn is_established(sighting: &Sighting<'_>) -> bool {
+    sighting.observation.handshake.established == Some(true) && sighting.observation.client_proof != ClientProof::Bad
+}
+
+/// /24 or /48.
+fn network(address: IpAddr) -> Cidr {
+    let prefix = if address.to_canonical().is_ipv4() { 24 } else { 48 };
+    Cidr::of(address, prefix)
+}
+
+fn place_hash(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => subnet_hash(v4),
+        IpAddr::V6(v6) => stable_hash(v6.octets().first_chunk::<6>().map_or(&[][..], |prefix| prefix)),
+    }
+}
+
+fn sha2_of(facts: &Facts) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    hash.update(facts.issuer.normalized.as_bytes());
+    hash.update(facts.authority_key_identifier.as_deref().unwrap_or_default());
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, of};
+
+    const HOST: &str = "api.example.com";
+
+    struct World {
+        scene: Scene,
+        rules: ClientCertificates,
+        ca: Ca,
+        chain: Vec<Arc<Certificate>>,
+    }
+
+    impl World {
+        /// A certificate used `uses` times from 10.1.0.11, a quarter of a day apart.
+        fn new(uses: usize) -> Self {
+            let ca = Ca::new("Client CA");
+            let chain = ca.chain(&Plan::of(&["backup-7"]));
+            let mut world = Self { scene: Scene::new(&[&ca]), rules: ClientCertificates::default(), ca, chain };
+            for _ in 0..uses {
+                assert!(world.used("10.1.0.11").is_empty());
+                world.scene.now += DAY / 4;
+            }
+            world
+        }
+
+        fn used(&mut self, client: &str) -> Vec<Finding> {
+            self.used_with(client, &|_| {})
+        }
+
+        fn used_with(&mut self, client: &str, change: &dyn Fn(&mut crate::tls::Handshake)) -> Vec<Finding> {
+            let mut observation = self.scene.handshake(client, "203.0.113.10", &[]);
+            observation.client_chain.clone_from(&self.chain);
+            change(&mut observation.handshake);
+            let mut findings = Vec::new();
+            self.scene.with(HOST, &observation, |sighting| self.rules.observe(sighting, &mut findings));
+            findings
+        }
+    }
+
+    fn other_software(handshake: &mut crate::tls::Handshake) {
+        handshake.client_hello.as_mut().unwrap().cipher_suites.push(0x1301);
+    }
+
+    #[test]
+    fn new_location_of_a_known_certificate() {
+        let mut world = World::new(20);
+        let found = world.used("10.2.0.22");
+        assert_eq!((ids(&found), found[0].severity), (vec!["CERT-030"], Severity::Medium));
+        assert!(found[0].message.contains("\"backup-7\"") && found[0].message.contains("10.2.0.0/24"));
+        assert!(world.used("10.1.0.99").is_empty(), "the same /24");
+        assert_eq!(ids(&World::new(9).used("10.2.0.22")), [] as [&str; 0], "not known");
+        let mut young = World::new(0);
+        for _ in 0..20 {
+            young.used("10.1.0.11");
+        }
+        assert!(young.used("10.2.0.22").is_empty(), "not three days");
+        let found = World::new(20).used_with("10.2.0.22", &|handshake| handshake.established = Some(false));
+        assert_eq!(found[0].severity, Severity::Low, "a try");
+        let mut roaming = World::new(0);
+        for client in 0..20 {
+            roaming.used(&format!("10.{}.0.1", client % 5));
+            roaming.scene.now += DAY / 4;
+        }
+        assert!(roaming.used("10.9.0.22").is_empty(), "it roams");
+    }
+
+    #[test]
+    fn policy_judges_without_history() {
+        let mut world = World::new(1);
+        world.scene.policy(
+            "version = 1\n[[client_certificate]]\nmatch = { subject = \"CN=backup-*\" }\nallowed_from = [\"10.1.0.0/16\"]\nsensitive = true\n",
+        );
+        assert!(world.used("10.1.9.9").is_empty());
+        let found = world.used("10.2.0.22");
+        assert_eq!((ids(&found), found[0].severity), (vec!["CERT-030"], Severity::High));
+    }
+
+    #[test]
+    fn two_places_at_once() {
+        for (pause, fires) in [(600, true), (601, false)] {
+            let mut world = World::new(20);
+            world.used("10.1.0.11");
+            world.scene.now += pause;
+            assert_eq!(of(&world.used("10.2.0.22"), "CERT-031").is_some(), fires);
+        }
+        // Both places are old acquaintances.
+        let mut pair = World::new(0);
+        for round in 0..30 {
+            pair.used(["10.1.0.11", "10.2.0.22"][round % 2]);
+            pair.scene.now += if round % 2 == 0 { 60 } else { DAY / 4 };
+        }
+        pair.used("10.1.0.11");
+        assert!(pair.used("10.2.0.22").is_empty());
+    }
+
+    #[test]
+    fn new_software() {
+        let found = World::new(20).used_with("10.2.0.22", &other_software);
+        assert_eq!(of(&found, "CERT-032").unwrap().severity, Severity::High, "and a new place");
+        let mut world = World::new(20);
+        let found = world.used_with("10.1.0.11", &other_software);
+        assert_eq!((ids(&found), found[0].effect), (vec!["CERT-032"], Effect::Mark));
+        assert!(world.used_with("10.1.0.11", &other_software).is_empty());
+        let found = world.used("10.1.0.11");
+        assert_eq!((found[0].severity, found[0].effect), (Severity::Medium, Effect::Alert), "no update after all");
+        assert!(World::new(5).used_with("10.1.0.11", &other_software).is_empty());
+    }
+
+    #[test]
+    fn expired_and_accepted() {
+        for (until, established, organization, fires) in [
+            (START - 5, true, "CA", true),
+            (START + 5, true, "CA", false),
+            (START - 5, false, "CA", false),
+            (START - 5, true, "Apple iPhone Device CA", false),
+        ] {
+            let mut world = World::new(0);
+            world.chain = Ca::new(organization).chain(&Plan::of(&["old"]).dates(START - DAY, until));
+            let found = world.used_with("10.1.0.11", &|handshake| handshake.established = Some(established));
+            assert_eq!(ids(&found) == ["CERT-033"], fires);
+        }
+    }
+
+    #[test]
+    fn unexpected_issuer() {
+        for (before, fires) in [(30, true), (29, false)] {
+            let mut world = World::new(before);
+            world.chain = Ca::new("Another CA").chain(&Plan::of(&["backup-8"]));
+            assert_eq!(ids(&world.used("10.1.0.11")) == ["CERT-034"], fires);
+            assert!(world.used("10.1.0.11").is_empty(), "once");
+            world.chain = world.ca.chain(&Plan::of(&["backup-9"]));
+            assert!(world.used("10.1.0.11").is_empty(), "the known issuer");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Proofs of forgery that need no learning: pins (MITM-001), a leaf signed by its own key (003), copies of genuine
+//! certificates (004), issuers that did not sign (005); and the names of interception products (006).
+
+use super::presented::{Presented, short_name, target};
+use super::record::{HostRecord, KnownCertificate, NameSet};
+use super::report::{Reporter, client_text};
+use super::sketch::stable_hash;
+use crate::detect::catalogue::{
+    CLONED_CERTIFICATE, Effect, INTERCEPTION_PRODUCT_ISSUER, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY,
+    PIN_MISMATCH, Severity,
+};
+use crate::detect::finding::{Cause, Finding, Point};
+use crate::detect::sighting::Sighting;
+use crate::policy::{Attribute, Day, HostEntry};
+use crate::x509::chain::{Ending, SignatureMemo};
+use crate::x509::roots::{Pool, TrustAnchors};
+use crate::x509::signature::Verdict;
+use crate::x509::{Certificate, Facts, Name};
+
+/// What the proofs are asked with.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The handshake.
+    pub sighting: &'a Sighting<'a>,
+    /// Its chain.
+    pub new: &'a Presented,
+    /// What is known of the host.
+    pub record: Option<&'a HostRecord>,
+    /// Trust anchors.
+    pub anchors: &'a TrustAnchors,
+    /// CAs learned on trusted paths.
+    pub learned: &'a Pool,
+    /// Verdicts on signatures.
+    pub memo: &'a SignatureMemo,
+}
+
+/// Finds what holds; gives the proofs for the score.
+pub fn examine(question: &Question<'_>, findings: &mut Vec<Finding>) -> Vec<Point> {
+    let found = [pin(question), own_key(question), clone(question), impersonation(question), product(question)];
+    let mut proofs = Vec::new();
+    for (finding, proof) in found.into_iter().flatten() {
+        proofs.extend(proof.filter(|_| finding.effect == Effect::Alert));
+        findings.push(finding);
+    }
+    proofs
+}
+
+type Found = Option<(Finding, Option<Point>)>;
+
+fn pin(question: &Question<'_>) -> Found {
+    let (sighting, new) = (question.sighting, question.new);
+    let entry = sighting.policy.host_entry(&target(sighting))?;
+    let pinned = !(entry.pins.is_empty()
+        && entry.issuers.is_empty()
+        && entry.issuer_names.is_empty()
+        && entry.certificates.is_empty());
+    if !pinned || satisfies(entry, question) {
+        return None;
+    }
+    let mut finding = Reporter::new(sighting, new).finding(
+        &PIN_MISMATCH,
+        new.cause(),
+        format!("a certificate from {} that none of the pins in the policy allows", new.issuer_phrase()),
+    );
+    let at = sighting.observation.handshake.first;
+    if at.time_known && !entry.pins_alert(Day::of(at.timestamp)) {
+        finding.effect = Effect::Mark;
+    }
+    let proof = Point {
+        id: "P1",
+        points: 0,
+        text: "none of the pins of the policy is in the verified path".to_owned(),
+        observed: Some(format!("sha256:{}", new.spki)),
+        expected: Some(format!("policy line {}", entry.line)),
+    };
+    finding.evidence.proofs.push(proof.clone());
+    finding.evidence.next_steps.push(format!("If this key is right, add the pin sha256:{} to the policy.", new.spki));
+    Some((finding, Some(proof)))
+}
+
+/// Only keys whose signatures verified count: anybody can append the genuine CA to a forged chain.
+fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
+    let new = question.new;
+    if entry.pins.contains(&new.spki.0) || entry.certificates.contains(&new.leaf.sha256.0) {
+        return true;
+    }
+    let paths = question.sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
+    let issuers = paths.iter().flat_map(|path| {
+        let verified = path.unverified.map_or(usize::MAX, |(child, _)| child);
+        path.certificates.iter().take(verified.saturating_add(1)).skip(1).filter_map(|one| one.facts.as_deref())
+    });
+    issuers.into_iter().any(|facts| allows_issuer(entry, facts) || entry.pins.contains(&facts.spki_sha256.0))
+}
+
+/// The key or name of an issuer, whose signature was verified, is one that the entry allows.
+pub fn allows_issuer(entry: &HostEntry, issuer: &Facts) -> bool {
+    entry.issuers.contains(&issuer.spki_sha256.0)
+        || entry.issuer_names.iter().any(|pattern| pattern.matches(|attribute| values(&issuer.subject, attribute)))
+}
+
+fn values(name: &Name, attribute: Attribute) -> &[String] {
+    match attribute {
+        Attribute::CommonName => &name.common_names,
+        Attribute::Organization => &name.organizations,
+        Attribute::OrganizationalUnit => &name.organizational_units,
+        Attribute::Country => &name.countries,
+        Attribute::Locality => &name.localities,
+        Attribute::State => &name.states,
+        Attribute::Email => &name.emails,
+    }
+}
+
+fn own_key(question: &Question<'_>) -> Found {
+    let (sighting, new) = (question.sighting, question.new);
+    if !new.own_key || new.internal {
+        return None;
+    }
+    let mut finding = Reporter::new(sighting, new).finding(
+        &LEAF_SIGNED_BY_OWN_KEY,
+        new.cause(),
+        format!("a certificate that names \"{}\" as its issuer but was signed by its own key", new.issuer.text),
+    );
+    if question.record.is_none_or(|record| record.accepted().next().is_none())
+        && sighting.policy.is_internal(&target(sighting))
+    {
+        finding.severity = Severity::Medium;
+    }
+    let proof = Point { id: "P2", text: "the leaf was signed by its own key".to_owned(), ..Point::default() };
+    finding.evidence.proofs.push(proof.clone());
+    Some((finding, Some(proof)))
+}
+
+fn clone(question: &Question<'_>) -> Found {
+    let (sighting, new) = (question.sighting, question.new);
+    let record = question.record?;
+    let (known, how) = record.accepted().find_map(|known| Some((known, copied(record, known, new)?)))?;
+    // The genuine one may come second: the one that is trusted is not the copy.
+    let second_is_genuine = new.is_trusted() && !known.trusted;
+    let which = if second_is_genuine { "the certificate seen before copies" } else { "it copies" };
+    let mut finding = Reporter::new(sighting, new).finding(
+        &CLONED_CERTIFICATE,
+        if second_is_genuine { Cause::IssuerKey(crate::x509::Sha256(known.issuer)) } else { new.cause() },
+        format!("a certificate from {}; {which} the {how} of another one of this host", new.issuer_phrase()),
+    );
+    let proof = Point {
+        id: "P3",
+        points: 0,
+        text: format!("the same {how} under another key"),
+        observed: Some(new.leaf.sha256.to_string()),
+        expected: Some(crate::x509::Sha256(known.sha256).to_string()),
+    };
+    finding.evidence.proofs.push(proof.clone());
+    Some((finding, Some(proof).filter(|_| !second_is_genuine)))
+}
+
+/// What one certificate copied from the other.
+fn copied(record: &HostRecord, known: &KnownCertificate, new: &Presented) -> Option<&'static str> {
+    let same_issuer = known.issuer == new.issuer.key.0
+        || (!new.issuer.verified
+            && new.issuer.authority != 0
+            && record.issuers.iter().any(|one| one.key == known.issuer && one.authority == new.issuer.authority));
+    // Two that browsers trust are a pair of RSA and ECDSA, ordered at once.
+    if known.trusted && new.is_trusted() {
+        return None;
+    }
+    if known.spki == new.spki.0 || same_issuer || !same_names(&known.names, new) {
+        return None;
+    }
+    let long = |serial: &[u8; 20]| serial.iter().take(13).any(|octet| *octet != 0);
+    if long(&known.serial) && long(&new.serial) {
+        if known.serial == new.serial {
+            return Some("serial number");
+        }
+        if close(&known.serial, &new.serial) {
+            return Some("upper part of the serial number");
+        }
+    }
+    // A device without a clock makes all its certificates at the same moment of its own.
+    if known.self_signed && new.self_signed {
+        return None;
+    }
+    let midnight = |seconds: i64| matches!(seconds.rem_euclid(86_400), 0 | 86_399);
+    let dates = [new.not_before, new.not_after];
+    (dates == [known.not_before, known.not_after] && !dates.iter().all(|at| midnight(*at))).then_some("validity")
+}
+
+/// Equal sets, or the new one has a single name more: sslsplit adds the name asked for.
+fn same_names(known: &NameSet, new: &Presented) -> bool {
+    let hashes = new.name_hashes();
+    let set = NameSet::of(&hashes);
+    known.count > 0
+        && (*known == set
+            || (set.count == known.count.saturating_add(1) && hashes.contains(&set.sum.wrapping_sub(known.sum))))
+}
+
+/// The difference is below 2^32.
+fn close(left: &[u8; 20], right: &[u8; 20]) -> bool {
+    let (high, low) = if left >= right { (left, right) } else { (right, left) };
+    let mut borrow = 0_i16;
+    let mut difference = [0_u8; 20];
+    for ((place, high), low) in difference.iter_mut().zip(high).zip(low).rev() {
+        let value = i16::from(*high) - i16::from(*low) - borrow;
+        borrow = i16::from(value < 0);
+        *place = u8::try_from(value.rem_euclid(256)).unwrap_or(0);
+    }
+    difference.iter().take(16).all(|octet| *octet == 0)
+}
+
+fn impersonation(question: &Question<'_>) -> Found {
+    let (sighting, new) = (question.sighting, question.new);
+    if new.is_trusted() || matches!(new.ending, Ending::Anchor | Ending::AnchorUnverified) {
+        return None;
+    }
+    let chain = sighting.observation.server_chain.iter().take(8);
+    let (child, by_key, claimed) =
+        chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1)?;
+    let mut finding = Reporter::new(sighting, new).finding(
+        &ISSUER_IMPERSONATION,
+        new.cause(),
+        format!("a certificate that claims to be from \"{claimed}\", whose key did not sign it"),
+    );
+    let proof = Point {
+        id: "P4",
+        points: 0,
+        text: if by_key {
+            "the key that it names as its issuer's did not sign it"
+        } else {
+            "no known key of this issuer signed it"
+        }
+        .to_owned(),
+        observed: child.facts.as_deref().map(|facts| facts.issuer.text.clone()),
+        expected: None,
+    };
+    if !by_key {
+        finding.severity = Severity::Medium;
+        finding.confidence = 60;
+    }
+    finding.evidence.proofs.push(proof.clone());
+    // The name alone is weak evidence until the CA's other generations are known.
+    Some((finding, Some(proof).filter(|_| by_key)))
+}
+
+/// A certificate of the chain whose claimed issuer is known and did not sign it: whether by key identifier, and whose
+/// name it is.
+fn impersonated<'a>(question: &Question<'a>, child: &'a Certificate) -> Option<(&'a Certificate, bool, String)> {
+    let facts = child.facts.as_deref()?;
+    // Its own root may bear any name; what it signs is asked about.
+    if facts.issuer.normalized == facts.subject.normalized {
+        return None;
+    }
+    let known = question.anchors.issuers_of(facts).into_iter().chain(question.learned.issuers_of(facts));
+    let issuers: Vec<&Facts> = known.filter_map(|issuer| issuer.facts.as_deref()).collect();
+    let verdicts: Vec<_> = issuers.iter().map(|issuer| question.memo.verify(child, issuer)).collect();
+    if verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict != Verdict::Bad) {
+        return None;
+    }
+    let authority = facts.authority_key_identifier.as_deref();
+    let by_key =
+        authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
+    let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
+    (by_key || by_name).then(|| (child, by_key, short_name(&facts.issuer).to_owned()))
+}
+
+fn product(question: &Question<'_>) -> Found {
+    let (sighting, new) = (question.sighting, question.new);
+    let message = |name: &str| format!("a certificate from {}: {name}", new.issuer_phrase());
+    let reporter = Reporter::new(sighting, new);
+    if let Some(name) = &new.authorised {
+        let mut finding = reporter.finding(
+            &INTERCEPTION_PRODUCT_ISSUER,
+            new.cause(),
+            message(&format!("the authorised proxy {name}")),
+        );
+        finding.effect = Effect::Mark;
+        finding.severity = Severity::Low;
+        return Some((finding, None));
+    }
+    let product = new.product.filter(|_| !new.internal)?;
+    let mut finding = reporter.finding(
+        &INTERCEPTION_PRODUCT_ISSUER,
+        new.cause(),
+        message(&format!("the CA of {} ({})", product.name, product.kind.name())),
+    );
+    finding.evidence.pro.push(Point {
+        id: "product",
+        points: 0,
+        text: format!("the issuer's name is that of {}", product.name),
+        observed: Some(new.issuer.text.clone()),
+        expected: None,
+    });
+    Some((finding, None))
+}
+
+/// Hash of a name, for sets.
+pub fn name_hash(name: &str) -> u64 {
+    stable_hash(name.as_bytes())
+}
+
+/// For messages about several clients.
+pub fn clients_phrase(clients: &[std::net::IpAddr]) -> String {
+    clients.iter().map(|address| client_text(*address)).collect::<Vec<_>>().join(", ")
+}

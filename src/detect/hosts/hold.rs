@@ -1,0 +1,229 @@
+//! Cases that wait for more evidence: what other clients get decides many of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Hints;
+use super::case::Case;
+use super::presented::Presented;
+use super::record::{HostRecord, Standing};
+use super::report::Place;
+use super::score::Others;
+use super::sketch::subnet_hash;
+use super::split::{self, SplitView};
+use crate::detect::finding::Point;
+use crate::detect::sighting::{HostKey, Sighting};
+use crate::policy::Severity;
+use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
+use crate::x509::Sha256;
+
+/// Held cases of all hosts.
+const MAX_HELD: usize = 8_192;
+/// Held cases of one host.
+const MAX_CASES: usize = 16;
+/// Clients kept of a case.
+const MAX_PLACES: usize = 64;
+/// Handshakes of the host after which a case is decided.
+const ENOUGH_HANDSHAKES: u32 = 20;
+const HOUR: i64 = 3_600 * NANOS_PER_SECOND;
+
+/// A case that is not decided.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The chain.
+    pub new: Presented,
+    /// Where it was first seen.
+    pub place: Place,
+    /// The first sight with each client.
+    pub places: Vec<Place>,
+    /// When it was first seen.
+    pub at: Timestamp,
+    /// The same in seconds, where the packet's time is known.
+    pub seconds: Option<i64>,
+    /// Proofs that held at first sight.
+    pub proofs: Vec<Point>,
+    /// A client refused it.
+    pub refused: bool,
+    /// The policy allows its issuer here.
+    pub allowed: bool,
+    /// What other rules found out.
+    pub hints: Hints,
+    /// Captures, not live.
+    pub offline: bool,
+    /// Others got another certificate of the same server.
+    pub split: Option<SplitView>,
+    subnets: BTreeSet<u64>,
+    old: Others,
+    handshakes: u32,
+    until: Timestamp,
+}
+
+impl Held {
+    /// A case that begins with this handshake.
+    pub fn new(sighting: &Sighting<'_>, new: Presented, proofs: Vec<Point>) -> Self {
+        let place = Place::of(sighting);
+        let client = sighting.observation.ends.client.address;
+        Self {
+            new,
+            places: vec![place.clone()],
+            place,
+            at: sighting.clock,
+            seconds: sighting.at.map(|at| at.seconds()),
+            proofs,
+            refused: false,
+            allowed: false,
+            hints: Hints::default(),
+            offline: sighting.offline,
+            split: None,
+            subnets: BTreeSet::from([subnet_hash(client)]),
+            old: Others::default(),
+            handshakes: 0,
+            until: Timestamp::MAX,
+        }
+    }
+
+    /// What other clients got, as far as it is known.
+    pub fn others(&self) -> Others {
+        let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        Others { new_clients: count(self.places.len()), new_subnets: count(self.subnets.len()), ..self.old }
+    }
+
+    /// More handshakes of the host may change the verdict.
+    pub fn is_open(&self, case: &Case) -> bool {
+        let undecided = |id| !case.pro.iter().chain(&case.contra).any(|point: &Point| point.id == id);
+        let between = matches!(case.severity, Some(Severity::Low | Severity::Medium));
+        case.proofs.is_empty() && between && undecided("B4") && (undecided("H5") || undecided("H6"))
+    }
+
+    /// What the others got until now.
+    pub fn note_expected(&mut self, record: &HostRecord, at: Timestamp) {
+        if at.since(self.at).nanos() > HOUR {
+            return;
+        }
+        if let Some(old) = record.expected(self.seconds) {
+            let (clients, subnets) = old.recent(at);
+            self.old.old_clients = self.old.old_clients.max(clients);
+            self.old.old_subnets = self.old.old_subnets.max(subnets);
+        }
+    }
+
+    fn note_again(&mut self, sighting: &Sighting<'_>) {
+        let place = Place::of(sighting);
+        let client = place.ends.client.address;
+        if sighting.clock.since(self.at).nanos() <= HOUR {
+            self.subnets.insert(subnet_hash(client));
+        }
+        let known = self.places.iter().any(|other| other.ends.client.address == client);
+        if !known && self.places.len() < MAX_PLACES {
+            self.places.push(place);
+        }
+        self.refused |= super::is_refused(sighting);
+    }
+}
+
+/// Held cases by host.
+#[derive(Debug)]
+pub struct Holding {
+    hosts: BTreeMap<HostKey, Vec<Held>>,
+    count: usize,
+    /// No case is due before.
+    next: Timestamp,
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        Self { hosts: BTreeMap::new(), count: 0, next: Timestamp::MAX }
+    }
+}
+
+impl Holding {
+    /// Holds a case for `seconds` of packet time, in captures to their end. Gives it back where there is no room: then
+    /// it is decided at once.
+    pub fn insert(&mut self, key: &HostKey, mut held: Held, seconds: i64) -> Option<Held> {
+        if self.count >= MAX_HELD || self.hosts.get(key).is_some_and(|cases| cases.len() >= MAX_CASES) {
+            return Some(held);
+        }
+        if !held.offline {
+            held.until = held.at.plus(Span::seconds(seconds));
+            self.next = self.next.min(held.until);
+        }
+        self.count += 1;
+        self.hosts.entry(key.clone()).or_default().push(held);
+        None
+    }
+
+    /// The case of this certificate of this host.
+    pub fn get_mut(&mut self, key: &HostKey, leaf: &Sha256) -> Option<&mut Held> {
+        self.hosts.get_mut(key)?.iter_mut().find(|held| held.new.leaf.sha256 == *leaf)
+    }
+
+    /// Takes note of a handshake of a host with held cases.
+    pub fn watch(&mut self, sighting: &Sighting<'_>, new: &Presented, record: Option<&HostRecord>) {
+        let Some(cases) = self.hosts.get_mut(sighting.host) else { return };
+        let accepted = record
+            .and_then(|record| record.certificate(&new.leaf.sha256))
+            .is_some_and(|known| known.standing == Standing::Accepted);
+        for held in cases {
+            held.handshakes = held.handshakes.saturating_add(1);
+            if held.new.leaf.sha256 == new.leaf.sha256 {
+                held.note_again(sighting);
+            } else if accepted {
+                let ends = &sighting.observation.ends;
+                held.old.old_again = true;
+                held.old.old_again_same_server |= ends.server.address == held.place.ends.server.address
+                    && ends.client.address != held.place.ends.client.address;
+            }
+            if let Some(record) = record {
+                held.note_expected(record, sighting.clock);
+            }
+            if !held.offline && held.handshakes >= ENOUGH_HANDSHAKES {
+                held.until = sighting.clock;
+                self.next = self.next.min(held.until);
+            }
+        }
+    }
+
+    /// Looks whether the clients of a held certificate fall apart from the others.
+    pub fn note_split(&mut self, sighting: &Sighting<'_>, record: &HostRecord) {
+        for held in self.hosts.get_mut(sighting.host).into_iter().flatten() {
+            held.split = held.split.or_else(|| split::view(record, &held.new, (sighting.clock, sighting.policy)));
+        }
+    }
+
+    /// Takes out the cases that waited long enough.
+    pub fn due(&mut self, clock: Timestamp) -> Vec<(HostKey, Held)> {
+        if clock < self.next {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        for (key, cases) in &mut self.hosts {
+            let (due, waiting): (Vec<_>, _) = std::mem::take(cases).into_iter().partition(|held| held.until <= clock);
+            *cases = waiting;
+            out.extend(due.into_iter().map(|held| (key.clone(), held)));
+        }
+        self.hosts.retain(|_, cases| !cases.is_empty());
+        self.count = self.count.saturating_sub(out.len());
+        let open = self.hosts.values().flatten().map(|held| held.until);
+        self.next = open.min().unwrap_or(Timestamp::MAX);
+        out
+    }
+
+    /// Takes out all cases, in order of their hosts.
+    pub fn take_all(&mut self) -> Vec<(HostKey, Held)> {
+        self.count = 0;
+        self.next = Timestamp::MAX;
+        let hosts = std::mem::take(&mut self.hosts);
+        hosts.into_iter().flat_map(|(key, cases)| cases.into_iter().map(move |held| (key.clone(), held))).collect()
+    }
+
+    /// A leaf answers for unrelated names.
+    pub fn note_portal(&mut self, leaf: &Sha256) {
+        let cases = self.hosts.values_mut().flatten();
+        cases.filter(|held| held.new.leaf.sha256 == *leaf).for_each(|held| held.hints.portal = true);
+    }
+
+    /// A key is in certificates of unrelated names.
+    pub fn note_shared_key(&mut self, key: &Sha256) {
+        let cases = self.hosts.values_mut().flatten();
+        cases.filter(|held| held.new.spki == *key).for_each(|held| held.hints.key_elsewhere = true);
+    }
+}

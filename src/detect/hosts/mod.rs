@@ -1,0 +1,447 @@
+//! Known hosts: what they presented before, and what to make of a certificate that is new.
+
+pub mod case;
+pub mod forgery;
+pub mod hold;
+pub mod presented;
+pub mod record;
+pub mod report;
+pub mod score;
+pub mod sketch;
+pub mod split;
+pub mod table;
+
+use std::sync::Arc;
+
+use super::catalogue::UNEXPECTED_CERTIFICATE;
+use super::finding::{Cause, Finding, Point};
+use super::memory::Memory;
+use super::sighting::{Detector, HostKey, Sighting};
+use crate::direction::Direction;
+use crate::policy::{Policy, Severity};
+use crate::time::Timestamp;
+use crate::tls::Alert;
+use crate::x509::Sha256;
+use crate::x509::chain::SignatureMemo;
+use crate::x509::roots::{Pool, TrustAnchors};
+use case::Case;
+use hold::{Held, Holding};
+use presented::{Presented, target};
+use record::{HostRecord, Standing};
+use sketch::{address_hash, estimate, mark, stable_hash};
+use table::HostTable;
+
+/// Bytes of verdicts on signatures.
+const MEMO_BYTES: usize = 8 << 20;
+/// Bytes of CAs learned on trusted paths.
+const LEARNED_BYTES: usize = 16 << 20;
+/// Issuers of accepted certificates.
+const MAX_NETWORK_ISSUERS: usize = 65_536;
+/// Leaves whose spread over hosts is known.
+const MAX_LEAVES: usize = 65_536;
+/// Cases kept for `why-not`.
+const MAX_CASES: usize = 4_096;
+/// Records that wait for being stored.
+const MAX_SPILLED: usize = 4_096;
+/// Packet time after which a suspect that many clients get and that has a public path is believed.
+const BELIEVED_AFTER: i64 = 14 * 86_400 * crate::time::NANOS_PER_SECOND;
+
+/// The rules about hosts that are known (MITM-001 to 006), and their memory.
+#[derive(Debug)]
+pub struct Hosts {
+    anchors: Arc<TrustAnchors>,
+    memo: SignatureMemo,
+    table: HostTable,
+    learned: Pool,
+    issuers: Memory<Sha256, ()>,
+    leaves: Memory<Sha256, Spread>,
+    holding: Holding,
+    cases: Memory<HostKey, Case>,
+    spilled: Vec<HostRecord>,
+    unspilled: u64,
+}
+
+/// Where a leaf was accepted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    hosts: [u64; 1],
+    clients: [u64; 1],
+}
+
+/// What other rules found out about the leaf of this handshake.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints {
+    /// Its key is in certificates of unrelated names (KEY-001).
+    pub key_elsewhere: bool,
+    /// It answers for unrelated names of one client (MITM-031).
+    pub portal: bool,
+}
+
+impl Hosts {
+    /// With these trust anchors, for at most `capacity` hosts.
+    pub fn new(anchors: Arc<TrustAnchors>, capacity: usize) -> Self {
+        Self {
+            anchors,
+            memo: SignatureMemo::new(MEMO_BYTES),
+            table: HostTable::new(capacity),
+            learned: Pool::new(LEARNED_BYTES),
+            issuers: Memory::new(MAX_NETWORK_ISSUERS),
+            leaves: Memory::new(MAX_LEAVES),
+            holding: Holding::default(),
+            cases: Memory::new(MAX_CASES),
+            spilled: Vec::new(),
+            unspilled: 0,
+        }
+    }
+
+    /// The baselines.
+    pub fn table(&self) -> &HostTable {
+        &self.table
+    }
+
+    /// Verdicts on signatures known.
+    pub fn memo(&self) -> &SignatureMemo {
+        &self.memo
+    }
+
+    /// Whether a host is in memory; if not, a stored baseline may be given back by [`restore`](Self::restore).
+    pub fn knows(&self, key: &HostKey) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Puts a stored baseline back.
+    pub fn restore(&mut self, record: HostRecord) {
+        for issuer in &record.issuers {
+            self.issuers.insert(Sha256(issuer.key), ());
+        }
+        let left = self.table.restore(Box::new(record));
+        self.spill(left);
+    }
+
+    /// Baselines that left memory since the last call, to be stored.
+    pub fn take_spilled(&mut self) -> Vec<HostRecord> {
+        std::mem::take(&mut self.spilled)
+    }
+
+    /// Baselines that left memory and that nobody took in time.
+    pub fn lost(&self) -> u64 {
+        self.unspilled
+    }
+
+    /// Believes a certificate of a host that raised suspicion (`tlswatch baseline accept`).
+    pub fn accept(&mut self, key: &HostKey, sha256: &Sha256) -> bool {
+        let known = self.table.get_mut(key).and_then(|record| record.certificate_mut(sha256));
+        known.map(|known| known.standing = Standing::Accepted).is_some()
+    }
+
+    /// Forgets a host (`tlswatch baseline forget`).
+    pub fn forget(&mut self, key: &HostKey) -> bool {
+        self.table.remove(key).is_some()
+    }
+
+    /// Whether the certificate of this handshake is doubted: held or suspect.
+    pub fn doubts(&self, key: &HostKey, leaf: &Sha256) -> bool {
+        let known = self.table.get(key).and_then(|record| record.certificate(leaf));
+        known.is_some_and(|known| known.standing != Standing::Accepted)
+    }
+
+    /// Whether a host has several certificates at once.
+    pub fn is_multi(&self, key: &HostKey, at: Timestamp) -> bool {
+        self.table.get(key).is_some_and(|record| record.phase(at) == record::Phase::Multi)
+    }
+
+    /// The last case of each host of this name, alerting or not (`tlswatch why-not`).
+    pub fn cases<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Case> {
+        self.cases.iter().filter(move |(key, _)| key.name == name).map(|(_, case)| case)
+    }
+
+    /// Takes note of a handshake with a certificate and says what is wrong with it.
+    pub fn observe_chain(
+        &mut self,
+        sighting: &Sighting<'_>,
+        (new, hints): (&Presented, Hints),
+        findings: &mut Vec<Finding>,
+    ) {
+        let question = forgery::Question {
+            sighting,
+            new,
+            record: self.table.get(sighting.host),
+            anchors: &self.anchors,
+            learned: &self.learned,
+            memo: &self.memo,
+        };
+        let proofs = forgery::examine(&question, findings);
+        if new.authorised.is_some() {
+            return;
+        }
+        let watched = self.table.get(sighting.host);
+        self.holding.watch(sighting, new, watched);
+        self.judge(sighting, (new, hints, proofs), findings);
+        if let Some(record) = self.table.get(sighting.host) {
+            findings.extend(split::observe(sighting, new, record));
+            self.holding.note_split(sighting, record);
+        }
+        if new.valid && new.public {
+            self.learn_cas(sighting);
+        }
+        let expired = self.table.expire(sighting.clock);
+        self.spill(expired);
+    }
+
+    fn judge(
+        &mut self,
+        sighting: &Sighting<'_>,
+        (new, hints, proofs): (&Presented, Hints, Vec<Point>),
+        findings: &mut Vec<Finding>,
+    ) {
+        let record = self.table.get(sighting.host);
+        let has_baseline = record.is_some_and(|record| record.accepted().next().is_some());
+        let standing = record.and_then(|record| record.certificate(&new.leaf.sha256)).map(|known| known.standing);
+        let suspicious = !proofs.is_empty() || new.product.is_some_and(|_| !new.internal);
+        if (standing == Some(Standing::Accepted) || !has_baseline) && !suspicious {
+            self.count(sighting, new, Standing::Accepted);
+            return;
+        }
+        if standing == Some(Standing::Accepted) || !has_baseline {
+            // Proofs speak for themselves; there is nothing to compare with.
+            self.count(sighting, new, standing.unwrap_or(Standing::Suspect));
+            return;
+        }
+        if standing == Some(Standing::Held)
+            && let Some(held) = self.holding.get_mut(sighting.host, &new.leaf.sha256)
+        {
+            if held.proofs.is_empty() {
+                held.proofs = proofs;
+            }
+            self.count(sighting, new, Standing::Held);
+            self.release(sighting.clock, sighting.policy, findings);
+            return;
+        }
+        let mut held = Held::new(sighting, new.clone(), proofs);
+        held.hints = hints;
+        held.refused = is_refused(sighting);
+        held.allowed = issuer_allowed(sighting);
+        if let Some(record) = self.table.get(sighting.host) {
+            held.note_expected(record, sighting.clock);
+        }
+        if standing.is_none() && !new.is_trusted() && held.proofs.is_empty() {
+            self.note_rotation(sighting);
+        }
+        let case = self.case_of(sighting.host, &held, sighting.policy);
+        let mismatch = new.name_matches == Some(false) && held.proofs.is_empty();
+        let doubtful = case.severity.is_some() && (sighting.offline || held.is_open(&case) || mismatch);
+        let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
+        self.count(sighting, new, standing.unwrap_or(Standing::Held));
+        let decided = if doubtful && (sighting.offline || hold > 0) && standing != Some(Standing::Suspect) {
+            self.holding.insert(sighting.host, held, hold)
+        } else {
+            Some(held)
+        };
+        if let Some(held) = decided {
+            self.decide((sighting.host, held), sighting.policy, findings);
+        }
+    }
+
+    /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
+    fn note_rotation(&mut self, sighting: &Sighting<'_>) {
+        let Some(record) = self.table.get_mut(sighting.host) else { return };
+        if record.expected(None).is_some_and(|old| !old.trusted) {
+            record.note_rotation(sighting.clock);
+        }
+    }
+
+    /// Counts the handshake in the baseline.
+    fn count(&mut self, sighting: &Sighting<'_>, new: &Presented, standing: Standing) {
+        let (record, left) = self.table.touch(sighting.host, sighting.clock);
+        let ends = &sighting.observation.ends;
+        if let Some(record) = record {
+            let hello = sighting.observation.handshake.client_hello.as_deref();
+            let kind = hello.map_or(0, super::negotiation::shape);
+            record.count(new, (ends, sighting.clock, kind), standing);
+        }
+        self.spill(left);
+        if standing == Standing::Accepted {
+            self.spread(sighting.host, new, ends.client.address);
+        }
+    }
+
+    fn spread(&mut self, host: &HostKey, new: &Presented, client: std::net::IpAddr) {
+        if !self.issuers.contains(&new.issuer.key) {
+            self.issuers.insert(new.issuer.key, ());
+        }
+        let (spread, _) = self.leaves.entry(&new.leaf.sha256, Spread::default);
+        if let Some(spread) = spread {
+            mark(&mut spread.hosts, stable_hash(host.name.as_bytes()));
+            mark(&mut spread.clients, address_hash(client));
+        }
+    }
+
+    fn case_of(&self, key: &HostKey, held: &Held, policy: &Policy) -> Case {
+        let unknown = HostRecord::new(key, held.at);
+        let rule = UNEXPECTED_CERTIFICATE.known();
+        let points = |name| i32::try_from(policy.number(&rule, name)).unwrap_or(i32::MAX);
+        let spread = self.leaves.get(&held.new.leaf.sha256);
+        let mut others = held.others();
+        let known = self.table.get(key).and_then(|record| record.certificate(&held.new.leaf.sha256));
+        if let Some((clients, subnets)) = known.map(|known| known.recent(held.at)) {
+            others.new_clients = others.new_clients.max(clients);
+            others.new_subnets = others.new_subnets.max(subnets);
+        }
+        score::judge(&score::Question {
+            host: held.place.host.clone(),
+            record: self.table.get(key).unwrap_or(&unknown),
+            new: &held.new,
+            at: held.at,
+            seconds: held.seconds,
+            others,
+            network: score::Network {
+                issuer_known: self.issuers.contains(&held.new.issuer.key),
+                key_elsewhere: held.hints.key_elsewhere,
+                widely_seen: spread.is_some_and(|spread| estimate(&spread.clients) >= 3),
+                refused: held.refused,
+                issuer_allowed: held.allowed,
+            },
+            proofs: held.proofs.clone(),
+            offline: held.offline,
+            thresholds: (points("medium"), points("high")),
+        })
+    }
+
+    /// The end of a case: an alert, or the certificate belongs to the baseline.
+    fn decide(&mut self, (key, held): (&HostKey, Held), policy: &Policy, findings: &mut Vec<Finding>) {
+        let case = self.case_of(key, &held, policy);
+        let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
+        let suspect =
+            held.hints.portal || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        let believed = suspect && self.is_believed(key, &held);
+        let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
+        if let Some(record) = self.table.get_mut(key) {
+            record.set_standing(&held.new, standing);
+        }
+        if standing == Standing::Accepted {
+            held.places.iter().for_each(|place| self.spread(key, &held.new, place.ends.client.address));
+        }
+        if let Some(view) = held.split {
+            // Offline: while the majority was still thin, the minority was not told.
+            findings.extend(held.places.iter().map(|place| view.finding(place, &held.new)));
+        }
+        if let Some(severity) = alerts.filter(|_| !believed) {
+            findings.extend(report(&case, &held, severity));
+        }
+        self.cases.insert(key.clone(), case);
+    }
+
+    /// Seen for 14 days by five clients in two subnets, with a public path.
+    fn is_believed(&self, key: &HostKey, held: &Held) -> bool {
+        let known = self.table.get(key).and_then(|record| record.certificate(&held.new.leaf.sha256));
+        held.proofs.is_empty()
+            && held.new.public
+            && known.is_some_and(|known| {
+                known.last.saturating_sub(known.first) >= BELIEVED_AFTER
+                    && estimate(&known.clients) >= 5
+                    && estimate(&[known.subnets]) >= 2
+            })
+    }
+
+    fn release(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {
+        for (key, held) in self.holding.due(clock) {
+            self.decide((&key, held), policy, findings);
+        }
+    }
+
+    fn learn_cas(&mut self, sighting: &Sighting<'_>) {
+        let Some(judged) = sighting.server else { return };
+        let best = judged.report.paths.first();
+        best.into_iter().flat_map(|path| path.certificates.iter().skip(1)).for_each(|ca| {
+            self.learned.add(ca);
+        });
+    }
+
+    fn spill(&mut self, left: Option<Box<HostRecord>>) {
+        let Some(record) = left else { return };
+        if self.spilled.len() < MAX_SPILLED {
+            self.spilled.push(*record);
+        } else {
+            self.unspilled += 1;
+        }
+    }
+
+    /// Tells held cases that a leaf answers for unrelated names.
+    pub fn note_portal(&mut self, leaf: &Sha256) {
+        self.holding.note_portal(leaf);
+    }
+
+    /// Tells held cases that a key is in certificates of unrelated names.
+    pub fn note_shared_key(&mut self, key: &Sha256) {
+        self.holding.note_shared_key(key);
+    }
+}
+
+impl Detector for Hosts {
+    fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        if let Some(new) = Presented::of(sighting, &self.memo) {
+            self.observe_chain(sighting, (&new, Hints::default()), findings);
+        }
+    }
+
+    fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {
+        self.release(clock, policy, findings);
+    }
+
+    fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
+        for (key, held) in self.holding.take_all() {
+            self.decide((&key, held), policy, findings);
+        }
+    }
+}
+
+/// One finding for each client that got the certificate.
+fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
+    let new = &held.new;
+    let cause = if new.is_trusted() || new.self_signed {
+        // Whoever makes a certificate at each start has one cause, not one for each key.
+        Cause::Subject { rule: UNEXPECTED_CERTIFICATE.id, host: case.host.clone(), parts: Vec::new() }
+    } else {
+        new.cause()
+    };
+    let until = case.expected_until.map(|at| Timestamp::new(at, 0).rfc3339().to_string());
+    let until = until.as_deref().and_then(|text| text.get(..10)).map(|day| format!(", valid until {day}"));
+    let expected = case.baseline.issuers.first().map_or("another issuer", String::as_str);
+    let others = match case.others.old_clients {
+        0 => format!("instead of the expected one from \"{expected}\"{}", until.unwrap_or_default()),
+        1 => format!("while one client got the one from \"{expected}\"{}", until.unwrap_or_default()),
+        clients => format!("while {clients} clients got the one from \"{expected}\"{}", until.unwrap_or_default()),
+    };
+    let what = format!("a certificate from {} {others}", new.issuer_phrase());
+    let make = |place: &report::Place| {
+        let mut finding = place.finding((&UNEXPECTED_CERTIFICATE, cause.clone()), &what, new);
+        finding.severity = severity;
+        finding.confidence = case.confidence;
+        finding.evidence = case.evidence();
+        finding
+    };
+    held.places.iter().map(make).collect()
+}
+
+/// The client refused the certificate: a fatal alert about it.
+pub(super) fn is_refused(sighting: &Sighting<'_>) -> bool {
+    let handshake = &sighting.observation.handshake;
+    handshake.alerts.iter().any(|alert| is_refusal(alert, handshake.client))
+}
+
+/// bad_certificate, unsupported_certificate, certificate_unknown, unknown_ca or bad_certificate_hash_value of a client.
+pub(super) fn is_refusal(alert: &Alert, client: Option<Direction>) -> bool {
+    client == Some(alert.direction) && alert.level == 2 && matches!(alert.description, 42 | 43 | 46 | 48 | 114)
+}
+
+fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
+    let Some(entry) = sighting.policy.host_entry(&target(sighting)) else { return false };
+    let paths = sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
+    paths.iter().filter(|path| path.unverified.is_none()).any(|path| {
+        let issuers = path.certificates.iter().skip(1).filter_map(|one| one.facts.as_deref());
+        issuers.into_iter().any(|facts| forgery::allows_issuer(entry, facts))
+    })
+}
+
+#[cfg(test)]
+mod tests;

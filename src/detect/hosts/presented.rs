@@ -1,0 +1,288 @@
+//! What a server presented, reduced to what baseline and score ask for; owned, so that a case can be held.
+
+use std::sync::Arc;
+
+use super::sketch::stable_hash;
+use crate::detect::finding::{Cause, Seen};
+use crate::detect::interception_products::{Product, product_of};
+use crate::detect::sighting::Sighting;
+use crate::policy::Target;
+use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
+use crate::x509::judge::ProblemKind;
+use crate::x509::name::matches_host;
+use crate::x509::signature::Verdict;
+use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
+use sha2::Digest as _;
+
+/// A certificate chain in the light of its host.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// The leaf.
+    pub leaf: Arc<Certificate>,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki: Sha256,
+    /// Who issued it.
+    pub issuer: Issuer,
+    /// Its path ends at an anchor, and no key on it is an internal CA's.
+    pub public: bool,
+    /// A key on its path is an internal CA's.
+    pub internal: bool,
+    /// The proxy of the organisation that may intercept this client.
+    pub authorised: Option<String>,
+    /// Every signature on its path is good and nothing is wrong with it at packet time.
+    pub valid: bool,
+    /// Self-signed.
+    pub self_signed: bool,
+    /// Signed by its own key under another issuer's name.
+    pub own_key: bool,
+    /// Signed certificate timestamps.
+    pub sct: SctEvidence,
+    /// Whether it is for the name of the host; `None` without a name.
+    pub name_matches: Option<bool>,
+    /// Names in lower case, sorted, each once.
+    pub names: Vec<String>,
+    /// See [`super::record::KnownCertificate::serial`].
+    pub serial: [u8; 20],
+    /// Seconds since the epoch.
+    pub not_before: i64,
+    /// Seconds since the epoch.
+    pub not_after: i64,
+    /// Kind of key.
+    pub kind: KeyKind,
+    /// About bits of symmetric strength of the key.
+    pub strength: u16,
+    /// Size and kind of the key for people.
+    pub key_text: String,
+    /// The interception product whose name it bears, where its path is not public.
+    pub product: Option<&'static Product>,
+    /// Outcome of path building.
+    pub ending: Ending,
+}
+
+/// Who issued a leaf, as far as it can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// SHA-256 of the key that verified the leaf; where no key did, of what the leaf claims (name and identifier).
+    pub key: Sha256,
+    /// A key verified the leaf.
+    pub verified: bool,
+    /// Hash of the authority key identifier; 0 without.
+    pub authority: u64,
+    /// Its name.
+    pub text: String,
+}
+
+/// What is known of signed certificate timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SctEvidence {
+    /// Whether there were any could not be seen.
+    Unknown,
+    /// There are none.
+    Absent,
+    /// There are some.
+    Present,
+    /// The signature of one verified under the key of a known log.
+    Verified,
+}
+
+impl Presented {
+    /// What the server of this handshake presented; `None` without a certificate that parses.
+    pub fn of(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
+        let judged = sighting.server?;
+        let leaf = sighting.observation.server_chain.first()?;
+        let facts = leaf.facts.as_deref()?;
+        let path = chosen_path(judged);
+        let ending = judged.judgement.ending;
+        let anchored = ending == Ending::Anchor;
+        let (self_signed, own_key) =
+            if anchored { (false, false) } else { (is_self_signed(leaf, memo), is_own_key(leaf, facts, memo)) };
+        let keys = || path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let client = sighting.observation.ends.client.address;
+        let internal = keys().any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
+        let chain = sighting.observation.server_chain.iter().filter_map(|one| one.facts.as_deref());
+        let issuer = issuer_of(facts, path, self_signed || own_key);
+        let issuers = keys().skip(1).map(|facts| facts.spki_sha256).chain(issuer.verified.then_some(issuer.key));
+        let authorised =
+            issuers.filter_map(|key| sighting.policy.interception_for(&key.0, client)).map(|p| p.name.clone()).next();
+        let names = |facts: &'_ Facts| [product_of(&facts.issuer), product_of(&facts.subject)];
+        let product = product_of(&facts.issuer).or_else(|| chain.skip(1).flat_map(names).flatten().next());
+        let host_name = sighting.host.certain_name();
+        Some(Self {
+            leaf: Arc::clone(leaf),
+            spki: facts.spki_sha256,
+            issuer,
+            public: anchored && !internal,
+            internal,
+            authorised,
+            valid: matches!(ending, Ending::Anchor | Ending::PrivateRoot) && judged.judgement.problems.is_empty(),
+            self_signed,
+            own_key,
+            sct: sct(sighting, facts),
+            name_matches: host_name.map(|name| matches_host(facts, name)),
+            names: names_of(facts),
+            serial: serial(&facts.serial),
+            not_before: facts.not_before.map_or(i64::MIN, |at| at.seconds()),
+            not_after: facts.not_after.map_or(i64::MAX, |at| at.seconds()),
+            kind: facts.key.kind,
+            strength: strength(&facts.key),
+            key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits),
+            product: product.filter(|_| !anchored),
+            ending,
+        })
+    }
+
+    /// By a public root or an internal CA.
+    pub fn is_trusted(&self) -> bool {
+        self.public || self.internal
+    }
+
+    /// It came with signed certificate timestamps.
+    pub fn has_sct(&self) -> bool {
+        matches!(self.sct, SctEvidence::Present | SctEvidence::Verified)
+    }
+
+    /// Hashes of its names.
+    pub fn name_hashes(&self) -> Vec<u64> {
+        self.names.iter().map(|name| stable_hash(name.as_bytes())).collect()
+    }
+
+    /// What findings about it have in common: the issuer's key that nobody trusts, else the leaf's key.
+    pub fn cause(&self) -> Cause {
+        if self.is_trusted() || self.self_signed {
+            Cause::LeafKey(self.spki)
+        } else {
+            Cause::IssuerKey(self.issuer.key)
+        }
+    }
+
+    /// For the evidence of an alert.
+    pub fn seen(&self) -> Seen {
+        let sct = match self.sct {
+            SctEvidence::Unknown => None,
+            SctEvidence::Absent => Some(false),
+            SctEvidence::Present | SctEvidence::Verified => Some(true),
+        };
+        Seen { sha256: self.leaf.sha256, spki: self.spki, sct, chain_status: self.ending.name() }
+    }
+
+    /// `"CN=Proxy CA" (private)`, for sentences.
+    pub fn issuer_phrase(&self) -> String {
+        if self.self_signed {
+            return "itself (self-signed)".to_owned();
+        }
+        let kind = match (self.public, self.internal) {
+            (true, _) => "public",
+            (_, true) => "internal CA",
+            _ if self.issuer.verified => "not trusted",
+            _ => "unverified",
+        };
+        format!("\"{}\" ({kind})", self.issuer.text)
+    }
+}
+
+/// The host as the policy sees it.
+pub fn target<'a>(sighting: &Sighting<'a>) -> Target<'a> {
+    let name = sighting.host.name.as_str();
+    let name = name.strip_prefix("ech:").unwrap_or(name);
+    let server = sighting.observation.ends.server;
+    Target {
+        name: Some(name).filter(|name| !name.starts_with("ip:")),
+        address: server.address,
+        port: sighting.host.port,
+    }
+}
+
+/// The host for people: `login.example.com:443`.
+pub fn host_text(sighting: &Sighting<'_>) -> String {
+    format!("{}:{}", sighting.host.name, sighting.host.port)
+}
+
+/// The names of a leaf, lower case, sorted, each once: the alternative names, or the common names where there are none.
+pub fn names_of(facts: &Facts) -> Vec<String> {
+    let alternative = facts.alternative_names.iter().filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(name.to_ascii_lowercase()),
+        AlternativeName::Ip(address) => Some(address.to_string()),
+        _ => None,
+    });
+    let mut names: Vec<_> = alternative.collect();
+    if names.is_empty() {
+        names.extend(facts.subject.common_names.iter().map(|name| name.to_ascii_lowercase()));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The short form of a name for sentences: its common name, else its organisation, else all of it.
+pub fn short_name(name: &Name) -> &str {
+    let first = name.common_names.first().or_else(|| name.organizations.first());
+    first.map_or(name.text.as_str(), String::as_str)
+}
+
+/// About bits of symmetric strength (NIST SP 800-57 part 1, table 2), as far as 112: everything above is usual, and
+/// RSA-2048 beside P-256 says nothing.
+pub fn strength(key: &PublicKey) -> u16 {
+    let bits: u16 = match key.kind {
+        KeyKind::Rsa | KeyKind::RsaPss | KeyKind::Dsa => match key.bits {
+            0..=1023 => 64,
+            1024..=2047 => 80,
+            _ => 112,
+        },
+        KeyKind::Ec | KeyKind::Ed25519 | KeyKind::Ed448 => u16::try_from(key.bits / 2).unwrap_or(u16::MAX),
+        KeyKind::Other => 112,
+    };
+    bits.min(112)
+}
+
+/// Issuer and subject differ, yet the leaf's own key made the signature. Key identifiers are not asked: who forges a
+/// certificate may write any, and some CAs make them otherwise than by SHA-1.
+fn is_own_key(leaf: &Certificate, facts: &Facts, memo: &SignatureMemo) -> bool {
+    facts.issuer.normalized != facts.subject.normalized && memo.verify(leaf, facts) == Verdict::Good
+}
+
+/// The path that was judged.
+fn chosen_path(judged: &crate::detect::sighting::JudgedChain) -> Option<&Path> {
+    let chosen = &judged.judgement.path;
+    let same = |path: &&Path| path.certificates.iter().map(|one| one.sha256).eq(chosen.iter().copied());
+    judged.report.paths.iter().find(same).or_else(|| judged.report.paths.first())
+}
+
+fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
+    let authority = facts.authority_key_identifier.as_deref().map_or(0, stable_hash);
+    let text = facts.issuer.text.clone();
+    let above = path
+        .filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))
+        .and_then(|path| path.certificates.get(1)?.facts.as_deref());
+    let verified = if own_key { Some(facts.spki_sha256) } else { above.map(|facts| facts.spki_sha256) };
+    let key = verified.unwrap_or_else(|| {
+        let mut hash = sha2::Sha256::new();
+        hash.update(b"claimed");
+        hash.update(facts.issuer.normalized.as_bytes());
+        hash.update(facts.authority_key_identifier.as_deref().unwrap_or_default());
+        Sha256(hash.finalize().into())
+    });
+    Issuer { key, verified: verified.is_some(), authority, text }
+}
+
+/// A list in the TLS extension counts; whether a staple holds one is not looked at, so a staple leaves it open.
+fn sct(sighting: &Sighting<'_>, facts: &Facts) -> SctEvidence {
+    let handshake = &sighting.observation.handshake;
+    let in_hello = handshake.server_hello.as_ref().is_some_and(|hello| hello.scts.is_some());
+    if !facts.scts.is_empty() || in_hello {
+        return SctEvidence::Present;
+    }
+    let offered = handshake.client_hello.as_ref().is_some_and(|hello| hello.signed_certificate_timestamp);
+    if offered && handshake.ocsp_response.is_none() { SctEvidence::Absent } else { SctEvidence::Unknown }
+}
+
+fn serial(octets: &[u8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    out.iter_mut().rev().zip(octets.iter().rev()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// The leaf has a problem with its dates on the judged path.
+pub fn has_date_problem(sighting: &Sighting<'_>) -> bool {
+    let dates = [ProblemKind::Expired, ProblemKind::NotYetValid, ProblemKind::NoValidity];
+    sighting.server.is_some_and(|judged| judged.judgement.problems.iter().any(|problem| dates.contains(&problem.kind)))
+}

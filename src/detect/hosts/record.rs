@@ -1,0 +1,460 @@
+//! What is remembered of one host: plain values that can be stored and given back.
+
+use serde::{Deserialize, Serialize};
+
+use super::presented::Presented;
+use super::sketch::{address_hash, estimate, mark, subnet_hash};
+use crate::detect::finding::KnownHost;
+use crate::detect::observation::Ends;
+use crate::detect::sighting::HostKey;
+use crate::time::{NANOS_PER_SECOND, Timestamp};
+use crate::x509::{KeyKind, Sha256};
+
+/// Certificates remembered per host; beyond, the one not seen for the longest time leaves.
+pub const MAX_CERTIFICATES: usize = 16;
+/// Issuers remembered per host.
+pub const MAX_ISSUERS: usize = 8;
+/// Handshakes from which a host counts as established.
+pub const ESTABLISHED_SUPPORT: u32 = 30;
+const DAY: i64 = 86_400 * NANOS_PER_SECOND;
+const HOUR: i64 = 3_600 * NANOS_PER_SECOND;
+const MONTH: i64 = 30 * DAY;
+
+/// The baseline of one host. Times are nanoseconds of packet time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Name part of the [`HostKey`].
+    pub name: Box<str>,
+    /// Port part.
+    pub port: u16,
+    /// First handshake with a certificate.
+    pub first: i64,
+    /// Last one.
+    pub last: i64,
+    /// How many there were.
+    pub support: u32,
+    /// Sketch of all clients.
+    pub clients: [u64; 8],
+    /// Its certificates, also those that are not accepted.
+    pub certificates: Vec<KnownCertificate>,
+    /// Keys that issued the accepted ones.
+    pub issuers: Vec<KnownIssuer>,
+    /// When the last three self-signed or private certificates replaced others.
+    pub rotations: [i64; 3],
+}
+
+/// A key that issued certificates of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownIssuer {
+    /// See [`Presented::issuer`].
+    pub key: [u8; 32],
+    /// Hash of the authority key identifier in its leaves; 0 without.
+    pub authority: u64,
+    /// Its name.
+    pub text: Box<str>,
+}
+
+/// Whether a certificate belongs to what is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It does.
+    Accepted,
+    /// More evidence is waited for.
+    Held,
+    /// It raised evidence of medium severity or more.
+    Suspect,
+}
+
+/// One certificate of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownCertificate {
+    /// SHA-256 of the DER.
+    pub sha256: [u8; 32],
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub spki: [u8; 32],
+    /// See [`Presented::issuer`].
+    pub issuer: [u8; 32],
+    /// The names.
+    pub names: NameSet,
+    /// The last 20 octets of the serial number, right-aligned.
+    pub serial: [u8; 20],
+    /// Seconds since the epoch.
+    pub not_before: i64,
+    /// Seconds since the epoch.
+    pub not_after: i64,
+    /// First sight.
+    pub first: i64,
+    /// Last sight.
+    pub last: i64,
+    /// Sights.
+    pub count: u32,
+    /// About bits of symmetric strength of the key.
+    pub strength: u16,
+    /// Whether it is expected.
+    pub standing: Standing,
+    /// Trusted: by a public root or an internal CA.
+    pub trusted: bool,
+    /// By a public root.
+    pub public: bool,
+    /// Self-signed.
+    pub self_signed: bool,
+    /// It came with signed certificate timestamps.
+    pub sct: bool,
+    /// It matches the name of the host.
+    pub name_matches: bool,
+    /// RSA key, for pairs of RSA and ECDSA.
+    pub rsa: bool,
+    /// Sketch of clients.
+    pub clients: [u64; 2],
+    /// Sketch of their subnets.
+    pub subnets: u64,
+    /// Sketch of the subnets of servers.
+    pub servers: u64,
+    /// Sketch of kinds of clients.
+    pub shapes: u64,
+    /// The hour that the first of each pair below is about, counted from the epoch; the second is the hour before.
+    pub hour: i32,
+    /// Clients of this and of the last hour.
+    pub hour_clients: [[u64; 2]; 2],
+    /// Subnets of this and of the last hour.
+    pub hour_subnets: [u64; 2],
+    /// Handshakes of this and of the last hour.
+    pub hour_counts: [u16; 2],
+}
+
+/// Who got a certificate in this and the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lately {
+    /// Sketch of clients.
+    pub clients: [u64; 2],
+    /// Sketch of their subnets.
+    pub subnets: u64,
+    /// Handshakes.
+    pub count: u32,
+}
+
+/// A set of names: size, sum of hashes, and the eight smallest hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameSet {
+    /// How many.
+    pub count: u16,
+    /// Sum of all hashes: equal sets have equal sums.
+    pub sum: u64,
+    /// The smallest upper halves of the hashes, ascending, `u32::MAX` where there are none.
+    pub smallest: [u32; 8],
+}
+
+/// How much is known of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Too little.
+    Learning,
+    /// Enough to be surprised.
+    Established,
+    /// It makes new certificates all the time.
+    Volatile,
+    /// It has several certificates at once.
+    Multi,
+}
+
+impl Phase {
+    /// `learning`, `established`, `volatile` or `multi`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Established => "established",
+            Self::Volatile => "volatile",
+            Self::Multi => "multi",
+        }
+    }
+}
+
+impl NameSet {
+    /// The set of these hashes, each given once.
+    pub fn of(hashes: &[u64]) -> Self {
+        let mut upper: Vec<u32> = hashes.iter().map(|hash| u32::try_from(hash >> 32).unwrap_or(0)).collect();
+        upper.sort_unstable();
+        let mut smallest = [u32::MAX; 8];
+        smallest.iter_mut().zip(upper).for_each(|(place, hash)| *place = hash);
+        Self {
+            count: u16::try_from(hashes.len()).unwrap_or(u16::MAX),
+            sum: hashes.iter().fold(0, |sum, hash| sum.wrapping_add(*hash)),
+            smallest,
+        }
+    }
+
+    /// At least half of the names of the smaller set are in the other (of the eight compared).
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let mine = self.smallest.iter().take(self.count.into());
+        let theirs: Vec<u32> = other.smallest.iter().take(other.count.into()).copied().collect();
+        let common = mine.filter(|hash| theirs.contains(hash)).count();
+        let least = usize::from(self.count.min(other.count)).min(8);
+        least > 0 && common * 2 >= least
+    }
+}
+
+impl KnownCertificate {
+    /// A certificate at its first sight.
+    pub fn new(presented: &Presented, standing: Standing, at: Timestamp) -> Self {
+        Self {
+            sha256: presented.leaf.sha256.0,
+            spki: presented.spki.0,
+            issuer: presented.issuer.key.0,
+            names: NameSet::of(&presented.name_hashes()),
+            serial: presented.serial,
+            not_before: presented.not_before,
+            not_after: presented.not_after,
+            first: at.nanos(),
+            last: at.nanos(),
+            count: 0,
+            strength: presented.strength,
+            standing,
+            trusted: presented.is_trusted(),
+            public: presented.public,
+            self_signed: presented.self_signed,
+            sct: presented.has_sct(),
+            name_matches: presented.name_matches == Some(true),
+            rsa: matches!(presented.kind, KeyKind::Rsa | KeyKind::RsaPss),
+            clients: [0; 2],
+            subnets: 0,
+            servers: 0,
+            shapes: 0,
+            hour: 0,
+            hour_clients: [[0; 2]; 2],
+            hour_subnets: [0; 2],
+            hour_counts: [0; 2],
+        }
+    }
+
+    /// One more sight.
+    pub fn count(&mut self, ends: &Ends, at: Timestamp) {
+        self.count = self.count.saturating_add(1);
+        self.last = self.last.max(at.nanos());
+        let client = address_hash(ends.client.address);
+        let subnet = subnet_hash(ends.client.address);
+        mark(&mut self.clients, client);
+        mark(std::slice::from_mut(&mut self.subnets), subnet);
+        mark(std::slice::from_mut(&mut self.servers), subnet_hash(ends.server.address));
+        self.turn(at);
+        self.hour_counts[0] = self.hour_counts[0].saturating_add(1);
+        mark(&mut self.hour_clients[0], client);
+        mark(std::slice::from_mut(&mut self.hour_subnets[0]), subnet);
+    }
+
+    /// Clients and subnets that got it in this and the last hour.
+    pub fn recent(&self, at: Timestamp) -> (u32, u32) {
+        let lately = self.lately(at);
+        (estimate(&lately.clients), estimate(&[lately.subnets]))
+    }
+
+    /// Who got it in this and the last hour.
+    pub fn lately(&self, at: Timestamp) -> Lately {
+        let mut copy = self.clone();
+        copy.turn(at);
+        let [now, before] = copy.hour_clients;
+        Lately {
+            clients: [now[0] | before[0], now[1] | before[1]],
+            subnets: copy.hour_subnets[0] | copy.hour_subnets[1],
+            count: u32::from(copy.hour_counts[0]).saturating_add(copy.hour_counts[1].into()),
+        }
+    }
+
+    /// Whether it was valid at a time (seconds).
+    pub fn is_valid_at(&self, seconds: i64) -> bool {
+        (self.not_before..=self.not_after).contains(&seconds)
+    }
+
+    fn turn(&mut self, at: Timestamp) {
+        let hour = i32::try_from(at.nanos().div_euclid(HOUR)).unwrap_or(0);
+        let ahead = hour.saturating_sub(self.hour);
+        if ahead == 1 {
+            self.hour_clients = [[0; 2], self.hour_clients[0]];
+            self.hour_subnets = [0, self.hour_subnets[0]];
+            self.hour_counts = [0, self.hour_counts[0]];
+        } else if ahead > 1 {
+            self.hour_clients = [[0; 2]; 2];
+            self.hour_subnets = [0; 2];
+            self.hour_counts = [0; 2];
+        }
+        self.hour = self.hour.max(hour);
+    }
+
+    fn days(&self) -> bool {
+        self.first.div_euclid(DAY) != self.last.div_euclid(DAY)
+    }
+}
+
+impl HostRecord {
+    /// A host that was never seen.
+    pub fn new(key: &HostKey, at: Timestamp) -> Self {
+        Self {
+            name: key.name.as_str().into(),
+            port: key.port,
+            first: at.nanos(),
+            last: at.nanos(),
+            support: 0,
+            clients: [0; 8],
+            certificates: Vec::new(),
+            issuers: Vec::new(),
+            rotations: [i64::MIN; 3],
+        }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> HostKey {
+        HostKey { name: self.name.as_ref().to_owned(), port: self.port }
+    }
+
+    /// As octets to store (JSON).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Back from [`to_bytes`](Self::to_bytes); `None` for anything else. Bounds are kept whatever is stored.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut record: Self = serde_json::from_slice(bytes).ok()?;
+        record.certificates.truncate(MAX_CERTIFICATES);
+        record.issuers.truncate(MAX_ISSUERS);
+        record.certificates.shrink_to_fit();
+        record.issuers.shrink_to_fit();
+        Some(record)
+    }
+
+    /// The certificate with this fingerprint.
+    pub fn certificate(&self, sha256: &Sha256) -> Option<&KnownCertificate> {
+        self.certificates.iter().find(|known| known.sha256 == sha256.0)
+    }
+
+    /// The certificate with this fingerprint, to change it.
+    pub fn certificate_mut(&mut self, sha256: &Sha256) -> Option<&mut KnownCertificate> {
+        self.certificates.iter_mut().find(|known| known.sha256 == sha256.0)
+    }
+
+    /// Accepted certificates.
+    pub fn accepted(&self) -> impl Iterator<Item = &KnownCertificate> {
+        self.certificates.iter().filter(|known| known.standing == Standing::Accepted)
+    }
+
+    /// What a new certificate is compared with: the most seen accepted one that is valid now, else the one seen last.
+    pub fn expected(&self, seconds: Option<i64>) -> Option<&KnownCertificate> {
+        let valid = |known: &&KnownCertificate| seconds.is_none_or(|seconds| known.is_valid_at(seconds));
+        self.accepted()
+            .filter(valid)
+            .max_by_key(|known| (known.count, known.last))
+            .or_else(|| self.accepted().max_by_key(|known| known.last))
+    }
+
+    /// Whether the issuer of this certificate is one of the accepted ones. An issuer that was not sent is told by the
+    /// authority key identifier; a forged identifier is found out by MITM-005.
+    pub fn knows_issuer(&self, presented: &Presented) -> bool {
+        self.issuers.iter().any(|known| {
+            let unsent = !presented.issuer.verified && presented.issuer.authority != 0;
+            known.key == presented.issuer.key.0 || (unsent && known.authority == presented.issuer.authority)
+        })
+    }
+
+    /// Counts a handshake with a certificate, which is added when it is new. `kind`: the kind of client.
+    pub fn count(&mut self, presented: &Presented, (ends, at, kind): (&Ends, Timestamp, u64), standing: Standing) {
+        self.support = self.support.saturating_add(1);
+        self.last = self.last.max(at.nanos());
+        mark(&mut self.clients, address_hash(ends.client.address));
+        if self.certificate(&presented.leaf.sha256).is_none() {
+            self.make_room();
+            self.certificates.reserve_exact(1);
+            self.certificates.push(KnownCertificate::new(presented, standing, at));
+        }
+        if let Some(known) = self.certificate_mut(&presented.leaf.sha256) {
+            known.count(ends, at);
+            mark(std::slice::from_mut(&mut known.shapes), kind);
+        }
+        if standing == Standing::Accepted {
+            self.set_standing(presented, standing);
+        }
+    }
+
+    /// Sets the standing of a certificate; an accepted one brings its issuer along.
+    pub fn set_standing(&mut self, presented: &Presented, standing: Standing) {
+        if let Some(known) = self.certificate_mut(&presented.leaf.sha256) {
+            known.standing = standing;
+        }
+        if standing != Standing::Accepted || self.issuers.iter().any(|known| known.key == presented.issuer.key.0) {
+            return;
+        }
+        if self.issuers.len() >= MAX_ISSUERS {
+            self.issuers.remove(0);
+        }
+        self.issuers.reserve_exact(1);
+        self.issuers.push(KnownIssuer {
+            key: presented.issuer.key.0,
+            authority: presented.issuer.authority,
+            text: presented.issuer.text.chars().take(128).collect::<String>().into(),
+        });
+    }
+
+    /// A self-signed or private certificate took the place of another one.
+    pub fn note_rotation(&mut self, at: Timestamp) {
+        let [_, second, third] = self.rotations;
+        self.rotations = [second, third, at.nanos()];
+    }
+
+    /// How much is known of it.
+    pub fn phase(&self, at: Timestamp) -> Phase {
+        let since = at.nanos().saturating_sub(MONTH);
+        if self.rotations.iter().all(|rotation| *rotation >= since) {
+            return Phase::Volatile;
+        }
+        let steady = || self.accepted().filter(|known| known.last >= since && known.days());
+        let mut keys: Vec<_> = steady().map(|known| known.spki).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut issuers: Vec<_> = steady().map(|known| known.issuer).collect();
+        issuers.sort_unstable();
+        issuers.dedup();
+        if keys.len() >= 3 || issuers.len() >= 2 {
+            return Phase::Multi;
+        }
+        let wide = estimate(&self.clients) >= 3 || self.support >= 100;
+        let long = self.last.saturating_sub(self.first) >= DAY;
+        if self.support >= ESTABLISHED_SUPPORT && wide && long { Phase::Established } else { Phase::Learning }
+    }
+
+    /// For the evidence of an alert.
+    pub fn known_host(&self, at: Timestamp) -> KnownHost {
+        let mut certificates: Vec<_> = self.accepted().collect();
+        certificates.sort_by_key(|known| (std::cmp::Reverse(known.count), known.sha256));
+        KnownHost {
+            support: self.accepted().map(|known| u64::from(known.count)).sum(),
+            since: Some(Timestamp(self.first)),
+            clients: estimate(&self.clients).into(),
+            certificates: certificates.iter().map(|known| Sha256(known.sha256)).collect(),
+            issuers: self.issuers.iter().map(|issuer| issuer.text.as_ref().to_owned()).collect(),
+            phase: self.phase(at).name(),
+        }
+    }
+
+    /// Bytes held, heap included.
+    pub fn memory(&self) -> usize {
+        let texts: usize = self.issuers.iter().map(|issuer| issuer.text.len()).sum();
+        size_of::<Self>()
+            + self.name.len()
+            + self.certificates.capacity() * size_of::<KnownCertificate>()
+            + self.issuers.capacity() * size_of::<KnownIssuer>()
+            + texts
+    }
+
+    /// Suspects leave before accepted ones: a flood of forgeries must not wash out what is known.
+    fn make_room(&mut self) {
+        if self.certificates.len() < MAX_CERTIFICATES {
+            return;
+        }
+        let victim = self
+            .certificates
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, known)| (known.standing == Standing::Accepted, known.last))
+            .map(|(index, _)| index);
+        if let Some(victim) = victim {
+            self.certificates.remove(victim);
+        }
+    }
+}

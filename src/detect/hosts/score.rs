@@ -1,0 +1,293 @@
+//! The score of an unexpected certificate: evidence for and against, each with a name and points (docs/DETECTIONS.md).
+//!
+//! A pure function: alerts, `tlswatch explain` and `tlswatch why-not` run the same. What it does not ask: whether the
+//! path, the server's fingerprint or the latency changed (H12 to H14), what DNS said (H16), and whose scanner the client
+//! is (B10).
+
+use super::case::Case;
+use super::presented::{Presented, SctEvidence};
+use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
+use crate::detect::finding::Point;
+use crate::policy::Severity;
+use crate::time::Timestamp;
+
+const DAY: i64 = 86_400;
+
+/// Everything that is judged.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// The host for people.
+    pub host: String,
+    /// What is known of it.
+    pub record: &'a HostRecord,
+    /// What came.
+    pub new: &'a Presented,
+    /// When it came first.
+    pub at: Timestamp,
+    /// The same as far as the packet's time is known: rules about validity use it.
+    pub seconds: Option<i64>,
+    /// What other clients got.
+    pub others: Others,
+    /// What is known beyond this host.
+    pub network: Network,
+    /// Proofs that hold.
+    pub proofs: Vec<Point>,
+    /// Captures, not live: one sight is a baseline.
+    pub offline: bool,
+    /// Scores from which it is medium and high.
+    pub thresholds: (i32, i32),
+}
+
+/// What other clients got (B4, H5, H6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Clients that got the new certificate in the first hour.
+    pub new_clients: u32,
+    /// Their subnets.
+    pub new_subnets: u32,
+    /// Clients that got the old certificate in the hours around.
+    pub old_clients: u32,
+    /// Their subnets.
+    pub old_subnets: u32,
+    /// The old certificate was served again after the new one appeared.
+    pub old_again: bool,
+    /// By the same server address, to another client.
+    pub old_again_same_server: bool,
+}
+
+/// What is known beyond the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The issuer is known from other hosts.
+    pub issuer_known: bool,
+    /// The key is in certificates of unrelated names.
+    pub key_elsewhere: bool,
+    /// The certificate was accepted for other hosts, from three clients or more.
+    pub widely_seen: bool,
+    /// A client refused it.
+    pub refused: bool,
+    /// The policy allows the issuer for this host.
+    pub issuer_allowed: bool,
+}
+
+/// Adds up the evidence.
+pub fn judge(question: &Question<'_>) -> Case {
+    let mut tally = Tally { question, pro: Vec::new(), contra: Vec::new() };
+    let old = question.record.expected(question.seconds);
+    let pair = old.is_some_and(|old| is_pair(old, question.new));
+    if let Some(old) = old {
+        tally.trust(old);
+        tally.issuer(old);
+        tally.time(old);
+        tally.population(pair);
+        tally.certificate(old);
+        tally.in_favour(old, pair);
+    }
+    tally.into_case(old)
+}
+
+/// The same names, the same trust, another kind of key.
+fn is_pair(old: &KnownCertificate, new: &Presented) -> bool {
+    use crate::x509::KeyKind::{Ec, Ed448, Ed25519, Rsa, RsaPss};
+    let other_kind = if old.rsa { matches!(new.kind, Ec | Ed25519 | Ed448) } else { matches!(new.kind, Rsa | RsaPss) };
+    let same_trust = (old.public && new.public) || (old.trusted && new.internal);
+    other_kind && same_trust && old.names == NameSet::of(&new.name_hashes())
+}
+
+struct Tally<'a> {
+    question: &'a Question<'a>,
+    pro: Vec<Point>,
+    contra: Vec<Point>,
+}
+
+impl Tally<'_> {
+    fn against(&mut self, id: &'static str, points: i32, text: &str) {
+        self.pro.push(Point { id, points, text: text.to_owned(), ..Point::default() });
+    }
+
+    fn compared(&mut self, (id, points): (&'static str, i32), text: &str, values: [String; 2]) {
+        let [observed, expected] = values;
+        let point = Point { id, points, text: text.to_owned(), observed: Some(observed), expected: Some(expected) };
+        self.pro.push(point);
+    }
+
+    fn favour(&mut self, id: &'static str, points: i32, text: &str) {
+        self.contra.push(Point { id, points, text: text.to_owned(), ..Point::default() });
+    }
+
+    fn new_issuer(&self) -> bool {
+        !self.question.record.knows_issuer(self.question.new)
+    }
+
+    fn old_issuer_text(&self, old: &KnownCertificate) -> String {
+        let known = self.question.record.issuers.iter().find(|issuer| issuer.key == old.issuer);
+        known.map_or_else(String::new, |issuer| issuer.text.as_ref().to_owned())
+    }
+
+    fn trust(&mut self, old: &KnownCertificate) {
+        let new = self.question.new;
+        if old.trusted && !new.is_trusted() {
+            let expected = if old.public { "public" } else { "internal_ca" };
+            let values = [new.ending.name().to_owned(), expected.to_owned()];
+            self.compared(("H1", 50), "the expected certificate is trusted, this one is not", values);
+        }
+        if old.name_matches && new.name_matches == Some(false) {
+            self.against("H17", 20, "it is not for this name, the expected one is");
+        }
+    }
+
+    fn issuer(&mut self, old: &KnownCertificate) {
+        let new = self.question.new;
+        if self.new_issuer() {
+            let values = [new.issuer.text.clone(), self.old_issuer_text(old)];
+            self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
+            if !self.question.network.issuer_known {
+                self.against("H2b", 10, "nor for any other host");
+            }
+            if new.strength < old.strength {
+                let values = [new.key_text.clone(), format!("about {} bits of strength", old.strength)];
+                self.compared(("H9", 10), "its key is weaker than that of the expected one", values);
+            }
+        }
+        if new.self_signed && !old.self_signed {
+            self.against("H3", 10, "it is self-signed, the expected one is not");
+        }
+    }
+
+    fn time(&mut self, old: &KnownCertificate) {
+        let Some(now) = self.question.seconds else { return };
+        let lifetime = old.not_after.saturating_sub(old.not_before);
+        let left = old.not_after.saturating_sub(now);
+        let new_issuer = self.new_issuer();
+        if left > (lifetime / 3).max(30 * DAY) {
+            let points = if new_issuer { 15 } else { 5 };
+            self.against("H4", points, &format!("the expected certificate is valid for {} more days", left / DAY));
+        }
+        let age = now.saturating_sub(self.question.new.not_before);
+        let whole_day = [DAY, 2 * DAY].iter().any(|days| age.abs_diff(*days) <= 120);
+        if new_issuer && (age.unsigned_abs() <= 600 || whole_day) {
+            self.against("H7", 10, "it looks made for this moment: the beginning of its validity fits the clock");
+        }
+    }
+
+    fn population(&mut self, pair: bool) {
+        let others = &self.question.others;
+        if pair {
+            return;
+        }
+        if others.old_again_same_server {
+            self.against("H5", 20, "the same server goes on to serve the expected one to others");
+        }
+        if (others.new_clients == 1 || others.new_subnets == 1) && others.old_clients >= 5 && others.old_subnets >= 2 {
+            let text = format!("only one client or subnet got it, {} clients got the expected one", others.old_clients);
+            self.against("H6", 20, &text);
+        }
+    }
+
+    fn certificate(&mut self, old: &KnownCertificate) {
+        let question = self.question;
+        if old.sct && question.new.public && question.new.sct == SctEvidence::Absent {
+            self.against("H8", 20, "it has no signed certificate timestamps, the expected one has");
+        }
+        if question.network.key_elsewhere {
+            self.against("H10", 30, "its key is in certificates of unrelated names");
+        }
+        if let Some(product) = question.new.product.filter(|_| question.new.authorised.is_none()) {
+            self.against("H11", 40, &format!("its issuer is an interception product ({})", product.name));
+        }
+        if question.network.refused {
+            self.against("H15", 15, "a client refused it");
+        }
+    }
+
+    fn in_favour(&mut self, old: &KnownCertificate, pair: bool) {
+        let question = self.question;
+        let (record, new) = (question.record, question.new);
+        if record.accepted().any(|known| known.spki == new.spki.0) {
+            self.favour("B1", -60, "the key is known: a renewal");
+        }
+        let names = NameSet::of(&new.name_hashes());
+        let known_issuer = !self.new_issuer();
+        let covered = record.accepted().any(|known| known.issuer == new.issuer.key.0 && known.names.overlaps(&names));
+        if known_issuer && new.valid && covered {
+            self.favour("B2", -30, "the same issuer, a valid path and the same names");
+        }
+        if let Some(now) = question.seconds {
+            let lifetime = old.not_after.saturating_sub(old.not_before);
+            if old.not_after.saturating_sub(now) <= lifetime / 3 {
+                self.favour("B3", -15, "the expected certificate is near its end");
+            }
+        }
+        let others = &question.others;
+        if others.new_clients >= 3 && others.new_subnets >= 2 && !others.old_again {
+            self.favour("B4", -25, "several clients got it, and the expected one was not seen again");
+        }
+        let phase = record.phase(question.at);
+        if phase == Phase::Multi && (known_issuer || new.public) {
+            self.favour("B5", -15, "the host has several certificates, and the issuer is known or public");
+        }
+        if question.network.widely_seen && new.valid {
+            self.favour("B6", -20, "the certificate is known from other hosts and clients");
+        }
+        match new.sct {
+            SctEvidence::Verified if new.public => {
+                self.favour("B7", -20, "a public root and a verified certificate timestamp");
+            }
+            SctEvidence::Present if new.public => {
+                self.favour("B7", -10, "a public root and a certificate timestamp");
+            }
+            _ => {}
+        }
+        if phase == Phase::Volatile {
+            self.favour("B8", -30, "the host makes new certificates all the time");
+        }
+        if question.network.issuer_allowed {
+            self.favour("B9", -40, "the policy allows this issuer");
+        }
+        if pair {
+            self.favour("B11", -30, "a pair: same names, same trust, another kind of key");
+        }
+    }
+
+    fn into_case(self, old: Option<&KnownCertificate>) -> Case {
+        let question = self.question;
+        let score: i32 = self.pro.iter().chain(&self.contra).map(|point| point.points).sum();
+        let (medium, high) = question.thresholds;
+        let weighty = question.proofs.iter().any(|proof| proof.id != "P2");
+        let severity = if !question.proofs.is_empty() {
+            Some(if weighty || score >= 40 { Severity::Critical } else { Severity::High })
+        } else if old.is_none() {
+            None
+        } else if score >= high {
+            Some(Severity::High)
+        } else if score >= medium {
+            Some(Severity::Medium)
+        } else if score >= 25 {
+            Some(Severity::Low)
+        } else {
+            None
+        };
+        let mut confidence = (40 + score / 2).clamp(0, 95);
+        let known = question.record.known_host(question.at);
+        if question.offline && known.support <= 1 {
+            confidence = (confidence - 20).max(0);
+        }
+        let learning = !question.offline && question.record.phase(question.at) == Phase::Learning;
+        Case {
+            host: question.host.clone(),
+            at: question.at,
+            score,
+            severity,
+            confidence: u8::try_from(confidence).unwrap_or(0),
+            learning,
+            has_baseline: old.is_some(),
+            proofs: question.proofs.clone(),
+            pro: self.pro,
+            contra: self.contra,
+            baseline: known,
+            observed: question.new.seen(),
+            expected_until: old.map(|old| old.not_after),
+            others: question.others,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Some clients get another certificate from the same server than the others (MITM-008).
+
+use super::presented::Presented;
+use super::record::{HostRecord, KnownCertificate, NameSet};
+use super::report::Place;
+use super::sketch::estimate;
+use crate::detect::catalogue::{Effect, SPLIT_VIEW, Severity};
+use crate::detect::finding::{Cause, Finding, Point};
+use crate::detect::sighting::Sighting;
+use crate::policy::Policy;
+use crate::time::{NANOS_PER_SECOND, Timestamp};
+use crate::x509::{KeyKind, Sha256};
+
+/// Clients of the majority, at least.
+const MAJORITY_CLIENTS: u32 = 3;
+/// Its handshakes, at least.
+const MAJORITY_HANDSHAKES: u32 = 10;
+/// Subnets of the minority, at most.
+const MINORITY_SUBNETS: u32 = 2;
+
+/// What the majority gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitView {
+    /// Its certificate.
+    pub majority: Sha256,
+    /// Its clients.
+    pub clients: u32,
+    /// Its handshakes.
+    pub handshakes: u32,
+    /// Both paths are public.
+    pub public: bool,
+    /// Both certificates are for the same names.
+    pub same_names: bool,
+}
+
+/// A finding where this handshake belongs to the minority.
+pub fn observe(sighting: &Sighting<'_>, new: &Presented, record: &HostRecord) -> Option<Finding> {
+    let view = view(record, new, (sighting.clock, sighting.policy))?;
+    Some(view.finding(&Place::of(sighting), new))
+}
+
+/// What the majority gets, where the clients of `new` are a minority that falls apart cleanly.
+pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Policy)) -> Option<SplitView> {
+    if record.certificates.len() < 2 || new.authorised.is_some() {
+        return None;
+    }
+    let window = policy.number(&SPLIT_VIEW.known(), "window").saturating_mul(NANOS_PER_SECOND);
+    let minority = record.certificate(&new.leaf.sha256)?;
+    let few = minority.lately(at);
+    if few.count == 0 || estimate(&[few.subnets]) > MINORITY_SUBNETS {
+        return None;
+    }
+    record.certificates.iter().find_map(|majority| {
+        let many = majority.lately(at);
+        let clients = estimate(&many.clients);
+        let enough = clients >= MAJORITY_CLIENTS
+            && many.count >= MAJORITY_HANDSHAKES
+            && (many.count, clients) > (few.count, estimate(&few.clients));
+        let apart = many.clients.iter().zip(few.clients).all(|(left, right)| left & right == 0);
+        let near = majority.last.abs_diff(minority.last) <= window.unsigned_abs();
+        (enough && apart && near && is_comparable(majority, minority, new)).then(|| SplitView {
+            majority: Sha256(majority.sha256),
+            clients,
+            handshakes: many.count,
+            public: majority.public && new.public,
+            same_names: majority.names == NameSet::of(&new.name_hashes()),
+        })
+    })
+}
+
+/// Of different issuers, by the same server, to the same kind of client or with the same kind of key.
+fn is_comparable(majority: &KnownCertificate, minority: &KnownCertificate, new: &Presented) -> bool {
+    let same_kind = majority.rsa == matches!(new.kind, KeyKind::Rsa | KeyKind::RsaPss);
+    majority.issuer != minority.issuer
+        && majority.servers & minority.servers != 0
+        && (same_kind || majority.shapes & minority.shapes != 0)
+}
+
+impl SplitView {
+    /// For a client of the minority.
+    pub fn finding(&self, place: &Place, new: &Presented) -> Finding {
+        let cause = if new.is_trusted() {
+            Cause::Subject { rule: SPLIT_VIEW.id, host: place.host.clone(), parts: Vec::new() }
+        } else {
+            new.cause()
+        };
+        let what = format!(
+            "a certificate from {} while {} clients got another one from the same server",
+            new.issuer_phrase(),
+            self.clients
+        );
+        let mut finding = place.finding((&SPLIT_VIEW, cause), &what, new);
+        if self.public {
+            finding.severity = Severity::Medium;
+        }
+        if self.public && self.same_names {
+            finding.effect = Effect::Mark;
+        }
+        finding.evidence.observed = Some(new.seen());
+        finding.evidence.pro.push(Point {
+            id: "view",
+            points: 0,
+            text: format!(
+                "{} clients got the other one in {} handshakes, none of them this one",
+                self.clients, self.handshakes
+            ),
+            observed: Some(new.leaf.sha256.to_string()),
+            expected: Some(self.majority.to_string()),
+        });
+        finding
+    }
+}

@@ -1,0 +1,291 @@
+//! Unknown CAs that sign for many domains (MITM-007), and certificates that answer for everything (MITM-031).
+
+use std::collections::BTreeMap;
+
+use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
+use super::finding::{Cause, Finding, Point};
+use super::hosts::presented::{Presented, target};
+use super::hosts::report::{Place, some_names};
+use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
+use super::memory::Memory;
+use super::popular::is_popular;
+use super::sighting::Sighting;
+use crate::policy::registrable_domain;
+use crate::time::{Span, Timestamp};
+use crate::x509::Sha256;
+
+/// Domains known with a publicly trusted certificate.
+const MAX_PUBLIC: usize = 500_000;
+/// Untrusted issuers watched.
+const MAX_ISSUERS: usize = 10_000;
+/// Domains kept of one issuer.
+const MAX_DOMAINS: usize = 64;
+/// Pairs of client and leaf watched for a portal.
+const MAX_PAIRS: usize = 50_000;
+/// Places kept until there is enough to tell of.
+const MAX_WAITING: usize = 64;
+/// Leaves known as portals.
+const MAX_PORTALS: usize = 4_096;
+
+/// The rules about CAs and certificates that answer for many, and their memory.
+#[derive(Debug)]
+pub struct Interceptors {
+    public: Memory<u64, ()>,
+    issuers: Memory<Sha256, Signer>,
+    pairs: Memory<(u64, Sha256), Answers>,
+    portals: Memory<Sha256, ()>,
+}
+
+/// Names that one leaf answered for one client.
+#[derive(Clone, Debug, Default)]
+struct Answers {
+    /// Last sight of each domain.
+    domains: BTreeMap<Box<str>, Timestamp>,
+    /// Where it answered before it was known for what it is.
+    waiting: Vec<Place>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Signer {
+    /// Last sight of each domain.
+    domains: BTreeMap<Box<str>, Timestamp>,
+    clients: [u64; 8],
+    keys: [u64; 2],
+    /// Where it signed before it was known for what it is.
+    waiting: Vec<Place>,
+}
+
+impl Default for Interceptors {
+    fn default() -> Self {
+        Self {
+            public: Memory::new(MAX_PUBLIC),
+            issuers: Memory::new(MAX_ISSUERS),
+            pairs: Memory::new(MAX_PAIRS),
+            portals: Memory::new(MAX_PORTALS),
+        }
+    }
+}
+
+impl Interceptors {
+    /// How many entries were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.public.forgotten().saturating_add(self.issuers.forgotten()).saturating_add(self.pairs.forgotten())
+    }
+
+    /// Whether a leaf answers for names that are not its own.
+    pub fn is_portal(&self, leaf: &Sha256) -> bool {
+        self.portals.contains(leaf)
+    }
+
+    /// Takes note of a chain.
+    pub fn observe(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) {
+        let Some(domain) = target(sighting).name.and_then(registrable_domain) else { return };
+        match new.name_matches {
+            Some(true) if new.public => {
+                let known = stable_hash(domain.as_bytes());
+                if !self.public.contains(&known) {
+                    self.public.insert(known, ());
+                }
+            }
+            Some(true) => findings.extend(self.signer(sighting, new, domain)),
+            Some(false) => findings.extend(self.portal(sighting, new, domain)),
+            None => {}
+        }
+    }
+
+    fn signer(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
+        if new.internal || new.self_signed || new.authorised.is_some() {
+            return Vec::new();
+        }
+        let rule = NEW_INTERCEPTION_CA.known();
+        let number = |name| usize::try_from(sighting.policy.number(&rule, name)).unwrap_or(usize::MAX);
+        let window = Span::seconds(sighting.policy.number(&rule, "window"));
+        let (signer, _) = self.issuers.entry(&new.issuer.key, Signer::default);
+        let Some(signer) = signer else { return Vec::new() };
+        let client = sighting.observation.ends.client.address;
+        mark(&mut signer.clients, address_hash(client));
+        mark(&mut signer.keys, stable_hash(&new.spki.0));
+        remember(&mut signer.domains, domain, (sighting.clock, window));
+        let public = |domain: &str| is_popular(domain) || self.public.contains(&stable_hash(domain.as_bytes()));
+        let known = signer.domains.keys().filter(|domain| public(domain)).count();
+        let place = Place::of(sighting);
+        if signer.domains.len() < number("domains") || known < number("public") {
+            wait(&mut signer.waiting, place);
+            return Vec::new();
+        }
+        let domains: Vec<String> = signer.domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        let clients = estimate(&signer.clients);
+        let what = format!(
+            "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
+            new.issuer_phrase(),
+            domains.len(),
+            some_names(&domains),
+            if clients == 1 { "client" } else { "clients" }
+        );
+        let mut finding = place.finding((&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key)), &what, new);
+        let keys = estimate(&signer.keys);
+        let mut point = |id, text, observed| {
+            finding.evidence.pro.push(Point { id, points: 0, text, observed, expected: None });
+        };
+        let listed: Vec<String> = domains.iter().take(10).cloned().collect();
+        let more = domains.len().saturating_sub(listed.len());
+        let listed = if more > 0 { format!("{} and {more} more", listed.join(", ")) } else { listed.join(", ") };
+        point("domains", format!("{} unrelated domains, {known} known as public", domains.len()), Some(listed));
+        if keys == 1 {
+            point("leaf_key", "all leaves have one key".to_owned(), Some(new.spki.to_string()));
+        }
+        let earlier = std::mem::take(&mut signer.waiting).into_iter().map(|place| {
+            // It had another leaf there.
+            let earlier = place.finding((finding.rule, finding.cause.clone()), &what, new);
+            Finding { certificate: None, evidence: finding.evidence.clone(), ..earlier }
+        });
+        let earlier: Vec<Finding> = earlier.collect();
+        earlier.into_iter().chain([finding]).collect()
+    }
+
+    fn portal(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
+        let rule = CAPTIVE_PORTAL.known();
+        let names = usize::try_from(sighting.policy.number(&rule, "names")).unwrap_or(usize::MAX);
+        let window = Span::seconds(sighting.policy.number(&rule, "window"));
+        let leaf = new.leaf.sha256;
+        let client = address_hash(sighting.observation.ends.client.address);
+        let (answers, _) = self.pairs.entry(&(client, leaf), Answers::default);
+        let Some(Answers { domains, waiting }) = answers else { return Vec::new() };
+        remember(domains, domain, (sighting.clock, window));
+        let place = Place::of(sighting);
+        if domains.len() < names {
+            wait(waiting, place);
+            return Vec::new();
+        }
+        let mut places = std::mem::take(waiting);
+        places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
+        places.push(place);
+        let asked: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        if !self.portals.contains(&leaf) {
+            self.portals.insert(leaf, ());
+        }
+        let what = format!(
+            "the certificate of {}, as it did for {} unrelated domains ({})",
+            some_names(&new.names),
+            asked.len(),
+            some_names(&asked)
+        );
+        let point = Point {
+            id: "domains",
+            points: 0,
+            text: format!("{} unrelated domains, none of them in the certificate", asked.len()),
+            observed: Some(some_names(&asked)),
+            expected: Some(some_names(&new.names)),
+        };
+        let finding = |place: &Place| {
+            let mut finding = place.finding((&CAPTIVE_PORTAL, Cause::LeafKey(new.spki)), &what, new);
+            finding.evidence.pro.push(point.clone());
+            finding
+        };
+        places.iter().map(finding).collect()
+    }
+}
+
+/// Keeps a place until there is enough to tell of.
+fn wait(waiting: &mut Vec<Place>, place: Place) {
+    if waiting.len() < MAX_WAITING {
+        waiting.push(place);
+    }
+}
+
+/// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
+fn remember(domains: &mut BTreeMap<Box<str>, Timestamp>, domain: &str, (clock, window): (Timestamp, Span)) {
+    domains.retain(|_, last| clock.since(*last) <= window);
+    if !domains.contains_key(domain) && domains.len() >= MAX_DOMAINS {
+        let oldest = domains.iter().min_by_key(|(_, last)| **last).map(|(domain, _)| domain.clone());
+        oldest.and_then(|oldest| domains.remove(&oldest));
+    }
+    domains.insert(domain.into(), clock);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::{Ca, DAY, Plan, Scene, ids};
+    use crate::x509::chain::SignatureMemo;
+
+    fn show(scene: &mut Scene, rules: &mut Interceptors, host: &str, (ca, name): (&Ca, &str)) -> Vec<Finding> {
+        let observation = scene.handshake("10.0.0.1", "203.0.113.10", &ca.chain(&Plan::of(&[name])));
+        shown(scene, rules, host, &observation)
+    }
+
+    fn shown(
+        scene: &Scene,
+        rules: &mut Interceptors,
+        host: &str,
+        observation: &crate::detect::observation::Observation,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        scene.with(host, observation, |sighting| {
+            let new = Presented::of(sighting, &SignatureMemo::new(1 << 16)).unwrap();
+            rules.observe(sighting, &new, &mut findings);
+        });
+        findings
+    }
+
+    const DOMAINS: [&str; 5] = ["www.google.com", "github.com", "www.example.org", "a.example.net", "b.example.edu"];
+
+    #[test]
+    fn five_domains_of_which_three_are_public() {
+        let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+        let run = |history: &[&str], hosts: &[&str], pause: i64, policy: &str| {
+            let mut scene = Scene::new(&[&public]);
+            if !policy.is_empty() {
+                scene.policy(policy);
+            }
+            let mut rules = Interceptors::default();
+            for host in history {
+                assert!(show(&mut scene, &mut rules, host, (&public, host)).is_empty());
+            }
+            let mut last = Vec::new();
+            for host in hosts {
+                scene.now += pause;
+                last = show(&mut scene, &mut rules, host, (&proxy, host));
+            }
+            last
+        };
+        let found = run(&["a.example.net"], &DOMAINS, 1, "");
+        assert_eq!((ids(&found), found.len()), (vec!["MITM-007"], 5), "those before too");
+        assert_eq!(found[0].cause, Cause::IssuerKey(proxy.certificate.facts.as_ref().unwrap().spki_sha256));
+        assert!(
+            found[0].message.contains("5 domains (example.edu, example.net, example.org and 2 more)"),
+            "{}",
+            found[0].message
+        );
+        assert!(run(&[], &DOMAINS, 1, "").is_empty(), "two public ones");
+        assert!(run(&["a.example.net"], &DOMAINS[..4], 1, "").is_empty(), "four domains");
+        assert!(run(&["a.example.net"], &DOMAINS, DAY / 2, "").is_empty(), "too slow");
+        let siblings = ["a.google.com", "b.google.com", "c.google.com", "d.google.com", "e.google.com"];
+        assert!(run(&[], &siblings, 1, "").is_empty(), "one domain");
+        let key = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+        let ours = format!("version = 1\n[[internal_ca]]\nname = \"ours\"\nspki = [\"{key}\"]\n");
+        assert!(run(&["a.example.net"], &DOMAINS, 1, &ours).is_empty(), "a CA of ours");
+    }
+
+    #[test]
+    fn one_certificate_for_three_domains() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let mut rules = Interceptors::default();
+        let chain = public.chain(&Plan::of(&["portal.example"]));
+        let mut get = |scene: &mut Scene, host: &str, client: &str| {
+            let observation = scene.handshake(client, "203.0.113.10", &chain);
+            !shown(scene, &mut rules, host, &observation).is_empty()
+        };
+        assert!(!get(&mut scene, "www.google.com", "10.0.0.1"));
+        assert!(!get(&mut scene, "mail.google.com", "10.0.0.1"), "one domain");
+        assert!(!get(&mut scene, "github.com", "10.0.0.1"));
+        assert!(!get(&mut scene, "example.org", "10.0.0.2"), "another client");
+        assert!(!get(&mut scene, "portal.example", "10.0.0.1"), "its own name");
+        scene.now += 301;
+        assert!(!get(&mut scene, "example.org", "10.0.0.1"), "too late");
+        assert!(!get(&mut scene, "example.net", "10.0.0.1"));
+        assert!(get(&mut scene, "example.edu", "10.0.0.1"));
+        assert!(rules.is_portal(&chain[0].sha256));
+    }
+}

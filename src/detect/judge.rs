@@ -1,0 +1,385 @@
+//! The judge: verifies chains, asks the checks and the detectors, applies the policy. One thread, capture order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::policy::{Day, Policy, Profile, Subject, Target};
+use crate::time::{Timestamp, ValidityTime};
+use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
+use crate::x509::judge::{Purpose, Question, judge};
+use crate::x509::roots::Pool;
+use crate::x509::{Certificate, Sha256};
+
+use super::case::{Case, validity_time};
+use super::catalogue::{Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
+use super::certificate;
+use super::crypto;
+use super::finding::{AlertId, Cause, Finding};
+use super::knowledge::Knowledge;
+use super::listed;
+use super::memory::Memory;
+use super::observation::Observation;
+use super::policy_rules;
+use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
+use super::weak_rsa::{self, WeakRsa};
+
+/// Chains whose verdict is remembered.
+const CHAINS: usize = 20_000;
+/// Pairs of chain and name whose judgement is remembered.
+const JUDGEMENTS: usize = 40_000;
+/// Hosts whose mismatches are counted up to the third.
+const MISMATCHES: usize = 20_000;
+/// RSA keys whose weakness is remembered.
+const KEYS: usize = 50_000;
+/// Hosts of the policy whose last leaf is remembered.
+const LEAVES: usize = 10_000;
+/// Issuers that were not seen and may yet be.
+const INCOMPLETE: usize = 4_096;
+/// RSA keys that are tested for shared primes at the end: their product tree is some 100 MB of work.
+const MODULI: usize = 50_000;
+/// Mismatches before an unfinished handshake counts.
+const MISMATCHES_NEEDED: u8 = 3;
+
+/// Verifies, checks and detects.
+pub struct Judge {
+    knowledge: Arc<Knowledge>,
+    memo: Arc<SignatureMemo>,
+    pool: Pool,
+    /// Rises with every certificate that the pool takes in.
+    generation: u64,
+    chains: Memory<ChainKey, Chain>,
+    judgements: Memory<(u64, Option<String>), Judged>,
+    next_chain: u64,
+    mismatches: Memory<AlertId, u8>,
+    keys: Memory<Sha256, Option<WeakRsa>>,
+    leaves: Memory<HostKey, (Sha256, Sha256)>,
+    /// One chain of each issuer that was not seen, by the alert about it.
+    incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
+    /// RSA moduli by key, with the finding to make where one shares a prime.
+    moduli: Memory<Sha256, Finding>,
+    detectors: Vec<Box<dyn Detector + Send>>,
+    offline: bool,
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge")
+            .field("pool", &self.pool.len())
+            .field("detectors", &self.detectors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Certificates of a chain in wire order, and who presented it.
+type ChainKey = (Box<[Sha256]>, bool);
+
+#[derive(Clone, Debug)]
+struct Chain {
+    number: u64,
+    generation: u64,
+    report: Arc<ChainReport>,
+    signed_by_own_key: bool,
+}
+
+/// A judgement with the span of time over which it is the same: from the first, before the second.
+#[derive(Clone, Debug)]
+struct Judged {
+    generation: u64,
+    from: Option<ValidityTime>,
+    until: Option<ValidityTime>,
+    timeless: bool,
+    chain: Arc<JudgedChain>,
+}
+
+impl Judge {
+    /// A judge without detectors.
+    pub fn new(knowledge: Arc<Knowledge>, memo: Arc<SignatureMemo>, (pool_bytes, offline): (usize, bool)) -> Self {
+        Self {
+            knowledge,
+            memo,
+            pool: Pool::new(pool_bytes),
+            generation: 0,
+            chains: Memory::new(CHAINS),
+            judgements: Memory::new(JUDGEMENTS),
+            next_chain: 0,
+            mismatches: Memory::new(MISMATCHES),
+            keys: Memory::new(KEYS),
+            leaves: Memory::new(LEAVES),
+            incomplete: Memory::new(INCOMPLETE),
+            moduli: Memory::new(MODULI),
+            detectors: Vec::new(),
+            offline,
+        }
+    }
+
+    /// Adds a detector; they are asked in this order.
+    pub fn add(&mut self, detector: Box<dyn Detector + Send>) {
+        self.detectors.push(detector);
+    }
+
+    /// What is wrong with a handshake. `clock` is the capture's clock at its place.
+    pub fn observe(&mut self, observation: &Observation, clock: Timestamp) -> Vec<Finding> {
+        let host = HostKey::of(observation);
+        let at = validity_time(&observation.handshake.first);
+        let knowledge = Arc::clone(&self.knowledge);
+        let name = host
+            .certain_name()
+            .map(str::to_owned)
+            .or_else(|| host.server_name().is_none().then(|| observation.ends.server.address.to_string()));
+        // An address is asked for only where the certificate names addresses: most certificates behind calls by address
+        // are for names.
+        let name = name.filter(|_| host.certain_name().is_some());
+        let server = self.judged(&observation.server_chain, (name, at), Purpose::Server);
+        let client = self.judged(&observation.client_chain, (None, at), Purpose::Client);
+        let sighting = Sighting {
+            observation,
+            host: &host,
+            clock,
+            at,
+            server: server.as_deref(),
+            client: client.as_deref(),
+            policy: &knowledge.policy,
+            offline: self.offline,
+        };
+        let mut findings = Vec::new();
+        let case = Case::new(&sighting, &knowledge);
+        certificate::check(&case, &mut findings);
+        let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
+        if sighting.server.as_ref().is_some_and(open)
+            && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
+        {
+            self.incomplete.entry(&finding.cause.alert_id(), || observation.server_chain.clone());
+        }
+        let weak = weak_key(&mut self.keys, observation);
+        crypto::check(&case, weak, &mut findings);
+        listed::check(&case, &mut findings);
+        policy_rules::check(&case, last_leaf(&mut self.leaves, &case), &mut findings);
+        for detector in &mut self.detectors {
+            detector.observe(&sighting, &mut findings);
+        }
+        self.note_modulus(&case);
+        findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
+        findings
+    }
+
+    /// The clock moved on.
+    pub fn advance(&mut self, clock: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for detector in &mut self.detectors {
+            detector.advance(clock, &self.knowledge.policy, &mut findings);
+        }
+        findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        findings
+    }
+
+    /// What became of chains that were incomplete when they were judged, now that all CAs of the capture are known:
+    /// the alert about each, and the cause that takes its place; `None` where the chain is trusted after all.
+    pub fn completed(&mut self) -> Vec<(AlertId, Option<AlertId>)> {
+        let waiting: Vec<_> = self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
+        let mut completed = Vec::new();
+        for (id, presented) in waiting {
+            let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
+            match judged.cause() {
+                _ if judged.judgement.ending == Ending::Incomplete => {}
+                None => completed.push((id, None)),
+                Some(cause) if cause.alert_id() != id => completed.push((id, Some(cause.alert_id()))),
+                Some(_) => {}
+            }
+        }
+        completed
+    }
+
+    /// The capture is over.
+    pub fn finish(&mut self) -> Vec<Finding> {
+        let mut findings = self.shared_factors();
+        for detector in &mut self.detectors {
+            detector.finish(&self.knowledge.policy, &mut findings);
+        }
+        findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        findings
+    }
+
+    /// Remembers an RSA key for the test at the end.
+    fn note_modulus(&mut self, case: &Case<'_>) {
+        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !facts.key.modulus.is_empty()) else { return };
+        if self.moduli.contains(&facts.spki_sha256) {
+            return;
+        }
+        let message =
+            format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
+        let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
+        finding.cause = Cause::LeafKey(facts.spki_sha256);
+        self.moduli.insert(facts.spki_sha256, finding);
+    }
+
+    /// KEY-007.
+    fn shared_factors(&self) -> Vec<Finding> {
+        let findings: Vec<&Finding> = self.moduli.iter().map(|(_, finding)| finding).collect();
+        let modulus = |finding: &Finding| {
+            let facts = finding.certificate.as_ref().and_then(|certificate| certificate.facts.as_deref());
+            facts.map(|facts| facts.key.modulus.clone()).unwrap_or_default()
+        };
+        let moduli: Vec<Box<[u8]>> = findings.iter().map(|finding| modulus(finding)).collect();
+        let moduli: Vec<&[u8]> = moduli.iter().map(|modulus| &**modulus).collect();
+        let guilty = weak_rsa::shared_factors(&moduli);
+        guilty.into_iter().filter_map(|place| findings.get(place).map(|finding| (*finding).clone())).collect()
+    }
+
+    /// A mismatch counts when the client went on, or at its third sight.
+    fn holds(&mut self, finding: &Finding, observation: &Observation) -> bool {
+        if finding.rule != &NAME_MISMATCH || observation.handshake.established == Some(true) {
+            return true;
+        }
+        let id = finding.cause.alert_id();
+        match self.mismatches.entry(&id, || 0) {
+            (Some(count), _) => {
+                *count = count.saturating_add(1);
+                *count >= MISMATCHES_NEEDED
+            }
+            (None, _) => false,
+        }
+    }
+
+    fn judged(
+        &mut self,
+        presented: &[Arc<Certificate>],
+        (name, at): (Option<String>, Option<ValidityTime>),
+        purpose: Purpose,
+    ) -> Option<Arc<JudgedChain>> {
+        if presented.is_empty() {
+            return None;
+        }
+        let chain = self.chain(presented, purpose);
+        let key = (chain.number, name);
+        if let Some(known) = self.judgements.get(&key)
+            && known.generation == chain.generation
+            && known.is_same_at(at)
+        {
+            return Some(Arc::clone(&known.chain));
+        }
+        let judgement = judge(&chain.report, Question { at, name: key.1.as_deref(), purpose });
+        let (from, until) = at.map_or((None, None), |at| cell(&chain.report, at));
+        let judged = Arc::new(JudgedChain {
+            report: (*chain.report).clone(),
+            judgement,
+            signed_by_own_key: chain.signed_by_own_key,
+        });
+        let entry =
+            Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
+        self.judgements.insert(key, entry);
+        Some(judged)
+    }
+
+    /// The verified chain, remembered or verified.
+    fn chain(&mut self, presented: &[Arc<Certificate>], purpose: Purpose) -> Chain {
+        let key: ChainKey =
+            (presented.iter().map(|certificate| certificate.sha256).collect(), purpose == Purpose::Server);
+        let known = self.chains.get(&key);
+        // What led to an anchor stays so; anything else may look better when the pool has grown.
+        if let Some(known) = known
+            && (known.report.ending() == Ending::Anchor || known.generation == self.generation)
+        {
+            return known.clone();
+        }
+        let number = known.map(|known| known.number);
+        if number.is_none() {
+            for certificate in presented {
+                if self.pool.add(certificate) {
+                    self.generation += 1;
+                }
+            }
+        }
+        let verifier = Verifier {
+            anchors: &self.knowledge.anchors,
+            pool: &self.pool,
+            memo: &self.memo,
+            budget: Budget::default(),
+        };
+        let report = Arc::new(verifier.verify_chain(presented));
+        let signed_by_own_key = presented.first().is_some_and(|leaf| is_signed_by_own_key(leaf, &self.memo));
+        let number = number.unwrap_or_else(|| {
+            self.next_chain += 1;
+            self.next_chain
+        });
+        let chain = Chain { number, generation: self.generation, report, signed_by_own_key };
+        self.chains.insert(key, chain.clone());
+        chain
+    }
+}
+
+/// Whether the leaf's RSA key can be factored, remembered or tested.
+fn weak_key(keys: &mut Memory<Sha256, Option<WeakRsa>>, observation: &Observation) -> Option<WeakRsa> {
+    let facts = observation.server_chain.first()?.facts.as_deref()?;
+    if facts.key.modulus.is_empty() {
+        return None;
+    }
+    if let Some(known) = keys.get(&facts.spki_sha256) {
+        return *known;
+    }
+    let weak = weak_rsa::test(&facts.key.modulus);
+    keys.insert(facts.spki_sha256, weak);
+    weak
+}
+
+/// Leaf and key that a host of the policy showed last; notes those of now.
+fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) -> Option<(Sha256, Sha256)> {
+    case.entry?;
+    let (leaf, facts) = case.leaf()?;
+    let (known, _) = leaves.entry(case.sighting.host, || (leaf.sha256, facts.spki_sha256));
+    known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
+}
+
+impl Judged {
+    fn is_same_at(&self, at: Option<ValidityTime>) -> bool {
+        match at {
+            None => self.timeless,
+            Some(at) => {
+                !self.timeless && self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+            }
+        }
+    }
+}
+
+/// The span around `at` in which no certificate of any path becomes valid or expires.
+fn cell(report: &ChainReport, at: ValidityTime) -> (Option<ValidityTime>, Option<ValidityTime>) {
+    let (mut from, mut until) = (None, None);
+    for facts in report.paths.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref()) {
+        let after = facts.not_after.map(|last| ValidityTime(last.seconds().saturating_add(1)));
+        for edge in [facts.not_before, after].into_iter().flatten() {
+            if edge <= at {
+                from = from.max(Some(edge));
+            } else {
+                until = Some(until.map_or(edge, |until: ValidityTime| until.min(edge)));
+            }
+        }
+    }
+    (from, until)
+}
+
+/// Lets the policy have its say; `false` when the rule does not run.
+fn settle(finding: &mut Finding, policy: &Policy) -> bool {
+    let known = finding.rule.known();
+    if !policy.is_enabled(&known) {
+        return false;
+    }
+    let Some(ends) = finding.ends else { return true };
+    let name = finding.host.rsplit_once(':').map(|(name, _)| name).filter(|name| !name.starts_with("ip:"));
+    let name = name.map(|name| name.strip_prefix("ech:").unwrap_or(name));
+    let target = Target { name, address: ends.server.address, port: ends.server.port };
+    if let Some(severity) = policy.severity_for(&known, &target) {
+        finding.severity = severity;
+    }
+    let client_key = finding.certificate.as_ref().and_then(|certificate| certificate.facts.as_deref());
+    let subject = Subject {
+        rule: known,
+        client: ends.client.address,
+        target,
+        client_key: client_key.map(|facts| &facts.spki_sha256.0),
+        day: finding.moment.time_known.then(|| Day::of(finding.moment.timestamp)),
+    };
+    finding.suppressed_by = policy.suppression_for(&subject).map(|suppression| suppression.line);
+    if policy.profile == Profile::Quiet && finding.severity < super::catalogue::Severity::Medium {
+        finding.effect = Effect::Mark;
+    }
+    true
+}

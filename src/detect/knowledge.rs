@@ -1,0 +1,126 @@
+//! What is known before the first packet: policy, trust anchors, lists. Read elsewhere; here it only answers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::policy::{Attribute, Digest, Policy};
+use crate::x509::roots::TrustAnchors;
+use crate::x509::signature::{Algorithm, Verdict, verify};
+use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
+use sha2::Digest as _;
+
+use super::crl::Crl;
+use super::lists::{BADKEYS_ENTRY, List, badkeys_list};
+
+/// Everything that is known before the first packet.
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    /// What the owner allows.
+    pub policy: Policy,
+    /// Trust anchors.
+    pub anchors: Arc<TrustAnchors>,
+    /// Those of the anchors that are built in.
+    pub builtin: TrustAnchors,
+    /// `[trust] blocklists`.
+    pub blocklists: Vec<NamedList>,
+    /// `[trust] compromised_keys` in text.
+    pub compromised: Vec<NamedList>,
+    /// `[trust] compromised_keys` in badkeys' form.
+    pub badkeys: Vec<KeyFile>,
+    /// `--indicators`.
+    pub indicators: Vec<NamedList>,
+    /// `[trust] crls`.
+    pub crls: Vec<Crl>,
+    /// Certificates of each `[[host]]` entry's `certificates_file`, by the entry's line.
+    pub certificates: BTreeMap<usize, HashSet<Digest>>,
+    /// Which CRL is signed by which key: found once.
+    pub crl_signatures: DashMap<(usize, Sha256), bool>,
+}
+
+/// A list and what to call it.
+#[derive(Debug)]
+pub struct NamedList {
+    /// Name of its file.
+    pub name: String,
+    /// Its entries.
+    pub list: List,
+}
+
+/// badkeys' block list, of which single entries are read when asked for.
+pub struct KeyFile {
+    /// Name of the file.
+    pub name: String,
+    /// Entries in it.
+    pub entries: u64,
+    /// Reads the entry at an index.
+    pub read: Box<ReadEntry>,
+}
+
+/// Reads the entry at an index of a [`KeyFile`]; `None` when that fails.
+pub type ReadEntry = dyn Fn(u64) -> Option<[u8; BADKEYS_ENTRY]> + Send + Sync;
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFile").field("name", &self.name).field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+impl KeyFile {
+    /// The number of the list in which the key stands.
+    pub fn find(&self, key: &PublicKey) -> Option<u8> {
+        let octets = match key.kind {
+            KeyKind::Rsa | KeyKind::RsaPss => &*key.modulus,
+            // The x coordinate of an uncompressed point.
+            KeyKind::Ec => {
+                let (form, coordinates) = key.bytes.split_first()?;
+                if *form != 4 {
+                    return None;
+                }
+                coordinates.get(..coordinates.len() / 2)?
+            }
+            KeyKind::Ed25519 | KeyKind::Ed448 => &*key.bytes,
+            _ => return None,
+        };
+        if octets.is_empty() {
+            return None;
+        }
+        badkeys_list(&sha2::Sha256::digest(octets).into(), self.entries, &*self.read)
+    }
+}
+
+impl Knowledge {
+    /// CRLs of this issuer whose signature its key made.
+    pub fn crls_of<'a>(&'a self, issuer: &'a Facts) -> impl Iterator<Item = &'a Crl> {
+        self.crls.iter().enumerate().filter(move |(_, crl)| *crl.issuer == *issuer.subject.der).filter_map(
+            move |(place, crl)| {
+                let key = (place, issuer.spki_sha256);
+                let known = self.crl_signatures.get(&key).map(|known| *known);
+                let signed = known.unwrap_or_else(|| {
+                    let signed = crl.is_signed(|octets, oid, signature| {
+                        let algorithm = Algorithm { oid, parameters: &[] };
+                        verify(&issuer.key, algorithm, octets, signature) == Verdict::Good
+                    });
+                    self.crl_signatures.insert(key, signed);
+                    signed
+                });
+                signed.then_some(crl)
+            },
+        )
+    }
+}
+
+/// Values of an attribute of a name, for patterns of the policy.
+pub fn attributes<'a>(name: &'a Name) -> impl Fn(Attribute) -> &'a [String] {
+    move |attribute| match attribute {
+        Attribute::CommonName => &name.common_names,
+        Attribute::Organization => &name.organizations,
+        Attribute::OrganizationalUnit => &name.organizational_units,
+        Attribute::Country => &name.countries,
+        Attribute::Locality => &name.localities,
+        Attribute::State => &name.states,
+        Attribute::Email => &name.emails,
+    }
+}

@@ -1,0 +1,231 @@
+//! Checks against lists: revocation (CERT-013), block lists (CERT-014), indicators (CERT-040), known keys (KEY-006).
+
+use crate::policy::CertificateHash;
+use crate::tls::fingerprint::ja3::ja3;
+use crate::tls::fingerprint::ja4::ja4;
+use crate::x509::{Certificate, Facts};
+
+use super::case::{Case, date, quoted};
+use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
+use super::certificate::presented;
+use super::finding::{Cause, Finding, Point};
+use super::knowledge::attributes;
+use super::lists::Entry;
+
+/// Confidence in a CRL whose successor should be there.
+const STALE: u8 = 60;
+
+/// Runs every check of this file.
+pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    findings.extend(revoked(case));
+    findings.extend(blocklisted(case));
+    findings.extend(known_key(case));
+    findings.extend(indicator(case));
+}
+
+/// CERT-013.
+fn revoked(case: &Case<'_>) -> Option<Finding> {
+    by_crl(case).or_else(|| by_serial(case))
+}
+
+fn by_crl(case: &Case<'_>) -> Option<Finding> {
+    let at = case.sighting.at?;
+    if case.knowledge.crls.is_empty() {
+        return None;
+    }
+    let found = case.path().windows(2).find_map(|pair| {
+        let [child, issuer] = pair else { return None };
+        let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
+        let entry = |crl: &super::crl::Crl| Some((child, crl.revoked(&child.serial, at)?, crl.is_stale(at)));
+        case.knowledge.crls_of(issuer).find_map(entry)
+    });
+    let (facts, entry, stale) = found?;
+    let mut message = format!(
+        "{} a certificate whose chain was revoked on {}: {}",
+        case.gave(),
+        date(entry.date),
+        quoted(&facts.subject.text)
+    );
+    if stale {
+        message.push_str(" (by a list that is out of date)");
+    }
+    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
+    if entry.is_compromise() {
+        finding.severity = Severity::Critical;
+    }
+    if stale {
+        finding.confidence = STALE;
+    }
+    let text = format!("reason {} of RFC 5280 section 5.3.1", entry.reason);
+    finding.evidence.pro.push(Point { id: "crl", text, observed: Some(serial(facts)), ..Point::default() });
+    Some(finding)
+}
+
+fn by_serial(case: &Case<'_>) -> Option<Finding> {
+    let lists = &case.knowledge.blocklists;
+    let compromised = &case.sighting.policy.compromised;
+    if lists.iter().all(|named| named.list.serials.is_empty()) && compromised.is_empty() {
+        return None;
+    }
+    let found = presented(case).find_map(|(_, facts)| {
+        let number = without_zeros(&facts.serial);
+        let in_list = lists.iter().find_map(|named| {
+            let mut entries = named.list.serials.iter();
+            let (_, _, entry) =
+                entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
+            Some(format!("{} line {}", named.name, entry.line))
+        });
+        let in_policy = || {
+            compromised.iter().find_map(|entry| {
+                let mut serials = entry.serials.iter();
+                serials
+                    .any(|(issuer, serial)| {
+                        without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer))
+                    })
+                    .then(|| format!("policy line {}: {}", entry.line, entry.reason))
+            })
+        };
+        Some((facts, in_list.or_else(in_policy)?))
+    });
+    let (facts, source) = found?;
+    let message =
+        format!("{} a certificate whose issuer and serial number stand in a list: {}", case.gave(), quoted(&source));
+    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
+    finding.evidence.pro.push(Point { id: "list", text: source, observed: Some(serial(facts)), ..Point::default() });
+    Some(finding)
+}
+
+/// CERT-014.
+fn blocklisted(case: &Case<'_>) -> Option<Finding> {
+    let lists = &case.knowledge.blocklists;
+    let compromised = &case.sighting.policy.compromised;
+    if lists.is_empty() && compromised.is_empty() {
+        return None;
+    }
+    let found = presented(case).find_map(|(certificate, facts)| {
+        let hashes = hashes(certificate);
+        let in_list = lists.iter().find_map(|named| {
+            let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
+            let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
+            Some(told(&named.name, entry))
+        });
+        let in_policy = || {
+            let entry = compromised.iter().find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
+            Some(format!("policy line {}: {}", entry.line, entry.reason))
+        };
+        Some((certificate, in_list.or_else(in_policy)?))
+    });
+    let (certificate, source) = found?;
+    let message = format!("{} a certificate that stands in a block list: {}", case.gave(), quoted(&source));
+    let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
+    let observed = Some(certificate.sha256.to_string());
+    finding.evidence.pro.push(Point { id: "list", text: source, observed, ..Point::default() });
+    Some(finding)
+}
+
+/// KEY-006.
+fn known_key(case: &Case<'_>) -> Option<Finding> {
+    let knowledge = case.knowledge;
+    let compromised = &case.sighting.policy.compromised;
+    if knowledge.compromised.is_empty() && knowledge.badkeys.is_empty() && compromised.is_empty() {
+        return None;
+    }
+    let found = presented(case).find_map(|(_, facts)| {
+        let key = facts.spki_sha256.0;
+        let in_list =
+            knowledge.compromised.iter().find_map(|named| Some(told(&named.name, named.list.keys.get(&key)?)));
+        let in_policy = || {
+            let entry = compromised.iter().find(|entry| entry.keys.contains(&key))?;
+            Some(format!("policy line {}: {}", entry.line, entry.reason))
+        };
+        let in_file =
+            || knowledge.badkeys.iter().find_map(|file| Some(format!("{} list {}", file.name, file.find(&facts.key)?)));
+        Some((facts, in_list.or_else(in_policy).or_else(in_file)?))
+    });
+    let (facts, source) = found?;
+    let message = format!("{} a certificate whose private key others know: {}", case.gave(), quoted(&source));
+    let mut finding = case.leaf_finding(&KNOWN_COMPROMISED_KEY, &[], message);
+    finding.cause = Cause::LeafKey(facts.spki_sha256);
+    let observed = Some(facts.spki_sha256.to_string());
+    finding.evidence.proofs.push(Point { id: "P5", text: source, observed, ..Point::default() });
+    Some(finding)
+}
+
+/// CERT-040.
+fn indicator(case: &Case<'_>) -> Option<Finding> {
+    let mut points: Vec<(Severity, Point)> = Vec::new();
+    let observation = case.sighting.observation;
+    let hello = observation.handshake.client_hello.as_deref();
+    for named in &case.knowledge.indicators {
+        let list = &named.list;
+        let mut hit = |severity, id, entry: Option<&Entry>, observed: String| {
+            if let Some(entry) = entry {
+                let point = Point { id, text: told(&named.name, entry), observed: Some(observed), ..Point::default() };
+                points.push((severity, point));
+            }
+        };
+        for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
+            for hash in hashes(certificate) {
+                let found = list.certificates.get(&hash);
+                hit(Severity::High, "certificate", found, certificate.sha256.to_string());
+            }
+            let Some(facts) = certificate.facts.as_deref() else { continue };
+            hit(Severity::High, "key", list.keys.get(&facts.spki_sha256.0), facts.spki_sha256.to_string());
+            hit(Severity::High, "serial", list.serial(&facts.serial), serial(facts));
+        }
+        if let Some(hello) = hello.filter(|_| !list.fingerprints.is_empty()) {
+            let (ja3, ja4) = (ja3(hello), ja4(hello, observation.handshake.protocol));
+            hit(Severity::Low, "ja3", list.fingerprints.get(&ja3), ja3.clone());
+            hit(Severity::Low, "ja4", list.fingerprints.get(&ja4), ja4.clone());
+        }
+        if let Some(name) = case.target.name {
+            hit(Severity::Medium, "name", list.name(name), name.to_owned());
+        }
+        for address in [observation.ends.server.address, observation.ends.client.address] {
+            hit(Severity::Medium, "address", list.address(address), address.to_string());
+        }
+    }
+    points.sort_by(|(a, first), (b, second)| (b, first.id, &first.observed).cmp(&(a, second.id, &second.observed)));
+    points.dedup_by(|(_, a), (_, b)| (a.id, &a.observed) == (b.id, &b.observed));
+    let (severity, first) = points.first()?;
+    let client = observation.ends.client.address;
+    let what = first.observed.as_deref().unwrap_or_default();
+    let message = format!(
+        "{} and client {client}: the {} {} is an indicator ({})",
+        case.sighting.host,
+        first.id,
+        quoted(what),
+        first.text
+    );
+    let parts = [first.id.to_owned(), what.to_owned()];
+    let severity = *severity;
+    let mut finding = case.leaf_finding(&INDICATOR_MATCH, &parts, message);
+    finding.severity = severity;
+    finding.evidence.pro = points.into_iter().map(|(_, point)| point).collect();
+    Some(finding)
+}
+
+fn hashes(certificate: &Certificate) -> [CertificateHash; 2] {
+    [CertificateHash::Sha256(certificate.sha256.0), CertificateHash::Sha1(certificate.sha1)]
+}
+
+/// Where an entry stands and what it says.
+fn told(list: &str, entry: &Entry) -> String {
+    let mut text = format!("{list} line {}", entry.line);
+    for part in [&entry.date, &entry.reason] {
+        if !part.is_empty() {
+            text.push_str(", ");
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+fn serial(facts: &Facts) -> String {
+    facts.serial.iter().map(|octet| format!("{octet:02X}")).collect()
+}
+
+fn without_zeros(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|octet| **octet == 0).count();
+    serial.get(zeros..).unwrap_or_default()
+}

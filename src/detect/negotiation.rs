@@ -1,0 +1,549 @@
+//! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
+
+use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
+use super::finding::{Cause, Finding, Point};
+use super::hosts::report::{Place, client_text};
+use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
+use super::memory::Memory;
+use super::sighting::Sighting;
+use crate::time::{NANOS_PER_SECOND, Timestamp};
+use crate::tls::server_hello::HELLO_RETRY_RANDOM;
+use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_grease, is_tls13_draft};
+
+/// Hosts whose sentinels are counted.
+const MAX_SENTINELS: usize = 10_000;
+/// Pairs of host and kind of client whose versions are remembered.
+const MAX_KINDS: usize = 200_000;
+/// Pairs of host and client that are remembered.
+const MAX_TALKS: usize = 200_000;
+/// Handshakes of TLS 1.3 from which a step back is one.
+const STEADY: u32 = 50;
+/// Steps back from which it is told.
+const STEPS: u32 = 3;
+/// Clients with the sentinel from which the server is said to be broken.
+const BROKEN_FOR: usize = 3;
+const SIGNALING_RENEGOTIATION: u16 = 0x00ff;
+const SIGNALING_FALLBACK: u16 = 0x5600;
+
+/// The rules about negotiation and their memory.
+#[derive(Debug)]
+pub struct Negotiation {
+    sentinels: Memory<u64, Vec<u64>>,
+    kinds: Memory<u64, Kind>,
+    talks: Memory<u64, Talk>,
+}
+
+/// What a host speaks with one kind of client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    tls13: u32,
+    steps: u32,
+    servers: [u64; 1],
+}
+
+/// What a host spoke with one client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Talk {
+    tls13: u32,
+    broken: Option<Timestamp>,
+}
+
+impl Default for Negotiation {
+    fn default() -> Self {
+        Self { sentinels: Memory::new(MAX_SENTINELS), kinds: Memory::new(MAX_KINDS), talks: Memory::new(MAX_TALKS) }
+    }
+}
+
+impl Negotiation {
+    /// How many entries were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.sentinels.forgotten().saturating_add(self.kinds.forgotten()).saturating_add(self.talks.forgotten())
+    }
+
+    /// Takes note of a handshake. `multi`: the host is known to have several certificates, maybe several operators.
+    pub fn observe(&mut self, sighting: &Sighting<'_>, multi: bool, findings: &mut Vec<Finding>) {
+        let handshake = &sighting.observation.handshake;
+        let Some(offer) = handshake.client_hello.as_deref() else { return };
+        findings.extend(self.sentinel(sighting, offer));
+        findings.extend(not_offered(sighting, offer));
+        findings.extend(self.regression(sighting, offer).filter(|_| !multi));
+        findings.extend(self.fallback(sighting, offer));
+    }
+
+    fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+        let handshake = &sighting.observation.handshake;
+        let hello = handshake.server_hello.as_deref()?;
+        let offered = sentinel(handshake.protocol, offer, hello)?;
+        let place = Place::of(sighting);
+        let (clients, _) = self.sentinels.entry(&host_hash(sighting), Vec::new);
+        let clients = clients?;
+        let client = address_hash(place.ends.client.address);
+        if handshake.established == Some(true) && !clients.contains(&client) && clients.len() < BROKEN_FOR {
+            clients.push(client);
+        }
+        let what = if clients.len() >= BROKEN_FOR {
+            "all clients go on, so the server or its balancer may be broken"
+        } else {
+            "somebody between may have rewritten the hello or ended TLS"
+        };
+        let parts = vec![client_text(place.ends.server.address)];
+        let cause = Cause::Subject { rule: DOWNGRADE_SENTINEL.id, host: place.host.clone(), parts };
+        let address = client_text(place.ends.client.address);
+        let message = format!(
+            "{} told client {address} in its random that the client offered less than {offered}, which it did offer: {what}.",
+            place.host
+        );
+        let mut finding = place.plain(&DOWNGRADE_SENTINEL, cause, message);
+        let refused =
+            handshake.alerts.iter().any(|alert| handshake.client == Some(alert.direction) && alert.description == 47);
+        if refused {
+            finding.confidence = 99;
+        }
+        let version = hello.version();
+        let proof = Point {
+            id: "P6",
+            points: 0,
+            text: "the downgrade sentinel of RFC 8446 section 4.1.3".to_owned(),
+            observed: Some(format!("version {version:#06x} with the sentinel")),
+            expected: Some(offered.to_owned()),
+        };
+        finding.evidence.proofs.push(proof);
+        Some(finding)
+    }
+
+    fn regression(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+        let handshake = &sighting.observation.handshake;
+        let version = handshake.version()?;
+        if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
+            return None;
+        }
+        let place = Place::of(sighting);
+        let key = mixed(host_hash(sighting), shape(offer));
+        let (kind, _) = self.kinds.entry(&key, Kind::default);
+        let kind = kind?;
+        let server = subnet_hash(place.ends.server.address);
+        if version >= 0x0304 {
+            kind.tls13 = kind.tls13.saturating_add(1);
+            kind.steps = 0;
+            mark(&mut kind.servers, server);
+            return None;
+        }
+        let same_place = super::hosts::sketch::is_marked(&kind.servers, server);
+        if version < 0x0300 || kind.tls13 < STEADY || !same_place {
+            return None;
+        }
+        kind.steps = kind.steps.saturating_add(1);
+        if kind.steps < STEPS {
+            return None;
+        }
+        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
+        let message = format!(
+            "{} spoke TLS 1.3 {} times with this kind of client and now chose version {version:#06x} for client {}.",
+            place.host,
+            kind.tls13,
+            client_text(place.ends.client.address)
+        );
+        let mut finding = place.plain(&VERSION_REGRESSION, cause, message);
+        finding.evidence.pro.push(Point {
+            id: "version",
+            points: 0,
+            text: format!("{} handshakes in a row below TLS 1.3", kind.steps),
+            observed: Some(format!("{version:#06x}")),
+            expected: Some("0x0304".to_owned()),
+        });
+        Some(finding)
+    }
+
+    fn fallback(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+        let handshake = &sighting.observation.handshake;
+        let place = Place::of(sighting);
+        let key = mixed(host_hash(sighting), address_hash(place.ends.client.address));
+        let (talk, _) = self.talks.entry(&key, Talk::default);
+        let talk = talk?;
+        let before = *talk;
+        if handshake.version() == Some(0x0304) {
+            talk.tls13 = talk.tls13.saturating_add(1);
+        }
+        let broken = matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout);
+        if broken && handshake.established != Some(true) {
+            talk.broken = Some(sighting.clock);
+        }
+        let signaled = offer.cipher_suites.contains(&SIGNALING_FALLBACK);
+        let refused = handshake
+            .alerts
+            .iter()
+            .any(|alert| handshake.client.is_some_and(|client| client != alert.direction) && alert.description == 86);
+        if !signaled && !refused {
+            return None;
+        }
+        let what = if refused { "and the server refused the fallback" } else { "and the server accepted it" };
+        let cause = Cause::Subject {
+            rule: FALLBACK_SIGNAL.id,
+            host: place.host.clone(),
+            parts: vec![client_text(place.ends.client.address)],
+        };
+        let address = client_text(place.ends.client.address);
+        let message =
+            format!("Client {address} fell back to an older version with {} and said so, {what}.", place.host);
+        let mut finding = place.plain(&FALLBACK_SIGNAL, cause, message);
+        if before.tls13 > 0 {
+            finding.severity = Severity::Medium;
+            let text = format!("{} handshakes of TLS 1.3 with this client before", before.tls13);
+            finding.evidence.pro.push(Point { id: "version", text, ..Point::default() });
+        }
+        let recent = |at: &Timestamp| sighting.clock.since(*at).nanos() <= 30 * NANOS_PER_SECOND;
+        if before.broken.filter(recent).is_some() {
+            let text = "a handshake with this host was broken in the 30 seconds before".to_owned();
+            finding.evidence.pro.push(Point { id: "broken", text, ..Point::default() });
+        }
+        Some(finding)
+    }
+}
+
+/// The version that the client offered and the server's random denies.
+fn sentinel(protocol: Protocol, offer: &ClientHello, hello: &ServerHello) -> Option<&'static str> {
+    let tail: [u8; 8] = hello.random.last_chunk().copied()?;
+    if hello.random == HELLO_RETRY_RANDOM || hello.ssl2_format || !tail.starts_with(b"DOWNGRD") {
+        return None;
+    }
+    let last = tail.last().copied()?;
+    let version = hello.version();
+    let offers = |version| offer.supported_versions.contains(&version);
+    match protocol {
+        Protocol::Tls if offers(0x0304) && version <= 0x0303 && last <= 1 => Some("TLS 1.3"),
+        Protocol::Tls if version <= 0x0302 && last == 0 && (offers(0x0303) || offer.legacy_version == 0x0303) => {
+            Some("TLS 1.2")
+        }
+        // Versions of DTLS count down.
+        Protocol::Dtls if offers(0xfefc) && version >= 0xfefd && last <= 1 => Some("DTLS 1.3"),
+        _ => None,
+    }
+}
+
+fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+    let handshake = &sighting.observation.handshake;
+    let hello = handshake.server_hello.as_deref()?;
+    if !handshake.complete || hello.ssl2_format || offer.ssl2_format || is_odd(handshake) {
+        return None;
+    }
+    let wrong = choices(handshake, offer, hello);
+    if wrong.is_empty() {
+        return None;
+    }
+    let place = Place::of(sighting);
+    let parts = vec![client_text(place.ends.server.address)];
+    let cause = Cause::Subject { rule: SERVER_CHOICE_NOT_OFFERED.id, host: place.host.clone(), parts };
+    let message = format!(
+        "{} chose what client {} did not offer: {}.",
+        place.host,
+        client_text(place.ends.client.address),
+        wrong.join(", ")
+    );
+    let mut finding = place.plain(&SERVER_CHOICE_NOT_OFFERED, cause, message);
+    let points = wrong.into_iter().map(|text| Point { id: "choice", text, ..Point::default() });
+    finding.evidence.pro.extend(points);
+    Some(finding)
+}
+
+/// The hellos themselves contradict each other's lengths: nothing follows from what was read.
+fn is_odd(handshake: &Handshake) -> bool {
+    use crate::tls::Anomaly::{
+        ClientGap, MalformedClientHello, MalformedExtension, MalformedServerHello, MidStream, NoClientHello, OneSided,
+        OverlapConflict, RepeatedClientHello, RepeatedServerHello, ServerGap,
+    };
+    handshake.anomalies.iter().any(|anomaly| {
+        matches!(
+            anomaly,
+            ClientGap
+                | ServerGap
+                | MidStream
+                | OneSided
+                | OverlapConflict
+                | NoClientHello
+                | MalformedClientHello
+                | MalformedServerHello
+                | MalformedExtension
+                | RepeatedClientHello
+                | RepeatedServerHello
+        )
+    })
+}
+
+fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let second = handshake.second_client_hello.as_deref();
+    match hello.selected_version {
+        // Servers of the drafts answered with their own draft's number.
+        Some(version) if is_tls13_draft(version) => {}
+        Some(version) if !offer.supported_versions.contains(&version) => wrong.push(format!("version {version:#06x}")),
+        // An old server that does not know supported_versions may choose any version up to legacy_version.
+        None if handshake.protocol == Protocol::Tls && hello.legacy_version > offer.legacy_version => {
+            wrong.push(format!("version {:#06x}", hello.legacy_version));
+        }
+        _ => {}
+    }
+    if let Some(suite) = hello.cipher_suite.filter(|suite| !offer.cipher_suites.contains(suite)) {
+        wrong.push(format!("cipher suite {suite:#06x}"));
+    }
+    if !offer.compression_methods.contains(&hello.compression_method) {
+        wrong.push(format!("compression method {}", hello.compression_method));
+    }
+    let sent = |kind: u16| {
+        let in_hello = |hello: &ClientHello| hello.extensions.iter().any(|extension| extension.kind == kind);
+        in_hello(offer) || second.is_some_and(in_hello)
+    };
+    let renegotiation = offer.cipher_suites.contains(&SIGNALING_RENEGOTIATION);
+    for extension in &hello.extensions {
+        let excepted = extension.kind == 0xff01 && renegotiation;
+        if !sent(extension.kind) && !excepted {
+            wrong.push(format!("extension {}", extension.kind));
+        }
+    }
+    if let Some(protocol) = hello.alpn.as_ref().filter(|protocol| !offer.alpn.contains(protocol)) {
+        wrong.push(format!("application protocol {}", String::from_utf8_lossy(protocol)));
+    }
+    let exchange = handshake.server_key_exchange.as_deref().map(|exchange| &exchange.kind);
+    let group = match (hello.key_share.as_ref(), exchange) {
+        (Some(share), _) => Some(share.group),
+        (None, Some(KeyExchange::Ecdhe { group, .. })) if !offer.groups.is_empty() => Some(*group),
+        _ => None,
+    };
+    if let Some(group) = group.filter(|group| !offer.groups.contains(group)) {
+        wrong.push(format!("group {group:#06x}"));
+    }
+    let last = second.unwrap_or(offer);
+    let echo = handshake.protocol == Protocol::Tls && hello.selected_version == Some(0x0304);
+    if echo && hello.session_id != last.session_id {
+        wrong.push("another session id than it was sent".to_owned());
+    }
+    wrong
+}
+
+fn host_hash(sighting: &Sighting<'_>) -> u64 {
+    mixed(stable_hash(sighting.host.name.as_bytes()), sighting.host.port.into())
+}
+
+fn mixed(left: u64, right: u64) -> u64 {
+    let mut octets = [0_u8; 16];
+    octets.iter_mut().zip(left.to_be_bytes().into_iter().chain(right.to_be_bytes())).for_each(|(to, from)| *to = from);
+    stable_hash(&octets)
+}
+
+/// What kind of client it is: cipher suites in order and extensions as a set, GREASE aside. As JA4 tells clients apart,
+/// at a fraction of its cost.
+pub fn shape(hello: &ClientHello) -> u64 {
+    let suites = hello.cipher_suites.iter().copied().filter(|suite| !is_grease(*suite));
+    // server_name and ALPN change with the host, padding and tickets with the moment.
+    let extensions = hello.extensions.iter().map(|extension| extension.kind);
+    let mut extensions: Vec<u16> =
+        extensions.filter(|kind| !is_grease(*kind) && !matches!(kind, 0 | 16 | 21 | 35 | 41 | 42 | 44)).collect();
+    extensions.sort_unstable();
+    let octets: Vec<u8> = suites.chain([0xffff]).chain(extensions).flat_map(u16::to_be_bytes).collect();
+    stable_hash(&octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::{Scene, ids};
+    use crate::direction::Direction;
+    use crate::tls::{Alert, Anomaly, Extension, KeyShare};
+
+    type Change<'a> = &'a dyn Fn(&mut ClientHello, &mut ServerHello);
+
+    fn show(scene: &mut Scene, rules: &mut Negotiation, client: &str, change: Change<'_>) -> Vec<Finding> {
+        show_all(scene, rules, client, &|handshake| {
+            let mut offer = handshake.client_hello.take().unwrap();
+            let mut hello = handshake.server_hello.take().unwrap();
+            change(&mut offer, &mut hello);
+            (handshake.client_hello, handshake.server_hello) = (Some(offer), Some(hello));
+        })
+    }
+
+    fn show_all(
+        scene: &mut Scene,
+        rules: &mut Negotiation,
+        client: &str,
+        change: &dyn Fn(&mut Handshake),
+    ) -> Vec<Finding> {
+        let mut observation = scene.handshake(client, "203.0.113.10", &[]);
+        change(&mut observation.handshake);
+        let mut findings = Vec::new();
+        scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, false, &mut findings));
+        findings
+    }
+
+    fn once(change: Change<'_>) -> Vec<&'static str> {
+        ids(&show(&mut Scene::new(&[]), &mut Negotiation::default(), "10.0.0.1", change))
+    }
+
+    fn tail(hello: &mut ServerHello, last: u8) {
+        hello.random[24..].copy_from_slice(&[0x44, 0x4f, 0x57, 0x4e, 0x47, 0x52, 0x44, last]);
+    }
+
+    #[test]
+    fn sentinel_needs_a_better_offer() {
+        for (offered, legacy, chosen, last, fires) in [
+            (&[0x0304, 0x0303][..], 0x0303, 0x0303, 1, true),
+            (&[0x0304, 0x0303], 0x0303, 0x0302, 0, true),
+            (&[0x0304, 0x0303], 0x0303, 0x0303, 2, false),
+            (&[], 0x0303, 0x0303, 1, false),
+            (&[0x0303], 0x0303, 0x0303, 1, false),
+            (&[], 0x0303, 0x0302, 0, true),
+            (&[], 0x0303, 0x0302, 1, false),
+            (&[], 0x0302, 0x0302, 0, false),
+            (&[0x7f1c, 0x0303], 0x0303, 0x0303, 1, false),
+            (&[0x0a0a, 0x0303], 0x0303, 0x0303, 1, false),
+        ] {
+            let found = once(&|offer, hello| {
+                offer.supported_versions = offered.to_vec();
+                (offer.legacy_version, hello.legacy_version) = (legacy, chosen);
+                tail(hello, last);
+            });
+            assert_eq!(found == ["MITM-009"], fires, "{offered:x?} {legacy:x} {chosen:x} {last}");
+        }
+        let constant = once(&|offer, hello| {
+            offer.supported_versions = vec![0x0304];
+            hello.random = HELLO_RETRY_RANDOM;
+        });
+        assert!(constant.is_empty());
+    }
+
+    #[test]
+    fn sentinel_for_everybody_is_a_broken_server() {
+        let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
+        let change: Change<'_> = &|offer, hello| {
+            offer.supported_versions = vec![0x0304, 0x0303];
+            tail(hello, 1);
+        };
+        for (client, broken) in [("10.0.0.1", false), ("10.0.0.2", false), ("10.0.0.2", false), ("10.0.0.3", true)] {
+            let found = show(&mut scene, &mut rules, client, change);
+            assert_eq!(found[0].message.contains("may be broken"), broken, "{client}");
+        }
+        let found = show_all(&mut scene, &mut rules, "10.0.0.9", &|handshake| {
+            handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304];
+            tail(handshake.server_hello.as_mut().unwrap(), 1);
+            handshake.alerts = vec![Alert { direction: Direction::LowToHigh, level: 2, description: 47 }];
+        });
+        assert_eq!(found[0].confidence, 99);
+    }
+
+    #[test]
+    fn choices_must_be_offered() {
+        let extension = |kind| Extension { kind, body: 0..0 };
+        let cases: [(&str, Change<'_>, bool); 15] = [
+            ("as offered", &|_, _| {}, false),
+            ("cipher suite", &|_, hello| hello.cipher_suite = Some(0x009c), true),
+            ("compression", &|_, hello| hello.compression_method = 1, true),
+            ("higher version", &|_, hello| hello.legacy_version = 0x0304, true),
+            ("lower version", &|_, hello| hello.legacy_version = 0x0301, false),
+            ("selected version", &|_, hello| hello.selected_version = Some(0x0304), true),
+            ("draft", &|_, hello| hello.selected_version = Some(0x7f0e), false),
+            ("extension", &|_, hello| hello.extensions.push(extension(23)), true),
+            (
+                "extension sent",
+                &|offer, hello| {
+                    offer.extensions.push(extension(23));
+                    hello.extensions.push(extension(23));
+                },
+                false,
+            ),
+            ("renegotiation_info", &|_, hello| hello.extensions.push(extension(0xff01)), true),
+            (
+                "renegotiation_info after the SCSV",
+                &|offer, hello| {
+                    offer.cipher_suites.push(0x00ff);
+                    hello.extensions.push(extension(0xff01));
+                },
+                false,
+            ),
+            ("application protocol", &|_, hello| hello.alpn = Some((*b"h2").into()), true),
+            (
+                "group",
+                &|offer, hello| {
+                    offer.groups = vec![29];
+                    hello.key_share = Some(KeyShare { group: 23, public: 0..0 });
+                },
+                true,
+            ),
+            (
+                "session id",
+                &|offer, hello| {
+                    offer.supported_versions = vec![0x0304];
+                    hello.selected_version = Some(0x0304);
+                    offer.session_id = [1; 32].into();
+                },
+                true,
+            ),
+            ("session id of TLS 1.2", &|_, hello| hello.session_id = [1; 32].into(), false),
+        ];
+        for (name, change, fires) in cases {
+            assert_eq!(once(change) == ["MITM-010"], fires, "{name}");
+        }
+        let wrong = |handshake: &mut Handshake| handshake.server_hello.as_mut().unwrap().cipher_suite = Some(1);
+        let all = |change: &dyn Fn(&mut Handshake)| {
+            ids(&show_all(&mut Scene::new(&[]), &mut Negotiation::default(), "10.0.0.1", change))
+        };
+        assert_eq!(all(&wrong), ["MITM-010"]);
+        for lossy in [
+            &|handshake: &mut Handshake| handshake.complete = false,
+            &(|handshake: &mut Handshake| handshake.note(Anomaly::MalformedClientHello)) as &dyn Fn(&mut Handshake),
+        ] {
+            let found = all(&|handshake| {
+                wrong(handshake);
+                lossy(handshake);
+            });
+            assert!(found.is_empty());
+        }
+    }
+
+    #[test]
+    fn regression_after_fifty_handshakes() {
+        let tls13: Change<'_> = &|offer, hello| {
+            offer.supported_versions = vec![0x0304, 0x0303];
+            hello.selected_version = Some(0x0304);
+        };
+        let tls12: Change<'_> = &|offer, _| offer.supported_versions = vec![0x0304, 0x0303];
+        for (before, fires) in [(STEADY, true), (STEADY - 1, false)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
+            for _ in 0..before {
+                assert!(show(&mut scene, &mut rules, "10.0.0.1", tls13).is_empty());
+            }
+            let steps: Vec<_> =
+                (0..3).map(|_| ids(&show(&mut scene, &mut rules, "10.0.0.1", tls12)) == ["MITM-014"]).collect();
+            assert_eq!(steps, [false, false, fires]);
+            // Another kind of client, and one that offers less.
+            let other: Change<'_> = &|offer, hello| {
+                tls12(offer, hello);
+                offer.cipher_suites.push(0x1301);
+            };
+            assert!(show(&mut scene, &mut rules, "10.0.0.1", other).is_empty());
+            assert!(show(&mut scene, &mut rules, "10.0.0.1", &|_, _| {}).is_empty());
+        }
+    }
+
+    #[test]
+    fn fallback_is_told() {
+        let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
+        let fallback: Change<'_> = &|offer, _| offer.cipher_suites.push(SIGNALING_FALLBACK);
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!((ids(&found), found[0].severity), (vec!["MITM-015"], Severity::Low));
+        show(&mut scene, &mut rules, "10.0.0.1", &|offer, hello| {
+            offer.supported_versions = vec![0x0304];
+            hello.selected_version = Some(0x0304);
+        });
+        show_all(&mut scene, &mut rules, "10.0.0.1", &|handshake| {
+            (handshake.end, handshake.established) = (HandshakeEnd::Reset, Some(false));
+        });
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Medium, 2));
+        scene.now += 31;
+        assert_eq!(show(&mut scene, &mut rules, "10.0.0.1", fallback)[0].evidence.pro.len(), 1);
+        let alert = |direction| {
+            move |handshake: &mut Handshake| handshake.alerts = vec![Alert { direction, level: 2, description: 86 }]
+        };
+        let found = show_all(&mut scene, &mut rules, "10.0.0.2", &alert(Direction::HighToLow));
+        assert_eq!(ids(&found), ["MITM-015"]);
+        assert!(show_all(&mut scene, &mut rules, "10.0.0.2", &alert(Direction::LowToHigh)).is_empty());
+    }
+}

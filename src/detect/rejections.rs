@@ -1,0 +1,247 @@
+//! Clients that refuse the certificate of a host (MITM-013).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::catalogue::{CLIENTS_REJECT_CERTIFICATE, Severity};
+use super::finding::{Cause, Finding, Point};
+use super::hosts::presented::Presented;
+use super::hosts::report::{Place, client_text};
+use super::hosts::sketch::address_hash;
+use super::memory::Memory;
+use super::sighting::{HostKey, Sighting};
+use crate::time::{Span, Timestamp};
+use crate::tls::{Handshake, HandshakeEnd};
+
+/// Hosts watched: those that were refused once.
+const MAX_HOSTS: usize = 20_000;
+/// Handshakes kept of one host.
+const MAX_EVENTS: usize = 128;
+/// Handshakes of one client from which its refusals alone count.
+const ONE_CLIENT: usize = 5;
+/// How far back the usual rate of a host is known.
+const WEEK: Span = Span::seconds(7 * 86_400);
+
+/// The rule and its memory.
+#[derive(Debug)]
+pub struct Rejections {
+    hosts: Memory<HostKey, Refused>,
+}
+
+#[derive(Clone, Debug)]
+struct Refused {
+    /// Handshakes inside the window: when, with whom, refused.
+    events: VecDeque<(Timestamp, u64, bool)>,
+    /// Handshakes before it, and how many of them were refused.
+    before: (u32, u32),
+    since: Timestamp,
+    /// What a refused certificate was seen to be caused by: TLS 1.3 hides it.
+    cause: Option<Cause>,
+}
+
+impl Default for Rejections {
+    fn default() -> Self {
+        Self { hosts: Memory::new(MAX_HOSTS) }
+    }
+}
+
+impl Rejections {
+    /// How many hosts were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.hosts.forgotten()
+    }
+
+    /// Takes note of a handshake. `doubted`: there is evidence against the certificate (MITM-002).
+    pub fn observe(
+        &mut self,
+        sighting: &Sighting<'_>,
+        (new, doubted): (Option<&Presented>, bool),
+        findings: &mut Vec<Finding>,
+    ) {
+        let handshake = &sighting.observation.handshake;
+        let refusal = refusal(handshake);
+        let host = if refusal.is_some() {
+            let fresh = || Refused { events: VecDeque::new(), before: (0, 0), since: sighting.clock, cause: None };
+            self.hosts.entry(sighting.host, fresh).0
+        } else {
+            self.hosts.get_mut(sighting.host)
+        };
+        let Some(host) = host.filter(|_| handshake.server_hello.is_some()) else { return };
+        let rule = CLIENTS_REJECT_CERTIFICATE.known();
+        let window = Span::seconds(sighting.policy.number(&rule, "window"));
+        let client = address_hash(sighting.observation.ends.client.address);
+        host.note(sighting.clock, (client, refusal.is_some()), window);
+        let Some(refusal) = refusal else { return };
+        if let Some(new) = new.filter(|new| !new.is_trusted()) {
+            host.cause = Some(new.cause());
+        }
+        let least = usize::try_from(sighting.policy.number(&rule, "clients")).unwrap_or(usize::MAX);
+        let Some(clients) = host.verdict(client, least) else { return };
+        let place = Place::of(sighting);
+        let fresh = || Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Vec::new() };
+        let cause = host.cause.clone().unwrap_or_else(fresh);
+        let message = format!(
+            "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
+            client_text(place.ends.client.address),
+            place.host,
+            if clients == 1 { "client" } else { "clients" },
+            window.nanos() / crate::time::NANOS_PER_SECOND
+        );
+        let mut finding = place.plain(&CLIENTS_REJECT_CERTIFICATE, cause, message);
+        finding.certificate = new.map(|new| std::sync::Arc::clone(&new.leaf));
+        if doubted {
+            finding.severity = Severity::High;
+        }
+        let text = format!("{clients} clients refused, {} of {} earlier handshakes", host.before.1, host.before.0);
+        finding.evidence.pro.push(Point {
+            id: "refused",
+            points: 0,
+            text,
+            observed: Some(refusal.to_owned()),
+            expected: None,
+        });
+        findings.push(finding);
+    }
+}
+
+impl Refused {
+    fn note(&mut self, clock: Timestamp, (client, refused): (u64, bool), window: Span) {
+        if clock.since(self.since) > WEEK {
+            // Half of what was counted stays: the rate of the last week or two.
+            (self.before, self.since) = ((self.before.0 / 2, self.before.1 / 2), clock);
+        }
+        while let Some((at, _, old)) = self.events.front().copied() {
+            if clock.since(at) <= window && self.events.len() < MAX_EVENTS {
+                break;
+            }
+            self.events.pop_front();
+            self.before = (self.before.0.saturating_add(1), self.before.1.saturating_add(u32::from(old)));
+        }
+        self.events.push_back((clock, client, refused));
+    }
+
+    /// How many clients refused, where that is enough and not usual for this host.
+    fn verdict(&self, client: u64, least: usize) -> Option<usize> {
+        let (all, refused) = self.before;
+        if refused >= 3 && refused.saturating_mul(100) >= all {
+            return None;
+        }
+        let mut clients: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
+        for (_, client, refused) in &self.events {
+            let count = clients.entry(*client).or_default();
+            *count = (count.0 + 1, count.1 + usize::from(*refused));
+        }
+        let refusing = clients.values().filter(|(_, refused)| *refused > 0).count();
+        let alone = clients.get(&client).is_some_and(|(all, refused)| *all >= ONE_CLIENT && refused * 2 >= *all);
+        (refusing >= least || alone).then_some(refusing)
+    }
+}
+
+/// How the client refused, in clear or as told by the length of its first encrypted record.
+pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
+    let alert = handshake.alerts.iter().find(|alert| super::hosts::is_refusal(alert, handshake.client));
+    if let Some(alert) = alert {
+        return Some(match alert.description {
+            42 => "bad_certificate",
+            43 => "unsupported_certificate",
+            46 => "certificate_unknown",
+            48 => "unknown_ca",
+            _ => "bad_certificate_hash_value",
+        });
+    }
+    // Finished has 53 or 69 octets. GnuTLS sends its alert in 19, Java in 35.
+    let short = matches!(handshake.client_encrypted_lengths.first(), Some(19 | 35));
+    let over = matches!(handshake.end, HandshakeEnd::Fin | HandshakeEnd::Reset | HandshakeEnd::Done);
+    let one = handshake.client_encrypted_lengths.len() == 1 && handshake.client_progress.application_data <= 1;
+    let full = handshake.version() == Some(0x0304) && handshake.resumed != Some(true);
+    (short && over && one && full && handshake.established != Some(true)).then_some("an encrypted alert")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::{Scene, ids};
+    use crate::direction::Direction;
+    use crate::tls::Alert;
+
+    fn get(scene: &mut Scene, rules: &mut Rejections, client: u8, change: &dyn Fn(&mut Handshake)) -> Vec<Finding> {
+        let mut observation = scene.handshake(&format!("10.0.0.{client}"), "203.0.113.10", &[]);
+        change(&mut observation.handshake);
+        let mut findings = Vec::new();
+        scene.with("www.example.com", &observation, |sighting| {
+            rules.observe(sighting, (None, false), &mut findings);
+        });
+        findings
+    }
+
+    fn alert(direction: Direction, level: u8, description: u8) -> impl Fn(&mut Handshake) {
+        move |handshake| handshake.alerts = vec![Alert { direction, level, description }]
+    }
+
+    #[test]
+    fn three_clients_within_the_window() {
+        let refuse = alert(Direction::LowToHigh, 2, 48);
+        for (pause, change, fires) in [
+            (1, &refuse as &dyn Fn(&mut Handshake), true),
+            (301, &refuse, false),
+            (1, &alert(Direction::LowToHigh, 2, 45), false),
+            (1, &alert(Direction::LowToHigh, 1, 48), false),
+            (1, &alert(Direction::HighToLow, 2, 48), false),
+        ] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut last = Vec::new();
+            for client in 1..=3 {
+                assert!(last.is_empty());
+                scene.now += pause;
+                last = get(&mut scene, &mut rules, client, change);
+            }
+            assert_eq!(ids(&last) == ["MITM-013"], fires);
+        }
+    }
+
+    #[test]
+    fn one_client_needs_half_of_five() {
+        let refuse = alert(Direction::LowToHigh, 2, 42);
+        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+        let fired: Vec<bool> = (0..5).map(|_| !get(&mut scene, &mut rules, 1, &refuse).is_empty()).collect();
+        assert_eq!(fired, [false, false, false, false, true]);
+        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+        get(&mut scene, &mut rules, 1, &refuse);
+        for _ in 0..4 {
+            get(&mut scene, &mut rules, 1, &|_| {});
+        }
+        assert!(get(&mut scene, &mut rules, 1, &refuse).is_empty(), "two of six");
+    }
+
+    #[test]
+    fn devices_that_always_refuse_are_known() {
+        let refuse = alert(Direction::LowToHigh, 2, 46);
+        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+        for client in 1..=4 {
+            get(&mut scene, &mut rules, client, &refuse);
+        }
+        scene.now += 4_000;
+        let again: Vec<bool> = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse).is_empty()).collect();
+        assert_eq!(again, [true; 3]);
+    }
+
+    #[test]
+    fn encrypted_refusals_by_length() {
+        let encrypted = |length: u16, end: HandshakeEnd| {
+            move |handshake: &mut Handshake| {
+                handshake.server_hello.as_mut().unwrap().selected_version = Some(0x0304);
+                handshake.client_encrypted_lengths = vec![length];
+                (handshake.end, handshake.established) = (end, None);
+            }
+        };
+        for (length, end, refused) in [
+            (19, HandshakeEnd::Fin, true),
+            (35, HandshakeEnd::Reset, true),
+            (53, HandshakeEnd::Fin, false),
+            (19, HandshakeEnd::EndOfCapture, false),
+        ] {
+            let mut observation = Scene::new(&[]).handshake("10.0.0.1", "203.0.113.10", &[]);
+            encrypted(length, end)(&mut observation.handshake);
+            assert_eq!(refusal(&observation.handshake).is_some(), refused, "{length}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! All rules with memory as one detector: a chain is looked at once, and the rules tell each other what they found.
+
+use std::sync::Arc;
+
+use super::client_certificates::ClientCertificates;
+use super::finding::Finding;
+use super::hosts::presented::Presented;
+use super::hosts::{Hints, Hosts};
+use super::interceptors::Interceptors;
+use super::keys::{CertificateKeys, Ephemeral};
+use super::negotiation::Negotiation;
+use super::rejections::Rejections;
+use super::sighting::{Detector, Sighting};
+use crate::policy::Policy;
+use crate::time::Timestamp;
+use crate::x509::roots::TrustAnchors;
+
+/// The rules with memory.
+#[derive(Debug)]
+pub struct Watch {
+    hosts: Hosts,
+    keys: CertificateKeys,
+    ephemeral: Ephemeral,
+    interceptors: Interceptors,
+    negotiation: Negotiation,
+    rejections: Rejections,
+    clients: ClientCertificates,
+}
+
+impl Watch {
+    /// With these trust anchors, for at most `hosts` hosts.
+    pub fn new(anchors: Arc<TrustAnchors>, hosts: usize) -> Self {
+        Self {
+            hosts: Hosts::new(anchors, hosts),
+            keys: CertificateKeys::default(),
+            ephemeral: Ephemeral::default(),
+            interceptors: Interceptors::default(),
+            negotiation: Negotiation::default(),
+            rejections: Rejections::default(),
+            clients: ClientCertificates::default(),
+        }
+    }
+
+    /// The known hosts.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The known hosts, to give back or take out baselines.
+    pub fn hosts_mut(&mut self) -> &mut Hosts {
+        &mut self.hosts
+    }
+
+    /// How many entries of all memories were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        [
+            self.hosts.table().forgotten(),
+            self.keys.forgotten(),
+            self.interceptors.forgotten(),
+            self.negotiation.forgotten(),
+            self.rejections.forgotten(),
+            self.clients.forgotten(),
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+}
+
+impl Detector for Watch {
+    fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        let multi = self.hosts.is_multi(sighting.host, sighting.clock);
+        self.negotiation.observe(sighting, multi, findings);
+        self.ephemeral.observe(sighting, findings);
+        self.clients.observe(sighting, findings);
+        let new = Presented::of(sighting, self.hosts.memo());
+        if let Some(new) = &new {
+            let shared = self.keys.observe(sighting, new, findings);
+            self.interceptors.observe(sighting, new, findings);
+            let portal = self.interceptors.is_portal(&new.leaf.sha256);
+            if let Some(key) = shared {
+                self.hosts.note_shared_key(&key);
+            }
+            if portal {
+                self.hosts.note_portal(&new.leaf.sha256);
+            }
+            let hints = Hints { key_elsewhere: shared.is_some(), portal };
+            self.hosts.observe_chain(sighting, (new, hints), findings);
+        }
+        let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
+        self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
+    }
+
+    fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {
+        self.hosts.advance(clock, policy, findings);
+    }
+
+    fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
+        self.hosts.finish(policy, findings);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::catalogue::NEW_INTERCEPTION_CA;
+    use crate::detect::finding::Cause;
+    use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
+
+    const SITES: [&str; 6] = [
+        "www.example.com",
+        "login.example.net",
+        "www.example.org",
+        "shop.example.co.uk",
+        "mail.example.edu",
+        "api.example.de",
+    ];
+
+    #[test]
+    fn mitmproxy_on_six_hosts_is_one_cause() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        for site in SITES {
+            let chain = public.chain(&Plan::of(&[site]));
+            for client in 1..=3 {
+                let client = format!("10.1.{client}.1");
+                assert!(scene.serve(&mut watch, (site, &client), &chain).is_empty());
+            }
+        }
+        scene.now += DAY;
+        let shared = Arc::new(key());
+        let proxy = Ca::with_key("mitmproxy", rcgen::KeyPair::try_from(shared.serialize_der()).unwrap());
+        let mut found = Vec::new();
+        for site in SITES {
+            let plan = Plan::of(&[site]).keyed(&shared).dates(scene.now - 2 * DAY, scene.now + 300 * DAY);
+            let leaf = [proxy.leaf(&plan)];
+            found.extend(scene.serve(&mut watch, (site, "10.2.0.22"), &leaf));
+        }
+        found.extend(scene.finish(&mut watch));
+        assert_eq!(ids(&found), ["KEY-001", "MITM-002", "MITM-003", "MITM-006", "MITM-007"]);
+        let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+        assert!(found.iter().all(|finding| finding.cause == Cause::IssuerKey(spki)));
+        assert!(found.iter().all(|finding| finding.ends.unwrap().client.address.to_string() == "10.2.0.22"));
+        let head = found.iter().min_by(|left, right| left.precedence().cmp(&right.precedence())).unwrap();
+        assert_eq!(head.rule, &NEW_INTERCEPTION_CA);
+    }
+
+    #[test]
+    fn portal_raises_no_case_per_host() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        for site in SITES {
+            assert!(scene.serve(&mut watch, (site, "10.1.0.1"), &public.chain(&Plan::of(&[site]))).is_empty());
+        }
+        let portal =
+            Ca::new("Portal CA").chain(&Plan::of(&["portal.example"]).dates(START - DAY - 500, START + 50 * DAY));
+        let mut found = Vec::new();
+        for site in SITES.iter().take(5) {
+            scene.now += 8;
+            found.extend(scene.serve(&mut watch, (site, "10.2.0.22"), &portal));
+        }
+        found.extend(scene.finish(&mut watch));
+        assert_eq!(ids(&found), ["MITM-031"]);
+        // Two names are no portal: two cases.
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        for site in SITES.iter().take(2) {
+            scene.serve(&mut watch, (site, "10.1.0.1"), &public.chain(&Plan::of(&[site])));
+            scene.serve(&mut watch, (site, "10.2.0.22"), &portal);
+        }
+        let found = scene.finish(&mut watch);
+        assert_eq!((ids(&found), found.len()), (vec!["MITM-002"], 2));
+        assert!(of(&found, "MITM-002").unwrap().message.contains("Portal CA"));
+    }
+}

@@ -1,0 +1,227 @@
+//! RSA keys that can be factored: ROCA, close primes, shared factors. What the factors are is never handed out.
+
+use num_bigint_dig::BigUint;
+
+/// How an RSA key is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeakRsa {
+    /// Its primes have the form of CVE-2017-15361.
+    Roca,
+    /// Its primes are close together (CVE-2022-26320).
+    Fermat,
+}
+
+/// Rounds of Fermat's method.
+const ROUNDS: u32 = 100;
+/// Moduli of other sizes are not tested for close primes: shorter ones are weak anyway, longer ones cost too much.
+const FERMAT_BITS: std::ops::RangeInclusive<usize> = 256..=8_192;
+/// Shortest modulus that is tested for ROCA: with fewer bits chance would play a part.
+const ROCA_OCTETS: usize = 64;
+
+/// Tests a modulus (big-endian, without leading zeros).
+pub fn test(modulus: &[u8]) -> Option<WeakRsa> {
+    if is_roca(modulus) {
+        return Some(WeakRsa::Roca);
+    }
+    has_close_primes(modulus).then_some(WeakRsa::Fermat)
+}
+
+/// Odd primes up to 167: with primes of the form k * M + (65537^a mod M), where M is their product, the modulus is a
+/// power of 65537 modulo each of them.
+const PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+fn is_roca(modulus: &[u8]) -> bool {
+    modulus.len() >= ROCA_OCTETS && PRIMES.iter().all(|prime| is_power_of_65537(remainder(modulus, *prime), *prime))
+}
+
+fn remainder(number: &[u8], prime: u32) -> u32 {
+    number.iter().fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime)
+}
+
+fn is_power_of_65537(value: u32, prime: u32) -> bool {
+    let base = 65_537 % prime;
+    let mut power = 1;
+    for _ in 0..prime {
+        if power == value {
+            return true;
+        }
+        power = power * base % prime;
+    }
+    false
+}
+
+/// Fermat: n = a^2 - b^2 with a just above the root of n.
+fn has_close_primes(modulus: &[u8]) -> bool {
+    if modulus.last().is_none_or(|last| last & 1 == 0) {
+        return false;
+    }
+    let n = BigUint::from_bytes_be(modulus);
+    if !FERMAT_BITS.contains(&n.bits()) {
+        return false;
+    }
+    let one = BigUint::from(1_u32);
+    let root = square_root(&n);
+    // The square of a prime.
+    if &root * &root == n {
+        return true;
+    }
+    let mut a = root + &one;
+    let mut rest = &a * &a - &n;
+    for _ in 0..ROUNDS {
+        if is_square(&rest) {
+            return true;
+        }
+        // (a + 1)^2 = a^2 + 2a + 1
+        rest += &a;
+        rest += &a;
+        rest += &one;
+        a += &one;
+    }
+    false
+}
+
+fn is_square(number: &BigUint) -> bool {
+    let low = number.to_bytes_le().first().copied().unwrap_or(0) & 0x0f;
+    // Squares modulo 16.
+    if !matches!(low, 0 | 1 | 4 | 9) {
+        return false;
+    }
+    // Squares modulo a few odd numbers: the root is taken of one candidate in some hundred.
+    for modulus in [63_u32, 65, 11, 17, 19, 23, 31] {
+        let rest = number % modulus;
+        let rest = rest.to_bytes_le().first().copied().map_or(0, u32::from);
+        if !(0..modulus).any(|root| root * root % modulus == rest) {
+            return false;
+        }
+    }
+    let root = square_root(number);
+    &root * &root == *number
+}
+
+/// The integer part of the square root, by Newton's method from above.
+fn square_root(number: &BigUint) -> BigUint {
+    let mut root = BigUint::from(1_u32) << number.bits().div_ceil(2);
+    loop {
+        if root == BigUint::from(0_u32) {
+            return root;
+        }
+        let next: BigUint = (&root + number / &root) >> 1;
+        if next >= root {
+            return root;
+        }
+        root = next;
+    }
+}
+
+/// Moduli that share a prime with another: their places in `moduli`. Equal moduli are one key, and share nothing.
+///
+/// Products in a tree, remainders modulo the squares down again, one gcd each (Bernstein): n log n instead of n squared.
+pub fn shared_factors(moduli: &[&[u8]]) -> Vec<usize> {
+    let usable = |modulus: &&[u8]| (32..=2_048).contains(&modulus.len());
+    let mut distinct: Vec<&[u8]> = moduli.iter().copied().filter(usable).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < 2 {
+        return Vec::new();
+    }
+    let leaves: Vec<BigUint> = distinct.iter().map(|modulus| BigUint::from_bytes_be(modulus)).collect();
+    let mut levels = vec![leaves];
+    while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+        let above = level.chunks(2).map(|pair| pair.iter().fold(BigUint::from(1_u32), |product, one| product * one));
+        let above = above.collect();
+        levels.push(above);
+    }
+    let mut remainders = levels.pop().unwrap_or_default();
+    while let Some(level) = levels.pop() {
+        let down = level.iter().enumerate().map(|(place, number)| match remainders.get(place / 2) {
+            Some(remainder) => remainder % (number * number),
+            None => BigUint::from(0_u32),
+        });
+        remainders = down.collect();
+        if levels.is_empty() {
+            let one = BigUint::from(1_u32);
+            let shares = level.iter().zip(&remainders).map(|(n, remainder)| gcd(n, &(remainder / n)) != one);
+            let guilty: Vec<&[u8]> =
+                distinct.iter().zip(shares).filter(|(_, shares)| *shares).map(|(modulus, _)| *modulus).collect();
+            let is_guilty = |modulus: &&[u8]| guilty.binary_search(modulus).is_ok();
+            return moduli
+                .iter()
+                .enumerate()
+                .filter(|(_, modulus)| is_guilty(modulus))
+                .map(|(place, _)| place)
+                .collect();
+        }
+    }
+    Vec::new()
+}
+
+fn gcd(a: &BigUint, b: &BigUint) -> BigUint {
+    let zero = BigUint::from(0_u32);
+    let (mut larger, mut smaller) = (a.clone(), b.clone());
+    while smaller != zero {
+        let rest = &larger % &smaller;
+        larger = smaller;
+        smaller = rest;
+    }
+    larger
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product(factors: &[&str]) -> Vec<u8> {
+        let number = |digits: &&str| BigUint::parse_bytes(digits.as_bytes(), 16).unwrap();
+        factors.iter().map(number).fold(BigUint::from(1_u32), |product, factor| product * factor).to_bytes_be()
+    }
+
+    // Primes of 256 bits: 2^256 - 189, 2^256 - 357, 2^256 - 435, 2^255 - 19.
+    const A: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff43";
+    const B: &str = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe9b";
+    const C: &str = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe4d";
+    const D: &str = "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed";
+
+    #[test]
+    fn close_primes_are_found_and_others_not() {
+        assert_eq!(test(&product(&[A, B])), Some(WeakRsa::Fermat));
+        assert_eq!(test(&product(&[A, A])), Some(WeakRsa::Fermat));
+        assert_eq!(test(&product(&[A, D])), None);
+        for short in [&[][..], &[1], &[0xff; 8], &[0xfe; 64]] {
+            assert_eq!(test(short), None);
+        }
+    }
+
+    #[test]
+    fn roca_has_its_form() {
+        // Two primes are not needed: any number that is 65537^a modulo the primes has the fingerprint.
+        let m = PRIMES.iter().fold(BigUint::from(2_u32), |product, prime| product * *prime);
+        let power = BigUint::from(65_537_u32).modpow(&BigUint::from(123_456_u32), &m);
+        let form = |k: u32| (BigUint::from(k) << 400) * &m + &power;
+        assert_eq!(test(&form(77_777).to_bytes_be()), Some(WeakRsa::Roca));
+        assert_ne!(test(&(form(77_777) + 2_u32).to_bytes_be()), Some(WeakRsa::Roca));
+    }
+
+    #[test]
+    fn roots_are_exact() {
+        for number in [0_u32, 1, 2, 3, 4, 15, 16, 17, 99, 100, 65_535, 65_536, u32::MAX] {
+            let root = square_root(&BigUint::from(number));
+            assert_eq!(root, BigUint::from(f64::from(number).sqrt().floor() as u32), "{number}");
+            assert_eq!(is_square(&BigUint::from(number)), (f64::from(number).sqrt().floor() as u32).pow(2) == number);
+        }
+    }
+
+    #[test]
+    fn shared_primes_are_found_equal_moduli_are_not() {
+        let (ab, cd, ac) = (product(&[A, B]), product(&[C, D]), product(&[A, C]));
+        assert_eq!(shared_factors(&[&ab, &cd]), [0_usize; 0]);
+        assert_eq!(shared_factors(&[&ab, &ab]), [0_usize; 0]);
+        assert_eq!(shared_factors(&[&ab, &cd, &ac, &ab]), [0, 1, 2, 3]);
+        let bd = product(&[B, D]);
+        let alone = product(&["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "3"]);
+        assert_eq!(shared_factors(&[&alone, &ab, &bd]), [1, 2]);
+        assert_eq!(shared_factors(&[]), [0_usize; 0]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Judgement inside the correlator: the judge, the alerts, and a guard around both.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
+use crate::detect::catalogue::{Effect, Severity, UNTRUSTED_ISSUER};
+use crate::detect::finding::Finding;
+use crate::detect::judge::Judge;
+use crate::detect::knowledge::Knowledge;
+use crate::detect::observation::Observation;
+use crate::detect::watch::Watch;
+use crate::stats::Stats;
+use crate::time::Timestamp;
+use crate::x509::chain::SignatureMemo;
+
+/// How handshakes are judged.
+#[derive(Clone, Debug)]
+pub struct Judging {
+    /// Policy, anchors and lists.
+    pub knowledge: Arc<Knowledge>,
+    /// When alerts are told.
+    pub when: When,
+    /// Alerts that the policy silences are told too, and say so.
+    pub show_suppressed: bool,
+    /// Captures are read, not a network watched.
+    pub offline: bool,
+}
+
+/// Judges observations in order and gathers alerts.
+#[derive(Debug)]
+pub struct Judgement {
+    judge: Judge,
+    /// The alerts.
+    pub alerts: Alerts,
+    show_suppressed: bool,
+    panics: u64,
+}
+
+/// Hosts whose baselines are in memory.
+const KNOWN_HOSTS: usize = 200_000;
+
+/// What is to be told.
+pub type Due = Vec<(CauseKey, AlertStatus)>;
+
+impl Judgement {
+    /// Nothing seen yet. `memo_bytes` is the bound of each memo.
+    pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
+        let memo = Arc::new(SignatureMemo::new(memo_bytes));
+        let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
+        judge.add(Box::new(Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS)));
+        Self { judge, alerts: Alerts::new(judging.when), show_suppressed: judging.show_suppressed, panics: 0 }
+    }
+
+    /// Judges one handshake. A panic costs its findings and is counted.
+    pub fn observe(&mut self, observation: &Observation, (clock, selected): (Timestamp, bool)) -> Due {
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            let mut found = self.judge.advance(clock);
+            let before = found.len();
+            found.extend(self.judge.observe(observation, clock));
+            (found, before)
+        }));
+        let Ok((found, before)) = found else {
+            self.panics += 1;
+            return Vec::new();
+        };
+        let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
+        let mut shared = None;
+        for (place, finding) in found.into_iter().enumerate() {
+            if !selected {
+                continue;
+            }
+            // What the passing of time decided is about an earlier handshake.
+            let observation = (place >= before && finding.effect == Effect::Alert)
+                .then(|| shared.get_or_insert_with(|| Arc::new(slim(observation))));
+            due.extend(self.alerts.take(finding, observation.map(|shared| &*shared), clock));
+        }
+        self.shown(due)
+    }
+
+    /// The input is over.
+    pub fn finish(&mut self, clock: Timestamp) -> Due {
+        let found: Vec<Finding> = catch_unwind(AssertUnwindSafe(|| self.judge.finish())).unwrap_or_else(|_| {
+            self.panics += 1;
+            Vec::new()
+        });
+        for (id, united) in self.judge.completed() {
+            match united {
+                Some(other) => self.alerts.unite(id, other),
+                None => self.alerts.retract(id, UNTRUSTED_ISSUER.id),
+            }
+        }
+        let mut due = Due::new();
+        for finding in found {
+            due.extend(self.alerts.take(finding, None, clock));
+        }
+        due.extend(self.alerts.finish());
+        self.shown(due)
+    }
+
+    /// Gravest severity of all alerts that no suppression silences.
+    pub fn gravest(&self) -> Option<Severity> {
+        self.alerts.iter().filter(|alert| !alert.suppressed).map(|alert| alert.severity).max()
+    }
+
+    /// Counts what became of findings.
+    pub fn count(&self, stats: &mut Stats) {
+        let counts = self.alerts.counts;
+        stats.detect_findings = counts.findings;
+        stats.detect_marks = counts.marks;
+        stats.detect_suppressed = counts.suppressed;
+        stats.detect_overflow = counts.overflow;
+        stats.detect_braked = counts.braked;
+        stats.detect_panic = self.panics;
+        let alerts = self.alerts.iter().filter(|alert| !alert.suppressed).count();
+        stats.detect_alerts = u64::try_from(alerts).unwrap_or(u64::MAX);
+    }
+
+    fn shown(&self, mut due: Due) -> Due {
+        due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
+        due
+    }
+}
+
+/// What an alert needs of a handshake: without the copies of its longest messages.
+fn slim(observation: &Observation) -> Observation {
+    let mut observation = observation.clone();
+    let handshake = &mut observation.handshake;
+    handshake.transcript = None;
+    handshake.ocsp_response = None;
+    for list in [&mut handshake.server_certificates, &mut handshake.client_certificates].into_iter().flatten() {
+        list.bytes = Box::default();
+        list.ranges = Vec::new();
+    }
+    observation
+}
