@@ -11,6 +11,8 @@ pub mod finding;
 pub mod hosts;
 pub mod interception_products;
 pub mod judge;
+#[cfg(test)]
+mod judge_tests;
 pub mod keys;
 pub mod knowledge;
 mod listed;
