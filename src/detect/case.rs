@@ -105,9 +105,9 @@ impl<'a> Case<'a> {
 
     /// The path leads to a trust anchor.
     pub(super) fn is_anchored(&self) -> bool {
-        self.sighting.server.is_some_and(|chain| {
-            matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified)
-        })
+        self.sighting
+            .server
+            .is_some_and(|chain| matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified))
     }
 
     /// An `[[internal_ca]]` key stands in the path.

@@ -119,7 +119,8 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     if !open.contains(&chain.judgement.ending) || case.is_internal_ca() || case.is_authorised_interception() {
         return None;
     }
-    let why = if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
+    let why =
+        if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
     let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
     let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
     finding.cause = chain.cause()?;
@@ -223,7 +224,8 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let days = lifetime / DAY;
-    let message = format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed", case.gave());
+    let message =
+        format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed", case.gave());
     let mut finding = case.leaf_finding(&VALIDITY_TOO_LONG, &[leaf.sha256.to_string()], message);
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)

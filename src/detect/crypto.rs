@@ -178,8 +178,10 @@ fn ske_signature_invalid(case: &Case<'_>) -> Option<Finding> {
         (false, Some(true)) => "the client went on: a faulty server or a damaged capture",
         (false, _) => "how the client took it is not seen",
     };
-    let message = format!("The signature of {}'s key exchange with client {} is wrong; {then}", case.sighting.host,
-        observation.ends.client.address);
+    let message = format!(
+        "The signature of {}'s key exchange with client {} is wrong; {then}",
+        case.sighting.host, observation.ends.client.address
+    );
     let mut finding = case.leaf_finding(&SKE_SIGNATURE_INVALID, &[leaf.sha256.to_string()], message);
     if fault != KeyExchangeFault::None {
         finding.cause = Cause::LeafKey(facts.spki_sha256);
@@ -251,7 +253,8 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 }
 
 fn bit_length(number: &[u8]) -> usize {
-    let top = number.first().map_or(0, |first| 8_usize.saturating_sub(usize::try_from(first.leading_zeros()).unwrap_or(8)));
+    let top =
+        number.first().map_or(0, |first| 8_usize.saturating_sub(usize::try_from(first.leading_zeros()).unwrap_or(8)));
     number.len().saturating_sub(1) * 8 + top
 }
 

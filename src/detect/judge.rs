@@ -63,7 +63,10 @@ pub struct Judge {
 
 impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judge").field("pool", &self.pool.len()).field("detectors", &self.detectors.len()).finish_non_exhaustive()
+        f.debug_struct("Judge")
+            .field("pool", &self.pool.len())
+            .field("detectors", &self.detectors.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,9 +122,10 @@ impl Judge {
         let host = HostKey::of(observation);
         let at = validity_time(&observation.handshake.first);
         let knowledge = Arc::clone(&self.knowledge);
-        let name = host.certain_name().map(str::to_owned).or_else(|| {
-            host.server_name().is_none().then(|| observation.ends.server.address.to_string())
-        });
+        let name = host
+            .certain_name()
+            .map(str::to_owned)
+            .or_else(|| host.server_name().is_none().then(|| observation.ends.server.address.to_string()));
         // An address is asked for only where the certificate names addresses: most certificates behind calls by address
         // are for names.
         let name = name.filter(|_| host.certain_name().is_some());
@@ -171,8 +175,7 @@ impl Judge {
     /// What became of chains that were incomplete when they were judged, now that all CAs of the capture are known:
     /// the alert about each, and the cause that takes its place; `None` where the chain is trusted after all.
     pub fn completed(&mut self) -> Vec<(AlertId, Option<AlertId>)> {
-        let waiting: Vec<_> =
-            self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
+        let waiting: Vec<_> = self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
         let mut completed = Vec::new();
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
@@ -202,7 +205,8 @@ impl Judge {
         if self.moduli.contains(&facts.spki_sha256) {
             return;
         }
-        let message = format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
+        let message =
+            format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
         let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
         finding.cause = Cause::LeafKey(facts.spki_sha256);
         self.moduli.insert(facts.spki_sha256, finding);
@@ -260,7 +264,8 @@ impl Judge {
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
         });
-        let entry = Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
+        let entry =
+            Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
         self.judgements.insert(key, entry);
         Some(judged)
     }
@@ -329,9 +334,7 @@ impl Judged {
         match at {
             None => self.timeless,
             Some(at) => {
-                !self.timeless
-                    && self.from.is_none_or(|from| from <= at)
-                    && self.until.is_none_or(|until| at < until)
+                !self.timeless && self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
             }
         }
     }

@@ -148,7 +148,8 @@ impl CertificateKeys {
 
 impl Use {
     fn of(new: &Presented, facts: &Facts) -> Self {
-        let hashes = |texts: &[String]| texts.iter().map(|text| stable_hash(text.to_lowercase().as_bytes())).take(4).collect();
+        let hashes =
+            |texts: &[String]| texts.iter().map(|text| stable_hash(text.to_lowercase().as_bytes())).take(4).collect();
         let domain = |name: &String| {
             let name = name.strip_prefix("*.").unwrap_or(name);
             Box::from(registrable_domain(name).unwrap_or(name))
@@ -188,11 +189,10 @@ fn disjoint<T: PartialEq>(left: &[T], right: &[T]) -> bool {
 
 impl KeyUse {
     fn judge(&mut self) {
-        let unrelated = self
-            .uses
-            .iter()
-            .enumerate()
-            .any(|(place, one)| self.uses.iter().skip(place.saturating_add(1)).any(|other| one.is_unrelated(other)));
+        let unrelated =
+            self.uses.iter().enumerate().any(|(place, one)| {
+                self.uses.iter().skip(place.saturating_add(1)).any(|other| one.is_unrelated(other))
+            });
         let both = self.authority && !self.uses.is_empty();
         let private = self.uses.iter().all(|one| !one.trusted);
         self.verdict = if !unrelated && !both {
@@ -240,7 +240,11 @@ impl KeyUse {
 
 /// What makes two keys one: an RSA modulus, else the SubjectPublicKeyInfo.
 fn key_of(facts: &Facts) -> Sha256 {
-    if facts.key.modulus.is_empty() { facts.spki_sha256 } else { Sha256(sha2::Sha256::digest(&facts.key.modulus).into()) }
+    if facts.key.modulus.is_empty() {
+        facts.spki_sha256
+    } else {
+        Sha256(sha2::Sha256::digest(&facts.key.modulus).into())
+    }
 }
 
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).
@@ -424,7 +428,8 @@ mod tests {
         // A renewal, two hosts of one domain, and one owner with many names.
         let renewal = [1, 2].map(|_| (names[0], private.chain(&Plan::of(&[names[0]]).keyed(&shared))));
         assert!(keys(&mut scene, &renewal).is_empty());
-        let siblings = ["a.example.com", "b.example.com"].map(|name| (name, private.chain(&Plan::of(&[name]).keyed(&shared))));
+        let siblings =
+            ["a.example.com", "b.example.com"].map(|name| (name, private.chain(&Plan::of(&[name]).keyed(&shared))));
         assert!(keys(&mut scene, &siblings).is_empty());
         let owned = |name| Plan { organization: Some("Example Inc"), ..Plan::of(&[name]).keyed(&shared) };
         assert!(keys(&mut scene, &names.map(|name| (name, private.chain(&owned(name))))).is_empty());
@@ -459,7 +464,10 @@ mod tests {
             assert!(keys(&mut scene, &pair(serial)).is_empty());
         }
         let other = Ca::new("Other CA");
-        let two = [with("a.example.com", &[1, 2, 3]), ("b.example.com", other.chain(&Plan { serial: vec![1, 2, 3], ..Plan::of(&["b"]) }))];
+        let two = [
+            with("a.example.com", &[1, 2, 3]),
+            ("b.example.com", other.chain(&Plan { serial: vec![1, 2, 3], ..Plan::of(&["b"]) })),
+        ];
         assert!(keys(&mut scene, &two).is_empty());
         let (name, chain) = with("a.example.com", &[1, 2, 3]);
         assert!(keys(&mut scene, &[(name, chain.clone()), (name, chain)]).is_empty());

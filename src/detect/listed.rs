@@ -132,14 +132,14 @@ fn known_key(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(_, facts)| {
         let key = facts.spki_sha256.0;
-        let in_list = knowledge.compromised.iter().find_map(|named| Some(told(&named.name, named.list.keys.get(&key)?)));
+        let in_list =
+            knowledge.compromised.iter().find_map(|named| Some(told(&named.name, named.list.keys.get(&key)?)));
         let in_policy = || {
             let entry = compromised.iter().find(|entry| entry.keys.contains(&key))?;
             Some(format!("policy line {}: {}", entry.line, entry.reason))
         };
-        let in_file = || {
-            knowledge.badkeys.iter().find_map(|file| Some(format!("{} list {}", file.name, file.find(&facts.key)?)))
-        };
+        let in_file =
+            || knowledge.badkeys.iter().find_map(|file| Some(format!("{} list {}", file.name, file.find(&facts.key)?)));
         Some((facts, in_list.or_else(in_policy).or_else(in_file)?))
     });
     let (facts, source) = found?;

@@ -50,11 +50,7 @@ struct Talk {
 
 impl Default for Negotiation {
     fn default() -> Self {
-        Self {
-            sentinels: Memory::new(MAX_SENTINELS),
-            kinds: Memory::new(MAX_KINDS),
-            talks: Memory::new(MAX_TALKS),
-        }
+        Self { sentinels: Memory::new(MAX_SENTINELS), kinds: Memory::new(MAX_KINDS), talks: Memory::new(MAX_TALKS) }
     }
 }
 
@@ -98,10 +94,8 @@ impl Negotiation {
             place.host
         );
         let mut finding = place.plain(&DOWNGRADE_SENTINEL, cause, message);
-        let refused = handshake
-            .alerts
-            .iter()
-            .any(|alert| handshake.client == Some(alert.direction) && alert.description == 47);
+        let refused =
+            handshake.alerts.iter().any(|alert| handshake.client == Some(alert.direction) && alert.description == 47);
         if refused {
             finding.confidence = 99;
         }
@@ -142,8 +136,7 @@ impl Negotiation {
         if kind.steps < STEPS {
             return None;
         }
-        let cause =
-            Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
+        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
         let message = format!(
             "{} spoke TLS 1.3 {} times with this kind of client and now chose version {version:#06x} for client {}.",
             place.host,
@@ -176,9 +169,10 @@ impl Negotiation {
             talk.broken = Some(sighting.clock);
         }
         let signaled = offer.cipher_suites.contains(&SIGNALING_FALLBACK);
-        let refused = handshake.alerts.iter().any(|alert| {
-            handshake.client.is_some_and(|client| client != alert.direction) && alert.description == 86
-        });
+        let refused = handshake
+            .alerts
+            .iter()
+            .any(|alert| handshake.client.is_some_and(|client| client != alert.direction) && alert.description == 86);
         if !signaled && !refused {
             return None;
         }
@@ -477,11 +471,7 @@ mod tests {
                 },
                 true,
             ),
-            (
-                "session id of TLS 1.2",
-                &|_, hello| hello.session_id = [1; 32].into(),
-                false,
-            ),
+            ("session id of TLS 1.2", &|_, hello| hello.session_id = [1; 32].into(), false),
         ];
         for (name, change, fires) in cases {
             assert_eq!(once(change) == ["MITM-010"], fires, "{name}");

@@ -55,8 +55,11 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     if allowed {
         return None;
     }
-    let message =
-        format!("{} a certificate of {}, an issuer that the policy does not allow", case.gave(), quoted(&facts.issuer.text));
+    let message = format!(
+        "{} a certificate of {}, an issuer that the policy does not allow",
+        case.gave(),
+        quoted(&facts.issuer.text)
+    );
     Some(case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message))
 }
 
@@ -142,7 +145,8 @@ fn protocol_policy(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         "a version that is too old".to_owned()
     } else if let Some(alpn) = alpn.filter(|alpn| !entry.alpn.is_empty() && !entry.alpn.iter().any(|one| one == alpn)) {
         format!("the application protocol {}", quoted(&alpn))
-    } else if let Some(cipher) = cipher.filter(|name| !entry.ciphers.is_empty() && !entry.ciphers.iter().any(|one| one == name))
+    } else if let Some(cipher) =
+        cipher.filter(|name| !entry.ciphers.is_empty() && !entry.ciphers.iter().any(|one| one == name))
     {
         cipher.to_owned()
     } else {
@@ -174,7 +178,11 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
     if entry.places.iter().any(|place| place.contains(address)) {
         return None;
     }
-    let message = format!("{} a certificate of {} from {address}, outside of its places", case.gave(), quoted(&facts.subject.text));
+    let message = format!(
+        "{} a certificate of {} from {address}, outside of its places",
+        case.gave(),
+        quoted(&facts.subject.text)
+    );
     Some(case.leaf_finding(&WRONG_PLACE, &[leaf.sha256.to_string(), address.to_string()], message))
 }
 
@@ -186,7 +194,12 @@ fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
     let mut names = names(facts);
     let message = if let Some(ca) = internal {
         let name = names.find(|name| !ca.allows(name))?;
-        format!("{} a certificate for {} of the internal CA {}, which may not sign that", case.gave(), quoted(&name), quoted(&ca.name))
+        format!(
+            "{} a certificate for {} of the internal CA {}, which may not sign that",
+            case.gave(),
+            quoted(&name),
+            quoted(&ca.name)
+        )
     } else if case.is_anchored() {
         let internal_name = |name: &String| match name.parse::<IpAddr>() {
             Ok(address) => is_private(address),

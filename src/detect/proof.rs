@@ -85,7 +85,8 @@ impl KeyExchangeVerdict {
 impl ClientProof {
     /// Checks the CertificateVerify of a handshake against the client's leaf.
     pub fn of(handshake: &Handshake, leaf: Option<&Certificate>) -> Self {
-        let (Some(proof), Some(transcript)) = (handshake.certificate_verify.as_deref(), handshake.transcript.as_deref())
+        let (Some(proof), Some(transcript)) =
+            (handshake.certificate_verify.as_deref(), handshake.transcript.as_deref())
         else {
             return Self::NotChecked;
         };

@@ -127,7 +127,6 @@ pub(crate) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-
 pub(crate) fn parse(der: &[u8]) -> Arc<Certificate> {
     Arc::new(Certificate::parse(der))
 }
@@ -221,12 +220,7 @@ impl Scene {
     }
 
     /// Shows an observation of `host` to a detector.
-    pub(crate) fn show(
-        &mut self,
-        detector: &mut dyn Detector,
-        host: &str,
-        observation: &Observation,
-    ) -> Vec<Finding> {
+    pub(crate) fn show(&mut self, detector: &mut dyn Detector, host: &str, observation: &Observation) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.with(host, observation, |sighting| detector.observe(sighting, &mut findings));
         findings
@@ -286,8 +280,7 @@ impl Scene {
             return None;
         }
         let pool = Pool::new(1 << 20);
-        let verifier =
-            Verifier { anchors: &self.anchors, pool: &pool, memo: &self.memo, budget: Budget::default() };
+        let verifier = Verifier { anchors: &self.anchors, pool: &pool, memo: &self.memo, budget: Budget::default() };
         let report = verifier.verify_chain(chain);
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);

@@ -29,8 +29,8 @@ pub fn test(modulus: &[u8]) -> Option<WeakRsa> {
 /// Odd primes up to 167: with primes of the form k * M + (65537^a mod M), where M is their product, the modulus is a
 /// power of 65537 modulo each of them.
 const PRIMES: [u32; 38] = [
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
-    127, 131, 137, 139, 149, 151, 157, 163, 167,
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
 fn is_roca(modulus: &[u8]) -> bool {
@@ -147,7 +147,12 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Vec<usize> {
             let guilty: Vec<&[u8]> =
                 distinct.iter().zip(shares).filter(|(_, shares)| *shares).map(|(modulus, _)| *modulus).collect();
             let is_guilty = |modulus: &&[u8]| guilty.binary_search(modulus).is_ok();
-            return moduli.iter().enumerate().filter(|(_, modulus)| is_guilty(modulus)).map(|(place, _)| place).collect();
+            return moduli
+                .iter()
+                .enumerate()
+                .filter(|(_, modulus)| is_guilty(modulus))
+                .map(|(place, _)| place)
+                .collect();
         }
     }
     Vec::new()

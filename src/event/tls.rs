@@ -332,11 +332,7 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
 }
 
 /// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
-pub(super) fn tls_of_alert(
-    w: &mut Writer<'_>,
-    observation: &Observation,
-    shown: Option<&Certificate>,
-) -> Fingerprints {
+pub(super) fn tls_of_alert(w: &mut Writer<'_>, observation: &Observation, shown: Option<&Certificate>) -> Fingerprints {
     let prints = Fingerprints::of(&observation.handshake, Detail::Standard);
     w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), &prints));
     prints

@@ -152,8 +152,7 @@ pub fn run<'a>(
     });
     let workers = options.workers.max(1);
     let judgement = options.judging.as_ref().map(|judging| Judgement::new(judging, options.limits.memo_bytes));
-    let correlator =
-        Correlator::new(Arc::clone(&shared), (workers, judgement), (options.selection.clone(), sinks));
+    let correlator = Correlator::new(Arc::clone(&shared), (workers, judgement), (options.selection.clone(), sinks));
     let mut reader = Reader::new(&options.limits, options.checksums, options.seed);
     let mut outcome = Outcome::default();
     let (gone, mut correlator) = if workers == 1 && options.jitter.is_none() {

@@ -208,7 +208,8 @@ fn impersonation(question: &Question<'_>) -> Found {
         return None;
     }
     let chain = sighting.observation.server_chain.iter().take(8);
-    let (child, by_key, claimed) = chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1)?;
+    let (child, by_key, claimed) =
+        chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1)?;
     let mut finding = Reporter::new(sighting, new).finding(
         &ISSUER_IMPERSONATION,
         new.cause(),
@@ -217,7 +218,12 @@ fn impersonation(question: &Question<'_>) -> Found {
     let proof = Point {
         id: "P4",
         points: 0,
-        text: if by_key { "the key that it names as its issuer's did not sign it" } else { "no known key of this issuer signed it" }.to_owned(),
+        text: if by_key {
+            "the key that it names as its issuer's did not sign it"
+        } else {
+            "no known key of this issuer signed it"
+        }
+        .to_owned(),
         observed: child.facts.as_deref().map(|facts| facts.issuer.text.clone()),
         expected: None,
     };
@@ -245,7 +251,8 @@ fn impersonated<'a>(question: &Question<'a>, child: &'a Certificate) -> Option<(
         return None;
     }
     let authority = facts.authority_key_identifier.as_deref();
-    let by_key = authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
+    let by_key =
+        authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
     let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
     (by_key || by_name).then(|| (child, by_key, short_name(&facts.issuer).to_owned()))
 }
@@ -255,8 +262,11 @@ fn product(question: &Question<'_>) -> Found {
     let message = |name: &str| format!("a certificate from {}: {name}", new.issuer_phrase());
     let reporter = Reporter::new(sighting, new);
     if let Some(name) = &new.authorised {
-        let mut finding =
-            reporter.finding(&INTERCEPTION_PRODUCT_ISSUER, new.cause(), message(&format!("the authorised proxy {name}")));
+        let mut finding = reporter.finding(
+            &INTERCEPTION_PRODUCT_ISSUER,
+            new.cause(),
+            message(&format!("the authorised proxy {name}")),
+        );
         finding.effect = Effect::Mark;
         finding.severity = Severity::Low;
         return Some((finding, None));

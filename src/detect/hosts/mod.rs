@@ -294,9 +294,8 @@ impl Hosts {
     fn decide(&mut self, key: &HostKey, held: Held, policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
         let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
-        let suspect = held.hints.portal
-            || !case.proofs.is_empty()
-            || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        let suspect =
+            held.hints.portal || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
         if let Some(record) = self.table.get_mut(key) {

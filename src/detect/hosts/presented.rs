@@ -148,7 +148,11 @@ impl Presented {
 
     /// What findings about it have in common: the issuer's key that nobody trusts, else the leaf's key.
     pub fn cause(&self) -> Cause {
-        if self.is_trusted() || self.self_signed { Cause::LeafKey(self.spki) } else { Cause::IssuerKey(self.issuer.key) }
+        if self.is_trusted() || self.self_signed {
+            Cause::LeafKey(self.spki)
+        } else {
+            Cause::IssuerKey(self.issuer.key)
+        }
     }
 
     /// For the evidence of an alert.

@@ -107,8 +107,7 @@ impl Tally<'_> {
 
     fn compared(&mut self, id: &'static str, points: i32, text: &str, values: [String; 2]) {
         let [observed, expected] = values;
-        let point =
-            Point { id, points, text: text.to_owned(), observed: Some(observed), expected: Some(expected) };
+        let point = Point { id, points, text: text.to_owned(), observed: Some(observed), expected: Some(expected) };
         self.pro.push(point);
     }
 

@@ -146,9 +146,8 @@ impl HostTable {
     }
 
     fn find(&self, key: &HostKey) -> Option<u32> {
-        let same = |slot: &u32| {
-            self.record(*slot).is_some_and(|record| record.port == key.port && *record.name == *key.name)
-        };
+        let same =
+            |slot: &u32| self.record(*slot).is_some_and(|record| record.port == key.port && *record.name == *key.name);
         self.index.find(hash(&key.name, key.port), same).copied()
     }
 

@@ -206,7 +206,10 @@ fn own_key_fires_and_a_ca_does_not() {
     let found = world.serve("10.7.7.7", &[proxy.leaf(&plan)]);
     assert_eq!(ids(&found), ["MITM-003"]);
     assert_eq!(found[0].severity, Severity::High);
-    assert_eq!(found[0].cause, Cause::IssuerKey(found[0].certificate.as_ref().unwrap().facts.as_ref().unwrap().spki_sha256));
+    assert_eq!(
+        found[0].cause,
+        Cause::IssuerKey(found[0].certificate.as_ref().unwrap().facts.as_ref().unwrap().spki_sha256)
+    );
     let end = world.end();
     assert_eq!(ids(&end), ["MITM-002"]);
     assert_eq!(end[0].severity, Severity::Critical, "a proof and a score above 40");
@@ -250,7 +253,11 @@ fn clones_fire_and_renewals_do_not() {
         ("near serial", other(near_serial, &both), true),
         ("far serial", other(far_serial, &both), false),
         ("one name more", other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com"]), true),
-        ("two names more", other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com", "y.example.com"]), false),
+        (
+            "two names more",
+            other(genuine.serial.clone(), &[HOST, "example.com", "x.example.com", "y.example.com"]),
+            false,
+        ),
         ("other names", other(genuine.serial.clone(), &[HOST, "example.org"]), false),
         ("equal dates", same_dates.clone(), true),
         ("one date", same_dates.clone().dates(genuine.from, genuine.to + 1), false),
@@ -323,8 +330,9 @@ fn product_fires_unless_authorised_or_public() {
     let end = world.end();
     assert!(has(&of(&end, "MITM-002").unwrap().evidence, "H11"));
     let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
-    let policy =
-        format!("version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"10.7.0.0/16\"]\nmode = \"authorised\"\n");
+    let policy = format!(
+        "version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"10.7.0.0/16\"]\nmode = \"authorised\"\n"
+    );
     world.scene.policy(&policy);
     let found = world.serve("10.7.7.7", &proxy.chain(&Plan::of(&[HOST])));
     assert_eq!((ids(&found), found[0].effect), (vec!["MITM-006"], Effect::Mark));
