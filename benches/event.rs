@@ -55,6 +55,8 @@ fn observation() -> Observation {
             virtual_network: 0,
         },
         connection: Connection { server_seen: true, client_seen: true, ..Connection::default() },
+        key_exchange: Default::default(),
+        client_proof: Default::default(),
         handshake: Box::new(Handshake {
             client_hello: Some(Box::new(hello)),
             server_hello: Some(Box::new(answer)),

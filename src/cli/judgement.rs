@@ -96,7 +96,7 @@ impl JudgementArguments {
         if let Some(path) = &self.indicators {
             knowledge.indicators.push(lists::indicators(path)?);
         }
-        let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
         lists::read_all(&mut knowledge, folder)?;
         Ok(knowledge)
     }

@@ -51,7 +51,7 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         tell(&printable(&format!("{}: {warning}", file.display())));
     }
     let mut knowledge = Knowledge { policy, ..Knowledge::default() };
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
     if let Err(error) = crate::cli::lists::read_all(&mut knowledge, folder) {
         return complain(&error);
     }

@@ -41,6 +41,7 @@ impl Sink for SummarySink {
                 *self.text.0.lock().unwrap_or_else(PoisonError::into_inner) = self.summary.finish(stats);
             }
             About::Alert(view) => self.summary.alert(AlertRow {
+                id: view.alert.id.to_string(),
                 severity: view.alert.severity.number(),
                 rule: view.alert.head.rule.id.to_owned(),
                 message: view.alert.head.message.clone(),

@@ -373,3 +373,110 @@ impl Alert {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, Rule, UNTRUSTED_ISSUER};
+    use super::super::finding::Cause;
+    use super::*;
+    use crate::time::Moment;
+    use crate::x509::Sha256;
+
+    /// A finding about an issuer's key at this second, in a frame of its own.
+    fn finding(rule: &'static Rule, key: u8, second: i64) -> Finding {
+        let timestamp = Timestamp::new(second, 0);
+        let order = Order { clock: timestamp, frame: u64::try_from(second).unwrap(), ordinal: 0 };
+        let moment = Moment { order, timestamp, time_known: true, ..Moment::default() };
+        let mut finding = Finding::new(rule, Cause::IssuerKey(Sha256([key; 32])), moment, format!("{key} {second}"));
+        finding.host = format!("h{second}:443");
+        finding
+    }
+
+    fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
+        let clock = finding.moment.timestamp;
+        alerts.take(finding, None, clock).map(|(_, status)| status)
+    }
+
+    #[test]
+    fn one_cause_is_one_alert_headed_by_the_gravest() {
+        let mut alerts = Alerts::new(When::AtEnd);
+        for finding in [
+            finding(&UNTRUSTED_ISSUER, 1, 9),
+            finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9),
+            finding(&NEW_INTERCEPTION_CA, 1, 12),
+            finding(&EXPIRED, 2, 5),
+        ] {
+            assert_eq!(take(&mut alerts, finding), None);
+        }
+        let due = alerts.finish();
+        let told: Vec<&Alert> = due.iter().map(|(key, _)| alerts.get(key).unwrap()).collect();
+        assert!(due.iter().all(|(_, status)| *status == AlertStatus::New));
+        assert_eq!(told.iter().map(|alert| alert.head.rule.id).collect::<Vec<_>>(), ["TLSW-CERT-001", "TLSW-MITM-007"]);
+        let alert = told[1];
+        assert_eq!(
+            alert.rules.iter().copied().collect::<Vec<_>>(),
+            ["TLSW-CERT-005", "TLSW-MITM-003", "TLSW-MITM-007"]
+        );
+        // Two handshakes, though three findings.
+        assert_eq!((alert.count, alert.hosts.len(), alert.severity), (2, 2, Severity::High));
+        assert_eq!((alert.first_seen, alert.last_seen), (Timestamp::new(9, 0), Timestamp::new(12, 0)));
+    }
+
+    #[test]
+    fn told_at_once_then_escalated_then_updated() {
+        let mut alerts = Alerts::new(When::AtOnce);
+        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 10)), Some(AlertStatus::New));
+        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 11)), None);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 12)), Some(AlertStatus::Escalated));
+        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 13)), None);
+        // The head is about interception now: one hour.
+        assert_eq!(alerts.advance(Timestamp::new(3_611, 0)), []);
+        assert_eq!(alerts.advance(Timestamp::new(3_612, 0)).len(), 1);
+        assert_eq!(alerts.advance(Timestamp::new(3_613, 0)), []);
+        assert_eq!(alerts.finish(), []);
+        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 3_614));
+        assert_eq!(alerts.finish().iter().map(|(_, status)| *status).collect::<Vec<_>>(), [AlertStatus::Update]);
+    }
+
+    #[test]
+    fn the_brake_counts_what_it_holds_back() {
+        let mut alerts = Alerts::new(When::AtOnce);
+        let told = (0..150).filter(|key| take(&mut alerts, finding(&EXPIRED, *key, 60)).is_some()).count();
+        assert_eq!((told, alerts.counts.braked), (100, 50));
+        assert_eq!(take(&mut alerts, finding(&EXPIRED, 200, 120)), Some(AlertStatus::New));
+    }
+
+    #[test]
+    fn suppressed_findings_stay_apart_and_marks_only_count() {
+        let mut alerts = Alerts::new(When::AtEnd);
+        let mut silenced = finding(&EXPIRED, 1, 1);
+        silenced.suppressed_by = Some(7);
+        take(&mut alerts, silenced);
+        take(&mut alerts, finding(&EXPIRED, 1, 2));
+        let mut mark = finding(&EXPIRED, 1, 3);
+        mark.effect = Effect::Mark;
+        take(&mut alerts, mark);
+        assert_eq!(
+            alerts.iter().map(|alert| (alert.suppressed, alert.count)).collect::<Vec<_>>(),
+            [(false, 1), (true, 1)]
+        );
+        assert_eq!((alerts.counts.findings, alerts.counts.marks, alerts.counts.suppressed), (3, 1, 1));
+    }
+
+    #[test]
+    fn causes_unite_and_rules_are_taken_back() {
+        let mut alerts = Alerts::new(When::AtEnd);
+        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 5));
+        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 3));
+        take(&mut alerts, finding(&EXPIRED, 3, 4));
+        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 3, 4));
+        let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
+        alerts.unite(id(1), id(2));
+        alerts.retract(id(3), UNTRUSTED_ISSUER.id);
+        let united = alerts.get(&(id(2), false)).unwrap();
+        assert_eq!((united.count, united.first_seen, &*united.head.message), (2, Timestamp::new(3, 0), "2 3"));
+        assert_eq!(alerts.get(&(id(3), false)).unwrap().rules.iter().count(), 1);
+        alerts.retract(id(2), UNTRUSTED_ISSUER.id);
+        assert_eq!(alerts.iter().count(), 1);
+    }
+}

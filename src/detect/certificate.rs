@@ -69,9 +69,8 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     if left < 0 || lifetime <= 0 || at < begin {
         return None;
     }
-    let days = match case.sighting.policy.setting(&EXPIRING.known(), "days") {
-        Some(SettingValue::Numbers(days)) => days,
-        _ => return None,
+    let Some(SettingValue::Numbers(days)) = case.sighting.policy.setting(&EXPIRING.known(), "days") else {
+        return None;
     };
     let short = lifetime <= 10 * DAY;
     let limit = if short { lifetime / 5 } else { (days.first()? * DAY).min(lifetime / 3) };

@@ -13,6 +13,8 @@ pub mod hosts;
 pub mod interception_products;
 pub mod interceptors;
 pub mod judge;
+#[cfg(test)]
+mod judge_tests;
 pub mod keys;
 pub mod knowledge;
 mod listed;

@@ -91,6 +91,10 @@ pub struct CertificateView<'a> {
     pub endpoints: u64,
     /// The signature verifies with the certificate's own key; `None` where nobody checked.
     pub self_signed: Option<bool>,
+    /// Ids of rules that hold and do not alert.
+    pub marks: &'a [&'static str],
+    /// How it took the place of another, where the host is known: `renewal_same_key`, `rotation_same_issuer` and so on.
+    pub change: Option<&'a str>,
 }
 
 impl<'a> CertificateView<'a> {
@@ -114,6 +118,8 @@ impl<'a> CertificateView<'a> {
             sightings: 1,
             endpoints: 1,
             self_signed,
+            marks: &[],
+            change: None,
         })
     }
 }
@@ -183,6 +189,8 @@ fn facts(w: &mut Writer<'_>, view: &CertificateView<'_>) {
     if let Some(self_signed) = view.self_signed {
         w.boolean("self_signed", self_signed);
     }
+    w.texts("marks", view.marks);
+    w.object("change", |w| w.text("kind", view.change.unwrap_or_default()));
     match view.certificate.facts.as_deref() {
         Some(facts) => {
             parsed(w, facts);

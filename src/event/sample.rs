@@ -128,6 +128,8 @@ pub(crate) fn lines() -> Vec<(Dataset, String)> {
     let stats = StatsView { stats: &stats, start: Timestamp(0), end: Timestamp(9), sequence: 1 };
     let mut certificate = CertificateView::first(&observation, Side::Server, 0).unwrap();
     certificate.self_signed = Some(false);
+    certificate.marks = &["TLSW-CERT-002"];
+    certificate.change = Some("renewal_same_key");
     let broken = Certificate { facts: None, ..self::certificate(9) };
     let broken = CertificateView { certificate: &broken, ..certificate };
 

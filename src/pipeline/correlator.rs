@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::detect::catalogue::Severity;
 use crate::detect::memory::Memory;
-use crate::detect::observation::Observation;
 use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
 use crate::pipeline::judgement::{Due, Judgement};
 use crate::pipeline::merge::Merge;
@@ -169,17 +168,20 @@ impl<'a> Correlator<'a> {
         if selected {
             self.write(&report.line, About::Handshake(observation))?;
         }
+        let clock = report.order.clock;
+        let mut judgement = self.judgement.take();
+        let due = judgement.as_mut().map(|judgement| judgement.observe(observation, (clock, selected)));
         for (side, chain) in [(Side::Server, &observation.server_chain), (Side::Client, &observation.client_chain)] {
             for position in 0..chain.len() {
-                self.certificate(observation, (side, position), selected)?;
+                if let Some(view) = CertificateView::first(observation, side, position).filter(|_| selected) {
+                    self.certificate(&view, judgement.as_ref())?;
+                }
             }
         }
-        if let Some(mut judgement) = self.judgement.take() {
-            let due = judgement.observe(observation, (report.order.clock, selected));
-            let told = self.alerts(&judgement, &due);
-            self.judgement = Some(judgement);
-            told?;
+        if let (Some(judgement), Some(due)) = (&judgement, &due) {
+            self.alerts(judgement, due)?;
         }
+        self.judgement = judgement;
         Ok(())
     }
 
@@ -196,18 +198,14 @@ impl<'a> Correlator<'a> {
         Ok(())
     }
 
-    fn certificate(
-        &mut self,
-        observation: &Observation,
-        (side, position): (Side, usize),
-        selected: bool,
-    ) -> Result<(), PipelineError> {
-        let Some(view) = CertificateView::first(observation, side, position) else { return Ok(()) };
-        let key = (view.certificate.sha256, side, view.role);
-        if self.told.contains(&key) || !selected {
+    fn certificate(&mut self, view: &CertificateView<'_>, judgement: Option<&Judgement>) -> Result<(), PipelineError> {
+        let key = (view.certificate.sha256, view.side, view.role);
+        if self.told.contains(&key) {
             return Ok(());
         }
         self.told.insert(key, ());
+        let (marks, change) = judgement.map_or((Vec::new(), None), |judgement| judgement.marks(&key.0));
+        let view = CertificateView { marks: &marks, change, ..*view };
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         event::append_certificate(&mut line, &view, &self.shared.context);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
-use crate::detect::catalogue::{Effect, Severity, UNTRUSTED_ISSUER};
+use crate::detect::catalogue::{Effect, ROTATED_CERTIFICATE, Severity, UNTRUSTED_ISSUER};
 use crate::detect::finding::Finding;
 use crate::detect::judge::Judge;
 use crate::detect::knowledge::Knowledge;
@@ -12,6 +12,7 @@ use crate::detect::observation::Observation;
 use crate::detect::watch::Watch;
 use crate::stats::Stats;
 use crate::time::Timestamp;
+use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
 
 /// How handshakes are judged.
@@ -35,6 +36,16 @@ pub struct Judgement {
     pub alerts: Alerts,
     show_suppressed: bool,
     panics: u64,
+    marks: Vec<Mark>,
+}
+
+/// A rule that holds for a certificate and does not alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    certificate: Sha256,
+    rule: &'static str,
+    /// What kind of change it is, where the rule is about one.
+    change: Option<String>,
 }
 
 /// Hosts whose baselines are in memory.
@@ -49,7 +60,13 @@ impl Judgement {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
         let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
         judge.add(Box::new(Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS)));
-        Self { judge, alerts: Alerts::new(judging.when), show_suppressed: judging.show_suppressed, panics: 0 }
+        Self {
+            judge,
+            alerts: Alerts::new(judging.when),
+            show_suppressed: judging.show_suppressed,
+            panics: 0,
+            marks: Vec::new(),
+        }
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.
@@ -64,11 +81,18 @@ impl Judgement {
             self.panics += 1;
             return Vec::new();
         };
+        self.marks.clear();
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
         for (place, finding) in found.into_iter().enumerate() {
             if !selected {
                 continue;
+            }
+            if finding.effect == Effect::Mark
+                && let Some(certificate) = &finding.certificate
+            {
+                let change = (finding.rule == &ROTATED_CERTIFICATE).then(|| finding.evidence.verdict.clone());
+                self.marks.push(Mark { certificate: certificate.sha256, rule: finding.rule.id, change });
             }
             // What the passing of time decided is about an earlier handshake.
             let observation = (place >= before && finding.effect == Effect::Alert)
@@ -76,6 +100,16 @@ impl Judgement {
             due.extend(self.alerts.take(finding, observation.map(|shared| &*shared), clock));
         }
         self.shown(due)
+    }
+
+    /// What the last handshake that was judged says of a certificate without alerting: rules in order, and the kind of
+    /// change.
+    pub fn marks(&self, certificate: &Sha256) -> (Vec<&'static str>, Option<&str>) {
+        let of_it = || self.marks.iter().filter(|mark| mark.certificate == *certificate);
+        let mut rules: Vec<&'static str> = of_it().map(|mark| mark.rule).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        (rules, of_it().find_map(|mark| mark.change.as_deref()))
     }
 
     /// The input is over.

@@ -30,6 +30,8 @@ const TEXT: usize = 200;
 /// One alert as the summary shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRow {
+    /// Id of the alert.
+    pub id: String,
     /// 21 low, 47 medium, 73 high, 99 critical.
     pub severity: u8,
     /// Id of the rule.
@@ -49,7 +51,7 @@ pub struct Summary {
     certificates: Bounded<Sha256, Seen>,
     ciphers: Bounded<(String, String), u64>,
     anomalies: BTreeMap<Anomaly, u64>,
-    alerts: Vec<AlertRow>,
+    alerts: BTreeMap<String, AlertRow>,
 }
 
 impl Default for Summary {
@@ -71,13 +73,13 @@ impl Summary {
             certificates: Bounded::default(),
             ciphers: Bounded::default(),
             anomalies: BTreeMap::new(),
-            alerts: Vec::new(),
+            alerts: BTreeMap::new(),
         }
     }
 
-    /// The alerts to show, in any order.
+    /// The alerts to show, in any order; what is said of one again takes the place of what was said before.
     pub fn alert(&mut self, alert: AlertRow) {
-        self.alerts.push(alert);
+        self.alerts.insert(alert.id.clone(), alert);
     }
 
     /// Takes in one handshake.
@@ -142,7 +144,7 @@ impl Summary {
     }
 
     fn alert_block(&self, text: &mut String) {
-        let mut alerts: Vec<_> = self.alerts.iter().collect();
+        let mut alerts: Vec<_> = self.alerts.values().collect();
         alerts.sort_by(|a, b| {
             (Reverse(a.severity), &a.rule, &a.message).cmp(&(Reverse(b.severity), &b.rule, &b.message))
         });
@@ -416,8 +418,14 @@ mod tests {
                 summary.observe(&observation);
             }
         }
-        summary.alert(AlertRow { severity: 47, rule: "B".into(), message: "late\u{1b}[2J".into(), count: 1 });
-        summary.alert(AlertRow { severity: 99, rule: "A".into(), message: "first".into(), count: 2 });
+        summary.alert(AlertRow {
+            id: "2".into(),
+            severity: 47,
+            rule: "B".into(),
+            message: "late\u{1b}[2J".into(),
+            count: 1,
+        });
+        summary.alert(AlertRow { id: "1".into(), severity: 99, rule: "A".into(), message: "first".into(), count: 2 });
         summary
     }
 

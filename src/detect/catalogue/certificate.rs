@@ -225,7 +225,7 @@ pub static WRONG_USAGE: Rule = Rule {
     effect: Effect::Alert,
     version: "1",
     techniques: &[],
-    description: "The leaf of a server says that it is a CA; or it has an extended key usage without serverAuth (or \
+    description: "The leaf of a server says that it is a CA although another signed it; or it has an extended key usage without serverAuth (or \
         anyExtendedKeyUsage); or a key usage without the bit that the key exchange needs (digitalSignature for \
         (EC)DHE and TLS 1.3, keyEncipherment for RSA key exchange); or a CA on the path lacks cA or keyCertSign, \
         or its path length or name constraints are violated. Low for hosts that are neither internal nor owned.",

@@ -1,0 +1,437 @@
+//! Scenes for the checks: each rule with one that fires and one that is near and does not.
+
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
+
+use super::catalogue::{Effect, Severity};
+use super::finding::Finding;
+use super::judge::Judge;
+use super::knowledge::{Knowledge, NamedList};
+use super::lists::List;
+use super::observation::{KeyExchangeVerdict, Observation};
+use super::proof::KeyExchangeFault;
+use super::testing::{Ca, DAY, Plan, START, Scene, ids, key, parse};
+use crate::policy::Policy;
+use crate::time::Timestamp;
+use crate::tls::{Alert, KeyExchange, KeyShare, ServerKeyExchange};
+use crate::x509::chain::SignatureMemo;
+use crate::x509::{Certificate, Sha256};
+
+const WWW: (&str, &str) = ("www.example.com", "203.0.113.10");
+const HOME: (&str, &str) = ("www.example.com", "10.9.0.9");
+const NONE: [&str; 0] = [];
+
+/// A judge without detectors, and what it knows.
+struct Bench {
+    scene: Scene,
+    knowledge: Knowledge,
+}
+
+impl Bench {
+    fn new(roots: &[&Ca]) -> Self {
+        let scene = Scene::new(roots);
+        let knowledge = Knowledge { anchors: Arc::clone(&scene.anchors), ..Knowledge::default() };
+        Self { scene, knowledge }
+    }
+
+    fn policy(mut self, text: &str) -> Self {
+        let known = super::catalogue::known_rules();
+        self.knowledge.policy = Policy::parse(&format!("version = 1\n{text}"), &known).unwrap();
+        self
+    }
+
+    fn at(mut self, now: i64) -> Self {
+        self.scene.now = now;
+        self
+    }
+
+    fn handshake(&mut self, (name, server): (&str, &str), chain: &[Arc<Certificate>]) -> Observation {
+        let mut observation = self.scene.handshake("10.1.0.1", server, chain);
+        observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
+        observation
+    }
+
+    fn judge(self) -> Judge {
+        Judge::new(Arc::new(self.knowledge), Arc::new(SignatureMemo::new(1 << 20)), (1 << 20, true))
+    }
+
+    fn findings(mut self, place: (&str, &str), chain: &[Arc<Certificate>]) -> Vec<Finding> {
+        let observation = self.handshake(place, chain);
+        self.judge().observe(&observation, Timestamp(0))
+    }
+
+    /// Findings of a handshake that `change` made special.
+    fn changed(
+        mut self,
+        place: (&str, &str),
+        chain: &[Arc<Certificate>],
+        change: impl FnOnce(&mut Observation),
+    ) -> Vec<Finding> {
+        let mut observation = self.handshake(place, chain);
+        change(&mut observation);
+        self.judge().observe(&observation, Timestamp(0))
+    }
+}
+
+fn named(list: List) -> Vec<NamedList> {
+    vec![NamedList { name: "list".to_owned(), list }]
+}
+
+fn how(findings: &[Finding], id: &str) -> Option<(Severity, Effect)> {
+    let found = findings.iter().find(|finding| finding.rule.id.ends_with(id))?;
+    Some((found.severity, found.effect))
+}
+
+fn spki(certificate: &Certificate) -> String {
+    certificate.facts.as_deref().unwrap().spki_sha256.to_string()
+}
+
+#[test]
+fn a_good_certificate_is_no_finding() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(WWW, &chain)), NONE);
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(HOME, &chain)), NONE);
+}
+
+#[test]
+fn expired_expiring_and_early() {
+    let ca = Ca::new("Root");
+    let begin = START - 100 * DAY;
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(begin, START + 100 * DAY));
+    let at = |now, place| Bench::new(&[&ca]).at(now).findings(place, &chain);
+    let after = |days, place| at(START + days * DAY, place);
+    assert_eq!(how(&after(101, HOME), "CERT-001"), Some((Severity::Medium, Effect::Alert)));
+    assert_eq!(how(&after(101, WWW), "CERT-001"), Some((Severity::Low, Effect::Alert)));
+    assert_eq!(how(&after(99, HOME), "CERT-002"), Some((Severity::Medium, Effect::Alert)));
+    assert_eq!(how(&after(80, HOME), "CERT-002"), Some((Severity::Low, Effect::Alert)));
+    assert_eq!(how(&after(80, WWW), "CERT-002"), Some((Severity::Low, Effect::Mark)));
+    assert_eq!(ids(&after(69, HOME)), NONE);
+    // Five minutes are a matter of clocks.
+    assert_eq!(ids(&at(begin - 299, HOME)), NONE);
+    assert_eq!(ids(&at(begin - 301, HOME)), ["CERT-003"]);
+    let owned = "[[host]]\nmatch = [\"www.example.com\"]\nowner = \"me\"\n";
+    let findings = Bench::new(&[&ca]).policy(owned).at(START + 101 * DAY).findings(WWW, &chain);
+    assert_eq!(how(&findings, "CERT-001"), Some((Severity::High, Effect::Alert)));
+    // Short lives have their own limit.
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START, START + 6 * DAY));
+    assert_eq!(ids(&Bench::new(&[&ca]).at(START + 4 * DAY).findings(HOME, &chain)), NONE);
+    assert_eq!(ids(&Bench::new(&[&ca]).at(START + 5 * DAY).findings(HOME, &chain)), ["CERT-002"]);
+}
+
+#[test]
+fn other_names_count_when_the_client_goes_on_or_at_the_third_time() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.org"]));
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(WWW, &chain)), ["CERT-004"]);
+    let mut bench = Bench::new(&[&ca]);
+    let mut observation = bench.handshake(WWW, &chain);
+    observation.handshake.established = Some(false);
+    let mut judge = bench.judge();
+    let found = [(); 4].map(|()| judge.observe(&observation, Timestamp(0)).len());
+    assert_eq!(found, [0, 0, 1, 1]);
+    let wildcard = ca.chain(&Plan::of(&["*.example.com"]));
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(WWW, &wildcard)), NONE);
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("a.b.example.com", WWW.1), &wildcard)), ["CERT-004"]);
+}
+
+#[test]
+fn untrusted_and_self_signed() {
+    let ca = Ca::new("Private");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-005"), Some((Severity::Low, Effect::Alert)));
+    assert_eq!(how(&Bench::new(&[]).findings(WWW, &chain), "CERT-005"), Some((Severity::Low, Effect::Mark)));
+    let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
+    assert_eq!(ids(&Bench::new(&[]).policy(&internal).findings(HOME, &chain)), NONE);
+    let own = Plan::of(&["www.example.com"]).self_signed();
+    assert_eq!(ids(&Bench::new(&[]).findings(HOME, &own)), ["CERT-006"]);
+    assert_eq!(how(&Bench::new(&[]).findings(WWW, &own), "CERT-006"), Some((Severity::Low, Effect::Mark)));
+}
+
+#[test]
+fn an_issuer_that_comes_later_completes_the_chain() {
+    let (root, namesake) = (Ca::new("Root"), Ca::new("Root"));
+    let leaf = root.leaf(&Plan::of(&["www.example.com"]));
+    let mut bench = Bench::new(&[]);
+    let first = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+    let stranger = bench.handshake(HOME, &[Arc::clone(&leaf), Arc::clone(&namesake.certificate)]);
+    let second = bench.handshake(HOME, &[leaf, Arc::clone(&root.certificate)]);
+    let mut judge = bench.judge();
+    let finding = judge.observe(&first, Timestamp(0)).remove(0);
+    assert_eq!((finding.rule.id, judge.completed()), ("TLSW-CERT-005", vec![]));
+    judge.observe(&stranger, Timestamp(0));
+    assert_eq!(judge.completed(), []);
+    let later = judge.observe(&second, Timestamp(0)).remove(0);
+    assert_eq!(judge.completed(), [(finding.cause.alert_id(), Some(later.cause.alert_id()))]);
+}
+
+#[test]
+fn a_signature_that_is_not_the_issuers() {
+    let ca = Ca::new("Root");
+    let leaf = ca.leaf(&Plan::of(&["www.example.com"]));
+    let mut der = leaf.der.to_vec();
+    // The last octet of the signature.
+    *der.last_mut().unwrap() ^= 1;
+    let chain = [parse(&der), Arc::clone(&ca.certificate)];
+    assert_eq!(how(&Bench::new(&[&ca]).findings(WWW, &chain), "CERT-007"), Some((Severity::High, Effect::Alert)));
+    // A namesake's key that is not meant accuses nobody.
+    let chain = [leaf, Arc::clone(&Ca::new("Root").certificate)];
+    assert_eq!(how(&Bench::new(&[]).findings(WWW, &chain), "CERT-007"), None);
+}
+
+#[test]
+fn broken_hashes_count_on_leaves_not_on_who_signs_himself() {
+    let path = format!("{}/tests/data/x509/rsa2048-sha1.der", env!("CARGO_MANIFEST_DIR"));
+    let own = parse(&std::fs::read(path).unwrap());
+    assert_eq!(how(&Bench::new(&[]).findings(HOME, &[own]), "CERT-008"), None);
+    let mut leaf = (*Ca::new("Root").leaf(&Plan::of(&["www.example.com"]))).clone();
+    leaf.facts.as_mut().unwrap().signature_oid = "1.2.840.113549.1.1.5".to_owned();
+    let findings = Bench::new(&[]).findings(HOME, &[Arc::new(leaf)]);
+    assert_eq!(how(&findings, "CERT-008"), Some((Severity::Medium, Effect::Alert)));
+}
+
+#[test]
+fn validity_has_limits_by_day_of_issue() {
+    let ca = Ca::new("Root");
+    // 2026-03-15.
+    let step = 1_773_532_800;
+    for (from, days, fires) in
+        [(step, 200, false), (step, 201, true), (step - 1, 201, false), (step - 1, 398, false), (step - 1, 399, true)]
+    {
+        let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(from, from + days * DAY));
+        let found = Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain);
+        assert_eq!(how(&found, "CERT-009").is_some(), fires, "{from} {days}");
+    }
+    let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 900 * DAY));
+    assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-009"), None);
+    let house = "[rules.\"TLSW-CERT-009\"]\nprivate_days = 825\n";
+    assert!(how(&Bench::new(&[]).policy(house).findings(HOME, &chain), "CERT-009").is_some());
+}
+
+#[test]
+fn usage() {
+    let ca = Ca::new("Root");
+    let made = |change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::new(vec!["www.example.com".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "www.example.com");
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 2, 1), rcgen::date_time_ymd(2026, 6, 1));
+        change(&mut params);
+        ids(&Bench::new(&[&ca]).findings(HOME, &[parse(params.signed_by(&key(), &ca.issuer).unwrap().der())]))
+    };
+    assert_eq!(made(&|_| ()), NONE);
+    assert_eq!(made(&|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)), ["CERT-010"]);
+    assert_eq!(made(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]), ["CERT-010"]);
+    assert_eq!(made(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]), NONE);
+    assert_eq!(made(&|params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature]), NONE);
+}
+
+#[test]
+fn timestamps_of_public_certificates() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let with = |builtin: bool, asked: bool, change: &dyn Fn(&mut Observation)| {
+        let mut bench = Bench::new(&[&ca]);
+        if builtin {
+            bench.knowledge.builtin = (*bench.scene.anchors).clone();
+        }
+        let findings = bench.changed(WWW, &chain, |one| {
+            one.handshake.client_hello.as_mut().unwrap().signed_certificate_timestamp = asked;
+            change(one);
+        });
+        ids(&findings)
+    };
+    assert_eq!(with(true, true, &|_| ()), ["CERT-011"]);
+    assert_eq!(with(false, true, &|_| ()), NONE);
+    assert_eq!(with(true, false, &|_| ()), NONE);
+    assert_eq!(with(true, true, &|one| one.handshake.server_hello.as_mut().unwrap().scts = Some(0..4)), NONE);
+    assert_eq!(with(true, true, &|one| one.handshake.ocsp_response = Some(Box::new([0x30]))), NONE);
+}
+
+#[test]
+fn lists_of_certificates_keys_and_serials() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let (sha256, key, other) = (chain[0].sha256.to_string(), spki(&chain[0]), "ab".repeat(32));
+    let serial = &chain[0].facts.as_deref().unwrap().serial;
+    let serial: String = serial.iter().map(|octet| format!("{octet:02x}")).collect();
+    let with = |fill: &dyn Fn(&mut Knowledge)| {
+        let mut bench = Bench::new(&[&ca]);
+        fill(&mut bench.knowledge);
+        bench.findings(WWW, &chain)
+    };
+    let blocked = |list: fn(&str) -> List, text: &str| ids(&with(&|known| known.blocklists = named(list(text))));
+    assert_eq!(blocked(List::certificates, &sha256), ["CERT-014"]);
+    assert_eq!(blocked(List::keys, &key), ["CERT-014"]);
+    assert_eq!(blocked(List::certificates, &other), NONE);
+    assert_eq!(blocked(List::serials, &format!("{serial} CN=Root")), ["CERT-013"]);
+    assert_eq!(blocked(List::serials, &format!("{serial} CN=Other")), NONE);
+    assert_eq!(ids(&with(&|known| known.compromised = named(List::keys(&key)))), ["KEY-006"]);
+    assert_eq!(ids(&with(&|known| known.compromised = named(List::keys(&other)))), NONE);
+    let indicated = |text: &str| {
+        let findings = with(&|known| known.indicators = named(List::indicators(text)));
+        how(&findings, "CERT-040").map(|(severity, _)| severity)
+    };
+    assert_eq!(indicated(&format!("certificate {sha256} bad")), Some(Severity::High));
+    assert_eq!(indicated("name www.example.com"), Some(Severity::Medium));
+    assert_eq!(indicated("address 203.0.113.0/24"), Some(Severity::Medium));
+    assert_eq!(indicated(&format!("certificate {other}\nname example.com\naddress 203.0.114.0/24")), None);
+}
+
+#[test]
+fn versions_and_ciphers() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let chosen = |place, version: u16, cipher: u16| {
+        let findings = Bench::new(&[&ca]).changed(place, &chain, |one| {
+            let hello = one.handshake.server_hello.as_mut().unwrap();
+            (hello.legacy_version, hello.cipher_suite) = (version, Some(cipher));
+        });
+        findings.iter().map(|finding| (&finding.rule.id[5..], finding.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(chosen(HOME, 0x0303, 0xc02b), []);
+    assert_eq!(chosen(HOME, 0x0300, 0xc02b), [("CRYP-001", Severity::High)]);
+    assert_eq!(chosen(WWW, 0x0300, 0xc02b), [("CRYP-001", Severity::Low)]);
+    assert_eq!(chosen(HOME, 0x0302, 0xc02b), [("CRYP-001", Severity::Low)]);
+    assert_eq!(chosen(HOME, 0x0303, 0x003b), [("CRYP-002", Severity::High)]);
+    assert_eq!(chosen(HOME, 0x0303, 0x0005), [("CRYP-002", Severity::Medium)]);
+    assert_eq!(chosen(HOME, 0x0303, 0x002f), [("CRYP-002", Severity::Low)]);
+    // Export strength that nobody offered is grave everywhere.
+    assert_eq!(chosen(WWW, 0x0303, 0x0003), [("CRYP-002", Severity::Critical)]);
+}
+
+#[test]
+fn groups_and_shares() {
+    let ca = Ca::new("Root");
+    let group = |prime: &[u8], generator: u8, public: u8| {
+        let end = prime.len();
+        let findings = Bench::new(&[&ca]).changed(HOME, &[], |one| {
+            one.handshake.server_key_exchange = Some(Box::new(ServerKeyExchange {
+                params: [prime, &[generator, public]].concat().into(),
+                kind: KeyExchange::Dhe { prime: 0..end, generator: end..end + 1, public: end + 1..end + 2 },
+                ..ServerKeyExchange::default()
+            }));
+        });
+        how(&findings, "CRYP-004").map(|(severity, _)| severity)
+    };
+    assert_eq!(group(&[0xff; 256], 2, 9), None);
+    assert_eq!(group(&[0xff; 255], 2, 9), Some(Severity::Medium));
+    assert_eq!(group(&[0xff; 127], 2, 9), Some(Severity::High));
+    assert_eq!(group(&[0xfe; 256], 2, 9), Some(Severity::Critical));
+    assert_eq!(group(&[0xff; 256], 1, 9), Some(Severity::Critical));
+    assert_eq!(group(&[0xff; 256], 2, 0), Some(Severity::Critical));
+    for (group, marked) in [(0x11ec, true), (29, false)] {
+        let findings = Bench::new(&[&ca]).changed(HOME, &[], |one| {
+            one.handshake.server_hello.as_mut().unwrap().key_share = Some(KeyShare { group, public: 0..0 });
+        });
+        assert_eq!(how(&findings, "CRYP-011"), marked.then_some((Severity::Low, Effect::Mark)));
+    }
+}
+
+#[test]
+fn weak_keys() {
+    let mut leaf = (*Ca::new("Root").leaf(&Plan::of(&["www.example.com"]))).clone();
+    let mut with = |place, bits: usize, last: u8, exponent: &[u8]| {
+        let key = &mut leaf.facts.as_mut().unwrap().key;
+        key.kind = crate::x509::KeyKind::Rsa;
+        key.bits = u32::try_from(bits).unwrap();
+        // No square, no product of close primes: the octets count down.
+        key.modulus = (0..bits / 8).map(|place| 0xff - u8::try_from(place * 7 % 100).unwrap()).collect();
+        *key.modulus.last_mut().unwrap() = last;
+        key.exponent = exponent.into();
+        how(&Bench::new(&[]).findings(place, &[Arc::new(leaf.clone())]), "CRYP-003").map(|(severity, _)| severity)
+    };
+    assert_eq!(with(HOME, 2_048, 0x0b, &[1, 0, 1]), None);
+    assert_eq!(with(HOME, 2_040, 0x0b, &[1, 0, 1]), Some(Severity::Medium));
+    assert_eq!(with(WWW, 2_040, 0x0b, &[1, 0, 1]), Some(Severity::Low));
+    assert_eq!(with(WWW, 1_016, 0x0b, &[1, 0, 1]), Some(Severity::High));
+    assert_eq!(with(WWW, 2_048, 0x0a, &[1, 0, 1]), Some(Severity::High));
+    assert_eq!(with(HOME, 2_048, 0x0b, &[1]), Some(Severity::High));
+    assert_eq!(with(HOME, 2_048, 0x0b, &[3]), Some(Severity::Low));
+}
+
+#[test]
+fn wrong_signatures_and_what_they_leak() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let verdict = |key_exchange, alert: Option<u8>| {
+        Bench::new(&[&ca]).changed(WWW, &chain, |one| {
+            one.key_exchange = key_exchange;
+            let direction = one.handshake.client.unwrap();
+            one.handshake.alerts.extend(alert.map(|description| Alert { direction, level: 2, description }));
+        })
+    };
+    let bad = |fault| KeyExchangeVerdict::Bad { fault, signed: Sha256([1; 32]) };
+    assert_eq!(ids(&verdict(KeyExchangeVerdict::Good, None)), NONE);
+    assert_eq!(ids(&verdict(KeyExchangeVerdict::Unknown("x"), None)), NONE);
+    let altered = verdict(bad(KeyExchangeFault::None), Some(51));
+    assert_eq!(ids(&altered), ["CRYP-005"]);
+    assert!(altered[0].message.contains("altered"), "{}", altered[0].message);
+    let leaked = verdict(bad(KeyExchangeFault::Leaked(Sha256([2; 32]))), None);
+    assert_eq!(ids(&leaked), ["CRYP-005", "CRYP-006"]);
+    assert_eq!(leaked[0].cause, leaked[1].cause);
+}
+
+#[test]
+fn what_the_policy_asks_of_a_host() {
+    let (ca, other) = (Ca::new("Root"), Ca::new("Other"));
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 80 * DAY));
+    let (leaf, mine, theirs) = (chain[0].sha256.to_string(), spki(&ca.certificate), spki(&other.certificate));
+    let with = |line: &str| {
+        let policy = format!("[[host]]\nmatch = [\"www.example.com\"]\n{line}\n");
+        ids(&Bench::new(&[&ca, &other]).policy(&policy).findings(WWW, &chain))
+    };
+    for (fires, near, id) in [
+        (format!("issuers = [\"{theirs}\"]"), format!("issuers = [\"{mine}\"]"), "POL-001"),
+        ("issuer_names = [\"CN=Other\"]".to_owned(), "issuer_names = [\"CN=Root\"]".to_owned(), "POL-001"),
+        (format!("certificates = [\"{theirs}\"]"), format!("certificates = [\"{leaf}\"]"), "POL-002"),
+        ("key_types = [\"rsa\"]".to_owned(), "key_types = [\"ec\"]".to_owned(), "POL-003"),
+        ("min_version = \"1.3\"".to_owned(), "min_version = \"1.2\"".to_owned(), "POL-004"),
+        ("places = [\"198.51.100.0/24\"]".to_owned(), "places = [\"203.0.113.0/24\"]".to_owned(), "POL-005"),
+        ("max_days = 80".to_owned(), "max_days = 81".to_owned(), "POL-007"),
+    ] {
+        assert_eq!(with(&fires), [id], "{fires}");
+        assert_eq!(with(&near), NONE, "{near}");
+    }
+}
+
+#[test]
+fn a_key_kept_at_renewal() {
+    let ca = Ca::new("Root");
+    let (same, new) = (Arc::new(key()), Arc::new(key()));
+    let chain = |key| ca.chain(&Plan::of(&["www.example.com"]).keyed(key));
+    let (first, second, third) = (chain(&same), chain(&same), chain(&new));
+    let policy = "[[host]]\nmatch = [\"www.example.com\"]\nkey_reuse = false\n";
+    for (next, expected) in [(&second, &["POL-003"][..]), (&third, &[]), (&first, &[])] {
+        let mut bench = Bench::new(&[&ca]).policy(policy);
+        let (before, after) = (bench.handshake(WWW, &first), bench.handshake(WWW, next));
+        let mut judge = bench.judge();
+        assert_eq!(ids(&judge.observe(&before, Timestamp(0))), NONE);
+        assert_eq!(ids(&judge.observe(&after, Timestamp(0))), expected);
+    }
+}
+
+#[test]
+fn kinds_of_cas() {
+    let ca = Ca::new("Root");
+    let internal = ca.chain(&Plan::of(&["wiki.corp.lab"]));
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
+    let policy =
+        format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\nnames = [\"*.corp.lab\"]\n", spki(&ca.certificate));
+    let with = |name: &str| {
+        let chain = ca.chain(&Plan::of(&[name]));
+        ids(&Bench::new(&[]).policy(&policy).findings((name, HOME.1), &chain))
+    };
+    assert_eq!((with("wiki.corp.lab"), with("www.example.com")), (vec![], vec!["POL-006"]));
+}
+
+#[test]
+fn the_policy_has_the_last_word() {
+    let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]));
+    let with = |policy: &str| Bench::new(&[]).policy(policy).findings(HOME, &chain);
+    assert_eq!(with("[rules.\"TLSW-CERT-005\"]\nenabled = false\n").len(), 0);
+    assert_eq!(with("[[severity]]\nrule = \"TLSW-CERT-005\"\nset = 99\n")[0].severity, Severity::Critical);
+    let silenced = with("[[suppress]]\nrule = \"untrusted-issuer\"\npermanent = true\nreason = \"lab\"\n");
+    assert!(silenced[0].suppressed_by.is_some());
+    assert_eq!(with("profile = \"quiet\"\n")[0].effect, Effect::Mark);
+}
