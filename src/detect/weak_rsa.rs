@@ -208,8 +208,8 @@ mod tests {
     fn roots_are_exact() {
         for number in [0_u32, 1, 2, 3, 4, 15, 16, 17, 99, 100, 65_535, 65_536, u32::MAX] {
             let root = square_root(&BigUint::from(number));
-            assert_eq!(root, BigUint::from(f64::from(number).sqrt().floor() as u32), "{number}");
-            assert_eq!(is_square(&BigUint::from(number)), (f64::from(number).sqrt().floor() as u32).pow(2) == number);
+            assert_eq!(root, BigUint::from(number.isqrt()), "{number}");
+            assert_eq!(is_square(&BigUint::from(number)), number.isqrt().pow(2) == number);
         }
     }
 
