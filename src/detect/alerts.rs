@@ -153,7 +153,7 @@ pub struct Counts {
     pub marks: u64,
     /// Findings that a suppression silenced.
     pub suppressed: u64,
-    /// Findings of causes beyond [`CAUSES`].
+    /// Findings of causes beyond `CAUSES`.
     pub overflow: u64,
     /// Lines that the brake of a rule held back.
     pub braked: u64,
