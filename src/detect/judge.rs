@@ -1,7 +1,7 @@
 //! The judge: verifies chains, asks the checks and the detectors, applies the policy. One thread, capture order.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Timestamp, ValidityTime};
@@ -263,6 +263,7 @@ impl Judge {
             report: (*chain.report).clone(),
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
+            presented: OnceLock::new(),
         });
         let entry =
             Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };

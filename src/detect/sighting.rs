@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use crate::detect::finding::{Cause, Finding};
+use crate::detect::hosts::presented::Presented;
 use crate::detect::observation::Observation;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
@@ -42,6 +44,8 @@ pub struct JudgedChain {
     pub judgement: Judgement,
     /// Issuer and subject of the leaf differ, yet its own key signed it.
     pub signed_by_own_key: bool,
+    /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use.
+    pub presented: OnceLock<Presented>,
 }
 
 impl JudgedChain {

@@ -26,6 +26,8 @@ pub struct Judging {
     pub show_suppressed: bool,
     /// Captures are read, not a network watched.
     pub offline: bool,
+    /// Signatures in handshakes (ServerKeyExchange, client CertificateVerify) are verified.
+    pub proofs: bool,
 }
 
 /// Judges observations in order and gathers alerts.
@@ -95,9 +97,9 @@ impl Judgement {
                 self.marks.push(Mark { certificate: certificate.sha256, rule: finding.rule.id, change });
             }
             // What the passing of time decided is about an earlier handshake.
-            let observation = (place >= before && finding.effect == Effect::Alert)
-                .then(|| shared.get_or_insert_with(|| Arc::new(slim(observation))));
-            due.extend(self.alerts.take(finding, observation.map(|shared| &*shared), clock));
+            let observation =
+                || (place >= before).then(|| Arc::clone(shared.get_or_insert_with(|| Arc::new(slim(observation)))));
+            due.extend(self.alerts.take(finding, observation, clock));
         }
         self.shown(due)
     }
@@ -126,7 +128,7 @@ impl Judgement {
         }
         let mut due = Due::new();
         for finding in found {
-            due.extend(self.alerts.take(finding, None, clock));
+            due.extend(self.alerts.take(finding, || None, clock));
         }
         due.extend(self.alerts.finish());
         self.shown(due)
