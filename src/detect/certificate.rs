@@ -11,6 +11,7 @@ use super::catalogue::{
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
 use super::finding::{Cause, Finding, Point};
+use super::sighting::claimed_issuer;
 
 const DAY: i64 = 86_400;
 /// Clocks may differ by so many seconds.
@@ -167,6 +168,10 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
         quoted(&facts.issuer.text)
     );
     let mut finding = case.leaf_finding(&CHAIN_SIGNATURE_INVALID, &[leaf.sha256.to_string()], message);
+    if broken == leaf.sha256 {
+        // One cause with the rules about who it claims as its issuer.
+        finding.cause = Cause::IssuerKey(claimed_issuer(facts));
+    }
     let accused = accused.map(|accused| accused.to_string());
     finding.evidence.pro.push(Point {
         id: "signature",

@@ -11,7 +11,7 @@ use crate::x509::roots::Pool;
 use crate::x509::{Certificate, Sha256};
 
 use super::case::{Case, validity_time};
-use super::catalogue::{Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
+use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
 use super::crypto;
 use super::finding::{AlertId, Cause, Finding};
@@ -37,6 +37,9 @@ const LEAVES: usize = 10_000;
 const INCOMPLETE: usize = 4_096;
 /// RSA keys that are tested for shared primes at the end: their product tree is some 100 MB of work.
 const MODULI: usize = 50_000;
+/// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
+const MISNAMED: usize = 4_096;
+const MISNAMED_ALERTS: usize = 64;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -51,6 +54,8 @@ pub struct Judge {
     judgements: Memory<(u64, Option<String>), Judged>,
     next_chain: u64,
     mismatches: Memory<AlertId, u8>,
+    /// Alerts about the names of a leaf.
+    misnamed: Memory<Sha256, Misnamed>,
     keys: Memory<Sha256, Option<WeakRsa>>,
     leaves: Memory<HostKey, (Sha256, Sha256)>,
     /// One chain of each issuer that was not seen, by the alert about it.
@@ -68,6 +73,22 @@ impl fmt::Debug for Judge {
             .field("detectors", &self.detectors.len())
             .finish_non_exhaustive()
     }
+}
+
+/// What a leaf was shown for that it does not name.
+#[derive(Clone, Debug, Default)]
+struct Misnamed {
+    alerts: Vec<AlertId>,
+    is_portal: bool,
+}
+
+/// What became of an alert, now that everything was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterthought {
+    /// The rule does not hold after all.
+    Retract(&'static str),
+    /// It is a part of this alert.
+    Unite(AlertId),
 }
 
 /// Certificates of a chain in wire order, and who presented it.
@@ -103,6 +124,7 @@ impl Judge {
             judgements: Memory::new(JUDGEMENTS),
             next_chain: 0,
             mismatches: Memory::new(MISMATCHES),
+            misnamed: Memory::new(MISNAMED),
             keys: Memory::new(KEYS),
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
@@ -158,8 +180,26 @@ impl Judge {
             detector.observe(&sighting, &mut findings);
         }
         self.note_modulus(&case);
+        self.explain_mismatch(&case, &mut findings);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
         findings
+    }
+
+    /// A certificate that answers for everything is one alert, not one for each name that it does not hold.
+    fn explain_mismatch(&mut self, case: &Case<'_>, findings: &mut Vec<Finding>) {
+        let portal = findings.iter().any(|finding| finding.rule == &CAPTIVE_PORTAL);
+        let mismatch = findings.iter().find(|finding| finding.rule == &NAME_MISMATCH).map(|one| one.cause.alert_id());
+        let Some((leaf, _)) = case.leaf().filter(|_| portal || mismatch.is_some()) else { return };
+        let (Some(misnamed), _) = self.misnamed.entry(&leaf.sha256, Misnamed::default) else { return };
+        misnamed.is_portal |= portal && self.knowledge.policy.is_enabled(&CAPTIVE_PORTAL.known());
+        if misnamed.is_portal {
+            findings.retain(|finding| finding.rule != &NAME_MISMATCH);
+        } else if let Some(id) = mismatch
+            && misnamed.alerts.len() < MISNAMED_ALERTS
+            && !misnamed.alerts.contains(&id)
+        {
+            misnamed.alerts.push(id);
+        }
     }
 
     /// The clock moved on.
@@ -172,17 +212,21 @@ impl Judge {
         findings
     }
 
-    /// What became of chains that were incomplete when they were judged, now that all CAs of the capture are known:
-    /// the alert about each, and the cause that takes its place; `None` where the chain is trusted after all.
-    pub fn completed(&mut self) -> Vec<(AlertId, Option<AlertId>)> {
+    /// What became of alerts: of those about chains that were incomplete when they were judged, now that all CAs of the
+    /// capture are known, and of those about the names of a portal.
+    pub fn completed(&mut self) -> Vec<(AlertId, Afterthought)> {
         let waiting: Vec<_> = self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
-        let mut completed = Vec::new();
+        let portals = self.misnamed.iter().filter(|(_, misnamed)| misnamed.is_portal);
+        let explained = portals.flat_map(|(_, misnamed)| &misnamed.alerts);
+        let mut completed: Vec<_> = explained.map(|id| (*id, Afterthought::Retract(NAME_MISMATCH.id))).collect();
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
             match judged.cause() {
                 _ if judged.judgement.ending == Ending::Incomplete => {}
-                None => completed.push((id, None)),
-                Some(cause) if cause.alert_id() != id => completed.push((id, Some(cause.alert_id()))),
+                None => completed.push((id, Afterthought::Retract(UNTRUSTED_ISSUER.id))),
+                Some(cause) if cause.alert_id() != id => {
+                    completed.push((id, Afterthought::Unite(cause.alert_id())));
+                }
                 Some(_) => {}
             }
         }

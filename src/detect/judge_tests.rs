@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::catalogue::{Effect, Severity};
 use super::finding::Finding;
-use super::judge::Judge;
+use super::judge::{Afterthought, Judge};
 use super::knowledge::{Knowledge, NamedList};
 use super::lists::List;
 use super::observation::{KeyExchangeVerdict, Observation};
@@ -163,7 +163,7 @@ fn an_issuer_that_comes_later_completes_the_chain() {
     judge.observe(&stranger, Timestamp(0));
     assert_eq!(judge.completed(), []);
     let later = judge.observe(&second, Timestamp(0)).remove(0);
-    assert_eq!(judge.completed(), [(finding.cause.alert_id(), Some(later.cause.alert_id()))]);
+    assert_eq!(judge.completed(), [(finding.cause.alert_id(), Afterthought::Unite(later.cause.alert_id()))]);
 }
 
 #[test]

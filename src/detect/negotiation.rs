@@ -273,8 +273,9 @@ fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> V
     let mut wrong = Vec::new();
     let second = handshake.second_client_hello.as_deref();
     match hello.selected_version {
-        // Servers of the drafts answered with their own draft's number.
+        // Servers of the drafts answered with their own draft's number, before draft 22 in the old field.
         Some(version) if is_tls13_draft(version) => {}
+        None if is_tls13_draft(hello.legacy_version) && offer.supported_versions.contains(&hello.legacy_version) => {}
         Some(version) if !offer.supported_versions.contains(&version) => wrong.push(format!("version {version:#06x}")),
         // An old server that does not know supported_versions may choose any version up to legacy_version.
         None if handshake.protocol == Protocol::Tls && hello.legacy_version > offer.legacy_version => {
@@ -431,7 +432,7 @@ mod tests {
     #[test]
     fn choices_must_be_offered() {
         let extension = |kind| Extension { kind, body: 0..0 };
-        let cases: [(&str, Change<'_>, bool); 15] = [
+        let cases: [(&str, Change<'_>, bool); 17] = [
             ("as offered", &|_, _| {}, false),
             ("cipher suite", &|_, hello| hello.cipher_suite = Some(0x009c), true),
             ("compression", &|_, hello| hello.compression_method = 1, true),
@@ -439,6 +440,15 @@ mod tests {
             ("lower version", &|_, hello| hello.legacy_version = 0x0301, false),
             ("selected version", &|_, hello| hello.selected_version = Some(0x0304), true),
             ("draft", &|_, hello| hello.selected_version = Some(0x7f0e), false),
+            (
+                "old draft",
+                &|offer, hello| {
+                    offer.supported_versions = vec![0x7f12, 0x0303];
+                    hello.legacy_version = 0x7f12;
+                },
+                false,
+            ),
+            ("old draft not offered", &|_, hello| hello.legacy_version = 0x7f12, true),
             ("extension", &|_, hello| hello.extensions.push(extension(23)), true),
             (
                 "extension sent",

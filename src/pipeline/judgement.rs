@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
-use crate::detect::catalogue::{Effect, ROTATED_CERTIFICATE, Severity, UNTRUSTED_ISSUER};
+use crate::detect::catalogue::{Effect, ROTATED_CERTIFICATE, Severity};
 use crate::detect::finding::Finding;
-use crate::detect::judge::Judge;
+use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
 use crate::detect::watch::Watch;
@@ -120,10 +120,10 @@ impl Judgement {
             self.panics += 1;
             Vec::new()
         });
-        for (id, united) in self.judge.completed() {
-            match united {
-                Some(other) => self.alerts.unite(id, other),
-                None => self.alerts.retract(id, UNTRUSTED_ISSUER.id),
+        for (id, afterthought) in self.judge.completed() {
+            match afterthought {
+                Afterthought::Unite(other) => self.alerts.unite(id, other),
+                Afterthought::Retract(rule) => self.alerts.retract(id, rule),
             }
         }
         let mut due = Due::new();

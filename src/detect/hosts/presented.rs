@@ -5,14 +5,13 @@ use std::sync::Arc;
 use super::sketch::stable_hash;
 use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
-use crate::detect::sighting::Sighting;
+use crate::detect::sighting::{Sighting, claimed_issuer};
 use crate::policy::Target;
 use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
 use crate::x509::judge::ProblemKind;
 use crate::x509::name::matches_host;
 use crate::x509::signature::Verdict;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
-use sha2::Digest as _;
 
 /// A certificate chain in the light of its host.
 #[derive(Clone, Debug)]
@@ -291,13 +290,7 @@ fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
         .filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))
         .and_then(|path| path.certificates.get(1)?.facts.as_deref());
     let verified = if own_key { Some(facts.spki_sha256) } else { above.map(|facts| facts.spki_sha256) };
-    let key = verified.unwrap_or_else(|| {
-        let mut hash = sha2::Sha256::new();
-        hash.update(b"claimed");
-        hash.update(facts.issuer.normalized.as_bytes());
-        hash.update(facts.authority_key_identifier.as_deref().unwrap_or_default());
-        Sha256(hash.finalize().into())
-    });
+    let key = verified.unwrap_or_else(|| claimed_issuer(facts));
     Issuer { key, verified: verified.is_some(), authority, text }
 }
 
