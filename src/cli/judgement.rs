@@ -68,7 +68,7 @@ impl JudgementArguments {
         }
         let when = if self.stream { When::AtOnce } else { When::AtEnd };
         let knowledge = Arc::new(self.knowledge()?);
-        Ok(Some(Judging { knowledge, when, show_suppressed: self.show_suppressed, offline: true }))
+        Ok(Some(Judging { knowledge, when, show_suppressed: self.show_suppressed, offline: true, backing: None }))
     }
 
     /// Whether `--fail-on` asks for a failure.
