@@ -78,6 +78,7 @@ impl JudgementArguments {
             show_suppressed: self.show_suppressed,
             offline: true,
             proofs: !self.no_key_exchange_checks,
+            backing: None,
         }))
     }
 

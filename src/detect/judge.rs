@@ -15,6 +15,7 @@ use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR,
 use super::certificate;
 use super::crypto;
 use super::finding::{AlertId, Cause, Finding};
+use super::hosts::Hosts;
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -231,6 +232,16 @@ impl Judge {
             }
         }
         completed
+    }
+
+    /// How many entries of the detectors' memories were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.detectors.iter().map(|detector| detector.forgotten()).fold(0, u64::saturating_add)
+    }
+
+    /// The known hosts.
+    pub fn known_hosts(&self) -> Option<&Hosts> {
+        self.detectors.iter().find_map(|detector| detector.known_hosts())
     }
 
     /// The capture is over.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use crate::detect::finding::{Cause, Finding};
+use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
 use crate::detect::observation::Observation;
 use crate::policy::Policy;
@@ -149,4 +150,14 @@ pub trait Detector {
 
     /// The capture is over: what is still held is decided.
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>);
+
+    /// How many entries of its memory were forgotten for want of room.
+    fn forgotten(&self) -> u64 {
+        0
+    }
+
+    /// The known hosts, where they are its memory.
+    fn known_hosts(&self) -> Option<&Hosts> {
+        None
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
 use crate::detect::catalogue::{Effect, ROTATED_CERTIFICATE, Severity};
 use crate::detect::finding::Finding;
+use crate::detect::hosts::backing::Backing;
 use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
@@ -28,6 +29,8 @@ pub struct Judging {
     pub offline: bool,
     /// Signatures in handshakes (ServerKeyExchange, client CertificateVerify) are verified.
     pub proofs: bool,
+    /// Where baselines are kept beyond this run.
+    pub backing: Option<Arc<dyn Backing>>,
 }
 
 /// Judges observations in order and gathers alerts.
@@ -61,7 +64,11 @@ impl Judgement {
     pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
         let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
-        judge.add(Box::new(Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS)));
+        let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
+        if let Some(backing) = &judging.backing {
+            watch.hosts_mut().set_backing(Arc::clone(backing));
+        }
+        judge.add(Box::new(watch));
         Self {
             judge,
             alerts: Alerts::new(judging.when),
@@ -148,6 +155,7 @@ impl Judgement {
         stats.detect_overflow = counts.overflow;
         stats.detect_braked = counts.braked;
         stats.detect_panic = self.panics;
+        stats.detect_forgotten = self.judge.forgotten();
         let alerts = self.alerts.iter().filter(|alert| !alert.suppressed).count();
         stats.detect_alerts = u64::try_from(alerts).unwrap_or(u64::MAX);
     }
