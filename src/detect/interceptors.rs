@@ -39,16 +39,24 @@ pub struct Interceptors {
 /// Names that one leaf answered for one client.
 #[derive(Clone, Debug, Default)]
 struct Answers {
-    /// Last sight of each domain.
-    domains: BTreeMap<Box<str>, Timestamp>,
+    /// The domains.
+    domains: BTreeMap<Box<str>, Domain>,
     /// Where it answered before it was known for what it is.
     waiting: Vec<Place>,
 }
 
+/// A domain that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Domain {
+    last: Timestamp,
+    hash: u64,
+    popular: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Signer {
-    /// Last sight of each domain.
-    domains: BTreeMap<Box<str>, Timestamp>,
+    /// The domains.
+    domains: BTreeMap<Box<str>, Domain>,
     clients: [u64; 8],
     keys: [u64; 2],
     /// Where it signed before it was known for what it is.
@@ -106,13 +114,13 @@ impl Interceptors {
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
         remember(&mut signer.domains, domain, (sighting.clock, window));
-        let public = |domain: &str| is_popular(domain) || self.public.contains(&stable_hash(domain.as_bytes()));
-        let known = signer.domains.keys().filter(|domain| public(domain)).count();
-        let place = Place::of(sighting);
+        let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
+        let known = signer.domains.values().filter(public).count();
         if signer.domains.len() < number("domains") || known < number("public") {
-            wait(&mut signer.waiting, place);
+            wait(&mut signer.waiting, sighting);
             return Vec::new();
         }
+        let place = Place::of(sighting);
         let domains: Vec<String> = signer.domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         let clients = estimate(&signer.clients);
         let what = format!(
@@ -152,11 +160,11 @@ impl Interceptors {
         let (answers, _) = self.pairs.entry(&(client, leaf), Answers::default);
         let Some(Answers { domains, waiting }) = answers else { return Vec::new() };
         remember(domains, domain, (sighting.clock, window));
-        let place = Place::of(sighting);
         if domains.len() < names {
-            wait(waiting, place);
+            wait(waiting, sighting);
             return Vec::new();
         }
+        let place = Place::of(sighting);
         let mut places = std::mem::take(waiting);
         places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
         places.push(place);
@@ -187,20 +195,25 @@ impl Interceptors {
 }
 
 /// Keeps a place until there is enough to tell of.
-fn wait(waiting: &mut Vec<Place>, place: Place) {
+fn wait(waiting: &mut Vec<Place>, sighting: &Sighting<'_>) {
     if waiting.len() < MAX_WAITING {
-        waiting.push(place);
+        waiting.push(Place::of(sighting));
     }
 }
 
 /// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
-fn remember(domains: &mut BTreeMap<Box<str>, Timestamp>, domain: &str, (clock, window): (Timestamp, Span)) {
-    domains.retain(|_, last| clock.since(*last) <= window);
-    if !domains.contains_key(domain) && domains.len() >= MAX_DOMAINS {
-        let oldest = domains.iter().min_by_key(|(_, last)| **last).map(|(domain, _)| domain.clone());
+fn remember(domains: &mut BTreeMap<Box<str>, Domain>, domain: &str, (clock, window): (Timestamp, Span)) {
+    domains.retain(|_, known| clock.since(known.last) <= window);
+    if let Some(known) = domains.get_mut(domain) {
+        known.last = clock;
+        return;
+    }
+    if domains.len() >= MAX_DOMAINS {
+        let oldest = domains.iter().min_by_key(|(_, known)| known.last).map(|(domain, _)| domain.clone());
         oldest.and_then(|oldest| domains.remove(&oldest));
     }
-    domains.insert(domain.into(), clock);
+    let hash = stable_hash(domain.as_bytes());
+    domains.insert(domain.into(), Domain { last: clock, hash, popular: is_popular(domain) });
 }
 
 #[cfg(test)]

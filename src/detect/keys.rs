@@ -124,19 +124,13 @@ impl CertificateKeys {
         (new, facts): (&Presented, &Facts),
         findings: &mut Vec<Finding>,
     ) {
-        let significant: Vec<u8> = facts.serial.iter().copied().skip_while(|octet| *octet == 0).collect();
+        let zeros = facts.serial.iter().take_while(|octet| **octet == 0).count();
+        let significant = facts.serial.get(zeros..).unwrap_or_default();
         let first = significant.first().copied();
         if significant.len() <= 2 || significant.iter().all(|octet| Some(*octet) == first) || facts.precertificate {
             return;
         }
-        let mut hash = sha2::Sha256::new();
-        let authority = facts.authority_key_identifier.as_deref().unwrap_or_default();
-        for part in [facts.issuer.normalized.as_bytes(), authority, &significant] {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        let key = digest.first_chunk().copied().unwrap_or_default();
+        let key = *facts.numbered.get_or_init(|| numbered(facts, significant));
         let contents = || {
             let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
             Sha256(sha2::Sha256::digest(contents).into())
@@ -270,8 +264,20 @@ fn key_of(facts: &Facts) -> Sha256 {
     if facts.key.modulus.is_empty() {
         facts.spki_sha256
     } else {
-        Sha256(sha2::Sha256::digest(&facts.key.modulus).into())
+        *facts.modulus_sha256.get_or_init(|| Sha256(sha2::Sha256::digest(&facts.key.modulus).into()))
     }
+}
+
+/// Stands for issuer and serial number.
+fn numbered(facts: &Facts, significant: &[u8]) -> [u8; 16] {
+    let mut hash = sha2::Sha256::new();
+    let authority = facts.authority_key_identifier.as_deref().unwrap_or_default();
+    for part in [facts.issuer.normalized.as_bytes(), authority, significant] {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).

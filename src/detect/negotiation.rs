@@ -66,8 +66,9 @@ impl Negotiation {
         let Some(offer) = handshake.client_hello.as_deref() else { return };
         findings.extend(self.sentinel(sighting, offer));
         findings.extend(not_offered(sighting, offer));
-        findings.extend(self.regression(sighting, offer).filter(|_| !multi));
-        findings.extend(self.fallback(sighting, offer));
+        let host = host_hash(sighting);
+        findings.extend(self.regression(sighting, (offer, host)).filter(|_| !multi));
+        findings.extend(self.fallback(sighting, (offer, host)));
     }
 
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
@@ -111,13 +112,13 @@ impl Negotiation {
         Some(finding)
     }
 
-    fn regression(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+    fn regression(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let version = handshake.version()?;
         if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
             return None;
         }
-        let key = mixed(host_hash(sighting), shape(offer));
+        let key = mixed(host, shape(offer));
         let (kind, _) = self.kinds.entry(&key, Kind::default);
         let kind = kind?;
         let server = subnet_hash(sighting.observation.ends.server.address);
@@ -154,9 +155,9 @@ impl Negotiation {
         Some(finding)
     }
 
-    fn fallback(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
+    fn fallback(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
-        let key = mixed(host_hash(sighting), address_hash(sighting.observation.ends.client.address));
+        let key = mixed(host, address_hash(sighting.observation.ends.client.address));
         let (talk, _) = self.talks.entry(&key, Talk::default);
         let talk = talk?;
         let before = *talk;
@@ -325,9 +326,10 @@ fn host_hash(sighting: &Sighting<'_>) -> u64 {
 }
 
 fn mixed(left: u64, right: u64) -> u64 {
-    let mut octets = [0_u8; 16];
-    octets.iter_mut().zip(left.to_be_bytes().into_iter().chain(right.to_be_bytes())).for_each(|(to, from)| *to = from);
-    stable_hash(&octets)
+    // Both are hashes, or small: one round of MurmurHash3's finaliser keeps them apart. Nothing of this is stored.
+    let mixed = left.rotate_left(32) ^ right.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed ^ (mixed >> 33)
 }
 
 /// What kind of client it is: cipher suites in order and extensions as a set, GREASE aside. As JA4 tells clients apart,
@@ -339,7 +341,10 @@ pub fn shape(hello: &ClientHello) -> u64 {
     let mut extensions: Vec<u16> =
         extensions.filter(|kind| !is_grease(*kind) && !matches!(kind, 0 | 16 | 21 | 35 | 41 | 42 | 44)).collect();
     extensions.sort_unstable();
-    let octets: Vec<u8> = suites.chain([0xffff]).chain(extensions).flat_map(u16::to_be_bytes).collect();
+    let mut octets = Vec::with_capacity(2 * (hello.cipher_suites.len() + extensions.len() + 1));
+    for number in suites.chain([0xffff]).chain(extensions) {
+        octets.extend_from_slice(&number.to_be_bytes());
+    }
     stable_hash(&octets)
 }
 

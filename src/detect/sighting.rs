@@ -136,8 +136,8 @@ fn host_name(raw: &[u8]) -> Option<String> {
             && !label.ends_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    let number = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    (text.len() <= 253 && !number && text.split('.').all(label)).then(|| text.to_ascii_lowercase())
+    let number = || text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    (text.len() <= 253 && text.split('.').all(label) && !number()).then(|| text.to_ascii_lowercase())
 }
 
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.

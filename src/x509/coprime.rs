@@ -115,33 +115,57 @@ fn product_of(left: &[u64], right: &[u64]) -> Vec<u64> {
     product
 }
 
-/// The odd greatest common divisor by halving and subtracting (Stein 1967); `odd` is odd.
+/// The odd greatest common divisor by subtracting and halving (Stein 1967); `odd` is odd, and without zeros at the top.
 fn gcd(mut odd: Vec<u64>, mut other: Vec<u64>) -> Vec<u64> {
+    trim(&mut other);
     loop {
-        trim(&mut other);
-        let zeros = other.iter().take_while(|limb| **limb == 0).count();
-        other.drain(..zeros);
-        let Some(low) = other.first().copied() else { return odd };
-        halve(&mut other, low.trailing_zeros());
-        trim(&mut other);
+        let Some(zeros) = other.iter().position(|limb| *limb != 0) else { return odd };
+        if zeros > 0 {
+            other.drain(..zeros);
+        }
+        let low = other.first().copied().unwrap_or(1);
+        if low & 1 == 0 {
+            halve(&mut other, low.trailing_zeros());
+            trim(&mut other);
+        }
         if is_less(&other, &odd) {
             std::mem::swap(&mut odd, &mut other);
         }
-        subtract(&mut other, &odd);
+        // Both are odd: the difference is halved on the way.
+        let low = |number: &[u64]| number.first().copied().unwrap_or(0);
+        match low(&other).wrapping_sub(low(&odd)) {
+            0 => subtract(&mut other, &odd),
+            difference => subtract_and_halve(&mut other, &odd, difference.trailing_zeros()),
+        }
+        trim(&mut other);
     }
 }
 
 /// Divides by two `times` (0 to 63).
 fn halve(number: &mut [u64], times: u32) {
-    if times == 0 {
-        return;
+    subtract_and_halve(number, &[], times);
+}
+
+/// `larger` becomes the difference divided by two `times` (0 to 63).
+fn subtract_and_halve(larger: &mut [u64], smaller: &[u64], times: u32) {
+    let mut borrow = false;
+    let above = 64_u32.saturating_sub(times);
+    let mut to = larger.iter_mut();
+    let mut padded = smaller.iter().copied().chain(std::iter::repeat(0));
+    let mut difference = |limb: u64| {
+        let (first, under) = limb.overflowing_sub(padded.next().unwrap_or(0));
+        let (second, again) = first.overflowing_sub(u64::from(borrow));
+        borrow = under || again;
+        second
+    };
+    let Some(mut place) = to.next() else { return };
+    let mut below = difference(*place);
+    for next in to {
+        let upper = difference(*next);
+        *place = (below >> times) | upper.checked_shl(above).unwrap_or(0);
+        (place, below) = (next, upper);
     }
-    let mut above = 0;
-    for limb in number.iter_mut().rev() {
-        let whole = *limb;
-        *limb = (whole >> times) | above;
-        above = whole << (64_u32.saturating_sub(times));
-    }
+    *place = below >> times;
 }
 
 /// `larger` becomes the difference; what is borrowed beyond its top is lost.

@@ -134,6 +134,10 @@ pub struct Facts {
     pub extensions: Vec<(String, bool)>,
     /// OIDs of extensions that are known but did not parse.
     pub bad_extensions: Vec<String>,
+    /// SHA-256 of the RSA modulus, made at its first use.
+    pub modulus_sha256: std::sync::OnceLock<Sha256>,
+    /// Stands for issuer and serial number, made at its first use.
+    pub numbered: std::sync::OnceLock<[u8; 16]>,
     /// Oddities of the encoding: stable names such as `negative_serial`, `generalized_time_offset`.
     pub oddities: Vec<&'static str>,
 }

@@ -1,5 +1,6 @@
 //! All hosts, bounded: the least recently seen leaves and is handed out to be stored.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -26,6 +27,8 @@ pub struct HostTable {
     oldest: u32,
     /// Most recently seen.
     newest: u32,
+    /// Found last: one handshake asks for its host several times.
+    found: Cell<u32>,
     capacity: usize,
     forgotten: u64,
 }
@@ -47,6 +50,7 @@ impl HostTable {
             free: Vec::new(),
             oldest: NONE,
             newest: NONE,
+            found: Cell::new(NONE),
             capacity: capacity.clamp(1, most),
             forgotten: 0,
         }
@@ -148,7 +152,13 @@ impl HostTable {
     fn find(&self, key: &HostKey) -> Option<u32> {
         let same =
             |slot: &u32| self.record(*slot).is_some_and(|record| record.port == key.port && *record.name == *key.name);
-        self.index.find(hash(&key.name, key.port), same).copied()
+        let found = self.found.get();
+        if same(&found) {
+            return Some(found);
+        }
+        let found = self.index.find(hash(&key.name, key.port), same).copied();
+        self.found.set(found.unwrap_or(NONE));
+        found
     }
 
     fn place(&mut self, record: Box<HostRecord>) -> u32 {
