@@ -9,6 +9,7 @@ use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
 use super::keys::{CertificateKeys, Ephemeral};
 use super::negotiation::Negotiation;
+use super::nonces::Nonces;
 use super::rejections::Rejections;
 use super::sighting::{Detector, Sighting};
 use crate::policy::Policy;
@@ -23,6 +24,7 @@ pub struct Watch {
     ephemeral: Ephemeral,
     interceptors: Interceptors,
     negotiation: Negotiation,
+    nonces: Nonces,
     rejections: Rejections,
     clients: ClientCertificates,
 }
@@ -36,6 +38,7 @@ impl Watch {
             ephemeral: Ephemeral::default(),
             interceptors: Interceptors::default(),
             negotiation: Negotiation::default(),
+            nonces: Nonces::default(),
             rejections: Rejections::default(),
             clients: ClientCertificates::default(),
         }
@@ -58,6 +61,7 @@ impl Watch {
             self.keys.forgotten(),
             self.interceptors.forgotten(),
             self.negotiation.forgotten(),
+            self.nonces.forgotten(),
             self.rejections.forgotten(),
             self.clients.forgotten(),
         ]
@@ -71,6 +75,7 @@ impl Detector for Watch {
         let multi = self.hosts.is_multi(sighting.host, sighting.clock);
         self.negotiation.observe(sighting, multi, findings);
         self.ephemeral.observe(sighting, findings);
+        self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
         let new = Presented::of(sighting, self.hosts.memo());
         if let Some(new) = &new {
