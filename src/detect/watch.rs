@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::catalogue::ROTATED_CERTIFICATE;
 use super::client_certificates::ClientCertificates;
 use super::finding::Finding;
 use super::hosts::presented::Presented;
+use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
 use super::keys::{CertificateKeys, Ephemeral};
@@ -90,6 +92,7 @@ impl Detector for Watch {
             }
             let hints = Hints { key_elsewhere: shared.is_some(), portal };
             self.hosts.observe_chain(sighting, (new, hints), findings);
+            findings.extend(self.hosts.take_rotation(&new.leaf.sha256).map(|kind| rotation(sighting, new, kind)));
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
@@ -102,6 +105,14 @@ impl Detector for Watch {
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         self.hosts.finish(policy, findings);
     }
+}
+
+/// CERT-018.
+fn rotation(sighting: &Sighting<'_>, new: &Presented, kind: &str) -> Finding {
+    let what = format!("a certificate from {} after another one", new.issuer_phrase());
+    let mut finding = Reporter::new(sighting, new).finding(&ROTATED_CERTIFICATE, new.cause(), what);
+    finding.evidence.verdict = kind.to_owned();
+    finding
 }
 
 #[cfg(test)]
