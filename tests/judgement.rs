@@ -200,6 +200,33 @@ fn faults_of_hosts_that_are_not_ours_are_marks() {
     }
 }
 
+#[test]
+fn each_certificate_is_new_once() {
+    let new = |policy: &str| {
+        let run = run_file(&path("benign-renewal-new-key"), &judged(1, policy), Detail::Full);
+        let mark =
+            |event: &Value| texts(&event["tlswatch"]["certificate"]["marks"]).contains(&"TLSW-CERT-017".to_owned());
+        let events = run.events("certificate");
+        (events.len(), events.iter().filter(|event| mark(event)).count())
+    };
+    let (events, marked) = new("version = 1\n");
+    assert!(events >= 3 && events == marked, "{marked} of {events}");
+    assert_eq!(new("version = 1\n[rules.\"TLSW-CERT-017\"]\nenabled = false\n"), (events, 0));
+}
+
+#[test]
+fn a_renewal_is_a_mark() {
+    let rotated = |name: &str| {
+        let events = read(name).events("certificate");
+        let changed = |event: &&Value| {
+            let about = &event["tlswatch"]["certificate"];
+            texts(&about["marks"]).contains(&"TLSW-CERT-018".to_owned()) && about["change"]["kind"].is_string()
+        };
+        events.iter().filter(changed).count()
+    };
+    assert_eq!((rotated("benign-renewal-new-key"), rotated("tls12-ecdhe-rsa2048")), (1, 0));
+}
+
 /// What pcaps/README.md says to expect of the captures that are not about single handshakes.
 fn promised() -> BTreeMap<String, String> {
     let readme = std::fs::read_to_string("pcaps/README.md").unwrap();

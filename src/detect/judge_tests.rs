@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use num_bigint_dig::BigUint;
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, KeyUsagePurpose,
+    RevocationReason, RevokedCertParams, SerialNumber,
+};
+use sha2::Digest as _;
 
 use super::catalogue::{Effect, Severity};
+use super::crl::Crl;
 use super::finding::Finding;
 use super::judge::{Afterthought, Judge};
 use super::knowledge::{Knowledge, NamedList};
@@ -14,6 +20,8 @@ use super::proof::KeyExchangeFault;
 use super::testing::{Ca, DAY, Plan, START, Scene, ids, key, parse};
 use crate::policy::Policy;
 use crate::time::Timestamp;
+use crate::tls::fingerprint::ja3::ja3;
+use crate::tls::fingerprint::ja4::ja4;
 use crate::tls::{Alert, KeyExchange, KeyShare, ServerKeyExchange};
 use crate::x509::chain::SignatureMemo;
 use crate::x509::{Certificate, Sha256};
@@ -437,4 +445,145 @@ fn the_policy_has_the_last_word() {
     let silenced = with("[[suppress]]\nrule = \"untrusted-issuer\"\npermanent = true\nreason = \"lab\"\n");
     assert!(silenced[0].suppressed_by.is_some());
     assert_eq!(with("profile = \"quiet\"\n")[0].effect, Effect::Mark);
+}
+
+#[test]
+fn revoked_by_a_list_that_the_issuer_signed() {
+    let (ca, namesake) = (Ca::new("Root"), Ca::new("Root"));
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let serial = chain[0].facts.as_deref().unwrap().serial.to_vec();
+    let entry = |serial: &[u8], reason| RevokedCertParams {
+        serial_number: SerialNumber::from_slice(serial),
+        revocation_time: rcgen::date_time_ymd(2026, 2, 1),
+        reason_code: Some(reason),
+        invalidity_date: None,
+    };
+    // The scene is on 2026-03-01.
+    let listed = |signer: &Ca, next_month: u8, revoked: RevokedCertParams| {
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 2, 2),
+            next_update: rcgen::date_time_ymd(2026, next_month, 20),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let mut bench = Bench::new(&[&ca]);
+        bench.knowledge.crls = Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap();
+        let found = bench.findings(WWW, &chain);
+        found.iter().map(|one| (&one.rule.id[5..], one.severity, one.confidence < 90)).collect::<Vec<_>>()
+    };
+    let superseded = || entry(&serial, RevocationReason::Superseded);
+    assert_eq!(listed(&ca, 3, superseded()), [("CERT-013", Severity::High, false)]);
+    let stolen = entry(&serial, RevocationReason::KeyCompromise);
+    assert_eq!(listed(&ca, 3, stolen), [("CERT-013", Severity::Critical, false)]);
+    assert_eq!(listed(&ca, 2, superseded()), [("CERT-013", Severity::High, true)], "out of date");
+    assert_eq!(listed(&ca, 3, entry(&[7], RevocationReason::Superseded)), [], "another certificate");
+    assert_eq!(listed(&namesake, 3, superseded()), [], "not the issuer's signature");
+    assert_eq!(listed(&Ca::new("Other"), 3, superseded()), [], "another issuer");
+}
+
+#[test]
+fn indicators_of_every_kind_match_what_they_name() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let facts = chain[0].facts.as_deref().unwrap();
+    let serial: String = facts.serial.iter().map(|octet| format!("{octet:02x}")).collect();
+    let observation = Bench::new(&[&ca]).handshake(WWW, &chain);
+    let hello = observation.handshake.client_hello.as_deref().unwrap();
+    let (ja3, ja4) = (ja3(hello), ja4(hello, observation.handshake.protocol));
+    let indicated = |text: &str| {
+        let mut bench = Bench::new(&[&ca]);
+        bench.knowledge.indicators = named(List::indicators(text));
+        how(&bench.findings(WWW, &chain), "CERT-040").map(|(severity, _)| severity)
+    };
+    for (kind, value, severity) in [
+        ("certificate", chain[0].sha256.to_string(), Severity::High),
+        ("key", facts.spki_sha256.to_string(), Severity::High),
+        ("serial", serial, Severity::High),
+        ("ja3", ja3, Severity::Low),
+        ("ja4", ja4, Severity::Low),
+    ] {
+        assert_eq!(indicated(&format!("{kind} {value}")), Some(severity), "{kind}");
+        let (start, last) = value.split_at(value.len() - 1);
+        let near = if last.eq_ignore_ascii_case("a") { "b" } else { "a" };
+        assert_eq!(indicated(&format!("{kind} {start}{near}")), None, "near {kind}");
+    }
+}
+
+/// Primes of 256 bits: 2^256 - 189, 2^256 - 357, 2^256 - 435.
+const PRIMES: [u32; 3] = [189, 357, 435];
+
+fn prime(below: u32) -> BigUint {
+    (BigUint::from(1_u32) << 256) - below
+}
+
+/// A leaf with another RSA modulus; the key's hash follows it.
+fn with_modulus(leaf: &Certificate, modulus: &BigUint) -> Arc<Certificate> {
+    let mut leaf = leaf.clone();
+    let facts = leaf.facts.as_mut().unwrap();
+    facts.key.kind = crate::x509::KeyKind::Rsa;
+    facts.key.modulus = modulus.to_bytes_be().into();
+    facts.key.bits = u32::try_from(modulus.bits()).unwrap();
+    facts.key.exponent = Box::new([1, 0, 1]);
+    facts.spki_sha256 = Sha256(sha2::Sha256::digest(&facts.key.modulus).into());
+    Arc::new(leaf)
+}
+
+#[test]
+fn keys_that_anybody_can_factor() {
+    let leaf = Ca::new("Root").leaf(&Plan::of(&["www.example.com"]));
+    let with = |modulus: &BigUint| {
+        let findings = Bench::new(&[]).findings(WWW, &[with_modulus(&leaf, modulus)]);
+        let of_keys = ids(&findings).into_iter().filter(|id| matches!(*id, "CRYP-008" | "CRYP-009"));
+        of_keys.collect::<Vec<_>>()
+    };
+    assert_eq!(with(&(prime(PRIMES[0]) * prime(PRIMES[1]))), ["CRYP-009"]);
+    let far = (BigUint::from(1_u32) << 255) - 19_u32;
+    assert_eq!(with(&(prime(PRIMES[0]) * far)), NONE);
+    // Modulo each odd prime up to 167 a power of 65537, as the chips of CVE-2017-15361 make them.
+    let is_prime = |number: &u32| (2..*number).all(|divisor| number % divisor != 0);
+    let product = (3_u32..168).filter(is_prime).fold(BigUint::from(2_u32), |product, prime| product * prime);
+    let power = BigUint::from(65_537_u32).modpow(&BigUint::from(4_711_u32), &product);
+    let form = (BigUint::from(99_991_u32) << 400) * &product + power;
+    assert_eq!(with(&form), ["CRYP-008"]);
+    assert_eq!(with(&(form + 4_u32)), NONE);
+}
+
+#[test]
+fn primes_that_two_keys_share() {
+    let leaf = Ca::new("Root").leaf(&Plan::of(&["www.example.com"]));
+    let far = (BigUint::from(1_u32) << 255) - 19_u32;
+    let [first, second, third] = PRIMES.map(prime);
+    let shared = [&first * &far, &second * &far];
+    for (moduli, guilty) in
+        [(shared.clone(), 2), ([&first * &far, &second * &third], 0), ([&first * &far, &first * &far], 0)]
+    {
+        let mut bench = Bench::new(&[]);
+        let observations = moduli.map(|modulus| bench.handshake(WWW, &[with_modulus(&leaf, &modulus)]));
+        let mut judge = bench.judge();
+        for observation in &observations {
+            judge.observe(observation, Timestamp(0));
+        }
+        let found = judge.finish();
+        assert_eq!((found.len(), found.iter().all(|one| one.rule.id == "TLSW-KEY-007")), (guilty, true));
+    }
+}
+
+#[test]
+fn internal_names_and_addresses_of_public_cas() {
+    let ca = Ca::new("Root");
+    let with = |name: &str| {
+        let chain = ca.chain(&Plan::of(&["www.example.com", name]));
+        ids(&Bench::new(&[&ca]).findings(WWW, &chain))
+    };
+    for name in ["10.1.2.3", "192.168.0.1", "fd00::1", "127.0.0.1", "mail", "nas.lan"] {
+        assert_eq!(with(name), ["POL-006"], "{name}");
+    }
+    for name in ["203.0.113.9", "2001:db8::1", "172.32.0.1", "mail.example.com"] {
+        assert_eq!(with(name), NONE, "{name}");
+    }
+    // A private CA may sign what it likes.
+    let chain = ca.chain(&Plan::of(&["www.example.com", "10.1.2.3"]));
+    assert_eq!(how(&Bench::new(&[]).findings(WWW, &chain), "POL-006"), None);
 }

@@ -21,6 +21,7 @@ mod listed;
 pub mod lists;
 pub mod memory;
 pub mod negotiation;
+pub mod nonces;
 pub mod observation;
 mod policy_rules;
 pub mod popular;

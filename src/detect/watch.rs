@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::catalogue::ROTATED_CERTIFICATE;
 use super::client_certificates::ClientCertificates;
 use super::finding::Finding;
 use super::hosts::presented::Presented;
+use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
 use super::keys::{CertificateKeys, Ephemeral};
 use super::negotiation::Negotiation;
+use super::nonces::Nonces;
 use super::rejections::Rejections;
 use super::sighting::{Detector, Sighting};
 use crate::policy::Policy;
@@ -23,6 +26,7 @@ pub struct Watch {
     ephemeral: Ephemeral,
     interceptors: Interceptors,
     negotiation: Negotiation,
+    nonces: Nonces,
     rejections: Rejections,
     clients: ClientCertificates,
 }
@@ -36,6 +40,7 @@ impl Watch {
             ephemeral: Ephemeral::default(),
             interceptors: Interceptors::default(),
             negotiation: Negotiation::default(),
+            nonces: Nonces::default(),
             rejections: Rejections::default(),
             clients: ClientCertificates::default(),
         }
@@ -58,6 +63,7 @@ impl Detector for Watch {
         let multi = self.hosts.is_multi(sighting.host, sighting.clock);
         self.negotiation.observe(sighting, multi, findings);
         self.ephemeral.observe(sighting, findings);
+        self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
         let new = Presented::of(sighting, self.hosts.memo());
         if let Some(new) = &new {
@@ -72,6 +78,7 @@ impl Detector for Watch {
             }
             let hints = Hints { key_elsewhere: shared.is_some(), portal };
             self.hosts.observe_chain(sighting, (new, hints), findings);
+            findings.extend(self.hosts.take_rotation(&new.leaf.sha256).map(|kind| rotation(sighting, new, kind)));
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
@@ -91,6 +98,7 @@ impl Detector for Watch {
             self.keys.forgotten(),
             self.interceptors.forgotten(),
             self.negotiation.forgotten(),
+            self.nonces.forgotten(),
             self.rejections.forgotten(),
             self.clients.forgotten(),
         ]
@@ -101,6 +109,14 @@ impl Detector for Watch {
     fn known_hosts(&self) -> Option<&Hosts> {
         Some(&self.hosts)
     }
+}
+
+/// CERT-018.
+fn rotation(sighting: &Sighting<'_>, new: &Presented, kind: &str) -> Finding {
+    let what = format!("a certificate from {} after another one", new.issuer_phrase());
+    let mut finding = Reporter::new(sighting, new).finding(&ROTATED_CERTIFICATE, new.cause(), what);
+    finding.evidence.verdict = kind.to_owned();
+    finding
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
-use crate::detect::catalogue::{Effect, ROTATED_CERTIFICATE, Severity};
+use crate::detect::catalogue::{Effect, NEW_CERTIFICATE, ROTATED_CERTIFICATE, Severity};
 use crate::detect::finding::Finding;
 use crate::detect::hosts::backing::Backing;
 use crate::detect::judge::{Afterthought, Judge};
@@ -40,6 +40,8 @@ pub struct Judgement {
     /// The alerts.
     pub alerts: Alerts,
     show_suppressed: bool,
+    /// The policy leaves CERT-017 on.
+    tells_new: bool,
     panics: u64,
     marks: Vec<Mark>,
 }
@@ -73,6 +75,7 @@ impl Judgement {
             judge,
             alerts: Alerts::new(judging.when),
             show_suppressed: judging.show_suppressed,
+            tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
         }
@@ -112,10 +115,11 @@ impl Judgement {
     }
 
     /// What the last handshake that was judged says of a certificate without alerting: rules in order, and the kind of
-    /// change.
+    /// change. Asked once for each certificate and role, so the certificate is new.
     pub fn marks(&self, certificate: &Sha256) -> (Vec<&'static str>, Option<&str>) {
         let of_it = || self.marks.iter().filter(|mark| mark.certificate == *certificate);
         let mut rules: Vec<&'static str> = of_it().map(|mark| mark.rule).collect();
+        rules.extend(self.tells_new.then_some(NEW_CERTIFICATE.id));
         rules.sort_unstable();
         rules.dedup();
         (rules, of_it().find_map(|mark| mark.change.as_deref()))

@@ -311,6 +311,11 @@ curve_verdict!(p256_verdict, p256, 32);
 curve_verdict!(p384_verdict, p384, 48);
 curve_verdict!(p521_verdict, p521, 66);
 
+/// `r` of an Ecdsa-Sig-Value (RFC 3279 section 2.2.3): it stands for the nonce.
+pub fn ecdsa_r(signature: &[u8]) -> Option<&[u8]> {
+    ecdsa_numbers(signature).map(|(r, _)| r)
+}
+
 /// Ecdsa-Sig-Value (RFC 3279 section 2.2.3) as two numbers.
 fn ecdsa_numbers(signature: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut numbers = Reader::new(signature).tagged(der::SEQUENCE)?.reader();

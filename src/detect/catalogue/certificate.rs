@@ -311,7 +311,8 @@ pub static NEW_CERTIFICATE: Rule = Rule {
     effect: Effect::Mark,
     version: "1",
     techniques: &[],
-    description: "The SHA-256 of the certificate is not in the inventory, in this role. A mark with `change.kind` none.",
+    description: "The SHA-256 of the certificate was not seen before in this run, in this role: the certificate event that \
+        bears the mark is its first.",
     false_positives: "Every new certificate is one.",
     remedy: "None.",
     references: &["RFC 5280"],

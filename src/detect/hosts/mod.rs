@@ -62,6 +62,8 @@ pub struct Hosts {
     issuers: Memory<Sha256, ()>,
     leaves: Memory<Sha256, Spread>,
     holding: Holding,
+    /// The last certificate that took its place in a baseline without an alarm, and the kind of change.
+    rotated: Option<(Sha256, &'static str)>,
     cases: Memory<HostKey, Case>,
     spilled: Vec<HostRecord>,
     unspilled: u64,
@@ -99,6 +101,7 @@ impl Hosts {
             issuers: Memory::new(MAX_NETWORK_ISSUERS),
             leaves: Memory::new(MAX_LEAVES),
             holding: Holding::default(),
+            rotated: None,
             cases: Memory::new(MAX_CASES),
             spilled: Vec::new(),
             unspilled: 0,
@@ -290,6 +293,11 @@ impl Hosts {
         }
     }
 
+    /// The kind of change by which this certificate just came into the baseline of its host without an alarm (CERT-018).
+    pub fn take_rotation(&mut self, leaf: &Sha256) -> Option<&'static str> {
+        self.rotated.take().filter(|(rotated, _)| rotated == leaf).map(|(_, kind)| kind)
+    }
+
     /// Counts the handshake in the baseline.
     fn count(&mut self, sighting: &Sighting<'_>, new: &Presented, standing: Standing) {
         let (record, left) = self.table.touch(sighting.host, sighting.clock);
@@ -369,6 +377,8 @@ impl Hosts {
         }
         if let Some(severity) = alerts.filter(|_| !believed) {
             findings.extend(report(&case, &held, severity));
+        } else if standing == Standing::Accepted && case.has_baseline {
+            self.rotated = Some((held.new.leaf.sha256, case.change_kind()));
         }
         self.cases.insert(key.clone(), case);
     }
