@@ -15,7 +15,7 @@ use crate::text::printable;
 use crate::x509::roots::TrustAnchors;
 
 #[derive(Debug, Args)]
-pub(crate) struct JudgementArguments {
+pub(crate) struct KnowledgeArguments {
     /// Policy: what this network allows, expects and knows (docs/POLICY.md)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -31,6 +31,12 @@ pub(crate) struct JudgementArguments {
     /// Indicators: lines of `certificate|key|ja3|ja4|name|serial|address VALUE COMMENT`
     #[arg(long, value_name = "FILE")]
     indicators: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgementArguments {
+    #[command(flatten)]
+    knowledge: KnowledgeArguments,
 
     /// Exit with 3 when there is an alert of this severity or above
     #[arg(long, value_name = "LEVEL", value_enum)]
@@ -67,8 +73,15 @@ impl JudgementArguments {
             return Ok(None);
         }
         let when = if self.stream { When::AtOnce } else { When::AtEnd };
-        let knowledge = Arc::new(self.knowledge()?);
-        Ok(Some(Judging { knowledge, when, show_suppressed: self.show_suppressed, offline: true, backing: None }))
+        let knowledge = Arc::new(self.knowledge.read()?);
+        Ok(Some(Judging {
+            knowledge,
+            when,
+            show_suppressed: self.show_suppressed,
+            offline: true,
+            backing: None,
+            why_not: None,
+        }))
     }
 
     /// Whether `--fail-on` asks for a failure.
@@ -81,8 +94,14 @@ impl JudgementArguments {
         });
         level.is_some_and(|level| gravest.is_some_and(|gravest| gravest >= level))
     }
+}
 
-    fn knowledge(&self) -> Result<Knowledge, String> {
+impl KnowledgeArguments {
+    /// Policy, anchors and lists.
+    ///
+    /// # Errors
+    /// What is wrong with the files, one mistake a line.
+    pub(crate) fn read(&self) -> Result<Knowledge, String> {
         let policy = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
         let builtin = if policy.trust.builtin_roots && !self.no_builtin_roots {
             TrustAnchors::mozilla()

@@ -11,6 +11,7 @@ use crate::detect::judge::Judge;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
 use crate::detect::watch::Watch;
+use crate::detect::why_not::WhyNot;
 use crate::stats::Stats;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
@@ -29,6 +30,8 @@ pub struct Judging {
     pub offline: bool,
     /// Where baselines are kept beyond this run.
     pub backing: Option<Arc<dyn Backing>>,
+    /// Name of a host about which [`Outcome::why_not`](crate::pipeline::Outcome::why_not) is asked.
+    pub why_not: Option<String>,
 }
 
 /// Judges observations in order and gathers alerts.
@@ -40,6 +43,7 @@ pub struct Judgement {
     show_suppressed: bool,
     panics: u64,
     marks: Vec<Mark>,
+    why_not: Option<WhyNot>,
 }
 
 /// A rule that holds for a certificate and does not alert.
@@ -73,6 +77,7 @@ impl Judgement {
             show_suppressed: judging.show_suppressed,
             panics: 0,
             marks: Vec::new(),
+            why_not: judging.why_not.as_deref().map(WhyNot::new),
         }
     }
 
@@ -89,6 +94,10 @@ impl Judgement {
             return Vec::new();
         };
         self.marks.clear();
+        if let Some(why_not) = &mut self.why_not {
+            why_not.observe(observation);
+            found.iter().for_each(|finding| why_not.found(finding));
+        }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
         for (place, finding) in found.into_iter().enumerate() {
@@ -132,6 +141,9 @@ impl Judgement {
             }
         }
         let mut due = Due::new();
+        if let Some(why_not) = &mut self.why_not {
+            found.iter().for_each(|finding| why_not.found(finding));
+        }
         for finding in found {
             due.extend(self.alerts.take(finding, None, clock));
         }
@@ -142,6 +154,11 @@ impl Judgement {
     /// Gravest severity of all alerts that no suppression silences.
     pub fn gravest(&self) -> Option<Severity> {
         self.alerts.iter().filter(|alert| !alert.suppressed).map(|alert| alert.severity).max()
+    }
+
+    /// Why there is no alert about the host that was asked for.
+    pub fn why_not(&self) -> Option<String> {
+        self.why_not.as_ref().map(|why_not| why_not.text(self.judge.known_hosts()))
     }
 
     /// Counts what became of findings.
