@@ -75,6 +75,7 @@ impl WhyNotArguments {
             show_suppressed: false,
             offline: true,
             backing: memory.as_ref().map(Memory::baselines),
+            renewal: None,
             why_not: Some(self.host.name.clone()),
         };
         let options = Options { workers: worker_count(None), judging: Some(judging), ..Options::default() };

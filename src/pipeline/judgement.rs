@@ -1,5 +1,6 @@
 //! Judgement inside the correlator: the judge, the alerts, and a guard around both.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -30,8 +31,16 @@ pub struct Judging {
     pub offline: bool,
     /// Where baselines are kept beyond this run.
     pub backing: Option<Arc<dyn Backing>>,
+    /// Asked before every handshake for another policy (live).
+    pub renewal: Option<Arc<dyn Renewal>>,
     /// Name of a host about which [`Outcome::why_not`](crate::pipeline::Outcome::why_not) is asked.
     pub why_not: Option<String>,
+}
+
+/// Where another policy comes from while a network is watched.
+pub trait Renewal: fmt::Debug + Send + Sync {
+    /// What holds from now on; `None` while nothing changed.
+    fn next(&self) -> Option<Arc<Knowledge>>;
 }
 
 /// Judges observations in order and gathers alerts.
@@ -44,6 +53,7 @@ pub struct Judgement {
     panics: u64,
     marks: Vec<Mark>,
     why_not: Option<WhyNot>,
+    renewal: Option<Arc<dyn Renewal>>,
 }
 
 /// A rule that holds for a certificate and does not alert.
@@ -78,11 +88,15 @@ impl Judgement {
             panics: 0,
             marks: Vec::new(),
             why_not: judging.why_not.as_deref().map(WhyNot::new),
+            renewal: judging.renewal.clone(),
         }
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.
     pub fn observe(&mut self, observation: &Observation, (clock, selected): (Timestamp, bool)) -> Due {
+        if let Some(knowledge) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
+            self.judge.renew(knowledge);
+        }
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut found = self.judge.advance(clock);
             let before = found.len();
