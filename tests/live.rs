@@ -135,7 +135,11 @@ impl Sensor {
             }
             sleep(Duration::from_millis(50));
         }
-        panic!("not within {seconds} s: {:?}", events(&self.output));
+        let said: Vec<_> = events(&self.output)
+            .iter()
+            .map(|event| (dataset(event).to_owned(), event["message"].to_string()))
+            .collect();
+        panic!("not within {seconds} s: {said:?}");
     }
 }
 
@@ -363,7 +367,8 @@ fn alerts_are_told_at_once_kept_and_judged_by_the_policy_of_now() {
     fs::write(&policy, "version = 1\n").unwrap();
     sensor.signal("-HUP");
     sleep(Duration::from_millis(200));
-    namespace.replay_all(&stored);
+    // Another proxy of the same make: a cause of its own.
+    namespace.replay_all(&capture("demo.pcap"));
     sensor.wait_for(10, |events| proofs(events) > 0);
     let told = sensor.stop("-TERM");
     let alert =

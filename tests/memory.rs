@@ -134,3 +134,18 @@ fn text(arguments: &[&str]) -> String {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
+
+#[test]
+fn a_suggested_policy_is_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inventory, policy) = (folder.path().join("inventory"), folder.path().join("policy.toml"));
+    let path = inventory.to_str().unwrap();
+    let capture = capture("benign-private-pki.pcap");
+    text(&["read", capture.to_str().unwrap(), "--quiet", "-o", "-", "--inventory", path]);
+    let suggested = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1"]);
+    assert!(suggested.contains("[[host]]") && suggested.contains("[[internal_ca]]"), "{suggested}");
+    std::fs::write(&policy, &suggested).unwrap();
+    text(&["policy", "check", policy.to_str().unwrap()]);
+    let none = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1000000"]);
+    assert!(!none.contains("[[host]]"), "{none}");
+}

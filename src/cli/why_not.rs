@@ -43,15 +43,15 @@ impl WhyNotArguments {
     pub(crate) fn run(&self) -> u8 {
         match (self.files.is_empty(), &self.inventory) {
             (true, None) => complain("from what? captures, or --inventory FILE"),
-            (true, Some(inventory)) => self.from_inventory(inventory).unwrap_or_else(|error| {
+            (true, Some(inventory)) => self.ask_inventory(inventory).unwrap_or_else(|error| {
                 tell(&printable(&format!("{}: {error}", inventory.display())));
                 exit::FAILURE
             }),
-            (false, _) => self.from_captures(),
+            (false, _) => self.judge_captures(),
         }
     }
 
-    fn from_captures(&self) -> u8 {
+    fn judge_captures(&self) -> u8 {
         let knowledge = match self.knowledge.read() {
             Ok(knowledge) => knowledge,
             Err(errors) => return complain(&errors),
@@ -87,7 +87,7 @@ impl WhyNotArguments {
         if code == 0 { shown } else { code }
     }
 
-    fn from_inventory(&self, path: &Path) -> Result<u8, InventoryError> {
+    fn ask_inventory(&self, path: &Path) -> Result<u8, InventoryError> {
         let store = Store::open_to_ask(path)?;
         let mut text = String::new();
         for (key, ..) in store.baselines(Some(&self.host.name))? {

@@ -230,6 +230,15 @@ impl Store {
         Ok(statement.exists([digest.0])?)
     }
 
+    /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_key(&self, spki: &Sha256) -> Result<bool, InventoryError> {
+        let connection = self.connection();
+        Ok(connection.prepare_cached("SELECT 1 FROM key WHERE spki_sha256 = ?")?.exists([spki.0])?)
+    }
+
     /// Alerts whose id begins with these digits, or all, the gravest and latest first; at most 10,000.
     ///
     /// # Errors
