@@ -139,6 +139,8 @@ fn judged(workers: usize, policy: &str) -> Options {
         offline: true,
         proofs: true,
         backing: None,
+        renewal: None,
+        why_not: None,
     };
     Options { workers, judging: Some(judging), ..Options::default() }
 }

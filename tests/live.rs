@@ -74,6 +74,9 @@ impl Namespace {
     fn watch(&self, output: &Path, arguments: &[&str]) -> Sensor {
         let mut command = self.command(PROGRAM);
         command.args(["live", "-i", "in0", "-o"]).arg(output).args(arguments).stderr(Stdio::piped());
+        if !arguments.contains(&"--inventory") {
+            command.arg("--no-inventory");
+        }
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
@@ -132,7 +135,11 @@ impl Sensor {
             }
             sleep(Duration::from_millis(50));
         }
-        panic!("not within {seconds} s: {:?}", events(&self.output));
+        let said: Vec<_> = events(&self.output)
+            .iter()
+            .map(|event| (dataset(event).to_owned(), event["message"].to_string()))
+            .collect();
+        panic!("not within {seconds} s: {said:?}");
     }
 }
 
@@ -194,7 +201,8 @@ fn dataset(event: &Value) -> &str {
 
 /// Handshakes and certificates without what differs between a file and an interface, in one order.
 fn comparable(mut events: Vec<Value>) -> Vec<String> {
-    events.retain(|event| dataset(event) != "tlswatch.stats");
+    // Captures are judged from the first handshake on, networks after a time of learning.
+    events.retain(|event| !["tlswatch.stats", "tlswatch.alert"].contains(&dataset(event)));
     for event in &mut events {
         let Value::Object(members) = &mut *event else { panic!("{event}") };
         members.remove("@timestamp").expect("a time");
@@ -342,6 +350,39 @@ fn a_file_that_was_moved_away_is_opened_anew() {
     let after = sensor.stop("-TERM");
     assert!(events(&moved).len() >= before);
     assert_eq!(after.last().map(dataset), Some("tlswatch.stats"));
+}
+
+#[test]
+fn alerts_are_told_at_once_kept_and_judged_by_the_policy_of_now() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (output, policy, inventory) = (name("events"), name("policy"), name("inventory"));
+    fs::write(&policy, "version = 1\n[rules.TLSW-MITM-003]\nenabled = false\n").unwrap();
+    let sensor = namespace.watch(Path::new(&output), &["--policy", &policy, "--inventory", &inventory]);
+    let rules = |event: &Value| event["tlswatch"]["alert"]["rules"].to_string();
+    let proofs = |events: &[Value]| events.iter().filter(|event| rules(event).contains("TLSW-MITM-003")).count();
+    let stored = capture("mitm-mitmproxy.pcap");
+    let handshakes = read(&stored).iter().filter(|event| dataset(event) == "tlswatch.tls").count();
+    let seen = |events: &[Value]| events.iter().filter(|event| dataset(event) == "tlswatch.tls").count();
+    namespace.replay_all(&stored);
+    let before = sensor.wait_for(10, |events| seen(events) >= handshakes);
+    assert_eq!(proofs(&before), 0);
+    fs::write(&policy, "version = 1\n").unwrap();
+    sensor.signal("-HUP");
+    sleep(Duration::from_millis(200));
+    // Another proxy of the same make: a cause of its own.
+    namespace.replay_all(&capture("demo.pcap"));
+    sensor.wait_for(10, |events| proofs(events) > 0);
+    let told = sensor.stop("-TERM");
+    let alert =
+        told.iter().find(|event| rules(event).contains("TLSW-MITM-003")).map(|event| &event["tlswatch"]["alert"]);
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert!(count("SELECT count(*) FROM baseline") > 0);
+    assert!(count("SELECT count(*) FROM sighting") > 0);
+    let id = alert.unwrap()["id"].as_str().unwrap();
+    assert_eq!(count(&format!("SELECT count(*) FROM alert WHERE id = '{id}'")), 1);
 }
 
 #[test]

@@ -95,3 +95,57 @@ fn a_capture_read_again_adds_no_support() {
     let doubled: Vec<_> = learned.iter().map(|(host, support)| (host.clone(), support * 2)).collect();
     assert_eq!(support(&inventory), doubled);
 }
+
+#[test]
+fn alerts_are_explained_from_the_inventory_and_from_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inventory, events) = (folder.path().join("inventory"), folder.path().join("events"));
+    let (path, events_path) = (inventory.to_str().unwrap(), events.to_str().unwrap());
+    let told = read(&["--inventory", path]);
+    let lines: Vec<String> = told.iter().map(Value::to_string).collect();
+    std::fs::write(&events, lines.join("\n")).unwrap();
+    let alert = unexpected(&told, "login.example.net:443").unwrap();
+    let id = alert["tlswatch"]["alert"]["id"].as_str().unwrap();
+    let from_inventory = text(&["explain", id, "--inventory", path]);
+    assert_eq!(from_inventory, text(&["explain", &id[..8], "--events", events_path]));
+    for part in [alert["message"].as_str().unwrap(), "+15 H2a", "baseline", "next steps", "ip.addr == 10.2.0.22"] {
+        assert!(from_inventory.contains(part), "{part}: {from_inventory}");
+    }
+    assert!(!tlswatch(&["explain", "0123456789", "--inventory", path]).status.success());
+    let known = text(&["why-not", "login.example.net", "--inventory", path]);
+    assert!(known.contains("phase") && known.contains(id), "{known}");
+    assert!(text(&["baseline", "show", "login.example.net", "--inventory", path]).contains("suspect"));
+}
+
+#[test]
+fn why_there_is_no_alert_is_said() {
+    let capture = capture("benign-renewal-new-key.pcap");
+    let said = text(&["why-not", "www.example.com", capture.to_str().unwrap()]);
+    for part in ["18 handshakes, 18 with a certificate", "no alarm", "B3", "only marks", "phase"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = text(&["why-not", "no.example", capture.to_str().unwrap()]);
+    assert!(said.contains("0 handshakes"), "{said}");
+    assert!(!tlswatch(&["why-not", "www.example.com"]).status.success());
+}
+
+fn text(arguments: &[&str]) -> String {
+    let output = tlswatch(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_suggested_policy_is_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inventory, policy) = (folder.path().join("inventory"), folder.path().join("policy.toml"));
+    let path = inventory.to_str().unwrap();
+    let capture = capture("benign-private-pki.pcap");
+    text(&["read", capture.to_str().unwrap(), "--quiet", "-o", "-", "--inventory", path]);
+    let suggested = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1"]);
+    assert!(suggested.contains("[[host]]") && suggested.contains("[[internal_ca]]"), "{suggested}");
+    std::fs::write(&policy, &suggested).unwrap();
+    text(&["policy", "check", policy.to_str().unwrap()]);
+    let none = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1000000"]);
+    assert!(!none.contains("[[host]]"), "{none}");
+}

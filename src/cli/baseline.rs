@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::{complain, exit, print, tell};
+use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
+use crate::detect::why_not::describe;
 use crate::inventory::{Answer, Cell, InventoryError, Store};
 use crate::text::printable;
 
@@ -43,7 +45,7 @@ enum BaselineCommand {
 }
 
 /// `name`, `name:8443`, `192.0.2.1:993`, `[2001:db8::1]:443`, with or without `ip:` or `ech:` before it.
-fn host(text: &str) -> Result<HostKey, String> {
+pub(crate) fn host(text: &str) -> Result<HostKey, String> {
     let wrong = || "write a name or an address, and :PORT unless it is 443".to_owned();
     let text = text.trim().to_lowercase();
     let (prefix, rest) = match text.split_once(':') {
@@ -104,7 +106,14 @@ fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {
     }
     let mut text = format!("{} port {}\n", printable(&host.name), host.port);
     if let Some((_, bytes, last_seen)) = known {
-        text.push_str(&format!("record of {bytes} bytes, last seen {}\n", Cell::Time(last_seen).text()));
+        let record = store.baseline(host)?.and_then(|record| HostRecord::from_bytes(&record));
+        match record {
+            Some(record) => text = describe(&record),
+            None => {
+                let last = Cell::Time(last_seen).text();
+                text.push_str(&format!("a record of {bytes} bytes that this version cannot read, last seen {last}\n"));
+            }
+        }
     }
     let others = accepted.iter().filter(|digest| !leaves.contains(digest));
     for digest in leaves.iter().chain(others) {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "live")]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
@@ -13,9 +15,11 @@ use crate::pipeline::judgement::Judging;
 use crate::policy::Policy;
 use crate::text::printable;
 use crate::x509::roots::TrustAnchors;
+#[cfg(feature = "live")]
+use crate::{cli::tell, pipeline::judgement::Renewal};
 
-#[derive(Debug, Args)]
-pub(crate) struct JudgementArguments {
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KnowledgeArguments {
     /// Policy: what this network allows, expects and knows (docs/POLICY.md)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -31,6 +35,12 @@ pub(crate) struct JudgementArguments {
     /// Indicators: lines of `certificate|key|ja3|ja4|name|serial|address VALUE COMMENT`
     #[arg(long, value_name = "FILE")]
     indicators: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JudgementArguments {
+    #[command(flatten)]
+    knowledge: KnowledgeArguments,
 
     /// Exit with 3 when there is an alert of this severity or above
     #[arg(long, value_name = "LEVEL", value_enum)]
@@ -62,7 +72,7 @@ enum Level {
 }
 
 impl JudgementArguments {
-    /// How to judge; `None` with `--no-judgement`.
+    /// How to judge captures; `None` with `--no-judgement`.
     ///
     /// # Errors
     /// What is wrong with the files, one mistake a line.
@@ -70,15 +80,31 @@ impl JudgementArguments {
         if self.no_judgement {
             return Ok(None);
         }
-        let when = if self.stream { When::AtOnce } else { When::AtEnd };
-        let knowledge = Arc::new(self.knowledge()?);
         Ok(Some(Judging {
-            knowledge,
-            when,
+            knowledge: Arc::new(self.knowledge.read()?),
+            when: if self.stream { When::AtOnce } else { When::AtEnd },
             show_suppressed: self.show_suppressed,
             offline: true,
             proofs: !self.no_key_exchange_checks,
             backing: None,
+            renewal: None,
+            why_not: None,
+        }))
+    }
+
+    /// How to judge what is on a network: alerts are told as they happen, and whenever `reload` is set the files are read
+    /// anew.
+    ///
+    /// # Errors
+    /// What is wrong with the files, one mistake a line.
+    #[cfg(feature = "live")]
+    pub(crate) fn judging_live(&self, reload: Arc<AtomicBool>) -> Result<Option<Judging>, String> {
+        let files = self.knowledge.clone();
+        Ok(self.judging()?.map(|judging| Judging {
+            when: When::AtOnce,
+            offline: false,
+            renewal: Some(Arc::new(Reload { files, reload })),
+            ..judging
         }))
     }
 
@@ -92,8 +118,14 @@ impl JudgementArguments {
         });
         level.is_some_and(|level| gravest.is_some_and(|gravest| gravest >= level))
     }
+}
 
-    fn knowledge(&self) -> Result<Knowledge, String> {
+impl KnowledgeArguments {
+    /// Policy, anchors and lists.
+    ///
+    /// # Errors
+    /// What is wrong with the files, one mistake a line.
+    pub(crate) fn read(&self) -> Result<Knowledge, String> {
         let policy = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
         let builtin = if policy.trust.builtin_roots && !self.no_builtin_roots {
             TrustAnchors::mozilla()
@@ -110,6 +142,34 @@ impl JudgementArguments {
         let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
         lists::read_all(&mut knowledge, folder)?;
         Ok(knowledge)
+    }
+}
+
+/// Reads the files of the policy anew when a signal asks for it.
+#[cfg(feature = "live")]
+#[derive(Debug)]
+struct Reload {
+    files: KnowledgeArguments,
+    reload: Arc<AtomicBool>,
+}
+
+#[cfg(feature = "live")]
+impl Renewal for Reload {
+    fn next(&self) -> Option<Arc<Knowledge>> {
+        if !self.reload.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        match self.files.read() {
+            Ok(knowledge) => {
+                tell("policy, roots and lists were read anew");
+                Some(Arc::new(knowledge))
+            }
+            Err(errors) => {
+                errors.lines().for_each(tell);
+                tell("the policy stays as it was");
+                None
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 #[cfg(feature = "live")]
 pub(crate) use capture::{interfaces, run};
 
+use crate::cli::judgement::JudgementArguments;
 use crate::cli::read::{ChecksumArgument, DetailArgument};
 
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub(crate) struct LiveArguments {
     #[arg(short, long, value_name = "IF")]
     interface: String,
 
-    /// Write events (NDJSON) to this file, appending, or - for standard output; SIGHUP opens the file anew
+    /// Write events (NDJSON) to this file, appending, or - for standard output; SIGHUP opens the file anew and reads the policy anew
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
@@ -39,6 +40,15 @@ pub(crate) struct LiveArguments {
     /// Write each certificate once as PEM into this folder
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
+
+    /// Keep certificates, hosts, places and alerts in this file (SQLite), made if there is none: what was learned of hosts
+    /// is known after the next start [default: tlswatch.db in the working directory if it can be written, else memory]
+    #[arg(long, value_name = "FILE", env = "TLSWATCH_INVENTORY")]
+    inventory: Option<PathBuf>,
+
+    /// Keep nothing beyond the end of the run
+    #[arg(long, conflicts_with = "inventory")]
+    no_inventory: bool,
 
     /// Wrong transport checksums: read all, drop such packets, or do not look
     #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
@@ -63,6 +73,9 @@ pub(crate) struct LiveArguments {
     /// Seed of the Community ID
     #[arg(long, value_name = "N", default_value_t = 0)]
     community_id_seed: u16,
+
+    #[command(flatten)]
+    judgement: JudgementArguments,
 
     /// Say nothing at the start
     #[arg(short, long)]
@@ -101,6 +114,7 @@ mod capture {
 
     use crate::capture::live::{self, Interface, Live, LiveOptions};
     use crate::capture::{CaptureError, Filter};
+    use crate::cli::memory::{Memory, MemoryError};
     use crate::cli::read::{finish, worker_count};
     use crate::cli::{complain, exit, print, tell};
     use crate::event::{Context, Observer};
@@ -111,6 +125,9 @@ mod capture {
     use crate::time::Span;
 
     use super::LiveArguments;
+
+    /// The inventory unless another one is named.
+    const INVENTORY: &str = "tlswatch.db";
 
     /// What a shell gives for a program that SIGINT ended.
     const INTERRUPTED: i32 = 130;
@@ -138,10 +155,24 @@ mod capture {
             Err(error @ CaptureError::Filter { .. }) => return complain(&printable(&error.to_string())),
             Err(error) => return fail(&error),
         };
-        let sinks = match sinks(arguments, &signals) {
+        let mut sinks = match sinks(arguments, &signals) {
             Ok(sinks) => sinks,
             Err(error) => return fail(&error),
         };
+        let mut judging = match arguments.judgement.judging_live(Arc::clone(&signals.reload)) {
+            Ok(judging) => judging,
+            Err(errors) => return complain(&errors),
+        };
+        let memory = match memory(arguments) {
+            Ok(memory) => memory,
+            Err(error) => return fail(&error),
+        };
+        if let Some(memory) = &memory {
+            sinks.push(Box::new(memory.live_sink()));
+            if let Some(judging) = &mut judging {
+                judging.backing = Some(memory.baselines());
+            }
+        }
         if !arguments.quiet {
             let link = source.link_type().0;
             let name = printable(&arguments.interface);
@@ -155,8 +186,14 @@ mod capture {
         let name = arguments.sensor_name.clone().or_else(|| host.clone()).unwrap_or_else(|| "tlswatch".to_owned());
         let observer = Observer { name, hostname: host, ..Observer::default() };
         let context = Context::new(&observer, arguments.detail.into()).with_community_seed(arguments.community_id_seed);
-        let outcome = pipeline::run(&mut source, sinks, (&pipeline_options(arguments), context), |_| {});
-        finish(&source, outcome, true)
+        let options = Options { judging, ..pipeline_options(arguments) };
+        let outcome = pipeline::run(&mut source, sinks, (&options, context), |_| {});
+        let gravest = outcome.as_ref().ok().and_then(|outcome| outcome.gravest);
+        let code = finish(&source, outcome, true);
+        if let Some(Err(error)) = memory.map(|memory| memory.complete(false)) {
+            return fail(&format!("inventory: {error}"));
+        }
+        if code == 0 && arguments.judgement.fails_on(gravest) { exit::ALERT } else { code }
     }
 
     pub(crate) fn interfaces() -> u8 {
@@ -169,6 +206,23 @@ mod capture {
     fn fail(error: &impl ToString) -> u8 {
         tell(&printable(&error.to_string()));
         exit::FAILURE
+    }
+
+    /// The inventory; the one that nobody asked for is done without where it cannot be written.
+    fn memory(arguments: &LiveArguments) -> Result<Option<Memory>, MemoryError> {
+        if arguments.no_inventory {
+            return Ok(None);
+        }
+        if let Some(path) = &arguments.inventory {
+            return Memory::open(Some(path), None).map(Some);
+        }
+        match Memory::open(Some(Path::new(INVENTORY)), None) {
+            Ok(memory) => Ok(Some(memory)),
+            Err(error) => {
+                tell(&printable(&format!("nothing is kept beyond this run: {error}")));
+                Ok(None)
+            }
+        }
     }
 
     fn pipeline_options(arguments: &LiveArguments) -> Options {
@@ -204,18 +258,20 @@ mod capture {
     struct Signals {
         stop: Arc<AtomicBool>,
         reopen: Arc<AtomicBool>,
+        reload: Arc<AtomicBool>,
     }
 
     impl Signals {
         /// The first SIGINT or SIGTERM ends the capture in order, the second ends the program.
         fn register() -> io::Result<Self> {
-            let signals = Self { stop: Arc::default(), reopen: Arc::default() };
+            let signals = Self { stop: Arc::default(), reopen: Arc::default(), reload: Arc::default() };
             for signal in [SIGINT, SIGTERM] {
                 // In this order: the first signal finds the flag not yet set.
                 flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&signals.stop))?;
                 flag::register(signal, Arc::clone(&signals.stop))?;
             }
             flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
+            flag::register(SIGHUP, Arc::clone(&signals.reload))?;
             Ok(signals)
         }
     }

@@ -61,6 +61,13 @@ impl Memory {
         Gather::new(Arc::clone(&self.inventory), batch).without_files(self.known.clone())
     }
 
+    /// The sink of a network that is watched.
+    #[cfg(feature = "live")]
+    pub(crate) fn live_sink(&self) -> Gather {
+        let every = crate::time::Span::seconds(10);
+        Gather::new(Arc::clone(&self.inventory), crate::inventory::BATCH_HANDSHAKES).at_leisure(every)
+    }
+
     /// The baselines of the run.
     pub(crate) fn baselines(&self) -> Arc<dyn Backing> {
         Arc::new(Baselines::new(Arc::clone(&self.inventory), self.old.clone()))

@@ -1,6 +1,7 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
 mod baseline;
+mod explain;
 mod inventory;
 mod judgement;
 mod lists;
@@ -10,6 +11,7 @@ mod progress;
 mod read;
 mod rules;
 mod summary;
+mod why_not;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ enum Command {
     Baseline(baseline::BaselineArguments),
     /// Ask an inventory: certificates, keys, hosts, what expires, what changed
     Inventory(Box<inventory::InventoryArguments>),
+    /// An alert in words: what speaks for it and against it, what to do
+    Explain(explain::ExplainArguments),
+    /// Why no alert was told about a host
+    WhyNot(Box<why_not::WhyNotArguments>),
     /// What is looked for
     Rules {
         #[command(subcommand)]
@@ -86,6 +92,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Interfaces => live::interfaces(),
         Command::Baseline(baseline) => baseline.run(),
         Command::Inventory(inventory) => inventory.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::WhyNot(why_not) => why_not.run(),
         Command::Rules { command } => rules::rules(command.as_ref()),
         Command::Policy { command } => rules::policy(&command),
     };

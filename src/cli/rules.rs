@@ -1,5 +1,6 @@
 //! `tlswatch rules` and `tlswatch policy`: what is looked for, and whether a policy file is good.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -7,9 +8,13 @@ use clap::Subcommand;
 use crate::cli::judgement::read_policy;
 use crate::cli::{complain, exit, print, tell};
 use crate::detect::catalogue::{rule, rule_text, rules_table};
+use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
+use crate::inventory::{InventoryError, Store};
 use crate::policy::warnings;
+use crate::report::suggest::suggest;
 use crate::text::printable;
+use crate::x509::Sha256;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
@@ -27,6 +32,15 @@ pub(crate) enum PolicyCommand {
         /// Policy file
         file: PathBuf,
     },
+    /// Write entries for the hosts and private CAs of an inventory, to begin with
+    Suggest {
+        /// The inventory
+        #[arg(short = 'i', long, value_name = "FILE", env = "TLSWATCH_INVENTORY")]
+        inventory: PathBuf,
+        /// Only hosts with so many handshakes
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        handshakes: u32,
+    },
 }
 
 /// `rules` and `rules show`.
@@ -40,9 +54,12 @@ pub(crate) fn rules(command: Option<&RulesCommand>) -> u8 {
     }
 }
 
-/// `policy check`: 0 when the file is good, 2 when it is not.
+/// `policy check`: 0 when the file is good, 2 when it is not; `policy suggest`.
 pub(crate) fn policy(command: &PolicyCommand) -> u8 {
-    let PolicyCommand::Check { file } = command;
+    let file = match command {
+        PolicyCommand::Check { file } => file,
+        PolicyCommand::Suggest { inventory, handshakes } => return suggestions(inventory, *handshakes),
+    };
     let policy = match read_policy(file) {
         Ok(policy) => policy,
         Err(errors) => return complain(&errors),
@@ -56,4 +73,29 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         return complain(&error);
     }
     if print("the policy is good\n") == 0 { 0 } else { exit::FAILURE }
+}
+
+fn suggestions(inventory: &Path, handshakes: u32) -> u8 {
+    let read = || {
+        let store = Store::open_to_ask(inventory)?;
+        let mut records = Vec::new();
+        for (key, ..) in store.baselines(None)? {
+            let record = store.baseline(&key)?.and_then(|bytes| HostRecord::from_bytes(&bytes));
+            records.extend(record.filter(|record| record.support >= handshakes));
+        }
+        let mut keys = HashSet::new();
+        for issuer in records.iter().flat_map(|record| record.accepted().map(|known| known.issuer)) {
+            if store.has_key(&Sha256(issuer))? {
+                keys.insert(issuer);
+            }
+        }
+        Ok::<_, InventoryError>(suggest(&records, |key| keys.contains(key)))
+    };
+    match read() {
+        Ok(text) => print(&text),
+        Err(error) => {
+            tell(&printable(&format!("{}: {error}", inventory.display())));
+            exit::FAILURE
+        }
+    }
 }

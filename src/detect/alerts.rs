@@ -53,7 +53,9 @@ pub struct Alert {
     pub observation: Option<Arc<Observation>>,
     /// A suppression of the policy silences it.
     pub suppressed: bool,
-    counted: Option<Order>,
+    /// Handshakes that were counted: the first ones, and the last.
+    counted: BTreeSet<Order>,
+    last_counted: Option<Order>,
     told: Option<Told>,
 }
 
@@ -329,7 +331,8 @@ impl Alert {
             samples: Vec::new(),
             observation,
             suppressed,
-            counted: None,
+            counted: BTreeSet::new(),
+            last_counted: None,
             told: None,
             head: finding.clone(),
         };
@@ -348,13 +351,17 @@ impl Alert {
     fn absorb(&mut self, other: Self) {
         self.rules.extend(other.rules);
         self.severity = self.severity.max(other.severity);
-        self.count = self.count.saturating_add(other.count);
+        let both = self.counted.intersection(&other.counted).count();
+        let both = u64::try_from(both).unwrap_or(u64::MAX);
+        self.count = self.count.saturating_add(other.count).saturating_sub(both);
+        self.counted.extend(other.counted);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         self.hosts.absorb(other.hosts);
         self.clients.absorb(other.clients);
         self.samples.extend(other.samples);
         self.samples.sort_by_key(|sample| sample.frame);
+        self.samples.dedup();
         self.samples.truncate(SAMPLES);
         if (other.head.precedence(), other.head.moment.order) < (self.head.precedence(), self.head.moment.order) {
             (self.head, self.observation) = (other.head, other.observation);
@@ -370,11 +377,15 @@ impl Alert {
         if !finding.host.is_empty() {
             self.hosts.note(&finding.host);
         }
-        // Several rules may hold for one handshake.
-        if self.counted == Some(finding.moment.order) {
+        // Several rules may hold for one handshake, and what was held for more evidence comes after others.
+        let order = finding.moment.order;
+        if self.last_counted == Some(order) || self.counted.contains(&order) {
             return;
         }
-        self.counted = Some(finding.moment.order);
+        self.last_counted = Some(order);
+        if self.counted.len() < KEPT {
+            self.counted.insert(order);
+        }
         self.count = self.count.saturating_add(1);
         if let Some(ends) = finding.ends {
             self.clients.note(&ends.client.address);
@@ -406,6 +417,22 @@ mod tests {
     fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
         let clock = finding.moment.timestamp;
         alerts.take(finding, || None, clock).map(|(_, status)| status)
+    }
+
+    #[test]
+    fn a_handshake_counts_once_however_late_its_findings_come() {
+        let mut alerts = Alerts::new(When::AtEnd);
+        for second in [1, 2, 3] {
+            take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, second));
+        }
+        for second in [2, 1, 4] {
+            take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, second));
+        }
+        assert_eq!(alerts.iter().next().unwrap().count, 4);
+        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 4));
+        let ids: Vec<AlertId> = [1, 2].map(|key| Cause::IssuerKey(Sha256([key; 32])).alert_id()).into();
+        alerts.unite(ids[1], ids[0]);
+        assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [4]);
     }
 
     #[test]

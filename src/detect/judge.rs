@@ -234,6 +234,16 @@ impl Judge {
         completed
     }
 
+    /// Judges by another policy, other anchors and other lists from now on. What was learned of hosts stays.
+    pub fn renew(&mut self, knowledge: Arc<Knowledge>) {
+        self.chains = Memory::new(CHAINS);
+        self.judgements = Memory::new(JUDGEMENTS);
+        for detector in &mut self.detectors {
+            detector.renew(&knowledge.anchors);
+        }
+        self.knowledge = knowledge;
+    }
+
     /// How many entries of the detectors' memories were forgotten for want of room.
     pub fn forgotten(&self) -> u64 {
         self.detectors.iter().map(|detector| detector.forgotten()).fold(0, u64::saturating_add)

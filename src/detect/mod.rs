@@ -32,3 +32,4 @@ pub mod sighting;
 pub(crate) mod testing;
 pub mod watch;
 pub mod weak_rsa;
+pub mod why_not;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::detect::finding::{Cause, Finding};
 use crate::detect::hosts::Hosts;
@@ -12,6 +12,7 @@ use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
 use crate::x509::chain::{ChainReport, Ending};
 use crate::x509::judge::Judgement;
+use crate::x509::roots::TrustAnchors;
 use crate::x509::{Facts, Sha256};
 use sha2::Digest as _;
 
@@ -150,6 +151,9 @@ pub trait Detector {
 
     /// The capture is over: what is still held is decided.
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>);
+
+    /// There are other trust anchors from now on.
+    fn renew(&mut self, _anchors: &Arc<TrustAnchors>) {}
 
     /// How many entries of its memory were forgotten for want of room.
     fn forgotten(&self) -> u64 {

@@ -92,6 +92,10 @@ impl Detector for Watch {
         self.hosts.finish(policy, findings);
     }
 
+    fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
+        self.hosts.renew(anchors);
+    }
+
     fn forgotten(&self) -> u64 {
         [
             self.hosts.table().forgotten(),

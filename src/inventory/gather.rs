@@ -193,18 +193,28 @@ pub struct Gather {
     handshakes: usize,
     /// Files of the run that were read before.
     skipped: HashSet<u32>,
+    /// Packet time that a batch spans before a flush writes it; `None`: every flush writes and waits for the file.
+    every: Option<crate::time::Span>,
 }
 
 impl Gather {
     /// Writes into `inventory` whenever this many handshakes have come.
     pub fn new(inventory: Arc<Inventory>, handshakes: usize) -> Self {
-        Self { inventory, batch: Batch::default(), handshakes: handshakes.max(1), skipped: HashSet::new() }
+        Self { inventory, batch: Batch::default(), handshakes: handshakes.max(1), skipped: HashSet::new(), every: None }
     }
 
     /// Leaves out handshakes that begin in these files of the run.
     #[must_use]
     pub fn without_files(mut self, files: HashSet<u32>) -> Self {
         self.skipped = files;
+        self
+    }
+
+    /// Writes when so much packet time has passed, or a batch is full, and at the end: for a network that is watched, where
+    /// a flush follows every few packets.
+    #[must_use]
+    pub fn at_leisure(mut self, every: crate::time::Span) -> Self {
+        self.every = Some(every);
         self
     }
 
@@ -250,7 +260,18 @@ impl Sink for Gather {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
+        if let Some(every) = self.every {
+            let spans = self.batch.span.is_some_and(|span| span.last.since(span.first).nanos() >= every.0);
+            return if spans { self.send() } else { Ok(()) };
+        }
         self.send()?;
         self.inventory.commit().map_err(SinkError::from)
+    }
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        // Whoever waits for the inventory to be complete is told of a writer that failed.
+        let _ = self.send();
     }
 }

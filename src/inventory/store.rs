@@ -230,6 +230,29 @@ impl Store {
         Ok(statement.exists([digest.0])?)
     }
 
+    /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_key(&self, spki: &Sha256) -> Result<bool, InventoryError> {
+        let connection = self.connection();
+        Ok(connection.prepare_cached("SELECT 1 FROM key WHERE spki_sha256 = ?")?.exists([spki.0])?)
+    }
+
+    /// Alerts whose id begins with these digits, or all, the gravest and latest first; at most 10,000.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn alerts(&self, digits: Option<&str>) -> Result<Vec<StoredAlert>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, first, last, count, severity, json FROM alert WHERE coalesce(substr(id, 1, length(?1)) = ?1, 1)
+             ORDER BY severity DESC, last DESC, id LIMIT 10000",
+        )?;
+        let found = statement.query_map([digits], stored_alert)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     /// An alert that was told before.
     ///
     /// # Errors

@@ -40,6 +40,15 @@ impl InFlight {
     }
 }
 
+/// What judgement came to.
+#[derive(Clone, Debug, Default)]
+pub struct Conclusion {
+    /// Gravest severity of the alerts that no suppression silences.
+    pub gravest: Option<Severity>,
+    /// Why there is no alert about the host that was asked for.
+    pub why_not: Option<String>,
+}
+
 /// Puts the reports of all workers in order and hands their events to the sinks.
 pub struct Correlator<'a> {
     shared: Arc<Shared>,
@@ -126,12 +135,12 @@ impl<'a> Correlator<'a> {
     ///
     /// # Errors
     /// When a sink cannot go on.
-    pub fn conclude(&mut self, clock: Timestamp) -> Result<Option<Severity>, PipelineError> {
-        let Some(mut judgement) = self.judgement.take() else { return Ok(None) };
+    pub fn conclude(&mut self, clock: Timestamp) -> Result<Conclusion, PipelineError> {
+        let Some(mut judgement) = self.judgement.take() else { return Ok(Conclusion::default()) };
         let due = judgement.finish(clock);
         self.alerts(&judgement, &due)?;
         judgement.count(&mut self.stats);
-        Ok(judgement.gravest())
+        Ok(Conclusion { gravest: judgement.gravest(), why_not: judgement.why_not() })
     }
 
     /// The last event of a run: all counters. Then everything is flushed.

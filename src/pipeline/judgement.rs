@@ -1,5 +1,6 @@
 //! Judgement inside the correlator: the judge, the alerts, and a guard around both.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
 use crate::detect::watch::Watch;
+use crate::detect::why_not::WhyNot;
 use crate::stats::Stats;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
@@ -31,6 +33,16 @@ pub struct Judging {
     pub proofs: bool,
     /// Where baselines are kept beyond this run.
     pub backing: Option<Arc<dyn Backing>>,
+    /// Asked before every handshake for another policy (live).
+    pub renewal: Option<Arc<dyn Renewal>>,
+    /// Name of a host about which [`Outcome::why_not`](crate::pipeline::Outcome::why_not) is asked.
+    pub why_not: Option<String>,
+}
+
+/// Where another policy comes from while a network is watched.
+pub trait Renewal: fmt::Debug + Send + Sync {
+    /// What holds from now on; `None` while nothing changed.
+    fn next(&self) -> Option<Arc<Knowledge>>;
 }
 
 /// Judges observations in order and gathers alerts.
@@ -44,6 +56,8 @@ pub struct Judgement {
     tells_new: bool,
     panics: u64,
     marks: Vec<Mark>,
+    why_not: Option<WhyNot>,
+    renewal: Option<Arc<dyn Renewal>>,
 }
 
 /// A rule that holds for a certificate and does not alert.
@@ -78,11 +92,16 @@ impl Judgement {
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
+            why_not: judging.why_not.as_deref().map(WhyNot::new),
+            renewal: judging.renewal.clone(),
         }
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.
     pub fn observe(&mut self, observation: &Observation, (clock, selected): (Timestamp, bool)) -> Due {
+        if let Some(knowledge) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
+            self.judge.renew(knowledge);
+        }
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut found = self.judge.advance(clock);
             let before = found.len();
@@ -94,6 +113,10 @@ impl Judgement {
             return Vec::new();
         };
         self.marks.clear();
+        if let Some(why_not) = &mut self.why_not {
+            why_not.observe(observation);
+            found.iter().for_each(|finding| why_not.found(finding));
+        }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
         for (place, finding) in found.into_iter().enumerate() {
@@ -138,6 +161,9 @@ impl Judgement {
             }
         }
         let mut due = Due::new();
+        if let Some(why_not) = &mut self.why_not {
+            found.iter().for_each(|finding| why_not.found(finding));
+        }
         for finding in found {
             due.extend(self.alerts.take(finding, || None, clock));
         }
@@ -148,6 +174,11 @@ impl Judgement {
     /// Gravest severity of all alerts that no suppression silences.
     pub fn gravest(&self) -> Option<Severity> {
         self.alerts.iter().filter(|alert| !alert.suppressed).map(|alert| alert.severity).max()
+    }
+
+    /// Why there is no alert about the host that was asked for.
+    pub fn why_not(&self) -> Option<String> {
+        self.why_not.as_ref().map(|why_not| why_not.text(self.judge.known_hosts()))
     }
 
     /// Counts what became of findings.

@@ -126,6 +126,8 @@ pub struct Outcome {
     pub panics: Vec<u64>,
     /// Gravest severity of the alerts that no suppression silences.
     pub gravest: Option<Severity>,
+    /// Why there is no alert about the host that was asked for ([`Judging::why_not`]).
+    pub why_not: Option<String>,
 }
 
 /// Why a run ended early.
@@ -181,7 +183,8 @@ pub fn run<'a>(
         outcome.panics.extend(worker.panics);
     }
     let span = outcome.span.unwrap_or_default();
-    outcome.gravest = correlator.conclude(span.1)?;
+    let conclusion = correlator.conclude(span.1)?;
+    (outcome.gravest, outcome.why_not) = (conclusion.gravest, conclusion.why_not);
     outcome.stats.add(&correlator.stats);
     correlator.finish(&outcome.stats, span)?;
     Ok(outcome)

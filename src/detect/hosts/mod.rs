@@ -132,6 +132,11 @@ impl Hosts {
         self.backing = Some(backing);
     }
 
+    /// Trusts these from now on.
+    pub fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
+        self.anchors = Arc::clone(anchors);
+    }
+
     /// Puts the stored baseline of a host back that is seen now, if it is not in memory and there is one.
     pub fn recall(&mut self, sighting: &Sighting<'_>) {
         let Some(backing) = &self.backing else { return };

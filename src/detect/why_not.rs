@@ -1,0 +1,253 @@
+//! Why there is no alert about a host: what was seen of it, what was found and why it was not told.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::catalogue::Effect;
+use super::finding::Finding;
+use super::hosts::Hosts;
+use super::hosts::record::{ESTABLISHED_SUPPORT, HostRecord, Phase, Standing};
+use super::observation::Observation;
+use super::sighting::HostKey;
+use crate::text::printable;
+use crate::time::Timestamp;
+use crate::x509::Sha256;
+
+/// Different findings that are kept.
+const FINDINGS: usize = 200;
+
+/// Version of TLS 1.3 on the wire (RFC 8446 section 4.1.2).
+const TLS_1_3: u16 = 0x0304;
+
+/// Gathers what a run says of one host.
+#[derive(Clone, Debug)]
+pub struct WhyNot {
+    /// Name part of the host, as in [`HostKey`].
+    name: String,
+    handshakes: u64,
+    chains: u64,
+    encrypted: u64,
+    resumed: u64,
+    incomplete: u64,
+    findings: BTreeMap<(&'static str, Fate), (u64, String)>,
+    left_out: u64,
+}
+
+/// What became of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Alert,
+    Suppressed(usize),
+    Mark,
+}
+
+impl WhyNot {
+    /// About the host of this name, whatever the port.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            handshakes: 0,
+            chains: 0,
+            encrypted: 0,
+            resumed: 0,
+            incomplete: 0,
+            findings: BTreeMap::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Takes note of a handshake.
+    pub fn observe(&mut self, observation: &Observation) {
+        if HostKey::of(observation).name != self.name {
+            return;
+        }
+        self.handshakes += 1;
+        let handshake = &observation.handshake;
+        if !observation.server_chain.is_empty() {
+            self.chains += 1;
+        } else if handshake.version() == Some(TLS_1_3) {
+            self.encrypted += 1;
+        } else if handshake.resumed == Some(true) {
+            self.resumed += 1;
+        } else {
+            self.incomplete += 1;
+        }
+    }
+
+    /// Takes note of a finding.
+    pub fn found(&mut self, finding: &Finding) {
+        let host = finding.host.rsplit_once(':').map_or(finding.host.as_str(), |(name, _)| name);
+        if host != self.name {
+            return;
+        }
+        let fate = match (finding.effect, finding.suppressed_by) {
+            (Effect::Mark, _) => Fate::Mark,
+            (Effect::Alert, Some(line)) => Fate::Suppressed(line),
+            (Effect::Alert, None) => Fate::Alert,
+        };
+        let key = (finding.rule.id, fate);
+        if self.findings.len() >= FINDINGS && !self.findings.contains_key(&key) {
+            self.left_out += 1;
+            return;
+        }
+        self.findings.entry(key).or_insert_with(|| (0, finding.message.clone())).0 += 1;
+    }
+
+    /// The answer at the end of a run.
+    pub fn text(&self, hosts: Option<&Hosts>) -> String {
+        let mut out = String::new();
+        let mut line = |text: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}", printable(text));
+        };
+        line(&format!(
+            "{}: {} handshakes, {} with a certificate of the server",
+            self.name, self.handshakes, self.chains
+        ));
+        if self.handshakes == 0 {
+            line("  no handshake asked for this host: another name, or ip:ADDRESS without one?");
+        }
+        let reasons = [
+            (self.encrypted, "in TLS 1.3, which hides the certificate: only what is in clear was judged"),
+            (self.resumed, "resumed a session: no certificate is sent"),
+            (self.incomplete, "ended before the certificate, or it was not in the capture"),
+        ];
+        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+            line(&format!("  {count} {reason}"));
+        }
+        line("findings");
+        for ((rule, fate), (count, message)) in &self.findings {
+            let fate = match fate {
+                Fate::Alert => "alerts".to_owned(),
+                Fate::Suppressed(at) => format!("suppressed by line {at} of the policy"),
+                Fate::Mark => "only marks: no alert by itself, or for this host".to_owned(),
+            };
+            line(&format!("  {rule} ({count} times, {fate}): {message}"));
+        }
+        if self.findings.is_empty() {
+            line("  none");
+        }
+        if self.left_out > 0 {
+            line(&format!("  and {} more", self.left_out));
+        }
+        let Some(hosts) = hosts else { return out };
+        let mut cases = String::new();
+        hosts.cases(&self.name).for_each(|case| cases.push_str(&case.text()));
+        for record in hosts.table().iter().filter(|record| *record.name == *self.name) {
+            out.push_str(&describe(record));
+        }
+        if cases.is_empty() {
+            out.push_str("no certificate of it was unexpected\n");
+        } else {
+            out.push_str("last unexpected certificate\n");
+            out.push_str(&cases);
+        }
+        out
+    }
+}
+
+/// What is known of a host, for a terminal.
+pub fn describe(record: &HostRecord) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}", printable(text));
+    };
+    let last = Timestamp(record.last);
+    let known = record.known_host(last);
+    line(&format!("{} port {}", record.name, record.port));
+    line(&format!("  phase        {}: {}", known.phase, phase_text(record.phase(last), record)));
+    line(&format!("  handshakes   {} with a certificate, about {} clients", record.support, known.clients));
+    line(&format!("  seen         {} to {}", Timestamp(record.first).rfc3339(), last.rfc3339()));
+    for issuer in &record.issuers {
+        line(&format!("  issuer       {}", issuer.text));
+    }
+    for known in &record.certificates {
+        let standing = match known.standing {
+            Standing::Accepted => "accepted",
+            Standing::Held => "held",
+            Standing::Suspect => "suspect",
+        };
+        let path = match (known.trusted, known.public, known.self_signed) {
+            (_, true, _) => "public",
+            (true, ..) => "internal",
+            (.., true) => "self-signed",
+            _ => "not trusted",
+        };
+        let until = Timestamp::new(known.not_after, 0).rfc3339().to_string();
+        line(&format!(
+            "  certificate  {} {standing}, {path}, {} times, until {}",
+            Sha256(known.sha256),
+            known.count,
+            until.get(..10).unwrap_or(&until)
+        ));
+    }
+    out
+}
+
+fn phase_text(phase: Phase, record: &HostRecord) -> String {
+    match phase {
+        Phase::Learning => format!(
+            "live, only proofs alert until {ESTABLISHED_SUPPORT} handshakes (now {}) over a day, of three clients or a \
+             hundred handshakes",
+            record.support
+        ),
+        Phase::Established => "a certificate that does not fit alerts".to_owned(),
+        Phase::Volatile => "it makes new certificates all the time, so new ones weigh less".to_owned(),
+        Phase::Multi => "it has several certificates at once, so another one weighs less".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::detect::catalogue::{EXPIRED, UNEXPECTED_CERTIFICATE};
+    use crate::detect::finding::Cause;
+    use crate::detect::testing::{Ca, Plan, Scene};
+    use crate::detect::watch::Watch;
+    use crate::time::Moment;
+
+    #[test]
+    fn it_says_what_was_seen_and_what_became_of_findings() {
+        let mut why = WhyNot::new("www.example.com");
+        let mut finding =
+            Finding::new(&EXPIRED, Cause::LeafKey(Sha256([1; 32])), Moment::default(), "gone\u{1b}[2J".to_owned());
+        finding.host = "www.example.com:443".to_owned();
+        why.found(&finding);
+        finding.suppressed_by = Some(7);
+        why.found(&finding);
+        why.found(&finding);
+        finding.rule = &UNEXPECTED_CERTIFICATE;
+        finding.effect = Effect::Mark;
+        why.found(&finding);
+        finding.host = "other.example.com:443".to_owned();
+        why.found(&finding);
+        let text = why.text(None);
+        assert!(text.contains("TLSW-CERT-001 (1 times, alerts): gone\\u{1b}[2J"), "{text}");
+        assert!(text.contains("TLSW-CERT-001 (2 times, suppressed by line 7 of the policy)"), "{text}");
+        assert!(text.contains("TLSW-MITM-002 (1 times, only marks"), "{text}");
+        assert!(text.contains("no handshake asked for this host"), "{text}");
+    }
+
+    #[test]
+    fn it_shows_the_case_and_what_is_known() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 10);
+        let site = "www.example.com";
+        scene.serve(&mut watch, (site, "10.1.0.1"), &public.chain(&Plan::of(&[site])));
+        let why = WhyNot::new(site);
+        let text = why.text(Some(watch.hosts()));
+        assert!(
+            text.contains("no certificate of it was unexpected") && text.contains("phase        learning"),
+            "{text}"
+        );
+        scene.serve(&mut watch, (site, "10.2.0.22"), &Ca::new("Gate").chain(&Plan::of(&[site])));
+        scene.finish(&mut watch);
+        let text = why.text(Some(watch.hosts()));
+        assert!(text.contains("last unexpected certificate") && text.contains("Gate"), "{text}");
+        assert!(text.contains("suspect") && text.contains("accepted"), "{text}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Entries of a policy file from what is known of hosts (`tlswatch policy suggest`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::detect::hosts::record::{HostRecord, KnownCertificate};
+use crate::text::printable;
+use crate::time::Timestamp;
+
+/// Names of one private CA that are written out.
+const NAMES: usize = 200;
+
+/// Writes entries for these hosts; `is_key` says whether a digest is that of a key that was seen: the issuer of a
+/// certificate that came alone is not known by its key. Everything is to be looked at before it is used.
+pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> String {
+    let mut out = String::from(
+        "# Made from an inventory. It says what was seen, not what is right: read every entry before you use it.\n\
+         version = 1\n",
+    );
+    let mut private: BTreeMap<[u8; 32], (String, BTreeSet<String>)> = BTreeMap::new();
+    let mut hosts = String::new();
+    for record in records {
+        let Some(pattern) = pattern(record) else { continue };
+        let (mut issuers, mut pins) = (BTreeSet::new(), BTreeSet::new());
+        for known in record.accepted() {
+            if known.self_signed {
+                pins.insert(known.spki);
+            } else if is_key(&known.issuer) {
+                issuers.insert(known.issuer);
+                if !known.public {
+                    let text = issuer_text(record, known);
+                    private.entry(known.issuer).or_insert_with(|| (text, BTreeSet::new())).1.insert(name(&pattern));
+                }
+            }
+        }
+        if issuers.is_empty() && pins.is_empty() {
+            continue;
+        }
+        let known = record.known_host(Timestamp(record.last));
+        // Writing to a String cannot fail.
+        let _ = writeln!(hosts, "\n# {} handshakes, about {} clients, {}", record.support, known.clients, known.phase);
+        for issuer in &record.issuers {
+            let _ = writeln!(hosts, "# issuer: {}", printable(&issuer.text));
+        }
+        let _ = writeln!(hosts, "[[host]]\nmatch = [{}]", string(&pattern));
+        for (key, digests) in [("issuers", issuers), ("pins", pins)] {
+            if !digests.is_empty() {
+                let _ = writeln!(hosts, "{key} = [{}]", list(digests.iter().map(pin)));
+            }
+        }
+    }
+    for (key, (text, names)) in private {
+        let more = names.len().saturating_sub(NAMES);
+        let _ = writeln!(out, "\n# not a public CA: is it yours?");
+        if more > 0 {
+            let _ = writeln!(out, "# and {more} more names");
+        }
+        let _ = writeln!(out, "[[internal_ca]]\nname = {}\nspki = [{}]", string(&text), string(&pin(&key)));
+        let _ = writeln!(out, "names = [{}]", list(names.into_iter().take(NAMES)));
+    }
+    out.push_str(&hosts);
+    out
+}
+
+/// The pattern of a host; none where the name is only the outer one of an encrypted ClientHello.
+fn pattern(record: &HostRecord) -> Option<String> {
+    if record.name.starts_with("ech:") {
+        return None;
+    }
+    let name = record.name.strip_prefix("ip:").unwrap_or(&record.name);
+    Some(format!("{name}:{}", record.port))
+}
+
+/// A pattern without its port.
+fn name(pattern: &str) -> String {
+    let name = pattern.rsplit_once(':').map_or(pattern, |(name, _)| name);
+    name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).to_owned()
+}
+
+fn issuer_text(record: &HostRecord, known: &KnownCertificate) -> String {
+    let issuer = record.issuers.iter().find(|issuer| issuer.key == known.issuer);
+    issuer.map_or_else(|| "unknown".to_owned(), |issuer| issuer.text.as_ref().to_owned())
+}
+
+fn pin(digest: &[u8; 32]) -> String {
+    format!("sha256/{}", STANDARD.encode(digest))
+}
+
+fn list(texts: impl Iterator<Item = String>) -> String {
+    texts.map(|text| string(&text)).collect::<Vec<_>>().join(", ")
+}
+
+/// A TOML string in which nothing moves the cursor.
+fn string(text: &str) -> String {
+    toml::Value::String(printable(text).into_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::detect::catalogue::known_rules;
+    use crate::detect::testing::{Ca, Plan, Scene};
+    use crate::detect::watch::Watch;
+    use crate::policy::Policy;
+
+    #[test]
+    fn it_is_a_policy_that_allows_what_was_seen() {
+        let public = Ca::new("Public Root");
+        let private = Ca::new("Priv\"ate \u{1b}[2J\n[[suppress]]");
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 10);
+        for (site, ca) in [("www.example.com", &public), ("intra.corp.example", &private)] {
+            scene.serve(&mut watch, (site, "10.1.0.1"), &ca.chain(&Plan::of(&[site])));
+        }
+        let records: Vec<HostRecord> = watch.hosts().table().iter().cloned().collect();
+        let text = suggest(&records, |_| true);
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let policy = Policy::parse(&text, &known_rules()).unwrap();
+        assert_eq!((policy.hosts.len(), policy.internal_cas.len(), policy.suppressions.len()), (2, 1, 0), "{text}");
+        assert!(policy.hosts.iter().all(|host| !host.issuers.is_empty()), "{text}");
+        // Keys that nobody has seen are not suggested.
+        let policy = Policy::parse(&suggest(&records, |_| false), &known_rules()).unwrap();
+        assert!(policy.hosts.is_empty() && policy.internal_cas.is_empty());
+    }
+
+    #[test]
+    fn addresses_are_patterns_too() {
+        let record = |name: &str| {
+            HostRecord::new(&crate::detect::sighting::HostKey { name: name.to_owned(), port: 8443 }, Timestamp(0))
+        };
+        assert_eq!(pattern(&record("ip:[2001:db8::1]")).as_deref(), Some("[2001:db8::1]:8443"));
+        assert_eq!(name("[2001:db8::1]:8443"), "2001:db8::1");
+        assert_eq!(pattern(&record("ip:192.0.2.1")).as_deref(), Some("192.0.2.1:8443"));
+        assert_eq!(pattern(&record("ech:a.example")), None);
+    }
+}
