@@ -1,6 +1,12 @@
 //! What one run learns of hosts, the next one knows.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of these tests fail like the tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "the helpers of these tests fail like the tests"
+)]
+
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -59,7 +65,7 @@ fn what_was_learned_is_known_in_the_next_run() {
     let host = "login.example.net:443";
     // The second half alone knows nothing better.
     let alone = read(&["--from", NOON]);
-    let before = unexpected(&alone, host).map_or(0, |alert| known(alert));
+    let before = unexpected(&alone, host).map_or(0, known);
     read(&["--to", NOON, "--inventory", path]);
     let learned = support(&inventory);
     assert!(learned.iter().all(|(_, support)| *support > 0) && !learned.is_empty());
