@@ -406,7 +406,8 @@ fn the_any_device_is_watched() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("events");
     let mut command = namespace.command(PROGRAM);
-    let child = command.args(["-i", "any", "--quiet", "-o"]).arg(&output).stderr(Stdio::piped()).spawn();
+    let child =
+        command.args(["-i", "any", "--quiet", "--no-inventory", "-o"]).arg(&output).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
     let errors = BufReader::new(child.stderr.take().unwrap());
     let sensor = Sensor { child, output, errors };

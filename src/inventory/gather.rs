@@ -218,9 +218,10 @@ impl Gather {
         self
     }
 
-    /// Keeps an alert as it was last told; those that the policy silences are not told.
+    /// Keeps an alert as it was last told; those that the policy silences are not told, and those of captures that were read
+    /// before are there.
     fn alert(&self, AlertView { alert, .. }: &AlertView<'_>, line: &[u8]) -> Result<(), SinkError> {
-        if alert.suppressed {
+        if alert.suppressed || self.skipped.contains(&alert.head.moment.file) {
             return Ok(());
         }
         let stored = StoredAlert {

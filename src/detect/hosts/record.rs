@@ -235,6 +235,9 @@ impl KnownCertificate {
         mark(&mut self.clients, client);
         mark(std::slice::from_mut(&mut self.subnets), subnet);
         mark(std::slice::from_mut(&mut self.servers), subnet_hash(ends.server.address));
+        if !new {
+            return;
+        }
         self.turn(at);
         self.hour_counts[0] = self.hour_counts[0].saturating_add(1);
         mark(&mut self.hour_clients[0], client);
