@@ -22,8 +22,8 @@ build: setup ## Build the release binary
 
 demo: build ## Build in release, then read a capture: who talked to whom, with which certificate
 	@# The summary is for terminals; script(1) makes one where there is none.
-	@if [ -t 1 ] || ! command -v script > /dev/null; then target/release/tlswatch read $(DEMO); \
-	else script -qec "target/release/tlswatch read --quiet $(DEMO)" /dev/null < /dev/null; fi
+	@if [ -t 1 ] || ! command -v script > /dev/null; then target/release/tlswatch read $(DEMO) --roots pcaps/ca/public-roots.pem; \
+	else script -qec "target/release/tlswatch read --quiet $(DEMO) --roots pcaps/ca/public-roots.pem" /dev/null < /dev/null; fi
 
 test: setup ## Format check, clippy, tests and docs; with and without libpcap
 	$(CARGO) fmt --check

@@ -173,6 +173,8 @@ counters! {
     detect_braked = "detect.braked",
     /// Handshakes whose judgement panicked.
     detect_panic = "detect.panic",
+    /// Hosts, keys and issuers that left memory for want of room; a host's baseline goes to the inventory, if there is one.
+    detect_forgotten = "detect.forgotten",
 }
 
 #[cfg(test)]

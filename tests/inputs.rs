@@ -17,7 +17,7 @@ fn capture(name: &str) -> PathBuf {
 
 fn tlswatch() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
-    command.args(["read", "--quiet", "-o", "-", "--workers", "1"]).stdin(Stdio::null());
+    command.args(["read", "--no-judgement", "--quiet", "-o", "-", "--workers", "1"]).stdin(Stdio::null());
     command
 }
 
@@ -132,7 +132,7 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
         // Far more events than all buffers hold.
         let files = vec![capture("demo.pcap"); 60];
         let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
-        command.args(["read", "--quiet", "-o", "-", "--workers", workers]).args(files);
+        command.args(["read", "--no-judgement", "--quiet", "-o", "-", "--workers", workers]).args(files);
         let mut run = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut first = [0];
         run.stdout.take().unwrap().read_exact(&mut first).unwrap();

@@ -19,6 +19,9 @@ const CAPTURES: [&str; 6] = [
     "mitm-mitmproxy.pcap",
 ];
 
+/// Columns that count, or hold counts.
+const COUNTING: [&str; 3] = ["count", "record", "json"];
+
 fn captures() -> Vec<PathBuf> {
     CAPTURES.iter().map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)).collect()
 }
@@ -56,7 +59,7 @@ fn content(inventory: &Path, counts: bool) -> Vec<String> {
     let mut all = Vec::new();
     for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1") {
         let columns = names(&format!("SELECT name FROM pragma_table_info('{table}')"));
-        let columns: Vec<_> = columns.into_iter().filter(|column| counts || column != "count").collect();
+        let columns: Vec<_> = columns.into_iter().filter(|column| counts || !COUNTING.contains(&&**column)).collect();
         let mut statement = connection.prepare(&format!("SELECT {} FROM {table}", columns.join(", "))).unwrap();
         let width = columns.len();
         let rows = statement.query_map([], |row| (0..width).map(|at| row.get::<_, Value>(at)).collect());

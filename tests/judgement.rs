@@ -132,7 +132,14 @@ fn judged(workers: usize, policy: &str) -> Options {
     assert!(anchors.add_file(&std::fs::read("pcaps/ca/public-roots.pem").unwrap()) >= 2);
     let policy = Policy::parse(policy, &known_rules()).unwrap();
     let knowledge = Knowledge { policy, anchors: Arc::new(anchors), ..Knowledge::default() };
-    let judging = Judging { knowledge: Arc::new(knowledge), when: When::AtEnd, show_suppressed: false, offline: true };
+    let judging = Judging {
+        knowledge: Arc::new(knowledge),
+        when: When::AtEnd,
+        show_suppressed: false,
+        offline: true,
+        proofs: true,
+        backing: None,
+    };
     Options { workers, judging: Some(judging), ..Options::default() }
 }
 

@@ -217,7 +217,11 @@ fn comparable(mut events: Vec<Value>) -> Vec<String> {
 }
 
 fn read(capture: &Path) -> Vec<Value> {
-    let output = Command::new(PROGRAM).args(["read", "--detail", "standard", "-o", "-"]).arg(capture).output().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["read", "--no-judgement", "--detail", "standard", "-o", "-"])
+        .arg(capture)
+        .output()
+        .unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

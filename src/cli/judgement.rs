@@ -37,8 +37,12 @@ pub(crate) struct JudgementArguments {
     fail_on: Option<Level>,
 
     /// Read only: no alerts
-    #[arg(long, conflicts_with_all = ["policy", "roots", "no_builtin_roots", "indicators", "fail_on", "stream", "show_suppressed"])]
+    #[arg(long, conflicts_with_all = ["no_key_exchange_checks", "policy", "roots", "no_builtin_roots", "indicators", "fail_on", "stream", "show_suppressed"])]
     no_judgement: bool,
+
+    /// Verify no signatures of ServerKeyExchange and CertificateVerify: to measure, or on a machine that is too slow
+    #[arg(long, hide = true)]
+    no_key_exchange_checks: bool,
 
     /// Tell alerts as they happen, not each once at the end
     #[arg(long)]
@@ -68,7 +72,14 @@ impl JudgementArguments {
         }
         let when = if self.stream { When::AtOnce } else { When::AtEnd };
         let knowledge = Arc::new(self.knowledge()?);
-        Ok(Some(Judging { knowledge, when, show_suppressed: self.show_suppressed, offline: true }))
+        Ok(Some(Judging {
+            knowledge,
+            when,
+            show_suppressed: self.show_suppressed,
+            offline: true,
+            proofs: !self.no_key_exchange_checks,
+            backing: None,
+        }))
     }
 
     /// Whether `--fail-on` asks for a failure.

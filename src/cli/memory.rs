@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::capture::{Files, Source as _};
-use crate::inventory::{Capture, Gather, Inventory, InventoryError, Store};
+use crate::detect::hosts::backing::Backing;
+use crate::inventory::{Baselines, Capture, Gather, Inventory, InventoryError, Store};
 
 /// The inventory that a run writes, and which captures it is about.
 pub(crate) struct Memory {
     inventory: Arc<Inventory>,
     captures: Vec<Capture>,
+    /// Files that the inventory knows.
     known: HashSet<u32>,
+    /// Files whose handshakes are in the baselines.
+    old: HashSet<u32>,
 }
 
 impl Memory {
@@ -28,7 +32,7 @@ impl Memory {
         if let Some(path) = baseline {
             opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
         }
-        Ok(Self { inventory: Arc::new(opened), captures: Vec::new(), known: HashSet::new() })
+        Ok(Self { inventory: Arc::new(opened), captures: Vec::new(), known: HashSet::new(), old: HashSet::new() })
     }
 
     /// Looks which of the files the inventory knows.
@@ -43,6 +47,9 @@ impl Memory {
             if (known || twice) && !again {
                 memory.known.insert(file);
             }
+            if (twice || memory.inventory.has_capture(&capture.digest)?) && !again {
+                memory.old.insert(file);
+            }
             memory.captures.push(capture);
         }
         Ok(())
@@ -54,9 +61,14 @@ impl Memory {
         Gather::new(Arc::clone(&self.inventory), batch).without_files(self.known.clone())
     }
 
-    /// The captures were read to their end, all of them.
-    pub(crate) fn complete(self) -> Result<(), InventoryError> {
-        for capture in self.captures {
+    /// The baselines of the run.
+    pub(crate) fn baselines(&self) -> Arc<dyn Backing> {
+        Arc::new(Baselines::new(Arc::clone(&self.inventory), self.old.clone()))
+    }
+
+    /// The run is over; `whole`: the captures were read to their end, all of them.
+    pub(crate) fn complete(self, whole: bool) -> Result<(), InventoryError> {
+        for capture in self.captures.into_iter().filter(|_| whole) {
             self.inventory.put_capture(capture)?;
         }
         self.inventory.commit()

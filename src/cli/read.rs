@@ -186,10 +186,13 @@ impl ReadArguments {
         }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
-        let judging = match self.judgement.judging() {
+        let mut judging = match self.judgement.judging() {
             Ok(judging) => judging,
             Err(errors) => return complain(&errors),
         };
+        if let (Some(judging), Some(memory)) = (&mut judging, &memory) {
+            judging.backing = Some(memory.baselines());
+        }
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
         let run = (&self.options(judging), context);
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
@@ -197,8 +200,8 @@ impl ReadArguments {
         let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
         let mut code = finish(&files, outcome, self.strict);
         let Some(gravest) = gravest else { return code };
-        if let Some(memory) = memory.filter(|_| self.takes_everything())
-            && let Err(error) = memory.complete()
+        if let Some(memory) = memory
+            && let Err(error) = memory.complete(self.takes_everything())
         {
             tell(&printable(&format!("inventory: {error}")));
             return exit::FAILURE;

@@ -82,6 +82,16 @@ impl<T: Ord> Capped<T> {
         }
     }
 
+    /// [`insert`](Self::insert), and a copy only of what is new.
+    fn note(&mut self, item: &T)
+    where
+        T: Clone,
+    {
+        if !self.items.contains(item) {
+            self.insert(item.clone());
+        }
+    }
+
     fn absorb(&mut self, other: Self) {
         self.overflow |= other.overflow;
         other.items.into_iter().for_each(|item| self.insert(item));
@@ -153,7 +163,7 @@ pub struct Counts {
     pub marks: u64,
     /// Findings that a suppression silenced.
     pub suppressed: u64,
-    /// Findings of causes beyond [`CAUSES`].
+    /// Findings of causes beyond `CAUSES`.
     pub overflow: u64,
     /// Lines that the brake of a rule held back.
     pub braked: u64,
@@ -188,11 +198,12 @@ impl Alerts {
         Self { when, ..Self::default() }
     }
 
-    /// Takes a finding in. Says what is to be told at once.
+    /// Takes a finding in. Says what is to be told at once. `observation` is asked only where the finding heads its
+    /// cause: most are only counted.
     pub fn take(
         &mut self,
         finding: Finding,
-        observation: Option<&Arc<Observation>>,
+        observation: impl FnOnce() -> Option<Arc<Observation>>,
         clock: Timestamp,
     ) -> Option<(CauseKey, AlertStatus)> {
         self.counts.findings += 1;
@@ -211,7 +222,7 @@ impl Alerts {
                 return None;
             }
             None => {
-                self.causes.insert(key, Alert::new(key, finding, observation));
+                self.causes.insert(key, Alert::new(key, finding, observation()));
             }
         }
         if self.when == When::AtEnd {
@@ -305,7 +316,7 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new((id, suppressed): CauseKey, finding: Finding, observation: Option<&Arc<Observation>>) -> Self {
+    fn new((id, suppressed): CauseKey, finding: Finding, observation: Option<Arc<Observation>>) -> Self {
         let mut alert = Self {
             id,
             rules: BTreeSet::new(),
@@ -316,7 +327,7 @@ impl Alert {
             hosts: Capped::default(),
             clients: Capped::default(),
             samples: Vec::new(),
-            observation: observation.cloned(),
+            observation,
             suppressed,
             counted: None,
             told: None,
@@ -326,11 +337,11 @@ impl Alert {
         alert
     }
 
-    fn take(&mut self, finding: Finding, observation: Option<&Arc<Observation>>) {
+    fn take(&mut self, finding: Finding, observation: impl FnOnce() -> Option<Arc<Observation>>) {
         self.count_in(&finding);
         if finding.precedence() < self.head.precedence() {
             self.head = finding;
-            self.observation = observation.cloned();
+            self.observation = observation();
         }
     }
 
@@ -357,7 +368,7 @@ impl Alert {
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
         if !finding.host.is_empty() {
-            self.hosts.insert(finding.host.clone());
+            self.hosts.note(&finding.host);
         }
         // Several rules may hold for one handshake.
         if self.counted == Some(finding.moment.order) {
@@ -366,7 +377,7 @@ impl Alert {
         self.counted = Some(finding.moment.order);
         self.count = self.count.saturating_add(1);
         if let Some(ends) = finding.ends {
-            self.clients.insert(ends.client.address);
+            self.clients.note(&ends.client.address);
             if self.samples.len() < SAMPLES {
                 self.samples.push(Sample { ends, frame: finding.moment.frame });
             }
@@ -394,7 +405,7 @@ mod tests {
 
     fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
         let clock = finding.moment.timestamp;
-        alerts.take(finding, None, clock).map(|(_, status)| status)
+        alerts.take(finding, || None, clock).map(|(_, status)| status)
     }
 
     #[test]
@@ -475,7 +486,7 @@ mod tests {
         alerts.retract(id(3), UNTRUSTED_ISSUER.id);
         let united = alerts.get(&(id(2), false)).unwrap();
         assert_eq!((united.count, united.first_seen, &*united.head.message), (2, Timestamp::new(3, 0), "2 3"));
-        assert_eq!(alerts.get(&(id(3), false)).unwrap().rules.iter().count(), 1);
+        assert_eq!(alerts.get(&(id(3), false)).unwrap().rules.len(), 1);
         alerts.retract(id(2), UNTRUSTED_ISSUER.id);
         assert_eq!(alerts.iter().count(), 1);
     }

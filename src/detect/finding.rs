@@ -9,7 +9,10 @@ use sha2::Digest as _;
 use crate::time::Moment;
 use crate::x509::{Certificate, Sha256};
 
-use super::catalogue::{Effect, NEW_INTERCEPTION_CA, Rule, SHARED_PUBLIC_KEY, Severity};
+use super::catalogue::{
+    CLONED_CERTIFICATE, Effect, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, PIN_MISMATCH, Rule,
+    SHARED_PUBLIC_KEY, Severity,
+};
 use super::observation::Ends;
 
 /// What a rule found in one observation. Alerts are made of the findings of one cause.
@@ -60,12 +63,19 @@ impl Finding {
         }
     }
 
-    /// The place of this finding among those of one cause: the lowest heads the alert. Parents (rules that roll others
-    /// up) first, then by severity, confidence and id.
+    /// The place of this finding among those of one cause: the lowest heads the alert. First the rule that rolls up a whole
+    /// interception, then the proofs of one, then the rule that rolls up the places of a key; then by severity, confidence
+    /// and id.
     pub fn precedence(&self) -> impl Ord + use<> {
-        let parents: [&'static Rule; 2] = [&NEW_INTERCEPTION_CA, &SHARED_PUBLIC_KEY];
-        let is_parent = parents.contains(&self.rule);
-        (!is_parent, Reverse(self.severity), Reverse(self.confidence), self.rule.id)
+        let proofs: [&'static Rule; 4] =
+            [&PIN_MISMATCH, &LEAF_SIGNED_BY_OWN_KEY, &CLONED_CERTIFICATE, &ISSUER_IMPERSONATION];
+        let tier = match self.rule {
+            rule if rule == &NEW_INTERCEPTION_CA => 0,
+            rule if proofs.contains(&rule) => 1,
+            rule if rule == &SHARED_PUBLIC_KEY => 2,
+            _ => 3,
+        };
+        (tier, Reverse(self.severity), Reverse(self.confidence), self.rule.id)
     }
 }
 
@@ -198,7 +208,7 @@ pub struct Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, PIN_MISMATCH};
+    use super::super::catalogue::{EXPIRED, UNEXPECTED_CERTIFICATE};
     use super::*;
 
     #[test]
@@ -227,10 +237,24 @@ mod tests {
     #[test]
     fn parents_head_the_alert_then_severity() {
         let finding = |rule| Finding::new(rule, Cause::IssuerKey(Sha256([1; 32])), Moment::default(), String::new());
-        let mut findings: Vec<Finding> =
-            [&EXPIRED, &LEAF_SIGNED_BY_OWN_KEY, &NEW_INTERCEPTION_CA, &PIN_MISMATCH].map(finding).into();
+        let mut findings: Vec<Finding> = [
+            &EXPIRED,
+            &SHARED_PUBLIC_KEY,
+            &LEAF_SIGNED_BY_OWN_KEY,
+            &UNEXPECTED_CERTIFICATE,
+            &ISSUER_IMPERSONATION,
+            &NEW_INTERCEPTION_CA,
+            &CLONED_CERTIFICATE,
+            &PIN_MISMATCH,
+        ]
+        .map(finding)
+        .into();
         findings.sort_by_key(Finding::precedence);
         let ids: Vec<&str> = findings.iter().map(|finding| finding.rule.id).collect();
-        assert_eq!(ids, ["TLSW-MITM-007", "TLSW-MITM-001", "TLSW-MITM-003", "TLSW-CERT-001"]);
+        assert_eq!(ids.first(), Some(&"TLSW-MITM-007"));
+        let mut proofs = ids[1..5].to_vec();
+        proofs.sort_unstable();
+        assert_eq!(proofs, ["TLSW-MITM-001", "TLSW-MITM-003", "TLSW-MITM-004", "TLSW-MITM-005"]);
+        assert_eq!(ids[5], "TLSW-KEY-001");
     }
 }

@@ -1,7 +1,7 @@
 //! The judge: verifies chains, asks the checks and the detectors, applies the policy. One thread, capture order.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Timestamp, ValidityTime};
@@ -15,6 +15,7 @@ use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR,
 use super::certificate;
 use super::crypto;
 use super::finding::{AlertId, Cause, Finding};
+use super::hosts::Hosts;
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -233,6 +234,16 @@ impl Judge {
         completed
     }
 
+    /// How many entries of the detectors' memories were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.detectors.iter().map(|detector| detector.forgotten()).fold(0, u64::saturating_add)
+    }
+
+    /// The known hosts.
+    pub fn known_hosts(&self) -> Option<&Hosts> {
+        self.detectors.iter().find_map(|detector| detector.known_hosts())
+    }
+
     /// The capture is over.
     pub fn finish(&mut self) -> Vec<Finding> {
         let mut findings = self.shared_factors();
@@ -307,6 +318,7 @@ impl Judge {
             report: (*chain.report).clone(),
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
+            presented: OnceLock::new(),
         });
         let entry =
             Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };

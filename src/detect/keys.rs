@@ -6,7 +6,7 @@ use super::catalogue::{
     EPHEMERAL_KEY_REUSE, ISSUER_SERIAL_COLLISION, SERVER_RANDOM_REUSE, SHARED_PUBLIC_KEY, Severity,
 };
 use super::finding::{Cause, Finding, Point};
-use super::hosts::presented::Presented;
+use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
@@ -137,17 +137,19 @@ impl CertificateKeys {
         }
         let digest: [u8; 32] = hash.finalize().into();
         let key = digest.first_chunk().copied().unwrap_or_default();
-        let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
-        let contents = Sha256(sha2::Sha256::digest(contents).into());
-        let place = Place::of(sighting);
+        let contents = || {
+            let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
+            Sha256(sha2::Sha256::digest(contents).into())
+        };
         let Some(other) = self.serials.get(&key) else {
-            let numbered = Numbered { certificate: new.leaf.sha256, contents, host: place.host.into() };
-            self.serials.insert(key, numbered);
+            let host = host_text(sighting).into();
+            self.serials.insert(key, Numbered { certificate: new.leaf.sha256, contents: contents(), host });
             return;
         };
-        if other.certificate == new.leaf.sha256 || other.contents == contents {
+        if other.certificate == new.leaf.sha256 || other.contents == contents() {
             return;
         }
+        let place = Place::of(sighting);
         let cause = Cause::Subject {
             rule: ISSUER_SERIAL_COLLISION.id,
             host: String::new(),
@@ -341,7 +343,7 @@ impl Ephemeral {
             id: "random",
             points: 0,
             text: "the same 32 octets for different client randoms".to_owned(),
-            observed: Some(hello.random.iter().map(|octet| format!("{octet:02x}")).collect()),
+            observed: Some(hex(&hello.random)),
             expected: None,
         });
         Some(finding)
@@ -405,6 +407,16 @@ fn ephemeral_key(handshake: &Handshake) -> Option<(&[u8], bool)> {
     let share = hello.key_share.as_ref()?;
     let public = hello.raw.get(share.public.clone()).filter(|public| !public.is_empty())?;
     Some((public, (0x0100..=0x01ff).contains(&share.group)))
+}
+
+fn hex(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len().saturating_mul(2));
+    for octet in octets {
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+        text.push(digit(octet >> 4));
+        text.push(digit(octet & 15));
+    }
+    text
 }
 
 fn day(at: Timestamp) -> String {

@@ -117,11 +117,10 @@ impl Negotiation {
         if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
             return None;
         }
-        let place = Place::of(sighting);
         let key = mixed(host_hash(sighting), shape(offer));
         let (kind, _) = self.kinds.entry(&key, Kind::default);
         let kind = kind?;
-        let server = subnet_hash(place.ends.server.address);
+        let server = subnet_hash(sighting.observation.ends.server.address);
         if version >= 0x0304 {
             kind.tls13 = kind.tls13.saturating_add(1);
             kind.steps = 0;
@@ -136,6 +135,7 @@ impl Negotiation {
         if kind.steps < STEPS {
             return None;
         }
+        let place = Place::of(sighting);
         let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
         let message = format!(
             "{} spoke TLS 1.3 {} times with this kind of client and now chose version {version:#06x} for client {}.",
@@ -156,8 +156,7 @@ impl Negotiation {
 
     fn fallback(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
-        let place = Place::of(sighting);
-        let key = mixed(host_hash(sighting), address_hash(place.ends.client.address));
+        let key = mixed(host_hash(sighting), address_hash(sighting.observation.ends.client.address));
         let (talk, _) = self.talks.entry(&key, Talk::default);
         let talk = talk?;
         let before = *talk;
@@ -176,6 +175,7 @@ impl Negotiation {
         if !signaled && !refused {
             return None;
         }
+        let place = Place::of(sighting);
         let what = if refused { "and the server refused the fallback" } else { "and the server accepted it" };
         let cause = Cause::Subject {
             rule: FALLBACK_SIGNAL.id,

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use crate::detect::finding::{Cause, Finding};
+use crate::detect::hosts::Hosts;
+use crate::detect::hosts::presented::Presented;
 use crate::detect::observation::Observation;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
@@ -42,6 +45,8 @@ pub struct JudgedChain {
     pub judgement: Judgement,
     /// Issuer and subject of the leaf differ, yet its own key signed it.
     pub signed_by_own_key: bool,
+    /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use.
+    pub presented: OnceLock<Presented>,
 }
 
 impl JudgedChain {
@@ -145,4 +150,14 @@ pub trait Detector {
 
     /// The capture is over: what is still held is decided.
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>);
+
+    /// How many entries of its memory were forgotten for want of room.
+    fn forgotten(&self) -> u64 {
+        0
+    }
+
+    /// The known hosts, where they are its memory.
+    fn known_hosts(&self) -> Option<&Hosts> {
+        None
+    }
 }

@@ -284,7 +284,7 @@ impl Scene {
         let report = verifier.verify_chain(chain);
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);
-        Some(JudgedChain { report, judgement, signed_by_own_key })
+        Some(JudgedChain { report, judgement, signed_by_own_key, presented: std::sync::OnceLock::new() })
     }
 }
 

@@ -55,25 +55,11 @@ impl Watch {
     pub fn hosts_mut(&mut self) -> &mut Hosts {
         &mut self.hosts
     }
-
-    /// How many entries of all memories were forgotten for want of room.
-    pub fn forgotten(&self) -> u64 {
-        [
-            self.hosts.table().forgotten(),
-            self.keys.forgotten(),
-            self.interceptors.forgotten(),
-            self.negotiation.forgotten(),
-            self.nonces.forgotten(),
-            self.rejections.forgotten(),
-            self.clients.forgotten(),
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add)
-    }
 }
 
 impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        self.hosts.recall(sighting);
         let multi = self.hosts.is_multi(sighting.host, sighting.clock);
         self.negotiation.observe(sighting, multi, findings);
         self.ephemeral.observe(sighting, findings);
@@ -104,6 +90,24 @@ impl Detector for Watch {
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         self.hosts.finish(policy, findings);
+    }
+
+    fn forgotten(&self) -> u64 {
+        [
+            self.hosts.table().forgotten(),
+            self.keys.forgotten(),
+            self.interceptors.forgotten(),
+            self.negotiation.forgotten(),
+            self.nonces.forgotten(),
+            self.rejections.forgotten(),
+            self.clients.forgotten(),
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    fn known_hosts(&self) -> Option<&Hosts> {
+        Some(&self.hosts)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use num_bigint_dig::BigUint;
 
+use crate::x509::coprime::are_coprime;
+
 /// How an RSA key is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeakRsa {
@@ -17,6 +19,9 @@ const ROUNDS: u32 = 100;
 const FERMAT_BITS: std::ops::RangeInclusive<usize> = 256..=8_192;
 /// Shortest modulus that is tested for ROCA: with fewer bits chance would play a part.
 const ROCA_OCTETS: usize = 64;
+
+/// Moduli up to which a pass without trees is faster.
+const FEW: usize = 1_024;
 
 /// Tests a modulus (big-endian, without leading zeros).
 pub fn test(modulus: &[u8]) -> Option<WeakRsa> {
@@ -124,7 +129,7 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Vec<usize> {
     let mut distinct: Vec<&[u8]> = moduli.iter().copied().filter(usable).collect();
     distinct.sort_unstable();
     distinct.dedup();
-    if distinct.len() < 2 {
+    if distinct.len() < 2 || (distinct.len() <= FEW && are_coprime(&distinct) == Some(true)) {
         return Vec::new();
     }
     let leaves: Vec<BigUint> = distinct.iter().map(|modulus| BigUint::from_bytes_be(modulus)).collect();
@@ -208,8 +213,8 @@ mod tests {
     fn roots_are_exact() {
         for number in [0_u32, 1, 2, 3, 4, 15, 16, 17, 99, 100, 65_535, 65_536, u32::MAX] {
             let root = square_root(&BigUint::from(number));
-            assert_eq!(root, BigUint::from(f64::from(number).sqrt().floor() as u32), "{number}");
-            assert_eq!(is_square(&BigUint::from(number)), (f64::from(number).sqrt().floor() as u32).pow(2) == number);
+            assert_eq!(root, BigUint::from(number.isqrt()), "{number}");
+            assert_eq!(is_square(&BigUint::from(number)), number.isqrt().pow(2) == number);
         }
     }
 

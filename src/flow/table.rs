@@ -115,19 +115,22 @@ enum Class {
 /// Classes in the order in which they are evicted.
 const CLASSES: [Class; 4] = [Class::NoPayload, Class::Closing, Class::Udp, Class::Payload];
 
+/// One flow. What every packet touches comes first and fills one cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Entry {
     key: PackedKey,
     last_seen: Timestamp,
+    generation: u32,
+    class: Class,
+    state: u8,
+    // Rarely touched.
     queued: Timestamp,
     syn_at: Timestamp,
     isn: [u32; 2],
-    generation: u32,
     previous: u32,
     following: u32,
     syn_rtt: u32,
-    class: Class,
-    state: u8,
 }
 
 /// Bits of [`Entry::state`].

@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::Observation;
-use crate::event::{Role, Side};
+use crate::event::{AlertView, Role, Side};
 use crate::packet::{Endpoint, Transport};
 use crate::sink::{About, Event, Sink, SinkError};
 use crate::time::Timestamp;
 use crate::x509::{Certificate, Sha256};
 
-use super::Inventory;
 use super::sketch::Sketch;
 use super::writer::Order;
+use super::{Inventory, StoredAlert};
 
 /// Bytes of DER after which a batch is written: certificates dominate what it holds.
 const BATCH_BYTES: usize = 16 << 20;
@@ -208,6 +208,22 @@ impl Gather {
         self
     }
 
+    /// Keeps an alert as it was last told; those that the policy silences are not told.
+    fn alert(&self, AlertView { alert, .. }: &AlertView<'_>, line: &[u8]) -> Result<(), SinkError> {
+        if alert.suppressed {
+            return Ok(());
+        }
+        let stored = StoredAlert {
+            id: alert.id.to_string(),
+            first: alert.first_seen,
+            last: alert.last_seen,
+            count: alert.count,
+            severity: alert.severity.number(),
+            json: String::from_utf8_lossy(line).trim_end().to_owned(),
+        };
+        self.inventory.put_alert(stored).map_err(SinkError::from)
+    }
+
     fn send(&mut self) -> Result<(), SinkError> {
         if self.batch.handshakes == 0 {
             return Ok(());
@@ -226,6 +242,9 @@ impl Sink for Gather {
             if self.batch.is_full(self.handshakes) {
                 self.send()?;
             }
+        }
+        if let About::Alert(view) = event.about {
+            self.alert(view, event.line)?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod answer;
 mod digest;
 mod export;
 mod gather;
+mod hosts;
 mod owners;
 mod query;
 mod schema;
@@ -28,6 +29,7 @@ use crate::time::Timestamp;
 
 pub use answer::{Answer, Cell};
 pub use gather::Gather;
+pub use hosts::Baselines;
 pub use owners::OwnersError;
 pub use query::{Filter, Question};
 pub use store::Store;
@@ -170,6 +172,14 @@ impl Inventory {
         Ok(found.filter(|record| !record.is_empty()))
     }
 
+    /// Whether a capture of this content was read to its end before, into this inventory or the other one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_capture(&self, digest: &crate::x509::Sha256) -> Result<bool, InventoryError> {
+        Ok(self.store.has_capture(digest)? || self.base.as_ref().map_or(Ok(false), |base| base.has_capture(digest))?)
+    }
+
     /// Certificates that a person accepted for a host.
     ///
     /// # Errors
@@ -233,6 +243,9 @@ impl Inventory {
     /// # Errors
     /// When the writer failed.
     pub fn commit(&self) -> Result<(), InventoryError> {
+        if lock(&self.failure).is_some() {
+            return Err(self.failed());
+        }
         let records = std::mem::take(&mut lock(&self.unwritten).unsent);
         self.send(Order::Records(records))?;
         let (tell, told) = bounded(1);
@@ -256,6 +269,11 @@ impl Inventory {
     fn send(&self, order: Order) -> Result<(), InventoryError> {
         let orders = self.orders.as_ref().ok_or_else(|| self.failed())?;
         orders.send(order).map_err(|_| self.failed())
+    }
+
+    /// Keeps the first error of somebody who cannot give it back himself: [`commit`](Self::commit) does.
+    fn fail(&self, error: &InventoryError) {
+        lock(&self.failure).get_or_insert_with(|| error.to_string());
     }
 
     /// Why the writer is gone.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
 use crate::detect::catalogue::{Effect, NEW_CERTIFICATE, ROTATED_CERTIFICATE, Severity};
 use crate::detect::finding::Finding;
+use crate::detect::hosts::backing::Backing;
 use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
@@ -26,6 +27,10 @@ pub struct Judging {
     pub show_suppressed: bool,
     /// Captures are read, not a network watched.
     pub offline: bool,
+    /// Signatures in handshakes (ServerKeyExchange, client CertificateVerify) are verified.
+    pub proofs: bool,
+    /// Where baselines are kept beyond this run.
+    pub backing: Option<Arc<dyn Backing>>,
 }
 
 /// Judges observations in order and gathers alerts.
@@ -61,7 +66,11 @@ impl Judgement {
     pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
         let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
-        judge.add(Box::new(Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS)));
+        let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
+        if let Some(backing) = &judging.backing {
+            watch.hosts_mut().set_backing(Arc::clone(backing));
+        }
+        judge.add(Box::new(watch));
         Self {
             judge,
             alerts: Alerts::new(judging.when),
@@ -98,9 +107,9 @@ impl Judgement {
                 self.marks.push(Mark { certificate: certificate.sha256, rule: finding.rule.id, change });
             }
             // What the passing of time decided is about an earlier handshake.
-            let observation = (place >= before && finding.effect == Effect::Alert)
-                .then(|| shared.get_or_insert_with(|| Arc::new(slim(observation))));
-            due.extend(self.alerts.take(finding, observation.map(|shared| &*shared), clock));
+            let observation =
+                || (place >= before).then(|| Arc::clone(shared.get_or_insert_with(|| Arc::new(slim(observation)))));
+            due.extend(self.alerts.take(finding, observation, clock));
         }
         self.shown(due)
     }
@@ -130,7 +139,7 @@ impl Judgement {
         }
         let mut due = Due::new();
         for finding in found {
-            due.extend(self.alerts.take(finding, None, clock));
+            due.extend(self.alerts.take(finding, || None, clock));
         }
         due.extend(self.alerts.finish());
         self.shown(due)
@@ -150,6 +159,7 @@ impl Judgement {
         stats.detect_overflow = counts.overflow;
         stats.detect_braked = counts.braked;
         stats.detect_panic = self.panics;
+        stats.detect_forgotten = self.judge.forgotten();
         let alerts = self.alerts.iter().filter(|alert| !alert.suppressed).count();
         stats.detect_alerts = u64::try_from(alerts).unwrap_or(u64::MAX);
     }

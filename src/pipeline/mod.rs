@@ -157,7 +157,7 @@ pub fn run<'a>(
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
         limits: options.limits.clone(),
-        judging: options.judging.is_some(),
+        proofs: options.judging.as_ref().is_some_and(|judging| judging.proofs),
     });
     let workers = options.workers.max(1);
     let judgement = options.judging.as_ref().map(|judging| Judgement::new(judging, options.limits.memo_bytes));

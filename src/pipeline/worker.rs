@@ -54,8 +54,8 @@ pub struct Shared {
     pub context: Context,
     /// Limits.
     pub limits: Limits,
-    /// Handshakes are judged, so signatures in them are verified.
-    pub judging: bool,
+    /// Signatures in handshakes are verified.
+    pub proofs: bool,
 }
 
 /// A worker.
@@ -396,7 +396,7 @@ fn report(
         handshake.note(Anomaly::UnparsableCertificate);
     }
     let connection = connection.facts(client);
-    let (key_exchange, client_proof) = if shared.judging {
+    let (key_exchange, client_proof) = if shared.proofs {
         let leaf = |chain: &[Arc<Certificate>]| chain.first().cloned();
         let (server, client) = (leaf(&server_chain), leaf(&client_chain));
         (KeyExchangeVerdict::of(&handshake, server.as_deref()), ClientProof::of(&handshake, client.as_deref()))

@@ -127,12 +127,12 @@ impl Summary {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{} handshakes, {} hosts, {} certificates in {} packets of {} files",
-            self.handshakes,
-            self.hosts.len(),
-            self.certificates.len(),
-            stats.capture_packets,
-            stats.capture_files
+            "{}, {}, {} in {} of {}",
+            counted(self.handshakes, "handshake"),
+            counted(self.hosts.len(), "host"),
+            counted(self.certificates.len(), "certificate"),
+            counted(stats.capture_packets, "packet"),
+            counted(stats.capture_files, "file")
         );
         self.alert_block(&mut text);
         self.host_block(&mut text);
@@ -148,10 +148,10 @@ impl Summary {
         alerts.sort_by(|a, b| {
             (Reverse(a.severity), &a.rule, &a.message).cmp(&(Reverse(b.severity), &b.rule, &b.message))
         });
-        let mut table = Table::new(
-            "Alerts",
-            &[("severity", Align::Left), ("rule", Align::Left), ("count", Align::Right), ("what", Align::Left)],
-        );
+        if alerts.is_empty() {
+            return;
+        }
+        text.push_str("\nAlerts\n");
         for alert in alerts.iter().take(ROWS) {
             let severity = match alert.severity {
                 0..=46 => "low",
@@ -159,9 +159,26 @@ impl Summary {
                 73..=98 => "high",
                 _ => "critical",
             };
-            table.row([severity, &alert.rule, &alert.count.to_string(), &alert.message]);
+            let times = if alert.count > 1 { format!(", {} times", alert.count) } else { String::new() };
+            let _ = writeln!(text, "  {severity}  {}{times}", printable(&alert.rule));
+            // The sentence is what the night shift needs: it is never cut.
+            let mut column = self.width;
+            for word in printable(&alert.message).split_whitespace() {
+                let length = word.chars().count();
+                if column + 1 + length > self.width {
+                    text.push_str(if column == self.width { "    " } else { "\n    " });
+                    column = 4 + length;
+                } else {
+                    text.push(' ');
+                    column += 1 + length;
+                }
+                text.push_str(word);
+            }
+            let _ = writeln!(text, "\n    id {}", printable(&alert.id));
         }
-        table.write(text, self.width, alerts.len().saturating_sub(ROWS));
+        if alerts.len() > ROWS {
+            let _ = writeln!(text, "  and {} more", alerts.len() - ROWS);
+        }
     }
 
     fn host_block(&self, text: &mut String) {
@@ -184,9 +201,8 @@ impl Summary {
                 IpAddr::V4(address) => format!("{address}:{}", key.port),
                 IpAddr::V6(address) => format!("[{address}]:{}", key.port),
             };
-            let days = host.days_left.map_or_else(|| "-".to_owned(), |days| days.to_string());
-            let issuer = if host.issuer.is_empty() { "-" } else { &host.issuer };
-            table.row([name, &address, &host.version, issuer, &days, &host.handshakes.to_string()]);
+            let (issuer, days) = host.usual_issuer();
+            table.row([name, &address, &host.version, &issuer, &days, &host.handshakes.to_string()]);
         }
         table.write(text, self.width, self.hosts.left_out(ROWS));
     }
@@ -284,6 +300,11 @@ impl Summary {
     }
 }
 
+fn counted(count: impl std::fmt::Display, what: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A server under one name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct HostKey {
@@ -292,25 +313,41 @@ struct HostKey {
     port: u16,
 }
 
-/// What is known of a host; of the last handshake that told.
+/// What is known of a host.
 #[derive(Debug, Default)]
 struct Host {
     handshakes: u64,
+    /// Of the last handshake that told.
     version: String,
-    issuer: String,
-    days_left: Option<i64>,
+    /// Issuers of its leaves: how often, and days left when last seen; at most [`Host::ISSUERS`].
+    issuers: BTreeMap<String, (u64, Option<i64>)>,
 }
 
 impl Host {
+    /// Issuers of one host that are remembered.
+    const ISSUERS: usize = 8;
+
     fn see(&mut self, version: String, leaf: Option<&Certificate>, at: Moment) {
         if self.version.is_empty() || version != "no answer" {
             self.version = version;
         }
         if let Some(leaf) = leaf {
             let facts = leaf.facts.as_deref();
-            self.issuer = facts.map_or_else(|| "(does not parse)".to_owned(), |facts| short(&facts.issuer));
-            self.days_left = days_left(leaf, at);
+            let issuer = facts.map_or_else(|| "(does not parse)".to_owned(), |facts| short(&facts.issuer));
+            if self.issuers.len() < Self::ISSUERS || self.issuers.contains_key(&issuer) {
+                let known = self.issuers.entry(issuer).or_default();
+                *known = (known.0.saturating_add(1), days_left(leaf, at));
+            }
         }
+    }
+
+    /// The issuer seen most, how many others there were, and the days left.
+    fn usual_issuer(&self) -> (String, String) {
+        let usual = self.issuers.iter().max_by_key(|(name, (count, _))| (*count, Reverse(*name)));
+        let Some((name, (_, days))) = usual else { return ("-".to_owned(), "-".to_owned()) };
+        let others = self.issuers.len() - 1;
+        let name = if others > 0 { format!("{name} (+{others})") } else { name.clone() };
+        (name, days.map_or_else(|| "-".to_owned(), |days| days.to_string()))
     }
 }
 
@@ -334,7 +371,7 @@ impl Seen {
                 || "-".to_owned(),
                 |facts| match &facts.key.curve {
                     Some(curve) => shortened(curve),
-                    None => format!("{:?} {}", facts.key.kind, facts.key.bits),
+                    None => format!("{} {}", facts.key.algorithm_name(), facts.key.bits),
                 },
             );
         }

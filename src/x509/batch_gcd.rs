@@ -177,7 +177,7 @@ mod tests {
         let mut candidate = 1_000_003_u64;
         while moduli.len() < BLOCK + 20 {
             candidate += 2;
-            if (3..1_100).step_by(2).all(|divisor| candidate % divisor != 0) {
+            if (3..1_100).step_by(2).all(|divisor| !candidate.is_multiple_of(divisor)) {
                 moduli.push(BigUint::from(candidate));
             }
         }

@@ -6,6 +6,7 @@ pub mod batch_gcd;
 pub mod cache;
 mod certificate;
 pub mod chain;
+pub mod coprime;
 mod der;
 mod extensions;
 mod json;
@@ -35,7 +36,12 @@ pub struct Sha256(pub [u8; 32]);
 impl std::fmt::Display for Sha256 {
     /// Upper-case hexadecimal, as ECS wants hashes of certificates.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + (value - 10) };
+        let mut text = [0; 64];
+        for (to, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            to.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

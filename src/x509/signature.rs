@@ -269,17 +269,19 @@ fn ecdsa(key: &PublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> Verdi
     let Some((r, s)) = ecdsa_numbers(signature) else {
         return Verdict::Bad;
     };
+    // Where nothing is unusual, ring's no is the last word.
+    let settled = ring_algorithm.is_some() && key.bytes.first() == Some(&4) && is_canonical(signature, r, s);
     match key.curve.as_deref() {
-        Some("secp256r1") => p256_verdict(&key.bytes, &digest, r, s),
-        Some("secp384r1") => p384_verdict(&key.bytes, &digest, r, s),
-        Some("secp521r1") => p521_verdict(&key.bytes, &digest, r, s),
+        Some("secp256r1") => p256_verdict(&key.bytes, (&digest, settled), r, s),
+        Some("secp384r1") => p384_verdict(&key.bytes, (&digest, settled), r, s),
+        Some("secp521r1") => p521_verdict(&key.bytes, (&digest, settled), r, s),
         _ => Verdict::Unknown("the curve is not supported"),
     }
 }
 
 macro_rules! curve_verdict {
     ($name:ident, $curve:ident, $octets:literal) => {
-        fn $name(point: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> Verdict {
+        fn $name(point: &[u8], (digest, settled): (&[u8], bool), r: &[u8], s: &[u8]) -> Verdict {
             use $curve::ecdsa::signature::hazmat::PrehashVerifier;
 
             let Ok(key) = $curve::ecdsa::VerifyingKey::from_sec1_bytes(point) else {
@@ -291,6 +293,9 @@ macro_rules! curve_verdict {
             let Ok(signature) = $curve::ecdsa::Signature::from_scalars(r, s) else {
                 return Verdict::Bad;
             };
+            if settled {
+                return Verdict::Bad;
+            }
             // The crates refuse hashes shorter than half the field, so the number is spelled out: the leftmost bits of
             // a long digest, a short one with zeros before it (FIPS 186-5 section 6.4.2).
             let leftmost = digest.get(..$octets).unwrap_or(digest);
@@ -321,6 +326,21 @@ fn ecdsa_numbers(signature: &[u8]) -> Option<(&[u8], &[u8])> {
         return None;
     }
     Some((key::unsigned(r.content), key::unsigned(s.content)))
+}
+
+/// The signature is the DER of these numbers and nothing else.
+fn is_canonical(signature: &[u8], r: &[u8], s: &[u8]) -> bool {
+    let mut integers = Vec::with_capacity(signature.len());
+    for number in [r, s] {
+        let sign = number.first().is_none_or(|first| *first >= 0x80);
+        let Ok(length) = u8::try_from(number.len() + usize::from(sign)) else { return false };
+        integers.extend([der::INTEGER, length]);
+        integers.extend(sign.then_some(0));
+        integers.extend_from_slice(number);
+    }
+    // Both numbers of every curve that ring has fit in a length of one octet.
+    let [tag, length, rest @ ..] = signature else { return false };
+    *tag == der::SEQUENCE && *length < 0x80 && usize::from(*length) == rest.len() && rest == integers
 }
 
 fn left_padded<const N: usize>(number: &[u8]) -> Option<[u8; N]> {

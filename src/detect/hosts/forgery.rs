@@ -285,7 +285,7 @@ fn product(question: &Question<'_>) -> Found {
         id: "product",
         points: 0,
         text: format!("the issuer's name is that of {}", product.name),
-        observed: Some(new.issuer.text.clone()),
+        observed: Some(new.issuer.text.to_string()),
         expected: None,
     });
     Some((finding, None))

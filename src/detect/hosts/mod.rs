@@ -1,5 +1,6 @@
 //! Known hosts: what they presented before, and what to make of a certificate that is new.
 
+pub mod backing;
 pub mod case;
 pub mod forgery;
 pub mod hold;
@@ -24,6 +25,7 @@ use crate::tls::Alert;
 use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
 use crate::x509::roots::{Pool, TrustAnchors};
+use backing::Backing;
 use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
@@ -43,6 +45,10 @@ const MAX_LEAVES: usize = 65_536;
 const MAX_CASES: usize = 4_096;
 /// Records that wait for being stored.
 const MAX_SPILLED: usize = 4_096;
+/// Hosts without certificates that were asked for in vain.
+const MAX_ABSENT: usize = 65_536;
+/// Live: baselines are written after so much packet time.
+const SAVE_EVERY: i64 = 300 * crate::time::NANOS_PER_SECOND;
 /// Packet time after which a suspect that many clients get and that has a public path is believed.
 const BELIEVED_AFTER: i64 = 14 * 86_400 * crate::time::NANOS_PER_SECOND;
 
@@ -61,6 +67,11 @@ pub struct Hosts {
     cases: Memory<HostKey, Case>,
     spilled: Vec<HostRecord>,
     unspilled: u64,
+    backing: Option<Arc<dyn Backing>>,
+    /// Hosts that the backing does not know; only those that show no certificate.
+    absent: Memory<HostKey, ()>,
+    /// Live: when baselines were last written.
+    saved: Option<Timestamp>,
 }
 
 /// Where a leaf was accepted.
@@ -94,6 +105,9 @@ impl Hosts {
             cases: Memory::new(MAX_CASES),
             spilled: Vec::new(),
             unspilled: 0,
+            backing: None,
+            absent: Memory::new(MAX_ABSENT),
+            saved: None,
         }
     }
 
@@ -110,6 +124,30 @@ impl Hosts {
     /// Whether a host is in memory; if not, a stored baseline may be given back by [`restore`](Self::restore).
     pub fn knows(&self, key: &HostKey) -> bool {
         self.table.get(key).is_some()
+    }
+
+    /// Reads baselines from here at the first sight of a host, and writes them there when they leave memory and at the
+    /// end.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.backing = Some(backing);
+    }
+
+    /// Puts the stored baseline of a host back that is seen now, if it is not in memory and there is one.
+    pub fn recall(&mut self, sighting: &Sighting<'_>) {
+        let Some(backing) = &self.backing else { return };
+        let key = sighting.host;
+        let bare = sighting.observation.server_chain.is_empty();
+        if self.knows(key) || (bare && self.absent.contains(key)) {
+            return;
+        }
+        match backing.read(key) {
+            Some(record) => self.restore(record),
+            // With a certificate the host is in memory from now on.
+            None if bare => {
+                self.absent.insert(key.clone(), ());
+            }
+            None => {}
+        }
     }
 
     /// Puts a stored baseline back.
@@ -133,8 +171,7 @@ impl Hosts {
 
     /// Believes a certificate of a host that raised suspicion (`tlswatch baseline accept`).
     pub fn accept(&mut self, key: &HostKey, sha256: &Sha256) -> bool {
-        let known = self.table.get_mut(key).and_then(|record| record.certificate_mut(sha256));
-        known.map(|known| known.standing = Standing::Accepted).is_some()
+        self.table.get_mut(key).is_some_and(|record| record.accept(sha256))
     }
 
     /// Forgets a host (`tlswatch baseline forget`).
@@ -189,6 +226,9 @@ impl Hosts {
         }
         let expired = self.table.expire(sighting.clock);
         self.spill(expired);
+        if !sighting.offline {
+            self.save(sighting.clock);
+        }
     }
 
     fn judge(
@@ -265,7 +305,9 @@ impl Hosts {
         if let Some(record) = record {
             let hello = sighting.observation.handshake.client_hello.as_deref();
             let kind = hello.map_or(0, super::negotiation::shape);
-            record.count(new, (ends, sighting.clock, kind), standing);
+            let file = sighting.observation.handshake.first.file;
+            let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(file));
+            record.count(new, (ends, sighting.clock, kind), (standing, !old));
         }
         self.spill(left);
         if standing == Standing::Accepted {
@@ -369,11 +411,25 @@ impl Hosts {
 
     fn spill(&mut self, left: Option<Box<HostRecord>>) {
         let Some(record) = left else { return };
-        if self.spilled.len() < MAX_SPILLED {
+        if let Some(backing) = &self.backing {
+            backing.write(&record);
+        } else if self.spilled.len() < MAX_SPILLED {
             self.spilled.push(*record);
         } else {
             self.unspilled += 1;
         }
+    }
+
+    /// Live: writes the baselines that changed since the last time, so that little is lost when the program ends early.
+    fn save(&mut self, clock: Timestamp) {
+        let Some(backing) = &self.backing else { return };
+        let saved = *self.saved.get_or_insert(clock);
+        if clock.since(saved).nanos() < SAVE_EVERY {
+            return;
+        }
+        let changed = self.table.iter().filter(|record| record.last >= saved.nanos());
+        changed.for_each(|record| backing.write(record));
+        self.saved = Some(clock);
     }
 
     /// Tells held cases that a leaf answers for unrelated names.
@@ -389,6 +445,7 @@ impl Hosts {
 
 impl Detector for Hosts {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        self.recall(sighting);
         if let Some(new) = Presented::of(sighting, &self.memo) {
             self.observe_chain(sighting, (&new, Hints::default()), findings);
         }
@@ -401,6 +458,9 @@ impl Detector for Hosts {
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         for (key, held) in self.holding.take_all() {
             self.decide((&key, held), policy, findings);
+        }
+        if let Some(backing) = &self.backing {
+            self.table.iter().for_each(|record| backing.write(record));
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Presented {
     /// Whether it is for the name of the host; `None` without a name.
     pub name_matches: Option<bool>,
     /// Names in lower case, sorted, each once.
-    pub names: Vec<String>,
+    pub names: Arc<[String]>,
     /// See [`super::record::KnownCertificate::serial`].
     pub serial: [u8; 20],
     /// Seconds since the epoch.
@@ -51,7 +51,7 @@ pub struct Presented {
     /// About bits of symmetric strength of the key.
     pub strength: u16,
     /// Size and kind of the key for people.
-    pub key_text: String,
+    pub key_text: Arc<str>,
     /// The interception product whose name it bears, where its path is not public.
     pub product: Option<&'static Product>,
     /// Outcome of path building.
@@ -68,7 +68,7 @@ pub struct Issuer {
     /// Hash of the authority key identifier; 0 without.
     pub authority: u64,
     /// Its name.
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 /// What is known of signed certificate timestamps.
@@ -88,43 +88,66 @@ impl Presented {
     /// What the server of this handshake presented; `None` without a certificate that parses.
     pub fn of(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
         let judged = sighting.server?;
+        let facts = sighting.observation.server_chain.first()?.facts.as_deref()?;
+        let lasting = match judged.presented.get() {
+            Some(known) => known,
+            None => {
+                let fresh = Self::lasting(sighting, memo)?;
+                judged.presented.get_or_init(|| fresh)
+            }
+        };
+        let path = chosen_path(judged);
+        let keys = || path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let client = sighting.observation.ends.client.address;
+        let internal = keys().any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
+        let issuers = keys().skip(1).map(|facts| facts.spki_sha256);
+        let mut issuers = issuers.chain(lasting.issuer.verified.then_some(lasting.issuer.key));
+        let authorised = issuers.find_map(|key| sighting.policy.interception_for(&key.0, client));
+        Some(Self {
+            public: lasting.public && !internal,
+            internal,
+            authorised: authorised.map(|proxy| proxy.name.clone()),
+            sct: sct(sighting, facts),
+            ..lasting.clone()
+        })
+    }
+
+    /// What is the same in every handshake with this chain and name, without policy and client.
+    fn lasting(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
+        let judged = sighting.server?;
         let leaf = sighting.observation.server_chain.first()?;
         let facts = leaf.facts.as_deref()?;
         let path = chosen_path(judged);
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
-        let (self_signed, own_key) =
-            if anchored { (false, false) } else { (is_self_signed(leaf, memo), is_own_key(leaf, facts, memo)) };
-        let keys = || path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
-        let client = sighting.observation.ends.client.address;
-        let internal = keys().any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
+        let (self_signed, own_key) = if anchored {
+            (false, false)
+        } else {
+            (is_self_signed(leaf, memo), !is_by_another_key(facts, path) && is_own_key(leaf, facts, memo))
+        };
         let chain = sighting.observation.server_chain.iter().filter_map(|one| one.facts.as_deref());
-        let issuer = issuer_of(facts, path, self_signed || own_key);
-        let issuers = keys().skip(1).map(|facts| facts.spki_sha256).chain(issuer.verified.then_some(issuer.key));
-        let authorised =
-            issuers.filter_map(|key| sighting.policy.interception_for(&key.0, client)).map(|p| p.name.clone()).next();
         let names = |facts: &'_ Facts| [product_of(&facts.issuer), product_of(&facts.subject)];
         let product = product_of(&facts.issuer).or_else(|| chain.skip(1).flat_map(names).flatten().next());
         let host_name = sighting.host.certain_name();
         Some(Self {
             leaf: Arc::clone(leaf),
             spki: facts.spki_sha256,
-            issuer,
-            public: anchored && !internal,
-            internal,
-            authorised,
+            issuer: issuer_of(facts, path, self_signed || own_key),
+            public: anchored,
+            internal: false,
+            authorised: None,
             valid: matches!(ending, Ending::Anchor | Ending::PrivateRoot) && judged.judgement.problems.is_empty(),
             self_signed,
             own_key,
-            sct: sct(sighting, facts),
+            sct: SctEvidence::Unknown,
             name_matches: host_name.map(|name| matches_host(facts, name)),
-            names: names_of(facts),
+            names: names_of(facts).into(),
             serial: serial(&facts.serial),
             not_before: facts.not_before.map_or(i64::MIN, |at| at.seconds()),
             not_after: facts.not_after.map_or(i64::MAX, |at| at.seconds()),
             kind: facts.key.kind,
             strength: strength(&facts.key),
-            key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits),
+            key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits).into(),
             product: product.filter(|_| !anchored),
             ending,
         })
@@ -239,6 +262,20 @@ fn is_own_key(leaf: &Certificate, facts: &Facts, memo: &SignatureMemo) -> bool {
     facts.issuer.normalized != facts.subject.normalized && memo.verify(leaf, facts) == Verdict::Good
 }
 
+/// A key that is not the leaf's own verified it: the own key need not be tried.
+fn is_by_another_key(facts: &Facts, path: Option<&Path>) -> bool {
+    let verified = path.filter(|path| path.unverified.is_none_or(|(child, _)| child > 0));
+    let issuer = verified.and_then(|path| path.certificates.get(1)?.facts.as_deref());
+    issuer.is_some_and(|issuer| {
+        let (one, other) = (&issuer.key, &facts.key);
+        match one.modulus.is_empty() || other.modulus.is_empty() {
+            // A point has several encodings, each with a length of its own.
+            true => one.kind != other.kind || (one.bytes.len() == other.bytes.len() && one.bytes != other.bytes),
+            false => one.modulus != other.modulus,
+        }
+    })
+}
+
 /// The path that was judged.
 fn chosen_path(judged: &crate::detect::sighting::JudgedChain) -> Option<&Path> {
     let chosen = &judged.judgement.path;
@@ -248,7 +285,7 @@ fn chosen_path(judged: &crate::detect::sighting::JudgedChain) -> Option<&Path> {
 
 fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
     let authority = facts.authority_key_identifier.as_deref().map_or(0, stable_hash);
-    let text = facts.issuer.text.clone();
+    let text = facts.issuer.text.as_str().into();
     let above = path
         .filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))
         .and_then(|path| path.certificates.get(1)?.facts.as_deref());

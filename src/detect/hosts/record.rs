@@ -226,9 +226,9 @@ impl KnownCertificate {
         }
     }
 
-    /// One more sight.
-    pub fn count(&mut self, ends: &Ends, at: Timestamp) {
-        self.count = self.count.saturating_add(1);
+    /// One more sight, or (not `new`) one that was counted before.
+    pub fn count(&mut self, ends: &Ends, at: Timestamp, new: bool) {
+        self.count = self.count.saturating_add(u32::from(new));
         self.last = self.last.max(at.nanos());
         let client = address_hash(ends.client.address);
         let subnet = subnet_hash(ends.client.address);
@@ -353,9 +353,15 @@ impl HostRecord {
         })
     }
 
-    /// Counts a handshake with a certificate, which is added when it is new. `kind`: the kind of client.
-    pub fn count(&mut self, presented: &Presented, (ends, at, kind): (&Ends, Timestamp, u64), standing: Standing) {
-        self.support = self.support.saturating_add(1);
+    /// Notes a handshake with a certificate, which is added when it is new. `kind`: the kind of client. `new`: it was not
+    /// counted before.
+    pub fn count(
+        &mut self,
+        presented: &Presented,
+        (ends, at, kind): (&Ends, Timestamp, u64),
+        (standing, new): (Standing, bool),
+    ) {
+        self.support = self.support.saturating_add(u32::from(new));
         self.last = self.last.max(at.nanos());
         mark(&mut self.clients, address_hash(ends.client.address));
         if self.certificate(&presented.leaf.sha256).is_none() {
@@ -364,12 +370,26 @@ impl HostRecord {
             self.certificates.push(KnownCertificate::new(presented, standing, at));
         }
         if let Some(known) = self.certificate_mut(&presented.leaf.sha256) {
-            known.count(ends, at);
+            known.count(ends, at, new);
             mark(std::slice::from_mut(&mut known.shapes), kind);
         }
         if standing == Standing::Accepted {
             self.set_standing(presented, standing);
         }
+    }
+
+    /// A person accepted this certificate: it is expected from now on, and so is its issuer.
+    pub fn accept(&mut self, sha256: &Sha256) -> bool {
+        let Some(known) = self.certificate_mut(sha256) else { return false };
+        known.standing = Standing::Accepted;
+        let issuer = known.issuer;
+        if self.issuers.iter().all(|known| known.key != issuer) {
+            if self.issuers.len() >= MAX_ISSUERS {
+                self.issuers.remove(0);
+            }
+            self.issuers.push(KnownIssuer { key: issuer, authority: 0, text: "an issuer that was accepted".into() });
+        }
+        true
     }
 
     /// Sets the standing of a certificate; an accepted one brings its issuer along.

@@ -139,13 +139,13 @@ impl Tally<'_> {
     fn issuer(&mut self, old: &KnownCertificate) {
         let new = self.question.new;
         if self.new_issuer() {
-            let values = [new.issuer.text.clone(), self.old_issuer_text(old)];
+            let values = [new.issuer.text.to_string(), self.old_issuer_text(old)];
             self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
             if !self.question.network.issuer_known {
                 self.against("H2b", 10, "nor for any other host");
             }
             if new.strength < old.strength {
-                let values = [new.key_text.clone(), format!("about {} bits of strength", old.strength)];
+                let values = [new.key_text.to_string(), format!("about {} bits of strength", old.strength)];
                 self.compared(("H9", 10), "its key is weaker than that of the expected one", values);
             }
         }
