@@ -7,7 +7,6 @@
     reason = "the helpers of these tests fail like the tests"
 )]
 
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

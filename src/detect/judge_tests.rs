@@ -471,7 +471,10 @@ fn revoked_by_a_list_that_the_issuer_signed() {
         let mut bench = Bench::new(&[&ca]);
         bench.knowledge.crls = Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap();
         let found = bench.findings(WWW, &chain);
-        found.iter().map(|one| (one.rule.id.trim_start_matches("TLSW-"), one.severity, one.confidence < 90)).collect::<Vec<_>>()
+        found
+            .iter()
+            .map(|one| (one.rule.id.trim_start_matches("TLSW-"), one.severity, one.confidence < 90))
+            .collect::<Vec<_>>()
     };
     let superseded = || entry(&serial, RevocationReason::Superseded);
     assert_eq!(listed(&ca, 3, superseded()), [("CERT-013", Severity::High, false)]);
