@@ -200,7 +200,9 @@ impl Connection {
     /// The connection is over: everything stored is handed on, over its gaps.
     pub fn finish(&mut self, end: HandshakeEnd, at: &Moment, (limits, stats): (&Limits, &mut Stats)) {
         self.drain_over_gaps(limits, stats);
-        self.session.finish(end, at);
+        if self.session.finish(end, at) {
+            stats.flow_not_tls += 1;
+        }
     }
 
     /// The next finished handshake.

@@ -364,7 +364,7 @@ impl FlowTable {
         let known = entry.state & mask != 0;
         let place = usize::from(bit(packet.direction));
         let same = entry.isn.get(place).is_some_and(|isn| *isn == packet.sequence);
-        if known && same {
+        if known && same && entry.class != Class::Closing {
             return false;
         }
         let other = packet.direction.reversed();

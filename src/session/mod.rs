@@ -10,8 +10,8 @@ use crate::tls::observer::Observer;
 use crate::tls::probe::{Probe, probe};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 
-/// Pieces of a direction that cannot begin anything we follow after which the connection is given up, though the other
-/// direction has not spoken yet.
+/// Pieces of a direction that cannot begin anything we follow after which the connection is given up. Not the first, since
+/// some protocols talk before they switch to TLS.
 const SILENT_PIECES: u8 = 8;
 
 /// Bytes kept of a direction whose beginning cannot be told yet.
@@ -111,10 +111,16 @@ impl Session {
         }
     }
 
-    /// The connection is over: what there is becomes a handshake.
-    pub fn finish(&mut self, end: HandshakeEnd, at: &Moment) {
-        if let Self::Tls(observer) = self {
-            observer.finish(end, at);
+    /// The connection is over: what there is becomes a handshake. Returns `true` when it ended without ever beginning
+    /// anything that is followed.
+    pub fn finish(&mut self, end: HandshakeEnd, at: &Moment) -> bool {
+        match self {
+            Self::Tls(observer) => {
+                observer.finish(end, at);
+                false
+            }
+            Self::Probing(probing) => Direction::BOTH.into_iter().any(|direction| probing.first.of(direction).refused),
+            Self::Ignored => false,
         }
     }
 
@@ -150,6 +156,19 @@ impl Session {
     }
 }
 
+impl Beginning {
+    fn refuse(&mut self) {
+        self.refused = true;
+        self.held = Vec::new();
+    }
+}
+
+/// Whether a piece begins with a record that begins with a ClientHello (RFC 8446 sections 4, 4.1.2 and 5.1). Asked of pieces
+/// inside a connection, so it is stricter than the probe of its beginning.
+fn is_hello_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x16, 3, 0..=4, _, _, 1, 0, _, _, 3, 0..=4, ..])
+}
+
 enum Verdict {
     Undecided,
     Tls,
@@ -176,14 +195,19 @@ impl Probing {
                         mine.held.push((bytes.to_vec(), *at));
                         return Verdict::Undecided;
                     }
-                    mine.refused = true;
+                    mine.refuse();
                 }
-                Probe::No => mine.refused = true,
+                Probe::No => mine.refuse(),
             }
+        } else if is_hello_record(bytes) {
+            // TLS after something else: a command that asked for it, or bytes that were to hide it.
+            mine.refused = false;
+            self.anomalies.push(Anomaly::LeadingBytes);
+            return Verdict::Tls;
         }
         let pieces = self.first.of(direction).pieces;
         let other = self.first.of(direction.reversed());
-        if other.refused || (pieces >= SILENT_PIECES && other.held.is_empty()) {
+        if pieces >= SILENT_PIECES && (other.refused || other.held.is_empty()) {
             return Verdict::Other;
         }
         Verdict::Undecided
@@ -213,5 +237,49 @@ impl Probing {
             }
         }
         observer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record that begins with a ClientHello, cut after its random.
+    fn hello() -> Vec<u8> {
+        let mut bytes = vec![0x16, 3, 1, 0, 0x80, 1, 0, 0, 0x7c, 3, 3];
+        bytes.resize(60, 7);
+        bytes
+    }
+
+    fn followed(pieces: &[(Direction, &[u8])]) -> (bool, bool) {
+        let mut session = Session::default();
+        let mut given_up = false;
+        for (direction, piece) in pieces {
+            given_up |= session.on_bytes(*direction, piece, (&Moment::default(), &Limits::default()));
+        }
+        (session.is_followed(), given_up)
+    }
+
+    #[test]
+    fn tls_after_something_else_is_found() {
+        use Direction::{HighToLow, LowToHigh};
+        let hello = hello();
+        assert_eq!(followed(&[(LowToHigh, &hello)]), (true, false));
+        assert_eq!(followed(&[(LowToHigh, b"deadbeef"), (LowToHigh, &hello)]), (true, false));
+        let switched: [(_, &[u8]); 4] = [
+            (HighToLow, b"220 ready\r\n"),
+            (LowToHigh, b"STARTTLS\r\n"),
+            (HighToLow, b"220 go\r\n"),
+            (LowToHigh, &hello),
+        ];
+        assert_eq!(followed(&switched), (true, false));
+        let almost = [&hello[..9], &[9]].concat();
+        assert_eq!(followed(&[(LowToHigh, b"deadbeef"), (LowToHigh, &almost)]), (false, false));
+    }
+
+    #[test]
+    fn what_never_becomes_tls_is_given_up() {
+        let pieces = [(Direction::LowToHigh, b"GET / HTTP/1.1\r\n".as_slice()); SILENT_PIECES as usize];
+        assert_eq!(followed(&pieces), (false, true));
     }
 }
