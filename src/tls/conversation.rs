@@ -673,7 +673,7 @@ impl Conversation {
         handshake.client_progress = client.progress();
         handshake.server_progress = server.progress();
         handshake.transcript = self.transcript.assemble(&handshake);
-        handshake.resumed = self.resumed(&handshake, server);
+        handshake.resumed = self.resumed(&handshake, client, server);
         handshake.established = self.established(&handshake, client, server);
         for (side, anomaly) in [(client, Anomaly::ClientGap), (server, Anomaly::ServerGap)] {
             if side.gap {
@@ -705,7 +705,7 @@ impl Conversation {
         self.finished.push_back(handshake);
     }
 
-    fn resumed(&self, handshake: &Handshake, server: Side) -> Option<bool> {
+    fn resumed(&self, handshake: &Handshake, client: Side, server: Side) -> Option<bool> {
         let hello = handshake.server_hello.as_ref()?;
         if hello.ssl2_format {
             return self.ssl2_resumed;
@@ -716,7 +716,10 @@ impl Conversation {
         if self.full_exchange || handshake.server_certificates.is_some() {
             return Some(false);
         }
-        (server.change_cipher_spec && !server.gap && handshake.certificate_request.is_none()).then_some(true)
+        // A client that goes to ChangeCipherSpec without a ClientKeyExchange tells it even where the server's bytes are missing.
+        let short = handshake.client_hello.is_some() && client.change_cipher_spec && !client.gap;
+        let whole = server.change_cipher_spec && !server.gap && handshake.certificate_request.is_none();
+        (short || whole).then_some(true)
     }
 
     fn established(&self, handshake: &Handshake, client: Side, server: Side) -> Option<bool> {
