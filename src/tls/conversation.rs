@@ -59,6 +59,8 @@ struct Side {
     /// Its first packet in the capture was seen (SYN), or its end, even if it never carried bytes.
     present: bool,
     gap: bool,
+    /// Bytes before its ChangeCipherSpec are missing.
+    early_gap: bool,
     closed: bool,
     /// Some of its bytes belong to the handshake.
     spoke: bool,
@@ -142,7 +144,9 @@ impl Conversation {
 
     /// Bytes of a direction are missing.
     pub(super) fn on_gap(&mut self, direction: Direction) {
-        self.sides.of_mut(direction).gap = true;
+        let side = self.sides.of_mut(direction);
+        side.gap = true;
+        side.early_gap |= !side.change_cipher_spec;
         self.transcript.drop_all();
     }
 
@@ -717,8 +721,8 @@ impl Conversation {
             return Some(false);
         }
         // A client that goes to ChangeCipherSpec without a ClientKeyExchange tells it even where the server's bytes are missing.
-        let short = handshake.client_hello.is_some() && client.change_cipher_spec && !client.gap;
-        let whole = server.change_cipher_spec && !server.gap && handshake.certificate_request.is_none();
+        let short = handshake.client_hello.is_some() && client.change_cipher_spec && !client.early_gap;
+        let whole = server.change_cipher_spec && !server.early_gap && handshake.certificate_request.is_none();
         (short || whole).then_some(true)
     }
 
