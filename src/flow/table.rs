@@ -350,6 +350,9 @@ impl FlowTable {
     #[cold]
     fn sweep_all(&mut self, clock: Timestamp, stats: &mut Stats) {
         self.next_sweep = clock.plus(Span::seconds(1));
+        // While one waits every packet takes the long way: a SYN that nobody answers must not keep it so.
+        let [wait, ..] = self.timeouts;
+        self.pending_syns.retain(|pending| clock < pending.at.plus(wait));
         for slot in &mut self.slots {
             slot.sweep(clock, (&self.timeouts, &self.hasher), stats);
         }
