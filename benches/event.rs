@@ -19,18 +19,18 @@ fn observation() -> Observation {
             0x0a0a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
             0x009d, 0x002f, 0x0035,
         ],
-        compression_methods: vec![0],
+        compression_methods: vec![0].into(),
         extensions: [0x1a1a, 0, 23, 65281, 10, 11, 35, 16, 5, 13, 18, 51, 45, 43, 27, 0x2a2a].map(extension).into(),
         has_extensions: true,
         server_name: Some(b"p130-contacts.example.com".to_vec().into()),
-        supported_versions: vec![0x3a3a, 0x0304, 0x0303],
+        supported_versions: vec![0x3a3a, 0x0304, 0x0303].into(),
         groups: vec![0x4a4a, 0x11ec, 29, 23, 24],
-        point_formats: vec![0],
+        point_formats: vec![0].into(),
         signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601],
         key_shares: vec![KeyShare { group: 0x11ec, public: 0..0 }, KeyShare { group: 29, public: 0..0 }],
         alpn: vec![b"h2".to_vec().into(), b"http/1.1".to_vec().into()],
-        psk_modes: vec![1],
-        certificate_compression: vec![2],
+        psk_modes: vec![1].into(),
+        certificate_compression: vec![2].into(),
         ..ClientHello::default()
     };
     let answer = ServerHello {

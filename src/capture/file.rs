@@ -54,7 +54,7 @@ impl CaptureFile {
     }
 
     /// The next frame of a classic file if it is at hand; `None` leaves everything to [`Self::advance`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn at_hand(&mut self) -> Option<Record> {
         if let Format::Pcap(pcap) = &self.format
             && let Parsed::Record(record) = pcap.parse(self.blocks.available())
@@ -113,7 +113,7 @@ impl CaptureFile {
     }
 
     /// The bytes of the frame that [`Self::advance`] gave last.
-    #[inline]
+    #[inline(always)]
     pub(super) fn data(&self, record: &Record) -> &[u8] {
         self.blocks.used(record.behind, record.length)
     }

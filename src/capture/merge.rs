@@ -306,19 +306,7 @@ impl Files {
     }
 
     /// The next frame of all files: now the last one of the current file.
-    #[inline]
     fn step(&mut self) -> Option<Record> {
-        if let Some(open) = &mut self.current
-            && self.waiting.is_empty()
-            && let Some(record) = open.file.at_hand()
-        {
-            return Some(record);
-        }
-        self.step_slowly()
-    }
-
-    #[inline(never)]
-    fn step_slowly(&mut self) -> Option<Record> {
         if let Some(mut open) = self.current.take() {
             match self.read(&mut open) {
                 Some(record) => {
@@ -396,6 +384,45 @@ impl Files {
         self.problems.push(Problem { path, kind });
     }
 
+    /// The next frame where nothing has to be asked: one file is left, all of it is wanted, and its next frame was read.
+    #[inline(always)]
+    fn at_hand(&mut self) -> Option<Record> {
+        let Some(open) = &mut self.current else { return None };
+        if !self.waiting.is_empty() || !self.select_all {
+            return None;
+        }
+        let record = open.file.at_hand()?;
+        if self.link_type != Some(record.link_type) {
+            self.meet(record.link_type);
+        }
+        self.count(&record);
+        Some(record)
+    }
+
+    /// The next frame that is wanted.
+    #[inline(never)]
+    fn select(&mut self) -> Option<Record> {
+        loop {
+            let record = self.step()?;
+            self.count(&record);
+            self.stats.capture_time_unknown += u64::from(!record.time_known);
+            if self.link_type != Some(record.link_type) {
+                self.meet(record.link_type);
+            }
+            if self.select_all || self.selects(&record) {
+                return Some(record);
+            }
+            self.stats.capture_filtered += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, record: &Record) {
+        self.sequence += 1;
+        self.stats.capture_packets += 1;
+        self.stats.capture_bytes += u64::try_from(record.length).unwrap_or(0);
+    }
+
     /// Frames of another link type than the last begin.
     #[cold]
     fn meet(&mut self, link_type: LinkType) {
@@ -430,23 +457,14 @@ impl Files {
 }
 
 impl Source for Files {
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Result<Next<'_>, CaptureError> {
-        let record = loop {
-            let Some(record) = self.step() else { return Ok(Next::End) };
-            self.sequence += 1;
-            self.stats.capture_packets += 1;
-            self.stats.capture_bytes += u64::try_from(record.length).unwrap_or(0);
-            if !record.time_known {
-                self.stats.capture_time_unknown += 1;
-            }
-            if self.link_type != Some(record.link_type) {
-                self.meet(record.link_type);
-            }
-            if self.select_all || self.selects(&record) {
-                break record;
-            }
-            self.stats.capture_filtered += 1;
+        let record = match self.at_hand() {
+            Some(record) => record,
+            None => match self.select() {
+                Some(record) => record,
+                None => return Ok(Next::End),
+            },
         };
         let Some(open) = &self.current else { return Ok(Next::End) };
         Ok(Next::Frame(Frame {

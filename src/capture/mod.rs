@@ -50,6 +50,32 @@ pub trait Source {
     fn progress(&self) -> Progress;
 }
 
+impl<S: Source + ?Sized> Source for &mut S {
+    fn next(&mut self) -> Result<Next<'_>, CaptureError> {
+        (**self).next()
+    }
+
+    fn file_path(&self, file: u32) -> Option<&str> {
+        (**self).file_path(file)
+    }
+
+    fn interface_name(&self, file: u32, interface: u32) -> Option<&str> {
+        (**self).interface_name(file, interface)
+    }
+
+    fn stats(&self) -> &Stats {
+        (**self).stats()
+    }
+
+    fn problems(&self) -> &[Problem] {
+        (**self).problems()
+    }
+
+    fn progress(&self) -> Progress {
+        (**self).progress()
+    }
+}
+
 /// What a [`Source`] gives.
 #[derive(Clone, Copy, Debug)]
 pub enum Next<'a> {

@@ -36,14 +36,17 @@ impl Pcap {
     }
 
     /// The record at the head of `bytes`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(&self, bytes: &[u8]) -> Parsed {
         let Some((header, _)) = bytes.split_first_chunk::<16>() else {
             return Parsed::Need(self.record_header);
         };
         let [s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, o0, o1, o2, o3] = *header;
-        let word = self.word;
-        let captured = word.u32(&[c0, c1, c2, c3]);
+        let fields = [[s0, s1, s2, s3], [f0, f1, f2, f3], [c0, c1, c2, c3], [o0, o1, o2, o3]].map(u32::from_le_bytes);
+        let [seconds, fraction, captured, original_len] = match self.word {
+            Word::Little => fields,
+            Word::Big => fields.map(u32::swap_bytes),
+        };
         if captured > MAX_RECORD {
             return Parsed::Bad(Damage::TooLong { length: captured });
         }
@@ -54,18 +57,16 @@ impl Pcap {
         if bytes.len() < size {
             return Parsed::Need(size);
         }
-        let seconds = i64::from(word.u32(&[s0, s1, s2, s3]));
-        let fraction = i64::from(word.u32(&[f0, f1, f2, f3]));
         // 2^32 seconds and 2^32 microseconds fit.
         Parsed::Record(Record {
             size,
             behind: 0,
             length,
-            timestamp: Timestamp(seconds * NANOS_PER_SECOND + fraction * self.unit),
+            timestamp: Timestamp(i64::from(seconds) * NANOS_PER_SECOND + i64::from(fraction) * self.unit),
             time_known: true,
             link_type: self.link_type,
             interface: 0,
-            original_len: word.u32(&[o0, o1, o2, o3]),
+            original_len,
         })
     }
 

@@ -402,14 +402,14 @@ mod tests {
             (&[0x0a0a, 0x0303], 0x0303, 0x0303, 1, false),
         ] {
             let found = once(&|offer, hello| {
-                offer.supported_versions = offered.to_vec();
+                offer.supported_versions = offered.to_vec().into();
                 (offer.legacy_version, hello.legacy_version) = (legacy, chosen);
                 tail(hello, last);
             });
             assert_eq!(found == ["MITM-009"], fires, "{offered:x?} {legacy:x} {chosen:x} {last}");
         }
         let constant = once(&|offer, hello| {
-            offer.supported_versions = vec![0x0304];
+            offer.supported_versions = vec![0x0304].into();
             hello.random = HELLO_RETRY_RANDOM;
         });
         assert!(constant.is_empty());
@@ -419,7 +419,7 @@ mod tests {
     fn sentinel_for_everybody_is_a_broken_server() {
         let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
         let change: Change<'_> = &|offer, hello| {
-            offer.supported_versions = vec![0x0304, 0x0303];
+            offer.supported_versions = vec![0x0304, 0x0303].into();
             tail(hello, 1);
         };
         for (client, broken) in [("10.0.0.1", false), ("10.0.0.2", false), ("10.0.0.2", false), ("10.0.0.3", true)] {
@@ -427,7 +427,7 @@ mod tests {
             assert_eq!(found[0].message.contains("may be broken"), broken, "{client}");
         }
         let found = show_all(&mut scene, &mut rules, "10.0.0.9", &|handshake| {
-            handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304];
+            handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304].into();
             tail(handshake.server_hello.as_mut().unwrap(), 1);
             handshake.alerts = vec![Alert { direction: Direction::LowToHigh, level: 2, description: 47 }];
         });
@@ -448,7 +448,7 @@ mod tests {
             (
                 "old draft",
                 &|offer, hello| {
-                    offer.supported_versions = vec![0x7f12, 0x0303];
+                    offer.supported_versions = vec![0x7f12, 0x0303].into();
                     hello.legacy_version = 0x7f12;
                 },
                 false,
@@ -484,7 +484,7 @@ mod tests {
             (
                 "session id",
                 &|offer, hello| {
-                    offer.supported_versions = vec![0x0304];
+                    offer.supported_versions = vec![0x0304].into();
                     hello.selected_version = Some(0x0304);
                     offer.session_id = [1; 32].into();
                 },
@@ -515,10 +515,10 @@ mod tests {
     #[test]
     fn regression_after_fifty_handshakes() {
         let tls13: Change<'_> = &|offer, hello| {
-            offer.supported_versions = vec![0x0304, 0x0303];
+            offer.supported_versions = vec![0x0304, 0x0303].into();
             hello.selected_version = Some(0x0304);
         };
-        let tls12: Change<'_> = &|offer, _| offer.supported_versions = vec![0x0304, 0x0303];
+        let tls12: Change<'_> = &|offer, _| offer.supported_versions = vec![0x0304, 0x0303].into();
         for (before, fires) in [(STEADY, true), (STEADY - 1, false)] {
             let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
             for _ in 0..before {
@@ -544,7 +544,7 @@ mod tests {
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
         assert_eq!((ids(&found), found[0].severity), (vec!["MITM-015"], Severity::Low));
         show(&mut scene, &mut rules, "10.0.0.1", &|offer, hello| {
-            offer.supported_versions = vec![0x0304];
+            offer.supported_versions = vec![0x0304].into();
             hello.selected_version = Some(0x0304);
         });
         show_all(&mut scene, &mut rules, "10.0.0.1", &|handshake| {

@@ -182,7 +182,7 @@ impl Scene {
             legacy_version: 0x0303,
             random: random(1),
             cipher_suites: vec![0xc02b, 0xc02f],
-            compression_methods: vec![0],
+            compression_methods: vec![0].into(),
             ..ClientHello::default()
         };
         let answer = ServerHello {

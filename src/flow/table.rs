@@ -12,8 +12,7 @@ use hashbrown::HashTable;
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
 use crate::packet::flow_key::{PackedKey, SLOTS};
-use crate::packet::peek::Peek;
-use crate::packet::{FlowKey, TcpFlags, Transport};
+use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
@@ -44,25 +43,6 @@ pub struct FlowRef {
     pub id: FlowId,
     /// Which connection on that place.
     pub generation: u32,
-}
-
-/// What the reader knows about the packet at hand.
-#[derive(Clone, Copy, Debug)]
-pub struct PacketIn {
-    /// Both ends.
-    pub key: FlowKey,
-    /// Which way the packet goes.
-    pub direction: Direction,
-    /// The capture's clock.
-    pub clock: Timestamp,
-    /// Sequence number (TCP).
-    pub sequence: u32,
-    /// Acknowledgment number (TCP).
-    pub acknowledgment: u32,
-    /// Control bits (TCP).
-    pub flags: TcpFlags,
-    /// Bytes of payload.
-    pub payload_len: usize,
 }
 
 /// What to do with a packet.
@@ -105,6 +85,7 @@ pub struct Beginning {
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 enum Class {
     NoPayload,
     Closing,
@@ -123,7 +104,7 @@ struct Entry {
     last_seen: Timestamp,
     generation: u32,
     class: Class,
-    state: u8,
+    state: u16,
     // Rarely touched.
     queued: Timestamp,
     syn_at: Timestamp,
@@ -135,13 +116,15 @@ struct Entry {
 
 /// Bits of [`Entry::state`].
 mod state {
-    pub(super) const LIVE: u8 = 0x01;
+    pub(super) const LIVE: u16 = 0x01;
     /// Shifted left by the direction's index.
-    pub(super) const ISN_KNOWN: u8 = 0x02;
-    pub(super) const SEEN: u8 = 0x08;
-    pub(super) const FIN: u8 = 0x20;
+    pub(super) const ISN_KNOWN: u16 = 0x02;
+    pub(super) const SEEN: u16 = 0x08;
+    pub(super) const FIN: u16 = 0x20;
     /// The worker has heard of it.
-    pub(super) const BEGUN: u8 = 0x80;
+    pub(super) const BEGUN: u16 = 0x80;
+    /// The worker needs no more of it.
+    pub(super) const DECIDED: u16 = 0x100;
 }
 
 /// A SYN that may begin a new connection on an open flow; it needs confirmation, since anybody can inject one.
@@ -157,8 +140,6 @@ struct PendingSyn {
 struct Slot {
     index: HashTable<u32>,
     entries: Vec<Entry>,
-    /// Decided flows, one bit each, apart from the entries so that telling is cheap.
-    decided: Vec<u64>,
     free: Vec<u32>,
     queues: [Queue; 4],
 }
@@ -210,18 +191,52 @@ impl FlowTable {
         }
     }
 
-    /// Takes note of a packet and says what to do with it.
-    pub fn observe(&mut self, packet: &PacketIn, stats: &mut Stats) -> Action {
-        self.sweep(packet.clock, stats);
-        let key = PackedKey::of(&packet.key);
-        let hash = key.hash_with(&self.hasher);
+    /// Takes note of a packet that was seen when the capture's clock stood at `clock`, and says what to do with it.
+    pub fn observe(&mut self, packet: &FlowPacket<'_>, clock: Timestamp, stats: &mut Stats) -> Action {
+        self.sweep(clock, stats);
+        let hash = packet.key.hash_with(&self.hasher);
+        let found = self.slots.get((hash >> 56) as usize).and_then(|slot| slot.find(hash, &packet.key));
+        self.follow((hash, found), (packet, clock), stats)
+    }
+
+    /// Whether the packet changes nothing but the time of the flow's last packet, which then is noted as
+    /// [`FlowTable::observe`] would: nearly all packets belong to flows whose handshake is over, or acknowledge without
+    /// saying anything.
+    #[inline(always)]
+    pub fn passes(&mut self, packet: &FlowPacket<'_>, clock: Timestamp) -> bool {
+        if packet.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
+            || !self.pending_syns.is_empty()
+            || clock >= self.next_sweep
+        {
+            return false;
+        }
+        let hash = packet.key.hash_with(&self.hasher);
+        let Some(slot) = self.slots.get_mut((hash >> 56) as usize) else { return false };
+        let Some(at) = slot.find(hash, &packet.key) else { return false };
+        let Some(entry) = slot.entries.get_mut(at as usize) else { return false };
+        let idle = packet.payload.is_empty();
+        let settled = idle || (entry.state & state::DECIDED != 0 && entry.class != Class::NoPayload);
+        let seen = entry.state & state::SEEN << bit(packet.direction) != 0;
+        let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
+        if !settled || !seen || clock >= entry.last_seen.plus(timeout) {
+            return false;
+        }
+        entry.last_seen = clock;
+        true
+    }
+
+    fn follow(
+        &mut self,
+        (hash, found): (u64, Option<u32>),
+        (packet, clock): (&FlowPacket<'_>, Timestamp),
+        stats: &mut Stats,
+    ) -> Action {
         let slot_number = (hash >> 56) as usize;
         let mut action = Action::default();
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        let found = slot.find(hash, &key);
         let mut index = found;
         if let Some(at) = found
-            && slot.is_expired(at, packet.clock, &self.timeouts)
+            && slot.is_expired(at, clock, &self.timeouts)
         {
             if slot.has(at, state::BEGUN) {
                 action.ended = slot.reference(slot_number, at).map(|flow| Ended { flow, expired: true });
@@ -234,49 +249,24 @@ impl FlowTable {
             Some(index) => index,
             None => {
                 if slot.live() >= self.capacity {
-                    action.evicted = slot.evict(slot_number, packet.clock, &self.hasher);
+                    action.evicted = slot.evict(slot_number, clock, &self.hasher);
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, packet, (self.capacity, &self.hasher))
+                slot.insert(hash, (&packet.key, clock), (self.capacity, &self.hasher))
             }
         };
-        if packet.key.transport == Transport::Tcp && packet.flags.has(TcpFlags::SYN) {
-            if self.on_syn((slot_number, index), packet, &mut action) {
+        if packet.flags.has(TcpFlags::SYN) {
+            if self.on_syn((slot_number, index), (packet, clock), &mut action) {
                 stats.flow_opened += 1;
             }
         } else if !self.pending_syns.is_empty() && self.confirms((slot_number, index), packet) {
-            self.begin_again((slot_number, index), packet, &mut action);
+            self.begin_again((slot_number, index), (packet, clock), &mut action);
             stats.flow_opened += 1;
         }
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        slot.note((slot_number, index), packet, (&mut action, stats));
+        slot.note((slot_number, index), (packet, clock), (&mut action, stats));
         action
-    }
-
-    /// Whether a packet of which only this much is known changes nothing but the time of the last packet: it belongs to a
-    /// decided flow, or acknowledges without saying anything. Then this is noted, just as [`FlowTable::observe`] would.
-    #[inline]
-    pub fn bypass(&mut self, peek: &Peek, clock: Timestamp) -> bool {
-        if peek.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
-            || !self.pending_syns.is_empty()
-            || clock >= self.next_sweep
-        {
-            return false;
-        }
-        let hash = peek.key.hash_with(&self.hasher);
-        let Some(slot) = self.slots.get_mut((hash >> 56) as usize) else { return false };
-        let Some(at) = slot.find(hash, &peek.key) else { return false };
-        let decided = peek.payload_len == 0 || slot.is_decided(at as usize);
-        let Some(entry) = slot.entries.get_mut(at as usize) else { return false };
-        let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
-        let seen = entry.state & state::SEEN << bit(peek.direction) != 0;
-        let settled = peek.payload_len == 0 || entry.class != Class::NoPayload;
-        if !decided || !seen || !settled || clock >= entry.last_seen.plus(timeout) {
-            return false;
-        }
-        entry.last_seen = clock;
-        true
     }
 
     /// What a worker must know at the beginning of `flow`.
@@ -298,10 +288,10 @@ impl FlowTable {
 
     /// The worker needs no more packets of `flow`: they cost a look-up from now on.
     pub fn decided(&mut self, flow: FlowRef) {
-        if let Some(slot) = self.slots.get_mut(flow.id.slot())
-            && slot.entries.get(flow.id.index()).is_some_and(|entry| entry.generation == flow.generation)
+        if let Some(entry) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.entries.get_mut(flow.id.index()))
+            && entry.generation == flow.generation
         {
-            slot.set_decided(flow.id.index(), true);
+            entry.state |= state::DECIDED;
         }
     }
 
@@ -360,7 +350,12 @@ impl FlowTable {
 
     /// A SYN: sets the initial sequence number, or waits for confirmation on an open flow. `true` when a new connection
     /// began at once.
-    fn on_syn(&mut self, (slot_number, index): (usize, u32), packet: &PacketIn, action: &mut Action) -> bool {
+    fn on_syn(
+        &mut self,
+        (slot_number, index): (usize, u32),
+        (packet, clock): (&FlowPacket<'_>, Timestamp),
+        action: &mut Action,
+    ) -> bool {
         let Some(slot) = self.slots.get_mut(slot_number) else { return false };
         let Some(entry) = slot.entries.get_mut(index as usize) else { return false };
         let mask = state::ISN_KNOWN << bit(packet.direction);
@@ -380,7 +375,7 @@ impl FlowTable {
             return false;
         }
         if !known && entry.state & state::SEEN << bit(packet.direction) == 0 {
-            entry.set_isn(packet);
+            entry.set_isn(packet, clock);
             return false;
         }
         let payload = entry.class == Class::Payload || entry.class == Class::Closing;
@@ -390,20 +385,20 @@ impl FlowTable {
                 entry.state &= !(state::ISN_KNOWN | state::ISN_KNOWN << 1);
                 entry.syn_rtt = NONE;
             }
-            entry.set_isn(packet);
+            entry.set_isn(packet, clock);
             return false;
         }
         if !known && entry.is_answered_by(packet) {
             // The first SYN came with data (RFC 7413).
-            entry.set_isn(packet);
+            entry.set_isn(packet, clock);
             return false;
         }
         if entry.class == Class::Closing {
-            self.begin_again((slot_number, index), packet, action);
+            self.begin_again((slot_number, index), (packet, clock), action);
             return true;
         }
         if packet.flags.has(TcpFlags::ACK) && self.confirms((slot_number, index), packet) {
-            self.begin_again((slot_number, index), packet, action);
+            self.begin_again((slot_number, index), (packet, clock), action);
             return true;
         }
         let Some(flow) = self.slots.get(slot_number).and_then(|slot| slot.reference(slot_number, index)) else {
@@ -413,17 +408,12 @@ impl FlowTable {
         if self.pending_syns.len() >= PENDING_SYNS {
             self.pending_syns.remove(0);
         }
-        self.pending_syns.push(PendingSyn {
-            flow,
-            direction: packet.direction,
-            sequence: packet.sequence,
-            at: packet.clock,
-        });
+        self.pending_syns.push(PendingSyn { flow, direction: packet.direction, sequence: packet.sequence, at: clock });
         false
     }
 
     /// Whether the packet confirms a remembered SYN: its SYN-ACK, or data right after it.
-    fn confirms(&self, (slot_number, index): (usize, u32), packet: &PacketIn) -> bool {
+    fn confirms(&self, (slot_number, index): (usize, u32), packet: &FlowPacket<'_>) -> bool {
         let Some(flow) = self.slots.get(slot_number).and_then(|slot| slot.reference(slot_number, index)) else {
             return false;
         };
@@ -432,21 +422,26 @@ impl FlowTable {
             let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK)
                 && pending.direction != packet.direction
                 && packet.acknowledgment == follows;
-            let data = pending.direction == packet.direction && packet.payload_len > 0 && packet.sequence == follows;
+            let data =
+                pending.direction == packet.direction && !packet.payload.is_empty() && packet.sequence == follows;
             syn_ack || data
         })
     }
 
     /// Ends the connection on this place and begins the next one.
-    fn begin_again(&mut self, (slot_number, index): (usize, u32), packet: &PacketIn, action: &mut Action) {
+    fn begin_again(
+        &mut self,
+        (slot_number, index): (usize, u32),
+        (packet, clock): (&FlowPacket<'_>, Timestamp),
+        action: &mut Action,
+    ) {
         let Some(slot) = self.slots.get_mut(slot_number) else { return };
         let Some(flow) = slot.reference(slot_number, index) else { return };
         if slot.has(index, state::BEGUN) {
             action.ended = Some(Ended { flow, expired: false });
         }
-        slot.set_decided(index as usize, false);
         slot.unlink(index);
-        slot.link(index, Class::NoPayload, packet.clock);
+        slot.link(index, Class::NoPayload, clock);
         let Some(entry) = slot.entries.get_mut(index as usize) else { return };
         entry.generation = entry.generation.wrapping_add(1);
         entry.state = state::LIVE;
@@ -459,7 +454,7 @@ impl FlowTable {
             }
         }
         if packet.flags.has(TcpFlags::SYN) {
-            entry.set_isn(packet);
+            entry.set_isn(packet, clock);
         }
         self.pending_syns.retain(|pending| pending.flow != flow);
     }
@@ -467,7 +462,7 @@ impl FlowTable {
 
 impl Entry {
     /// Whether this SYN-ACK answers the SYN of the other side, with all, some or none of the data on it.
-    fn is_answered_by(&self, packet: &PacketIn) -> bool {
+    fn is_answered_by(&self, packet: &FlowPacket<'_>) -> bool {
         let other = packet.direction.reversed();
         let isn = self.isn.get(usize::from(bit(other))).copied().unwrap_or_default();
         let taken = packet.acknowledgment.wrapping_sub(isn.wrapping_add(1));
@@ -476,13 +471,13 @@ impl Entry {
             && taken <= u32::from(u16::MAX)
     }
 
-    fn set_isn(&mut self, packet: &PacketIn) {
+    fn set_isn(&mut self, packet: &FlowPacket<'_>, clock: Timestamp) {
         let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
         let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;
         if syn_ack && other {
-            self.syn_rtt = u32::try_from(packet.clock.since(self.syn_at).nanos()).unwrap_or(NONE);
+            self.syn_rtt = u32::try_from(clock.since(self.syn_at).nanos()).unwrap_or(NONE);
         } else {
-            self.syn_at = packet.clock;
+            self.syn_at = clock;
         }
         self.state |= state::ISN_KNOWN << bit(packet.direction);
         if let Some(isn) = self.isn.get_mut(usize::from(bit(packet.direction))) {
@@ -492,6 +487,7 @@ impl Entry {
 }
 
 impl Slot {
+    #[inline(always)]
     fn find(&self, hash: u64, key: &PackedKey) -> Option<u32> {
         self.index.find(hash, |at| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key)).copied()
     }
@@ -500,7 +496,7 @@ impl Slot {
         self.index.len()
     }
 
-    fn has(&self, at: u32, mask: u8) -> bool {
+    fn has(&self, at: u32, mask: u16) -> bool {
         self.entries.get(at as usize).is_some_and(|entry| entry.state & mask != 0)
     }
 
@@ -516,12 +512,17 @@ impl Slot {
         })
     }
 
-    fn insert(&mut self, hash: u64, packet: &PacketIn, (capacity, hasher): (usize, &FixedState)) -> u32 {
+    fn insert(
+        &mut self,
+        hash: u64,
+        (key, clock): (&PackedKey, Timestamp),
+        (capacity, hasher): (usize, &FixedState),
+    ) -> u32 {
         let entry = Entry {
-            key: PackedKey::of(&packet.key),
-            last_seen: packet.clock,
-            queued: packet.clock,
-            syn_at: packet.clock,
+            key: *key,
+            last_seen: clock,
+            queued: clock,
+            syn_at: clock,
             isn: [0; 2],
             generation: 0,
             previous: NONE,
@@ -552,9 +553,8 @@ impl Slot {
         self.index.insert_unique(hash, at, |other| {
             entries.get(*other as usize).map_or(0, |entry| entry.key.hash_with(hasher))
         });
-        self.set_decided(at as usize, false);
-        let class = if packet.key.transport == Transport::Udp { Class::Udp } else { Class::NoPayload };
-        self.link(at, class, packet.clock);
+        let class = if key.transport() == Transport::Udp { Class::Udp } else { Class::NoPayload };
+        self.link(at, class, clock);
         at
     }
 
@@ -584,7 +584,7 @@ impl Slot {
             self.link(head, class, clock);
         }
         let head = self.head(class);
-        let begun = self.has(head, state::BEGUN) && !self.is_decided(head as usize);
+        let begun = self.has(head, state::BEGUN) && !self.has(head, state::DECIDED);
         let flow = self.reference(slot_number, head);
         self.remove(head, hasher);
         flow.filter(|_| begun)
@@ -611,9 +611,14 @@ impl Slot {
     }
 
     /// Updates the flow with a packet and says whether the packet matters.
-    fn note(&mut self, (slot, at): (usize, u32), packet: &PacketIn, (action, stats): (&mut Action, &mut Stats)) {
+    fn note(
+        &mut self,
+        (slot, at): (usize, u32),
+        (packet, clock): (&FlowPacket<'_>, Timestamp),
+        (action, stats): (&mut Action, &mut Stats),
+    ) {
         let Some(entry) = self.entries.get_mut(at as usize) else { return };
-        entry.last_seen = packet.clock;
+        entry.last_seen = clock;
         let shift = bit(packet.direction);
         let first_sight = entry.state & state::SEEN << shift == 0;
         entry.state |= state::SEEN << shift;
@@ -622,7 +627,7 @@ impl Slot {
         action.flow = Some(FlowRef { id: FlowId::new(slot, at), generation: entry.generation });
         let mut class = entry.class;
         let over = packet.flags.any(TcpFlags::FIN | TcpFlags::RST);
-        if packet.key.transport == Transport::Tcp {
+        if packet.key.transport() == Transport::Tcp {
             if over && class != Class::Closing {
                 entry.state |= if packet.flags.has(TcpFlags::FIN) { state::FIN << shift } else { 0 };
                 let both = state::FIN | state::FIN << 1;
@@ -631,23 +636,21 @@ impl Slot {
                     stats.flow_closed += 1;
                 }
             }
-            if packet.payload_len > 0 && class == Class::NoPayload {
+            if !packet.payload.is_empty() && class == Class::NoPayload {
                 class = Class::Payload;
             }
         }
         let begun = entry.state & state::BEGUN != 0;
         // An acknowledgment alone tells the worker that the other side is there.
-        let matters = packet.payload_len > 0 || (begun && (over || first_sight || packet.flags.has(TcpFlags::SYN)));
-        action.forward = matters && !(begun && self.is_decided(at as usize));
+        let matters = !packet.payload.is_empty() || (begun && (over || first_sight || packet.flags.has(TcpFlags::SYN)));
+        action.forward = matters && !(begun && entry.state & state::DECIDED != 0);
         if action.forward && !begun {
             action.begin = true;
-            if let Some(entry) = self.entries.get_mut(at as usize) {
-                entry.state |= state::BEGUN;
-            }
+            entry.state |= state::BEGUN;
         }
-        if self.entries.get(at as usize).is_some_and(|entry| entry.class != class) {
+        if entry.class != class {
             self.unlink(at);
-            self.link(at, class, packet.clock);
+            self.link(at, class, clock);
         }
     }
 
@@ -691,20 +694,6 @@ impl Slot {
             }
         }
     }
-
-    fn is_decided(&self, at: usize) -> bool {
-        self.decided.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
-    }
-
-    fn set_decided(&mut self, at: usize, decided: bool) {
-        if decided && self.decided.len() <= at / 64 {
-            self.decided.resize(at / 64 + 1, 0);
-        }
-        if let Some(word) = self.decided.get_mut(at / 64) {
-            let mask = 1 << (at % 64);
-            *word = if decided { *word | mask } else { *word & !mask };
-        }
-    }
 }
 
 impl Class {
@@ -718,7 +707,7 @@ impl Class {
     }
 }
 
-fn bit(direction: Direction) -> u8 {
+fn bit(direction: Direction) -> u16 {
     match direction {
         Direction::LowToHigh => 0,
         Direction::HighToLow => 1,

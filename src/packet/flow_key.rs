@@ -131,11 +131,10 @@ impl PackedKey {
         let v4 = |value: u64| IpAddr::from(u32::try_from(value & 0xffff_ffff).unwrap_or(0).to_be_bytes());
         let (low, high) = if self.ports & 1 == 0 { (v4(a >> 32), v4(a)) } else { (address(a, b), address(c, d)) };
         let port = |shift: u32| u16::try_from(self.ports >> shift & 0xffff).unwrap_or(0);
-        let transport = if self.ports >> 8 & 0xff == 6 { Transport::Tcp } else { Transport::Udp };
         FlowKey {
             low: Endpoint { address: low, port: port(48) },
             high: Endpoint { address: high, port: port(32) },
-            transport,
+            transport: self.transport(),
             virtual_network: self.network,
         }
     }
@@ -156,26 +155,37 @@ impl PackedKey {
         hasher.finish()
     }
 
-    /// The key of a TCP flow between IPv4 addresses outside tunnels, lower end first.
+    /// The key of a flow of `protocol` (6 or 17) between IPv4 addresses outside tunnels, lower end first.
     #[inline]
-    pub fn v4([low, high]: [u32; 2], [low_port, high_port]: [u16; 2]) -> Self {
+    pub fn v4([low, high]: [u32; 2], [low_port, high_port]: [u16; 2], protocol: u8) -> Self {
+        let ports = u64::from(low_port) << 48 | u64::from(high_port) << 32;
         Self {
             addresses: [u64::from(low) << 32 | u64::from(high), 0, 0, 0],
-            ports: u64::from(low_port) << 48 | u64::from(high_port) << 32 | TCP << 8,
+            ports: ports | u64::from(protocol) << 8,
             network: 0,
         }
     }
 
-    /// The key of a TCP flow between IPv6 addresses outside tunnels, lower end first.
+    /// The key of a flow of `protocol` (6 or 17) between IPv6 addresses outside tunnels, lower end first.
     #[inline]
-    pub fn v6([low, high]: [u128; 2], [low_port, high_port]: [u16; 2]) -> Self {
+    pub fn v6([low, high]: [u128; 2], [low_port, high_port]: [u16; 2], protocol: u8) -> Self {
         let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+        let ports = u64::from(low_port) << 48 | u64::from(high_port) << 32;
         Self {
             addresses: [half(low >> 64), half(low), half(high >> 64), half(high)],
-            ports: u64::from(low_port) << 48 | u64::from(high_port) << 32 | TCP << 8 | 1,
+            ports: ports | u64::from(protocol) << 8 | 1,
             network: 0,
         }
     }
-}
 
-const TCP: u64 = 6;
+    /// Transport protocol.
+    #[inline]
+    pub fn transport(&self) -> Transport {
+        if self.ports >> 8 & 0xff == 6 { Transport::Tcp } else { Transport::Udp }
+    }
+
+    /// Sum of the 16-bit words of both addresses, as the pseudo-header of a checksum takes them (RFC 9293 section 3.1).
+    pub fn address_sum(&self) -> u64 {
+        self.addresses.iter().map(|word| (word >> 32) + (word & 0xffff_ffff)).sum()
+    }
+}

@@ -5,10 +5,10 @@
 pub mod community_id;
 pub mod decode;
 pub mod flow_key;
+pub mod flow_packet;
 mod fragment;
 mod ip;
 mod link;
-pub mod peek;
 mod transport;
 mod tunnel;
 mod walk;
@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 pub use crate::direction::Direction;
 pub use decode::{ChecksumMode, Decoder};
 pub use flow_key::{Endpoint, FlowKey, Transport};
+pub use flow_packet::FlowPacket;
 pub use link::is_supported;
 pub use transport::verify_checksum;
 

@@ -551,6 +551,42 @@ proptest! {
         prop_assert_eq!(Some(ours), transport_of(&data));
         prop_assert_eq!(verify_checksum(&packet), Checksum::Good);
         prop_assert_eq!(packet.encapsulation.iter().count(), tags);
+        // Plain as it is, a glance is enough.
+        let glance = FlowPacket::glance(&frame(LinkType::ETHERNET, &data));
+        prop_assert_eq!(glance, Some(FlowPacket::of(&packet)));
+        prop_assert_eq!(glance.map(|glance| glance.verify_checksum()), Some(Checksum::Good));
+        prop_assert_eq!(flow_packet::tags(&frame(LinkType::ETHERNET, &data)), packet.encapsulation);
+    }
+
+    /// Whatever a glance tells of a frame, decoding tells the same.
+    #[test]
+    fn glance_agrees_with_decoding(
+        damage in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..4),
+        cut in any::<u16>(),
+    ) {
+        let plain = [tcp4(), udp4(53, MESSAGE), udp4(4_789, MESSAGE), tcp6()];
+        let plain = plain.iter().flat_map(|packet| {
+            let ether_type = if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+            let tagged = |tag: u16| ethernet(tag, &bytes(&[&[0xe0, 7], &u16::to_be_bytes(ether_type), packet]));
+            [ethernet(ether_type, packet), tagged(0x8100), tagged(0x88a8)]
+        });
+        let scenes = scenes().into_iter().map(|(_, link, data, _)| (link, data));
+        for (link, mut data) in plain.map(|data| (LinkType::ETHERNET, data)).chain(scenes) {
+            for (at, value) in &damage {
+                let at = usize::from(*at) % data.len();
+                data[at] = *value;
+            }
+            if cut % 4 == 0 {
+                data.truncate(usize::from(cut) % (data.len() + 1));
+            }
+            let frame = frame(link, &data);
+            if let Some(glance) = FlowPacket::glance(&frame) {
+                let mut decoder = decoder();
+                let packet = decoder.decode(&frame, &mut Stats::default());
+                prop_assert_eq!(Some(glance), packet.as_ref().map(FlowPacket::of));
+                prop_assert_eq!(Some(flow_packet::tags(&frame)), packet.map(|packet| packet.encapsulation));
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The last step: a TCP segment (RFC 9293) or a UDP datagram (RFC 768), and its checksum.
 
-use std::net::IpAddr;
-
 use super::walk::{IpFacts, Stop};
-use super::{Checksum, Encapsulation, Packet, Segment, TcpFlags, TransportPayload};
+use super::{Checksum, Encapsulation, FlowPacket, Packet, Segment, TcpFlags, TransportPayload};
 
 /// What is below the transport header.
 #[derive(Clone, Copy, Debug)]
@@ -103,54 +101,7 @@ fn short(below: &Below) -> Stop {
     if below.missing > 0 { Stop::Truncated } else { Stop::Malformed }
 }
 
-/// Computes the transport checksum of a packet (RFC 1071) from what it borrows. It costs several times what decoding does, so it
-/// is not part of decoding.
-///
-/// A UDP datagram without a checksum is `Unknown`.
+/// Computes the transport checksum of a packet (RFC 1071) from what it borrows; see [`FlowPacket::verify_checksum`].
 pub fn verify_checksum(packet: &Packet<'_>) -> Checksum {
-    if packet.checksum != Checksum::Unknown {
-        return packet.checksum;
-    }
-    let protocol: u8 = match packet.payload {
-        TransportPayload::Tcp(_) => 6,
-        TransportPayload::Udp(_) => {
-            if packet.transport.get(6..8).is_none_or(|field| field == [0, 0]) {
-                return Checksum::Unknown;
-            }
-            17
-        }
-    };
-    if packet.transport.is_empty() {
-        return Checksum::Unknown;
-    }
-    let addresses = match (packet.source, packet.destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => sum(&source.octets()) + sum(&destination.octets()),
-        (IpAddr::V6(source), IpAddr::V6(destination)) => sum(&source.octets()) + sum(&destination.octets()),
-        _ => return Checksum::Unknown,
-    };
-    // The length is the sender's, whatever the IP header claimed under segmentation offload.
-    let length = u64::try_from(packet.transport.len()).unwrap_or(0);
-    let mut total = addresses + u64::from(protocol) + (length & 0xffff) + (length >> 16) + sum(packet.transport);
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    if total == 0xffff { Checksum::Good } else { Checksum::Bad }
-}
-
-/// Sum of 16-bit words in network order, folded late: four bytes at a time add up to the same modulo 2^16 - 1, and so do
-/// bytes in any order as long as the sum is swapped at the end (RFC 1071 section 2), which lets the loop be vectorised.
-/// Frames are far too short to overflow 64 bits.
-fn sum(data: &[u8]) -> u64 {
-    let (words, rest) = data.as_chunks::<4>();
-    let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let mut last = [0; 4];
-    for (place, byte) in last.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    total += u64::from(u32::from_ne_bytes(last));
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    let folded = u16::try_from(total).unwrap_or(0);
-    u64::from(u16::from_be_bytes(folded.to_ne_bytes()))
+    FlowPacket::of(packet).verify_checksum()
 }

@@ -66,8 +66,18 @@ impl Clock {
         self.now = Some(self.now.map_or(now, |clock| clock.max(now)));
     }
 
+    /// A frame of this time, if nothing about it is unusual; `false` leaves it to [`Clock::tick`].
+    #[inline(always)]
+    pub fn advance(&mut self, time: Timestamp, known: bool) -> bool {
+        let Some(now) = self.now else { return false };
+        if !known || self.suspect.is_some() || time.since(now) > self.limit {
+            return false;
+        }
+        self.now = Some(now.max(time));
+        true
+    }
+
     /// A frame of this time.
-    #[inline]
     pub fn tick(&mut self, time: Timestamp, known: bool, stats: &mut Stats) -> Tick {
         if !known {
             // The source counts them.

@@ -150,7 +150,7 @@ pub enum PipelineError {
 /// # Errors
 /// When the source fails as a whole or a sink cannot go on; [`SinkError::Closed`] when the reader of a pipe is gone.
 pub fn run<'a>(
-    source: &mut dyn Source,
+    source: &mut impl Source,
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     (options, context): (&Options, Context),
     progress: impl FnMut(&dyn Source),
@@ -217,7 +217,7 @@ const GIVEN: usize = 64;
 
 fn threaded<'a>(
     reader: &mut Reader,
-    (source, progress): (&mut dyn Source, impl FnMut(&dyn Source)),
+    (source, progress): (&mut impl Source, impl FnMut(&dyn Source)),
     (options, shared): (&Options, &Arc<Shared>),
     mut correlator: Correlator<'a>,
 ) -> Result<(Vec<Worker>, Correlator<'a>), PipelineError> {

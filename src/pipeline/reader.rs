@@ -5,12 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use crate::capture::{Next, Source};
 use crate::config::Limits;
 use crate::event::Places;
-use crate::flow::table::PacketIn;
 use crate::flow::{FlowRef, FlowTable, SegmentIn};
-use crate::packet::peek::peek;
-use crate::packet::{self, Checksum, ChecksumMode, Decoder, FlowKey, Frame, Packet, TransportPayload};
+use crate::packet::flow_packet::tags;
+use crate::packet::{Checksum, ChecksumMode, Decoder, Encapsulation, FlowPacket, Frame, Transport};
 use crate::pipeline::PipelineError;
-use crate::pipeline::clock::Clock;
+use crate::pipeline::clock::{Clock, Tick};
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::worker::PACKET_ORDINAL;
 use crate::stats::Stats;
@@ -25,13 +24,15 @@ const ROUND_FRAMES: u32 = 4_096;
 pub struct Reader {
     decoder: Decoder,
     checksums: ChecksumMode,
+    /// Usual frames are not decoded: nobody asks for the checksums of all packets, which only the decoder looks at.
+    glances: bool,
     table: FlowTable,
     clock: Clock,
     decided: Vec<FlowRef>,
     /// Frames since the last round.
     frames: u32,
-    /// Place of the last frame.
-    last: Order,
+    /// The last frame.
+    last: u64,
     /// Time of the first and the latest packet.
     pub span: Option<(Timestamp, Timestamp)>,
     known: (u32, u32),
@@ -49,11 +50,12 @@ impl Reader {
         Self {
             decoder: Decoder::new(limits, checksums),
             checksums,
+            glances: !matches!(checksums, ChecksumMode::All | ChecksumMode::Drop),
             table: FlowTable::new(limits, seed),
             clock: Clock::new(limits.time_jump),
             decided: Vec::new(),
             frames: 0,
-            last: Order::default(),
+            last: 0,
             span: None,
             known: (u32::MAX, u32::MAX),
             stats: Stats::default(),
@@ -68,7 +70,7 @@ impl Reader {
     /// When what takes the events is gone, or the source fails as a whole.
     pub fn run(
         &mut self,
-        source: &mut dyn Source,
+        source: &mut impl Source,
         dispatch: &mut impl Dispatch,
         (places, mut progress): (&Places, impl FnMut(&dyn Source)),
     ) -> Result<Timestamp, PipelineError> {
@@ -97,7 +99,7 @@ impl Reader {
 
     fn frames(
         &mut self,
-        source: &mut dyn Source,
+        source: &mut impl Source,
         dispatch: &mut impl Dispatch,
         (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
     ) -> Result<(), PipelineError> {
@@ -117,7 +119,6 @@ impl Reader {
                 }
                 Next::Idle(now) => {
                     self.clock.idle(now);
-                    self.last = Order { clock: self.clock.now(), ordinal: u32::MAX, ..self.last };
                     self.round(dispatch)?;
                     progress(source);
                 }
@@ -128,41 +129,53 @@ impl Reader {
 
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {
         self.frames = 0;
-        dispatch.round(self.last, &mut self.decided)?;
+        let upto = Order { clock: self.clock.now(), frame: self.last, ordinal: u32::MAX };
+        dispatch.round(upto, &mut self.decided)?;
         for flow in self.decided.drain(..) {
             self.table.decided(flow);
         }
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn frame(&mut self, frame: &Frame<'_>, dispatch: &mut impl Dispatch) {
         self.frames += 1;
-        let ticked = self.clock.tick(frame.timestamp, frame.time_known, &mut self.stats);
+        self.last = frame.sequence;
+        let usual = self.clock.advance(frame.timestamp, frame.time_known);
+        if usual
+            && self.glances
+            && let Some(packet) = FlowPacket::glance(frame)
+            && self.table.passes(&packet, self.clock.now())
+        {
+            let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
+            self.span = Some((first.min(frame.timestamp), last.max(frame.timestamp)));
+            match packet.key.transport() {
+                Transport::Tcp => self.stats.decode_tcp += 1,
+                Transport::Udp => self.stats.decode_udp += 1,
+            }
+            return;
+        }
+        self.frame_that_matters((frame, usual), dispatch);
+    }
+
+    /// A frame that begins or ends something, or of which only decoding can tell.
+    #[inline(never)]
+    fn frame_that_matters(&mut self, (frame, usual): (&Frame<'_>, bool), dispatch: &mut impl Dispatch) {
+        let ticked = if usual {
+            Tick { time_known: true, confirmed: None }
+        } else {
+            self.clock.tick(frame.timestamp, frame.time_known, &mut self.stats)
+        };
         if let Some(jump) = ticked.confirmed {
             for flow in jump {
                 self.table.touch(flow, self.clock.now());
                 dispatch.touch(flow, self.clock.now());
             }
         }
-        self.last = Order { clock: self.clock.now(), frame: frame.sequence, ordinal: u32::MAX };
         if ticked.time_known {
             let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
             self.span = Some((first.min(frame.timestamp), last.max(frame.timestamp)));
         }
-        // Checksums of packets that do not matter are only looked at when asked for.
-        if !matches!(self.checksums, ChecksumMode::All | ChecksumMode::Drop)
-            && !self.clock.is_suspect()
-            && let Some(peek) = peek(frame)
-            && self.table.bypass(&peek, self.clock.now())
-        {
-            self.stats.decode_tcp += 1;
-            return;
-        }
-        self.decoding = frame.sequence;
-        let packet = self.decoder.decode(frame, &mut self.stats);
-        self.decoding = 0;
-        let Some(packet) = packet else { return };
         let moment = Moment {
             order: Order { clock: self.clock.now(), frame: frame.sequence, ordinal: PACKET_ORDINAL },
             timestamp: frame.timestamp,
@@ -171,8 +184,22 @@ impl Reader {
             file: frame.file,
             interface: frame.interface,
         };
-        Follow { table: &mut self.table, clock: &mut self.clock, stats: &mut self.stats, checksums: self.checksums }
-            .packet(&packet, &moment, dispatch);
+        let Self { decoder, table, clock, stats, checksums, decoding, .. } = self;
+        if let Some(packet) = FlowPacket::glance(frame).filter(|_| self.glances) {
+            match packet.key.transport() {
+                Transport::Tcp => stats.decode_tcp += 1,
+                Transport::Udp => stats.decode_udp += 1,
+            }
+            let mut follow = Follow { table, clock, stats, checksums: *checksums };
+            follow.packet(&packet, (&moment, || tags(frame)), dispatch);
+            return;
+        }
+        *decoding = frame.sequence;
+        let packet = decoder.decode(frame, stats);
+        *decoding = 0;
+        let Some(packet) = packet else { return };
+        let mut follow = Follow { table, clock, stats, checksums: *checksums };
+        follow.packet(&FlowPacket::of(&packet), (&moment, || packet.encapsulation), dispatch);
     }
 }
 
@@ -186,17 +213,13 @@ struct Follow<'a> {
 
 impl Follow<'_> {
     #[inline]
-    fn packet(&mut self, packet: &Packet<'_>, moment: &Moment, dispatch: &mut impl Dispatch) {
-        let (key, direction) = FlowKey::of(packet);
-        let clock = moment.order.clock;
-        let (sequence, acknowledgment, flags, payload) = match packet.payload {
-            TransportPayload::Tcp(segment) => {
-                (segment.sequence, segment.acknowledgment, segment.flags, segment.payload)
-            }
-            TransportPayload::Udp(payload) => (0, 0, packet::TcpFlags::default(), payload),
-        };
-        let seen = PacketIn { key, direction, clock, sequence, acknowledgment, flags, payload_len: payload.len() };
-        let action = self.table.observe(&seen, self.stats);
+    fn packet(
+        &mut self,
+        packet: &FlowPacket<'_>,
+        (moment, encapsulation): (&Moment, impl FnOnce() -> Encapsulation),
+        dispatch: &mut impl Dispatch,
+    ) {
+        let action = self.table.observe(packet, moment.order.clock, self.stats);
         let before = Order { ordinal: 0, ..moment.order };
         if let Some(ended) = action.ended {
             let end = if ended.expired { HandshakeEnd::Timeout } else { HandshakeEnd::Superseded };
@@ -215,23 +238,23 @@ impl Follow<'_> {
         if action.begin
             && let Some(beginning) = self.table.beginning(flow)
         {
-            dispatch.begin(flow, &beginning, (packet.encapsulation, moment));
+            dispatch.begin(flow, &beginning, (encapsulation(), moment));
         }
-        let done = match packet.payload {
-            TransportPayload::Udp(_) => dispatch.datagram(flow),
-            TransportPayload::Tcp(_) => {
-                let checked = self.checksums == ChecksumMode::Off || packet.checksum != Checksum::Unknown;
-                let checksum = if checked { packet.checksum } else { packet::verify_checksum(packet) };
+        let done = match packet.key.transport() {
+            Transport::Udp => dispatch.datagram(flow),
+            Transport::Tcp => {
+                let off = self.checksums == ChecksumMode::Off;
+                let checksum = if off { packet.checksum } else { packet.verify_checksum() };
                 let segment = SegmentIn {
-                    direction,
-                    sequence,
-                    flags,
+                    direction: packet.direction,
+                    sequence: packet.sequence,
+                    flags: packet.flags,
                     ip_id: packet.ip_id,
                     snapped: packet.missing,
                     bad_checksum: checksum == Checksum::Bad,
                     seen: action.seen,
                     at: *moment,
-                    payload,
+                    payload: packet.payload,
                 };
                 dispatch.segment(flow, &segment)
             }

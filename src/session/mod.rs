@@ -24,7 +24,7 @@ const PIECE_BYTES: usize = 32;
 #[derive(Debug)]
 pub enum Session {
     /// It is not known yet what it carries.
-    Probing(Box<Probing>),
+    Probing(Probing),
     /// TLS over TCP.
     Tls(Box<Observer>),
     /// Nothing that is followed, or nothing more.
@@ -49,7 +49,7 @@ struct Beginning {
 
 impl Default for Session {
     fn default() -> Self {
-        Self::Probing(Box::default())
+        Self::Probing(Probing::default())
     }
 }
 
@@ -71,11 +71,10 @@ impl Session {
             Self::Probing(probing) => match probing.judge(direction, bytes, at) {
                 Verdict::Undecided => {}
                 Verdict::Tls => {
-                    let observer = std::mem::take(probing.as_mut()).into_observer(limits);
-                    *self = Self::Tls(Box::new(observer));
-                    if let Self::Tls(observer) = self {
-                        observer.on_bytes(direction, bytes, at);
-                    }
+                    let mut observer = Box::new(Observer::new(limits));
+                    std::mem::take(probing).hand_over(&mut observer);
+                    observer.on_bytes(direction, bytes, at);
+                    *self = Self::Tls(observer);
                 }
                 Verdict::Other => {
                     *self = Self::Ignored;
@@ -150,7 +149,7 @@ impl Session {
     pub fn memory(&self) -> usize {
         match self {
             Self::Tls(observer) => size_of::<Observer>() + observer.memory(),
-            Self::Probing(probing) => size_of::<Probing>() + probing.memory(),
+            Self::Probing(probing) => probing.memory(),
             Self::Ignored => 0,
         }
     }
@@ -221,8 +220,8 @@ impl Probing {
         held.sum::<usize>() + self.anomalies.capacity() * size_of::<Anomaly>()
     }
 
-    fn into_observer(self, limits: &Limits) -> Observer {
-        let mut observer = Observer::new(limits);
+    /// Tells an observer what was seen so far.
+    fn hand_over(self, observer: &mut Observer) {
         for direction in Direction::BOTH {
             if *self.from_start.of(direction) && !self.first.of(direction).refused {
                 observer.set_from_start(direction);
@@ -236,7 +235,6 @@ impl Probing {
                 observer.on_bytes(direction, piece, at);
             }
         }
-        observer
     }
 }
 

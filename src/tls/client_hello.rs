@@ -1,7 +1,8 @@
 //! ClientHello: a total walk that reads what it can and notes what it cannot (RFC 8446 section 4.1.2).
 
 use super::reader::{Fit, Reader};
-use super::{Anomaly, ClientHello, Extension, KeyShare};
+use super::{Anomaly, ClientHello, Extension, FewNumbers, KeyShare};
+use smallvec::SmallVec;
 
 /// Extensions that are read of one hello. Honest ones have 30; what is kept of each takes six times its least bytes.
 const EXTENSIONS: usize = 1024;
@@ -214,16 +215,17 @@ pub(super) fn numbers16(body: &mut Reader<'_>) -> Option<Vec<u16>> {
     list.left().is_multiple_of(2).then(|| list.numbers())
 }
 
-fn numbers8(body: &mut Reader<'_>) -> Option<Vec<u16>> {
+fn numbers8(body: &mut Reader<'_>) -> Option<FewNumbers> {
     let mut list = body.vector8()?;
-    list.left().is_multiple_of(2).then(|| list.numbers())
+    let (pairs, rest) = list.rest().as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
 }
 
 /// Which extension numbers were met: the low ones exactly, of the others the first [`Seen::OTHERS`].
 #[derive(Default)]
 struct Seen {
     low: u128,
-    others: Vec<u16>,
+    others: SmallVec<[u16; Self::OTHERS]>,
 }
 
 impl Seen {

@@ -48,6 +48,8 @@ pub(super) struct Conversation {
     reset: bool,
     finished: VecDeque<Box<Handshake>>,
     over: bool,
+    /// Bytes that the messages of the handshake hold; they change only when a message comes.
+    held: usize,
 }
 
 /// What is known of one direction.
@@ -111,6 +113,7 @@ impl Conversation {
             reset: false,
             finished: VecDeque::new(),
             over: false,
+            held: 0,
         }
     }
 
@@ -207,6 +210,7 @@ impl Conversation {
             6 => self.on_server_hello(message, place, ServerHello::parse_draft_retry),
             _ => self.on_later_message(message, place),
         }
+        self.held = self.weigh();
         self.check(place.at);
     }
 
@@ -234,6 +238,7 @@ impl Conversation {
             }
             _ => {}
         }
+        self.held = self.weigh();
         self.check(place.at);
     }
 
@@ -308,6 +313,10 @@ impl Conversation {
 
     /// Bytes held for the handshake.
     pub(super) fn memory(&self) -> usize {
+        size_of::<Handshake>() + self.held + self.transcript.memory()
+    }
+
+    fn weigh(&self) -> usize {
         let handshake = &self.handshake;
         let hellos = [&handshake.client_hello, &handshake.second_client_hello, &self.repeated];
         let answers = [&handshake.server_hello, &handshake.hello_retry_request];
@@ -320,7 +329,7 @@ impl Conversation {
             .as_ref()
             .map_or(0, |request| request.authorities.iter().map(|name| name.len()).sum());
         let ocsp = handshake.ocsp_response.as_ref().map_or(0, |response| response.len());
-        size_of::<Handshake>() + hellos + answers + lists + request + ocsp + self.transcript.memory()
+        hellos + answers + lists + request + ocsp
     }
 
     fn version(&self) -> Option<u16> {

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::direction::Direction;
 use crate::time::Moment;
 
@@ -175,6 +177,15 @@ pub struct KeyShare {
     pub public: Range<usize>,
 }
 
+/// A session id: 32 bytes or none in honest hellos.
+pub type SessionId = SmallVec<[u8; 32]>;
+
+/// A list of one-byte codes that is short in honest hellos.
+pub type FewBytes = SmallVec<[u8; 16]>;
+
+/// A list of two-byte codes that is short in honest hellos.
+pub type FewNumbers = SmallVec<[u16; 8]>;
+
 /// A ClientHello (RFC 8446 section 4.1.2), also one in SSL 2 format.
 #[derive(Clone, Debug, Default)]
 pub struct ClientHello {
@@ -187,11 +198,11 @@ pub struct ClientHello {
     /// `random`; shorter SSL 2 challenges are padded on the left with zeros.
     pub random: [u8; 32],
     /// `legacy_session_id`.
-    pub session_id: Box<[u8]>,
+    pub session_id: SessionId,
     /// Cipher suites in order, GREASE included. SSL 2 ciphers (24 bits) only where their first byte is 0.
     pub cipher_suites: Vec<u16>,
     /// Compression methods.
-    pub compression_methods: Vec<u8>,
+    pub compression_methods: FewBytes,
     /// Extensions in wire order, GREASE included.
     pub extensions: Vec<Extension>,
     /// An `extensions` block was present, maybe an empty one.
@@ -199,11 +210,11 @@ pub struct ClientHello {
     /// First `host_name` of `server_name`, raw bytes.
     pub server_name: Option<Box<[u8]>>,
     /// `supported_versions`.
-    pub supported_versions: Vec<u16>,
+    pub supported_versions: FewNumbers,
     /// `supported_groups`.
     pub groups: Vec<u16>,
     /// `ec_point_formats`.
-    pub point_formats: Vec<u8>,
+    pub point_formats: FewBytes,
     /// `signature_algorithms`.
     pub signature_algorithms: Vec<u16>,
     /// `key_share`.
@@ -213,7 +224,7 @@ pub struct ClientHello {
     /// Ranges in `raw` of the identities of `pre_shared_key`.
     pub psk_identities: Vec<Range<usize>>,
     /// `psk_key_exchange_modes`.
-    pub psk_modes: Vec<u8>,
+    pub psk_modes: FewBytes,
     /// Range in `raw` of the `session_ticket` extension (empty when the client only says it knows tickets).
     pub session_ticket: Option<Range<usize>>,
     /// `early_data` offered.
@@ -221,7 +232,7 @@ pub struct ClientHello {
     /// `encrypted_client_hello` present: the visible name is the outer one (or GREASE).
     pub encrypted_client_hello: bool,
     /// `compress_certificate` algorithms.
-    pub certificate_compression: Vec<u16>,
+    pub certificate_compression: FewNumbers,
     /// `status_request` or `status_request_v2` present.
     pub status_request: bool,
     /// `signed_certificate_timestamp` present.
@@ -240,7 +251,7 @@ pub struct ServerHello {
     /// `random`.
     pub random: [u8; 32],
     /// `legacy_session_id_echo`.
-    pub session_id: Box<[u8]>,
+    pub session_id: SessionId,
     /// `cipher_suite`; `None` in SSL 2, which lists several.
     pub cipher_suite: Option<u16>,
     /// `legacy_compression_method`.

@@ -19,8 +19,7 @@ use crate::time::Moment;
 /// The bytes of each direction come in order; how the two directions are interleaved does not matter.
 #[derive(Debug)]
 pub struct Observer {
-    limits: CertificateLimits,
-    live: Option<Box<Live>>,
+    live: Option<Live>,
     finished: VecDeque<Box<Handshake>>,
     done: bool,
 }
@@ -66,7 +65,7 @@ impl Observer {
     /// An observer of a new connection; keeps of `limits` only what it needs.
     pub fn new(limits: &Limits) -> Self {
         let limits = CertificateLimits { message_bytes: limits.message_bytes, chain_length: limits.chain_length };
-        Self { limits, live: None, finished: VecDeque::new(), done: false }
+        Self { live: Some(Live::new(limits)), finished: VecDeque::new(), done: false }
     }
 
     /// Bytes of one sender, in order, lent; `at` is the packet they came in.
@@ -126,13 +125,14 @@ impl Observer {
     }
 
     fn with(&mut self, step: impl FnOnce(&mut Live)) {
-        if self.done {
-            return;
-        }
-        let limits = self.limits;
-        let live = self.live.get_or_insert_with(|| Box::new(Live::new(limits)));
+        let Some(live) = &mut self.live else { return };
         step(live);
-        self.finished.append(live.talk.finished());
+        let finished = live.talk.finished();
+        if self.finished.is_empty() && !finished.is_empty() {
+            self.finished = std::mem::take(finished);
+        } else if !finished.is_empty() {
+            self.finished.append(finished);
+        }
         if live.talk.is_over() {
             self.done = true;
             self.live = None;
@@ -233,7 +233,7 @@ impl Live {
             let half = self.halves.of(direction);
             half.joiner.memory() + half.ssl2.as_ref().map_or(0, |ssl2| ssl2.body.capacity())
         });
-        size_of::<Self>() + halves.sum::<usize>() + self.talk.memory()
+        halves.sum::<usize>() + self.talk.memory()
     }
 }
 

@@ -55,7 +55,7 @@ pub fn run_source(source: &mut dyn Source, options: &Options, detail: Detail) ->
     let mut output = Vec::new();
     let context = Context::new(&Observer::default(), detail);
     let sink = Box::new(Ndjson::new(&mut output));
-    let outcome = pipeline::run(source, vec![sink], (options, context), |_| {}).unwrap();
+    let outcome = pipeline::run(&mut { source }, vec![sink], (options, context), |_| {}).unwrap();
     assert_eq!(outcome.panics, [0_u64; 0], "a parser panicked");
     Run { output, outcome }
 }

@@ -82,7 +82,7 @@ mod tests {
             cipher_suites: vec![0x0a0a, 47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4],
             extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec(),
             groups: vec![0xfafa, 23, 24, 25],
-            point_formats: vec![0],
+            point_formats: vec![0].into(),
             ..Default::default()
         };
         assert_eq!(ja3_text(&hello), "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0");

@@ -144,7 +144,7 @@ mod tests {
                 0x009d, 0x002f, 0x0035,
             ],
             extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec(),
-            supported_versions: vec![0x1a1a, 0x0304, 0x0303],
+            supported_versions: vec![0x1a1a, 0x0304, 0x0303].into(),
             signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601],
             alpn: vec![b"h2"[..].into(), b"http/1.1"[..].into()],
             ..Default::default()

@@ -70,7 +70,8 @@ fn ingredients(hello: &ClientHello, protocol: Protocol) -> Vec<u8> {
     out.extend(hello.legacy_version.to_be_bytes());
     let extensions = hello.extensions.iter().map(|extension| extension.kind);
     numbers(&mut out, extensions);
-    for list in [&hello.cipher_suites, &hello.groups, &hello.signature_algorithms, &hello.supported_versions] {
+    let versions = hello.supported_versions.as_slice();
+    for list in [&*hello.cipher_suites, &*hello.groups, &*hello.signature_algorithms, versions] {
         numbers(&mut out, list.iter().copied());
     }
     bytes(&mut out, &hello.point_formats);
@@ -122,7 +123,7 @@ mod tests {
             hello(&[0x1301, 0xc02f], &[10, 0]),
             ClientHello { alpn: vec![b"h2".as_slice().into()], ..hello(&[0x1301, 0xc02f], &[0, 10]) },
             ClientHello { server_name: Some(b"a".as_slice().into()), ..hello(&[0x1301, 0xc02f], &[0, 10]) },
-            ClientHello { supported_versions: vec![0x0304], ..hello(&[0x1301, 0xc02f], &[0, 10]) },
+            ClientHello { supported_versions: vec![0x0304].into(), ..hello(&[0x1301, 0xc02f], &[0, 10]) },
         ];
         for _ in 0..2 {
             for hello in &hellos {
