@@ -7,7 +7,6 @@
 //! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
@@ -15,6 +14,8 @@ use crate::packet::flow_key::{PackedKey, SLOTS};
 use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
+
+use super::index::Index;
 
 /// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,7 +139,7 @@ struct PendingSyn {
 
 #[derive(Debug, Default)]
 struct Slot {
-    index: HashTable<u32>,
+    index: Index,
     entries: Vec<Entry>,
     free: Vec<u32>,
     queues: [Queue; 4],
@@ -253,7 +254,7 @@ impl FlowTable {
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, (&packet.key, clock), (self.capacity, &self.hasher))
+                slot.insert(hash, (&packet.key, clock), self.capacity)
             }
         };
         if packet.flags.has(TcpFlags::SYN) {
@@ -489,7 +490,7 @@ impl Entry {
 impl Slot {
     #[inline(always)]
     fn find(&self, hash: u64, key: &PackedKey) -> Option<u32> {
-        self.index.find(hash, |at| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key)).copied()
+        self.index.find(hash, |at| self.entries.get(at as usize).is_some_and(|entry| entry.key == *key))
     }
 
     fn live(&self) -> usize {
@@ -512,12 +513,7 @@ impl Slot {
         })
     }
 
-    fn insert(
-        &mut self,
-        hash: u64,
-        (key, clock): (&PackedKey, Timestamp),
-        (capacity, hasher): (usize, &FixedState),
-    ) -> u32 {
+    fn insert(&mut self, hash: u64, (key, clock): (&PackedKey, Timestamp), capacity: usize) -> u32 {
         let entry = Entry {
             key: *key,
             last_seen: clock,
@@ -549,10 +545,7 @@ impl Slot {
                 u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
             }
         };
-        let entries = &self.entries;
-        self.index.insert_unique(hash, at, |other| {
-            entries.get(*other as usize).map_or(0, |entry| entry.key.hash_with(hasher))
-        });
+        self.index.insert(hash, at);
         let class = if key.transport() == Transport::Udp { Class::Udp } else { Class::NoPayload };
         self.link(at, class, clock);
         at
@@ -560,10 +553,7 @@ impl Slot {
 
     fn remove(&mut self, at: u32, hasher: &FixedState) {
         let Some(key) = self.entries.get(at as usize).map(|entry| entry.key) else { return };
-        let hash = key.hash_with(hasher);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == at) {
-            found.remove();
-        }
+        self.index.remove(key.hash_with(hasher), at);
         self.unlink(at);
         if let Some(entry) = self.entries.get_mut(at as usize) {
             entry.state = 0;
