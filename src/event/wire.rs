@@ -1,5 +1,8 @@
 //! Numbers of the wire as the names that events carry: unknown ones as `0x1A2B`, GREASE as `GREASE`.
 
+use std::io::Write as _;
+use std::net::IpAddr;
+
 use crate::packet::Layer;
 use crate::tls::{Alert, Protocol, is_grease, names};
 
@@ -188,18 +191,46 @@ pub(super) fn host_name(raw: &[u8]) -> Option<String> {
     is_host_name(text).then(|| text.to_ascii_lowercase())
 }
 
-/// Whether `text` is a host name without trailing dot.
+/// Whether `text` is a host name without trailing dot: labels of 1 to 63 letters, digits, hyphens and underscores, hyphens
+/// only inside.
 pub(super) fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    text.len() <= 253
-        && text.split('.').all(label)
-        // The last label of a name is never a number, that of an IPv4 address always is.
-        && !text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+    let mut length = 0;
+    let mut numeric = true;
+    let mut previous = b'.';
+    for byte in text.bytes() {
+        match byte {
+            b'.' if length == 0 || previous == b'-' => return false,
+            b'.' => (length, numeric) = (0, true),
+            b'0'..=b'9' => length += 1,
+            b'-' if length == 0 => return false,
+            b'-' | b'_' | b'a'..=b'z' | b'A'..=b'Z' => (length, numeric) = (length + 1, false),
+            _ => return false,
+        }
+        if length > 63 {
+            return false;
+        }
+        previous = byte;
+    }
+    // The last label of a name is never a number, that of an IPv4 address always is; an empty one counts as one.
+    text.len() <= 253 && previous != b'-' && !numeric
+}
+
+/// Appends an address as [`IpAddr`] displays it.
+pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, octet.into());
+            }
+        }
+        IpAddr::V6(address) => {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{address}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +255,29 @@ mod tests {
         for (good, name) in [("WWW.Example.com.", "www.example.com"), ("a_b.c1", "a_b.c1"), ("localhost", "localhost")]
         {
             assert_eq!(host_name(good.as_bytes()).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn addresses_are_as_usual() {
+        for address in ["0.0.0.0", "255.255.255.255", "10.20.0.9", "::", "2001:db8::1", "::ffff:192.0.2.1"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(text(|out| push_address(out, address)), address.to_string());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn host_names_are_lists_of_labels(name in "[a-zA-Z0-9._é-]{0,8}|([a-b0-1_-]{0,66}[.]?){0,5}") {
+            let label = |label: &str| {
+                (1..=63).contains(&label.len())
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            };
+            let last = name.rsplit('.').next().unwrap();
+            let expected = name.len() <= 253 && name.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit());
+            proptest::prop_assert_eq!(is_host_name(&name), expected);
         }
     }
 

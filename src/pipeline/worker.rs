@@ -65,6 +65,7 @@ pub struct Worker {
     slots: Vec<Slot>,
     deadlines: BinaryHeap<Reverse<(Timestamp, FlowRef)>>,
     live: usize,
+    memo: event::Memo,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order.
@@ -96,6 +97,7 @@ impl Worker {
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             deadlines: BinaryHeap::new(),
             live: 0,
+            memo: event::Memo::default(),
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -147,7 +149,8 @@ impl Worker {
         }
         let mut place_of_report = segment.at.order;
         while let Some(handshake) = connection.take() {
-            report(connection, (handshake, place_of_report), (&self.shared, &mut self.stats, &mut self.reports));
+            let to = (&mut *stats, &mut self.reports, &mut self.memo);
+            report(connection, (handshake, place_of_report), &self.shared, to);
             place_of_report.ordinal = place_of_report.ordinal.saturating_add(1);
         }
         if connection.is_done() {
@@ -290,7 +293,8 @@ impl Worker {
         }
         let mut place = at.order;
         while let Some(handshake) = connection.take() {
-            report(&connection, (handshake, place), (&self.shared, &mut self.stats, &mut self.reports));
+            let to = (&mut *stats, &mut self.reports, &mut self.memo);
+            report(&connection, (handshake, place), &self.shared, to);
             // Many may end at once, and then wait for the slowest worker.
             if let Some(report) = self.reports.last_mut() {
                 report.line.shrink_to_fit();
@@ -375,7 +379,8 @@ impl Slot {
 fn report(
     connection: &Connection,
     (mut handshake, order): (Box<Handshake>, Order),
-    (shared, stats, reports): (&Shared, &mut Stats, &mut Vec<Report>),
+    shared: &Shared,
+    (stats, reports, memo): (&mut Stats, &mut Vec<Report>, &mut event::Memo),
 ) {
     let client = handshake.client.unwrap_or(Direction::LowToHigh);
     let key = connection.key();
@@ -419,7 +424,7 @@ fn report(
     });
     count(&observation, stats);
     let mut line = Vec::with_capacity(LINE_BYTES);
-    event::append_tls(&mut line, &observation, &shared.context);
+    event::append_tls(&mut line, &observation, &shared.context, memo);
     reports.push(Report { order, line, observation });
 }
 
