@@ -280,22 +280,33 @@ pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], letters: u8) {
 }
 
 /// `value` in decimal.
-pub(super) fn push_number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [[b'0'; 2]; 10];
-    let mut used = 0;
-    let digit = |value: u64| b'0' + u8::try_from(value).unwrap_or(0);
-    for pair in digits.iter_mut().rev() {
-        let hundred = value % 100;
-        *pair = [digit(hundred / 10), digit(hundred % 10)];
-        used += 2;
-        if value < 100 {
-            used -= usize::from(value < 10);
-            break;
-        }
-        value /= 100;
+#[inline]
+pub(super) fn push_number(out: &mut Vec<u8>, value: u64) {
+    // Four digits at a time, each time a copy of fixed length: this runs a dozen times per event.
+    let (rest, last) = (value / 10_000, four_digits(value % 10_000));
+    if rest > 0 {
+        push_number_above(out, rest);
+        out.extend_from_slice(&last);
+        return;
     }
-    let digits = digits.as_flattened();
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    let [thousands, hundreds, tens, ones] = last;
+    match value {
+        0..10 => out.push(ones),
+        10..100 => out.extend_from_slice(&[tens, ones]),
+        100..1_000 => out.extend_from_slice(&[hundreds, tens, ones]),
+        _ => out.extend_from_slice(&[thousands, hundreds, tens, ones]),
+    }
+}
+
+/// The digits before the last four.
+fn push_number_above(out: &mut Vec<u8>, value: u64) {
+    push_number(out, value);
+}
+
+/// The last four decimal digits of `value`.
+fn four_digits(value: u64) -> [u8; 4] {
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    [digit(value / 1_000), digit(value / 100), digit(value / 10), digit(value)]
 }
 
 fn push_display(out: &mut Vec<u8>, value: impl Display) {

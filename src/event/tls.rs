@@ -1,10 +1,12 @@
 //! The `tlswatch.tls` event: one handshake.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Observation};
+use crate::packet::Layer;
 use crate::packet::community_id::append_community_id;
-use crate::packet::{Endpoint, Layer};
 use crate::time::Moment;
 use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
 use crate::x509::{AlternativeName, Certificate};
@@ -70,38 +72,29 @@ enum Hash<'a> {
     Text(&'a str),
 }
 
-/// Text that one event needs more than once.
-pub(super) struct Common {
-    client: Vec<u8>,
-    server: Vec<u8>,
+/// What one event tells more than once.
+pub(super) struct Common<'a> {
+    client: IpAddr,
+    server: IpAddr,
     /// `server_name` where it is a valid host name.
-    pub(super) domain: Option<String>,
+    pub(super) domain: Option<Cow<'a, str>>,
 }
 
-impl Common {
-    pub(super) fn of(observation: &Observation) -> Self {
+impl<'a> Common<'a> {
+    pub(super) fn of(observation: &'a Observation) -> Self {
         let hello = observation.handshake.client_hello.as_deref();
-        let text = |end: Endpoint| {
-            let mut text = Vec::with_capacity(ADDRESS_BYTES);
-            wire::push_address(&mut text, end.address);
-            text
-        };
         Self {
-            client: text(observation.ends.client),
-            server: text(observation.ends.server),
+            client: observation.ends.client.address,
+            server: observation.ends.server.address,
             domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
         }
     }
 
-    /// Writes both addresses, each once.
-    fn addresses(&self, w: &mut Writer<'_>, key: &str) {
-        let both = std::iter::once(&self.client).chain((self.server != self.client).then_some(&self.server));
-        w.appended(key, both, |out, address| out.extend_from_slice(address));
+    /// Both addresses, each once.
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.client).chain((self.server != self.client).then_some(self.server))
     }
 }
-
-/// Longest text of an address.
-const ADDRESS_BYTES: usize = 45;
 
 /// `@timestamp` and `ecs`.
 pub(super) fn begin(w: &mut Writer<'_>, at: Moment) {
@@ -146,14 +139,14 @@ pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
 }
 
 /// `source`, `destination` and `network`.
-pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common, context: &Context) {
+pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common<'_>, context: &Context) {
     let ends = &observation.ends;
     w.object("source", |w| {
-        w.append("ip", |out| out.extend_from_slice(&names.client));
+        w.append("ip", |out| wire::push_address(out, names.client));
         w.number("port", ends.client.port);
     });
     w.object("destination", |w| {
-        w.append("ip", |out| out.extend_from_slice(&names.server));
+        w.append("ip", |out| wire::push_address(out, names.server));
         w.number("port", ends.server.port);
         w.plain("domain", names.domain.as_deref().unwrap_or_default());
     });
@@ -183,11 +176,11 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
 pub(super) fn related(
     w: &mut Writer<'_>,
     observation: &Observation,
-    names: &Common,
+    names: &Common<'_>,
     (kinds, detail): (&Kinds, Detail),
 ) {
     w.object("related", |w| {
-        names.addresses(w, "ip");
+        w.appended("ip", names.addresses(), wire::push_address);
         let full = detail == Detail::Full;
         match observation.server_chain.first().filter(|_| full) {
             Some(leaf) => {
@@ -210,7 +203,7 @@ pub(super) fn related(
 }
 
 /// The name that the client asked for, and those of the certificate.
-fn related_hosts<'a>(names: &'a Common, leaf: &'a Certificate) -> Vec<&'a str> {
+fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a str> {
     let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
     for name in dns_names(leaf) {
         if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
@@ -259,7 +252,7 @@ fn tls(
     w: &mut Writer<'_>,
     observation: &Observation,
     (detail, shown): (Detail, Option<&Certificate>),
-    (kinds, names): (&Kinds, &Common),
+    (kinds, names): (&Kinds, &Common<'_>),
 ) {
     let handshake = &*observation.handshake;
     match &kinds.server {
@@ -362,7 +355,7 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
 pub(super) fn tls_of_alert(
     w: &mut Writer<'_>,
     (observation, shown): (&Observation, Option<&Certificate>),
-    names: &Common,
+    names: &Common<'_>,
 ) -> Kinds {
     let kinds = Kinds::of(&observation.handshake, Detail::Standard);
     w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (&kinds, names)));
@@ -370,10 +363,10 @@ pub(super) fn tls_of_alert(
 }
 
 /// `related` of a certificate event.
-pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common, certificate: &Certificate) {
+pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common<'_>, certificate: &Certificate) {
     w.object("related", |w| {
-        names.addresses(w, "ip");
-        w.texts("hosts", &names.domain);
+        w.appended("ip", names.addresses(), wire::push_address);
+        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes()));
         let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
         w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
     });

@@ -30,11 +30,22 @@ pub struct Report {
     pub line: Vec<u8>,
     /// The handshake.
     pub observation: Box<Observation>,
+    bytes: usize,
 }
 
 impl Report {
+    fn new(order: Order, line: Vec<u8>, observation: Box<Observation>) -> Self {
+        let mut report = Self { order, line, observation, bytes: 0 };
+        report.bytes = report.weigh();
+        report
+    }
+
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn weigh(&self) -> usize {
         let observation = self.observation.as_ref();
         let handshake = &observation.handshake;
         let lists = [&handshake.server_certificates, &handshake.client_certificates];
@@ -298,6 +309,7 @@ impl Worker {
             // Many may end at once, and then wait for the slowest worker.
             if let Some(report) = self.reports.last_mut() {
                 report.line.shrink_to_fit();
+                report.bytes = report.weigh();
             }
             place.ordinal = place.ordinal.saturating_add(1);
         }
@@ -425,7 +437,7 @@ fn report(
     count(&observation, stats);
     let mut line = Vec::with_capacity(LINE_BYTES);
     event::append_tls(&mut line, &observation, &shared.context, memo);
-    reports.push(Report { order, line, observation });
+    reports.push(Report::new(order, line, observation));
 }
 
 /// Room for a usual line.
