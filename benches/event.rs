@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tlswatch::detect::observation::{Connection, Ends, Observation};
-use tlswatch::event::{Context, Detail, Observer, append_tls};
+use tlswatch::event::{Context, Detail, Memo, Observer, append_tls};
 use tlswatch::packet::{Endpoint, Transport};
 use tlswatch::tls::{ClientHello, Extension, Handshake, KeyShare, ServerHello};
 use tlswatch::x509::{AlternativeName, Certificate, Facts};
@@ -75,10 +75,11 @@ fn render(criterion: &mut Criterion) {
     let mut out = Vec::new();
     for (name, detail) in [("full", Detail::Full), ("standard", Detail::Standard), ("lean", Detail::Lean)] {
         let context = Context::new(&Observer::default(), detail);
+        let mut memo = Memo::default();
         criterion.bench_function(&format!("event/tls/{name}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                append_tls(&mut out, black_box(&observation), &context);
+                append_tls(&mut out, black_box(&observation), &context, &mut memo);
                 out.len()
             });
         });

@@ -151,10 +151,36 @@ impl fmt::Display for Rfc3339 {
 impl Rfc3339 {
     /// Appends the 30 characters to `out` without the formatting machinery: this runs several times per event.
     pub fn append_to(self, out: &mut Vec<u8>) {
-        Civil::of(self.0.seconds()).append_to(out);
-        out.push(b'.');
-        append_digits(out, self.0.0.rem_euclid(NANOS_PER_SECOND).unsigned_abs(), 9);
-        out.push(b'Z');
+        SecondText::default().append(out, self.0);
+    }
+}
+
+/// Writes times as [`Rfc3339`] does, and keeps the text of the last second: most times that follow lie in it too.
+#[derive(Clone, Debug)]
+pub struct SecondText {
+    second: i64,
+    text: [u8; 20],
+}
+
+impl Default for SecondText {
+    fn default() -> Self {
+        Self { second: 0, text: *b"1970-01-01T00:00:00." }
+    }
+}
+
+impl SecondText {
+    /// Appends the 30 characters to `out`.
+    pub fn append(&mut self, out: &mut Vec<u8>, time: Timestamp) {
+        let second = time.seconds();
+        if second != self.second {
+            *self = Self { second, text: Civil::of(second).text() };
+        }
+        let mut text = [b'Z'; 30];
+        let (start, rest) = text.split_at_mut(self.text.len());
+        start.copy_from_slice(&self.text);
+        let (nanos, _) = rest.split_at_mut(9);
+        write_digits(nanos, time.0.rem_euclid(NANOS_PER_SECOND).unsigned_abs());
+        out.extend_from_slice(&text);
     }
 }
 
@@ -230,15 +256,19 @@ impl Civil {
         days * 86_400 + i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60 + i64::from(self.second)
     }
 
-    fn append_to(self, out: &mut Vec<u8>) {
-        let year = self.year.clamp(0, 9_999).unsigned_abs();
-        append_digits(out, year, 4);
-        for (separator, value) in
-            [(b'-', self.month), (b'-', self.day), (b'T', self.hour), (b':', self.minute), (b':', self.second)]
+    /// `2024-06-01T05:55:05.`, with the point before a fraction.
+    fn text(self) -> [u8; 20] {
+        let mut text = *b"0000-00-00T00:00:00.";
+        let (year, rest) = text.split_at_mut(4);
+        write_digits(year, self.year.clamp(0, 9_999).unsigned_abs());
+        // Each of the others has a separator before it.
+        for (place, value) in
+            rest.as_chunks_mut::<3>().0.iter_mut().zip([self.month, self.day, self.hour, self.minute, self.second])
         {
-            out.push(separator);
-            append_digits(out, u64::from(value), 2);
+            let [_, digits @ ..] = place;
+            write_digits(digits, value.into());
         }
+        text
     }
 }
 
@@ -250,10 +280,9 @@ impl fmt::Display for Civil {
     }
 }
 
-fn append_digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for place in out.iter_mut().skip(start).rev() {
+/// Fills `places` with the last decimal digits of `value`.
+fn write_digits(places: &mut [u8], mut value: u64) {
+    for place in places.iter_mut().rev() {
         *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
         value /= 10;
     }
@@ -321,6 +350,17 @@ mod tests {
         time.rfc3339().append_to(&mut bytes);
         assert_eq!(bytes, b"2024-06-01T05:55:05.298706000Z");
         assert_eq!(Timestamp(-1).rfc3339().to_string(), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn the_text_of_the_last_second_is_only_used_for_it() {
+        let mut last = SecondText::default();
+        let times = [0, 1, -1, 999_999_999, 1_000_000_000, 1_717_221_305_298_706_000, 0, i64::MIN, i64::MAX];
+        for time in times.into_iter().flat_map(|time| [Timestamp(time), Timestamp(time ^ 1)]) {
+            let mut out = b"x".to_vec();
+            last.append(&mut out, time);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{}", time.rfc3339()));
+        }
     }
 
     #[test]

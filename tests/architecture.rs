@@ -44,7 +44,6 @@ const TABLES: &[&str] = &["src/tls/names.rs"];
 const SHARED_STATE: &[(&str, &str)] = &[
     ("src/x509/", "memos of pure functions of the certificate's bytes"),
     ("src/event/context.rs", "names of files and interfaces, told before their first frame"),
-    ("src/tls/fingerprint/", "memos of pure functions of the hello's bytes"),
     ("src/detect/knowledge.rs", "memos of pure functions of certificates and lists"),
     ("src/inventory/", "what the writing thread has not committed yet, read back in the one thread that judges"),
     ("src/sink/", "whether the reader of a pipe is gone, which ends the run"),

@@ -67,8 +67,8 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
         if let Some(observation) = observation {
             let names = Common::of(observation);
             connection(w, observation, &names, context);
-            let prints = tls_of_alert(w, (observation, head.certificate.as_deref()), context);
-            related(w, observation, &names, (&prints, super::Detail::Standard));
+            let kinds = tls_of_alert(w, (observation, head.certificate.as_deref()), &names);
+            related(w, observation, &names, (&kinds, super::Detail::Standard));
             log(w, context, observation.handshake.first);
         }
         w.object("tlswatch", |w| {

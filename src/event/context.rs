@@ -1,9 +1,8 @@
 //! What every event of a run has in common.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-
-use crate::tls::fingerprint::memo::FingerprintMemo;
 
 use super::json::Writer;
 
@@ -43,21 +42,35 @@ pub struct Context {
     pub(super) name: String,
     /// Members of the `observer` object as JSON, rendered once.
     pub(super) observer: String,
+    /// What every event of a handshake says.
+    pub(super) handshake: HandshakeConstants,
     /// How much a handshake event tells.
     pub(super) detail: Detail,
     /// Seed of the Community ID.
     pub(super) community_seed: u16,
     /// Names of files and interfaces.
     pub(super) places: Places,
-    /// Fingerprints that were computed before.
-    pub(super) fingerprints: FingerprintMemo,
+}
+
+/// Members that are the same in every event of a handshake, rendered once.
+#[derive(Debug)]
+pub(super) struct HandshakeConstants {
+    /// Of the event, behind its time.
+    pub(super) head: String,
+    /// First ones of `event`.
+    pub(super) event: String,
+}
+
+impl Default for HandshakeConstants {
+    fn default() -> Self {
+        Self { head: Writer::fragment(super::tls::ecs), event: Writer::fragment(super::tls::event_of_handshake) }
+    }
 }
 
 impl Context {
     /// The context of a run that `observer` reports on.
     pub fn new(observer: &Observer, detail: Detail) -> Self {
-        let mut members = Vec::new();
-        Writer::line(&mut members, |w| {
+        let members = Writer::fragment(|w| {
             w.text("vendor", "tlswatch");
             w.text("product", "tlswatch");
             w.text("type", "sensor");
@@ -65,8 +78,6 @@ impl Context {
             w.text("name", &observer.name);
             w.text("hostname", observer.hostname.as_deref().unwrap_or_default());
         });
-        let members = String::from_utf8(members).unwrap_or_default();
-        let members = members.trim_end().trim_start_matches('{').trim_end_matches('}').to_owned();
         Self { name: observer.name.clone(), observer: members, detail, ..Self::default() }
     }
 
@@ -90,17 +101,25 @@ impl Context {
 pub struct Places {
     files: RwLock<BTreeMap<u32, Arc<str>>>,
     interfaces: RwLock<BTreeMap<(u32, u32), Arc<str>>>,
+    changes: AtomicUsize,
 }
 
 impl Places {
     /// Names the file of this index (`log.file.path`).
     pub fn name_file(&self, file: u32, path: &str) {
         self.files.write().unwrap_or_else(PoisonError::into_inner).insert(file, path.into());
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Names an interface of a file (`observer.ingress.interface.name`).
     pub fn name_interface(&self, file: u32, interface: u32, name: &str) {
         self.interfaces.write().unwrap_or_else(PoisonError::into_inner).insert((file, interface), name.into());
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often a name was given: what was looked up before still holds while this is the same.
+    pub(super) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Path of a file.

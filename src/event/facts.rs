@@ -10,12 +10,12 @@ use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
     CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange,
-    ServerHello, ServerKeyExchange, is_grease,
+    ServerHello, ServerKeyExchange,
 };
 use crate::x509::Certificate;
 
-use super::context::Detail;
 use super::json::{UPPER, Writer, push_hex};
+use super::kinds::{ClientKind, Kinds, ServerKind};
 use super::tls::{complete, fatal_alert, vlans};
 use super::wire;
 
@@ -23,10 +23,10 @@ use super::wire;
 const AUTHORITIES: usize = 64;
 
 /// Writes the members of `tlswatch`.
-pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, detail: Detail, ja4_raw: Option<&str>) {
+pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
     let handshake = &*observation.handshake;
-    w.object("client", |w| client(w, observation, detail, ja4_raw));
-    w.object("server", |w| server(w, observation, detail));
+    w.object("client", |w| client(w, observation, kinds));
+    w.object("server", |w| server(w, observation, kinds));
     w.flag("hello_retry", handshake.hello_retry_request.is_some());
     let client = handshake.client;
     w.appended("alerts", handshake.alerts.iter().copied(), |out, alert| {
@@ -34,8 +34,8 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, detail: D
         wire::push_alert(out, side, alert);
     });
     w.texts("anomalies", handshake.anomalies.iter().map(|anomaly| anomaly.name()));
-    w.text("resumption", resumption(handshake).unwrap_or_default());
-    w.text("failure", failure(handshake).unwrap_or_default());
+    w.plain("resumption", resumption(handshake).unwrap_or_default());
+    w.plain("failure", failure(handshake).unwrap_or_default());
     // Two tags have their place in `network`; what is deeper is named here.
     let mut tags = vlans(&observation.connection).count().min(2);
     let layers = observation.connection.encapsulation.iter().filter(|layer| {
@@ -119,12 +119,11 @@ fn failure(handshake: &Handshake) -> Option<&'static str> {
     }
 }
 
-fn client(w: &mut Writer<'_>, observation: &Observation, detail: Detail, ja4_raw: Option<&str>) {
+fn client(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
     let handshake = &*observation.handshake;
-    if let Some(hello) = handshake.client_hello.as_deref() {
-        client_hello(w, hello, handshake, detail);
+    if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), &kinds.client) {
+        client_hello(w, hello, kind);
     }
-    w.text("ja4_r", ja4_raw.unwrap_or_default());
     let key_exchange_seen = handshake.server_certificates.is_some() && handshake.complete;
     if handshake.certificate_request.is_some() || key_exchange_seen {
         w.boolean("certificate_requested", handshake.certificate_request.is_some());
@@ -135,60 +134,32 @@ fn client(w: &mut Writer<'_>, observation: &Observation, detail: Detail, ja4_raw
     chain(w, &observation.client_chain, handshake.client_certificates.as_ref());
 }
 
-fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, handshake: &Handshake, detail: Detail) {
-    let version = |out: &mut Vec<u8>, version: u16| wire::push_version(out, version, handshake.protocol);
-    if hello.supported_versions.is_empty() {
-        w.appended("versions", [hello.legacy_version], version);
-    } else {
-        w.appended("versions", hello.supported_versions.iter().copied(), version);
-    }
-    if detail == Detail::Full {
-        w.appended("extensions", hello.extensions.iter().map(|extension| extension.kind), wire::push_extension);
-        w.appended("groups", hello.groups.iter().copied(), wire::push_group);
-        w.appended("signature_algorithms", hello.signature_algorithms.iter().copied(), wire::push_signature);
-        w.appended("point_formats", hello.point_formats.iter().copied(), |out, format| {
-            wire::push_small(out, format, wire::point_format);
-        });
-        w.appended("compression_methods", hello.compression_methods.iter().copied(), |out, method| {
-            wire::push_small(out, method, wire::compression_method);
-        });
-    }
-    w.appended("key_shares", hello.key_shares.iter().map(|share| share.group), wire::push_group);
-    w.texts("alpn", hello.alpn.iter().map(|name| String::from_utf8_lossy(name)));
+/// Most of it is the same for all hellos of one kind.
+fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, kind: &ClientKind) {
+    w.members(&kind.offers);
     w.count("session_id_length", hello.session_id.len());
     w.flag("ticket", hello.session_ticket.is_some());
     w.count("ticket_length", hello.session_ticket.as_ref().map_or(0, ExactSizeIterator::len));
     w.flag("psk", !hello.psk_identities.is_empty());
     w.count("psk_identities", hello.psk_identities.len());
-    w.appended("psk_modes", hello.psk_modes.iter().copied(), |out, mode| wire::push_small(out, mode, wire::psk_mode));
-    w.flag("early_data", hello.early_data);
-    w.flag("ech", hello.encrypted_client_hello);
-    // The name in clear is the one of the client-facing server; the real one is encrypted, or the extension is GREASE.
-    w.flag("server_name_outer", hello.encrypted_client_hello && hello.server_name.is_some());
+    w.members(&kind.modes);
     if let Some(name) = hello.server_name.as_deref().filter(|name| needs_hex(name)) {
         w.hex_lower("server_name_hex", name);
     }
-    w.appended("certificate_compression", hello.certificate_compression.iter().copied(), wire::push_compression);
-    w.flag("status_request", hello.status_request);
-    w.flag("signed_certificate_timestamp", hello.signed_certificate_timestamp);
-    w.flag("grease", uses_grease(hello));
-    w.flag("ssl2_hello", hello.ssl2_format);
+    w.members(&kind.extras);
 }
 
 /// The text of the event does not give back these bytes.
 fn needs_hex(name: &[u8]) -> bool {
-    std::str::from_utf8(name).map_or(true, |name| name.chars().any(char::is_control))
+    // Most names are plain; without an early end the loop runs over many bytes at a time.
+    let plain = name.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    !plain && std::str::from_utf8(name).map_or(true, |name| name.chars().any(char::is_control))
 }
 
-fn uses_grease(hello: &ClientHello) -> bool {
-    hello.cipher_suites.iter().chain(&hello.groups).chain(&hello.supported_versions).copied().any(is_grease)
-        || hello.extensions.iter().any(|extension| is_grease(extension.kind))
-}
-
-fn server(w: &mut Writer<'_>, observation: &Observation, detail: Detail) {
+fn server(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
     let handshake = &*observation.handshake;
-    if let Some(hello) = handshake.server_hello.as_deref() {
-        server_hello(w, hello, handshake, detail);
+    if let (Some(hello), Some(kind)) = (handshake.server_hello.as_deref(), &kinds.server) {
+        server_hello(w, hello, handshake, kind);
     }
     if let Some(retry) = handshake.hello_retry_request.as_deref() {
         if let Some(share) = &retry.key_share {
@@ -212,14 +183,8 @@ fn server(w: &mut Writer<'_>, observation: &Observation, detail: Detail) {
     chain(w, &observation.server_chain, handshake.server_certificates.as_ref());
 }
 
-fn server_hello(w: &mut Writer<'_>, hello: &ServerHello, handshake: &Handshake, detail: Detail) {
-    let chosen = hello.selected_version.unwrap_or(hello.legacy_version);
-    w.appended("versions", [chosen], |out, version| wire::push_version(out, version, handshake.protocol));
-    if detail == Detail::Full {
-        w.appended("extensions", hello.extensions.iter().map(|extension| extension.kind), wire::push_extension);
-    }
-    w.appended("key_shares", hello.key_share.iter().map(|share| share.group), wire::push_group);
-    w.texts("alpn", hello.alpn.iter().map(|name| String::from_utf8_lossy(name)));
+fn server_hello(w: &mut Writer<'_>, hello: &ServerHello, handshake: &Handshake, kind: &ServerKind) {
+    w.members(&kind.answers);
     w.count("session_id_length", hello.session_id.len());
     w.flag("ticket", hello.session_ticket || handshake.new_session_ticket.is_some());
     w.flag("psk", hello.selected_psk.is_some());

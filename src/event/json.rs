@@ -1,4 +1,4 @@
-//! JSON written straight into a reused buffer: no tree, no allocation, and what is empty leaves no trace.
+//! JSON written straight into a buffer: no tree, no allocation, and what is empty leaves no trace.
 //!
 //! Text from the wire is escaped so that a store, a terminal and a reader all see the same: control characters become
 //! visible (`\x00` as four characters), invalid UTF-8 becomes U+FFFD.
@@ -22,7 +22,16 @@ impl<'a> Writer<'a> {
         writer.out.extend_from_slice(b"}\n");
     }
 
+    /// The members that `fill` writes, without braces around them, for [`members`](Self::members).
+    pub(super) fn fragment(fill: impl FnOnce(&mut Writer<'_>)) -> String {
+        let mut out = vec![b'{'];
+        fill(&mut Writer { out: &mut out });
+        out.remove(0);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// An object; left out when `fill` writes nothing.
+    #[inline]
     pub(super) fn object(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
         let start = self.out.len();
         self.key(key);
@@ -44,6 +53,15 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A string that needs no escaping, such as a name of ours or hexadecimal; left out when empty.
+    #[inline]
+    pub(super) fn plain(&mut self, key: &str, value: &str) {
+        debug_assert!(!needs_escaping(value), "{key}: {value:?}");
+        if !value.is_empty() {
+            self.append(key, |out| out.extend_from_slice(value.as_bytes()));
+        }
+    }
+
     /// A string from the wire that ought to be UTF-8; left out when empty.
     pub(super) fn wire_text(&mut self, key: &str, value: &[u8]) {
         self.text(key, &String::from_utf8_lossy(value));
@@ -58,6 +76,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A string that `append` writes; it must need no escaping.
+    #[inline]
     pub(super) fn append(&mut self, key: &str, append: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
         self.out.push(b'"');
@@ -66,12 +85,14 @@ impl<'a> Writer<'a> {
     }
 
     /// A number.
+    #[inline]
     pub(super) fn number(&mut self, key: &str, value: impl Into<u64>) {
         self.key(key);
         push_number(self.out, value.into());
     }
 
     /// A number, left out when it is 0.
+    #[inline]
     pub(super) fn count(&mut self, key: &str, value: usize) {
         if let Some(value) = u64::try_from(value).ok().filter(|value| *value > 0) {
             self.number(key, value);
@@ -85,12 +106,14 @@ impl<'a> Writer<'a> {
     }
 
     /// A truth value.
+    #[inline]
     pub(super) fn boolean(&mut self, key: &str, value: bool) {
         self.key(key);
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// A truth value that is only worth telling when it is true.
+    #[inline]
     pub(super) fn flag(&mut self, key: &str, value: bool) {
         if value {
             self.boolean(key, true);
@@ -117,6 +140,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An array of strings; `append` writes each between its quotes and must write nothing that needs escaping.
+    #[inline]
     pub(super) fn appended<T>(
         &mut self,
         key: &str,
@@ -153,6 +177,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Members that are JSON already, without the braces around them.
+    #[inline]
     pub(super) fn members(&mut self, json: &str) {
         if !json.is_empty() {
             self.separate();
@@ -160,6 +185,7 @@ impl<'a> Writer<'a> {
         }
     }
 
+    #[inline]
     fn array<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Self, T)) {
         let mut items = items.into_iter();
         let Some(first) = items.next() else { return };
@@ -173,6 +199,8 @@ impl<'a> Writer<'a> {
         self.out.push(b']');
     }
 
+    // Always inline: where it is called the key is a literal, and writing that takes a few stores.
+    #[inline(always)]
     fn key(&mut self, key: &str) {
         self.separate();
         self.out.push(b'"');
@@ -181,6 +209,7 @@ impl<'a> Writer<'a> {
     }
 
     /// No value ends with an opening brace, so the last byte tells whether a member comes before.
+    #[inline]
     fn separate(&mut self) {
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
@@ -191,9 +220,7 @@ impl<'a> Writer<'a> {
 /// `value` as a JSON string with control characters made visible.
 pub(super) fn push_text(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
-    // Without an early end the loop runs over many bytes at a time.
-    let special = |byte| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
-    if !value.bytes().fold(false, |found, byte| found | special(byte)) {
+    if !needs_escaping(value) {
         out.extend_from_slice(value.as_bytes());
     } else {
         for character in visible(value).chars() {
@@ -205,6 +232,13 @@ pub(super) fn push_text(out: &mut Vec<u8>, value: &str) {
         }
     }
     out.push(b'"');
+}
+
+/// Whether anything in `value` is more than printable ASCII, or has a meaning in JSON.
+fn needs_escaping(value: &str) -> bool {
+    let special = |byte| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
+    // Without an early end the loop runs over many bytes at a time.
+    value.bytes().fold(false, |found, byte| found | special(byte))
 }
 
 /// `value` with control characters (C0, DEL, C1) written as `\x00`: PostgreSQL cannot store a NUL, a terminal must not
@@ -225,37 +259,54 @@ pub(super) fn visible(value: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Digits of upper-case hexadecimal.
-pub(super) const UPPER: &[u8; 16] = b"0123456789ABCDEF";
-/// Digits of lower-case hexadecimal.
-pub(super) const LOWER: &[u8; 16] = b"0123456789abcdef";
+/// Upper-case hexadecimal: the distance of its letters from where its digits would go on.
+pub(super) const UPPER: u8 = b'A' - b'9' - 1;
+/// Lower-case hexadecimal.
+pub(super) const LOWER: u8 = b'a' - b'9' - 1;
 
-/// `bytes` in hexadecimal with these digits.
-pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], digits: &[u8; 16]) {
-    let digit = |value: u8| digits.get(usize::from(value & 0x0f)).copied().unwrap_or(b'?');
-    // Many bytes at a time: growing the buffer for each pair of digits would take longer than making them.
-    for piece in bytes.chunks(32) {
-        let mut text = [0; 64];
-        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(piece) {
-            *pair = [digit(byte >> 4), digit(*byte)];
-        }
-        out.extend_from_slice(text.get(..2 * piece.len()).unwrap_or_default());
+/// `bytes` in hexadecimal with these letters.
+#[inline]
+pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], letters: u8) {
+    // Arithmetic instead of a table, and pieces of one length: the compiler makes vector code of it.
+    let digit = |nibble: u8| nibble.wrapping_add(b'0').wrapping_add(if nibble > 9 { letters } else { 0 });
+    let pair = |byte: u8| [digit(byte >> 4), digit(byte & 0x0f)];
+    let (pieces, rest) = bytes.as_chunks::<16>();
+    for piece in pieces {
+        out.extend_from_slice(piece.map(pair).as_flattened());
+    }
+    for byte in rest {
+        out.extend_from_slice(&pair(*byte));
     }
 }
 
 /// `value` in decimal.
-pub(super) fn push_number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        used += 1;
-        if value == 0 {
-            break;
-        }
+#[inline]
+pub(super) fn push_number(out: &mut Vec<u8>, value: u64) {
+    // Four digits at a time, each time a copy of fixed length: this runs a dozen times per event.
+    let (rest, last) = (value / 10_000, four_digits(value % 10_000));
+    if rest > 0 {
+        push_number_above(out, rest);
+        out.extend_from_slice(&last);
+        return;
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    let [thousands, hundreds, tens, ones] = last;
+    match value {
+        0..10 => out.push(ones),
+        10..100 => out.extend_from_slice(&[tens, ones]),
+        100..1_000 => out.extend_from_slice(&[hundreds, tens, ones]),
+        _ => out.extend_from_slice(&[thousands, hundreds, tens, ones]),
+    }
+}
+
+/// The digits before the last four.
+fn push_number_above(out: &mut Vec<u8>, value: u64) {
+    push_number(out, value);
+}
+
+/// The last four decimal digits of `value`.
+fn four_digits(value: u64) -> [u8; 4] {
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    [digit(value / 1_000), digit(value / 100), digit(value / 10), digit(value)]
 }
 
 fn push_display(out: &mut Vec<u8>, value: impl Display) {
@@ -297,10 +348,23 @@ mod tests {
 
     #[test]
     fn numbers_of_every_length() {
-        for value in [0, 9, 10, 99, 12_345, u64::MAX] {
+        for value in [0, 9, 10, 99, 100, 999, 1_000, 12_345, 9_999_999_999_999_999_999, u64::MAX] {
             let mut out = Vec::new();
             push_number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn hexadecimal_of_every_byte_and_length() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for length in [0, 1, 15, 16, 17, 32, 256] {
+            let (mut upper, mut lower) = (Vec::new(), Vec::new());
+            push_hex(&mut upper, &bytes[256 - length..], UPPER);
+            push_hex(&mut lower, &bytes[256 - length..], LOWER);
+            let text = |format: fn(&u8) -> String| bytes[256 - length..].iter().map(format).collect::<String>();
+            assert_eq!(String::from_utf8(upper).unwrap(), text(|byte| format!("{byte:02X}")));
+            assert_eq!(String::from_utf8(lower).unwrap(), text(|byte| format!("{byte:02x}")));
         }
     }
 

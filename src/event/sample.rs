@@ -8,8 +8,8 @@ use crate::detect::finding::{Cause, Evidence, Finding, KnownHost, Point, Seen};
 use crate::detect::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
 use crate::event::{
-    AlertView, CertificateView, Context, Dataset, Detail, Observer, Side, StatsView, append_alert, append_certificate,
-    append_stats, append_tls,
+    AlertView, CertificateView, Context, Dataset, Detail, Memo, Observer, Side, StatsView, append_alert,
+    append_certificate, append_stats, append_tls,
 };
 use crate::packet::{Encapsulation, Endpoint, Layer, Transport};
 use crate::stats::Stats;
@@ -139,9 +139,9 @@ pub(crate) fn lines() -> Vec<(Dataset, String)> {
         append(&mut out);
         lines.push((dataset, String::from_utf8(out).unwrap()));
     };
-    add(Dataset::Tls, &|out| append_tls(out, &observation, &context));
-    add(Dataset::Tls, &|out| append_tls(out, &unknown_time, &context));
-    add(Dataset::Tls, &|out| append_tls(out, &dhe, &context));
+    add(Dataset::Tls, &|out| append_tls(out, &observation, &context, &mut Memo::default()));
+    add(Dataset::Tls, &|out| append_tls(out, &unknown_time, &context, &mut Memo::default()));
+    add(Dataset::Tls, &|out| append_tls(out, &dhe, &context, &mut Memo::default()));
     add(Dataset::Certificate, &|out| append_certificate(out, &certificate, &context));
     add(Dataset::Certificate, &|out| append_certificate(out, &broken, &context));
     let alert = alert(observation.clone());

@@ -1,19 +1,21 @@
 //! The `tlswatch.tls` event: one handshake.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Observation};
 use crate::packet::Layer;
 use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
-use crate::tls::fingerprint::ja3::ja3s;
-use crate::tls::fingerprint::memo::HelloPrints;
 use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
 use crate::x509::{AlternativeName, Certificate};
 
 use super::context::{Context, Detail};
 use super::id::EventId;
-use super::json::{UPPER, Writer, push_hex};
+use super::json::{UPPER, Writer, push_hex, push_number};
+use super::kinds::Kinds;
+use super::memo::Memo;
 use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
@@ -21,22 +23,24 @@ const RELATED_HOSTS: usize = 32;
 
 /// Appends the event of one handshake as one line.
 ///
-/// Runs in a worker for every handshake, so nothing here builds a tree and little allocates.
-pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context) {
+/// Runs in a worker for every handshake, so nothing here builds a tree and little allocates. What many handshakes share
+/// comes from `memo`, which belongs to this thread and this context.
+pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context, memo: &mut Memo) {
+    let Memo { times, places, kinds } = memo;
     let handshake = &*observation.handshake;
     let names = Common::of(observation);
-    let prints = Fingerprints::of(handshake, context);
+    let kinds = kinds.kinds(handshake, context.detail);
+    let place = places.of(context, handshake.first);
     let id = EventId::new(&context.name, Dataset::Tls).handshake(observation).finish();
     Writer::line(out, |w| {
-        begin(w, handshake.first);
+        w.append("@timestamp", |out| times.append(out, handshake.first.timestamp));
+        w.members(&context.handshake.head);
         w.object("event", |w| {
-            event_head(w, Dataset::Tls, "tls-handshake");
-            w.raw("category", r#"["network"]"#);
-            w.raw("type", r#"["connection","protocol"]"#);
-            w.text("outcome", outcome(observation));
+            w.members(&context.handshake.event);
+            w.plain("outcome", outcome(observation));
             if handshake.first.time_known && handshake.last.time_known {
-                w.append("start", |out| handshake.first.timestamp.rfc3339().append_to(out));
-                w.append("end", |out| handshake.last.timestamp.rfc3339().append_to(out));
+                w.append("start", |out| times.append(out, handshake.first.timestamp));
+                w.append("end", |out| times.append(out, handshake.last.timestamp));
                 let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
                 if let Ok(duration) = u64::try_from(duration) {
                     w.number("duration", duration);
@@ -44,13 +48,20 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
             }
             w.hex_lower("id", &id);
         });
-        observer(w, context, Some(handshake.first));
+        w.members(&place.observer);
         connection(w, observation, &names, context);
-        w.object("tls", |w| tls(w, observation, (context.detail, None), &prints));
-        related(w, observation, &names, (&prints, context.detail));
-        log(w, context, handshake.first);
-        w.object("tlswatch", |w| facts::handshake(w, observation, context.detail, prints.ja4_raw(context.detail)));
+        w.object("tls", |w| tls(w, observation, (context.detail, None), (&kinds, &names)));
+        related(w, observation, &names, (&kinds, context.detail));
+        w.members(&place.log);
+        w.object("tlswatch", |w| facts::handshake(w, observation, &kinds));
     });
+}
+
+/// The members of `event` that are the same in every event of a handshake.
+pub(super) fn event_of_handshake(w: &mut Writer<'_>) {
+    event_head(w, Dataset::Tls, "tls-handshake");
+    w.raw("category", r#"["network"]"#);
+    w.raw("type", r#"["connection","protocol"]"#);
 }
 
 /// A hash of `related.hash`.
@@ -61,67 +72,44 @@ enum Hash<'a> {
     Text(&'a str),
 }
 
-/// Text that one event needs more than once.
-pub(super) struct Common {
-    client: String,
-    server: String,
+/// What one event tells more than once.
+pub(super) struct Common<'a> {
+    client: IpAddr,
+    server: IpAddr,
     /// `server_name` where it is a valid host name.
-    pub(super) domain: Option<String>,
+    pub(super) domain: Option<Cow<'a, str>>,
 }
 
-impl Common {
-    pub(super) fn of(observation: &Observation) -> Self {
+impl<'a> Common<'a> {
+    pub(super) fn of(observation: &'a Observation) -> Self {
         let hello = observation.handshake.client_hello.as_deref();
         Self {
-            client: observation.ends.client.address.to_string(),
-            server: observation.ends.server.address.to_string(),
+            client: observation.ends.client.address,
+            server: observation.ends.server.address,
             domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
         }
     }
 
     /// Both addresses, each once.
-    fn addresses(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.client).chain((self.server != self.client).then_some(&self.server))
-    }
-}
-
-/// Fingerprints of both hellos.
-pub(super) struct Fingerprints {
-    client: Option<Arc<HelloPrints>>,
-    ja3s: Option<String>,
-}
-
-impl Fingerprints {
-    pub(super) fn of(handshake: &Handshake, context: &Context) -> Self {
-        let client = handshake.client_hello.as_deref();
-        Self {
-            client: client.map(|hello| context.fingerprints.prints(hello, handshake.protocol)),
-            ja3s: handshake.server_hello.as_deref().and_then(ja3s),
-        }
-    }
-
-    fn ja3(&self) -> &str {
-        self.client.as_deref().map_or("", |prints| &prints.ja3)
-    }
-
-    fn ja4(&self) -> &str {
-        self.client.as_deref().map_or("", |prints| &prints.ja4)
-    }
-
-    fn ja4_raw(&self, detail: Detail) -> Option<&str> {
-        self.client.as_deref().filter(|_| detail == Detail::Full).map(|prints| prints.ja4_r.as_str())
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.client).chain((self.server != self.client).then_some(self.server))
     }
 }
 
 /// `@timestamp` and `ecs`.
 pub(super) fn begin(w: &mut Writer<'_>, at: Moment) {
     w.append("@timestamp", |out| at.timestamp.rfc3339().append_to(out));
-    w.object("ecs", |w| w.text("version", ECS_VERSION));
+    ecs(w);
+}
+
+/// `ecs`.
+pub(super) fn ecs(w: &mut Writer<'_>) {
+    w.object("ecs", |w| w.plain("version", ECS_VERSION));
 }
 
 /// What every `event` object begins with.
 pub(super) fn event_head(w: &mut Writer<'_>, dataset: Dataset, action: &str) {
-    w.text(
+    w.plain(
         "kind",
         match dataset {
             Dataset::Tls | Dataset::Certificate => "event",
@@ -129,10 +117,10 @@ pub(super) fn event_head(w: &mut Writer<'_>, dataset: Dataset, action: &str) {
             Dataset::Stats => "metric",
         },
     );
-    w.text("module", "tlswatch");
-    w.text("dataset", dataset.name());
-    w.text("provider", "tlswatch");
-    w.text("action", action);
+    w.plain("module", "tlswatch");
+    w.plain("dataset", dataset.name());
+    w.plain("provider", "tlswatch");
+    w.plain("action", action);
 }
 
 /// `observer`, with the interface of the packet `at`.
@@ -151,29 +139,32 @@ pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
 }
 
 /// `source`, `destination` and `network`.
-pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common, context: &Context) {
+pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common<'_>, context: &Context) {
     let ends = &observation.ends;
     w.object("source", |w| {
-        w.text("ip", &names.client);
+        w.append("ip", |out| wire::push_address(out, names.client));
         w.number("port", ends.client.port);
     });
     w.object("destination", |w| {
-        w.text("ip", &names.server);
+        w.append("ip", |out| wire::push_address(out, names.server));
         w.number("port", ends.server.port);
-        w.text("domain", names.domain.as_deref().unwrap_or_default());
+        w.plain("domain", names.domain.as_deref().unwrap_or_default());
     });
     w.object("network", |w| {
-        w.text("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
-        w.text("transport", ends.transport.name());
-        w.text("protocol", wire::network_protocol(observation.handshake.protocol));
-        w.append("iana_number", |out| super::json::push_number(out, u64::from(ends.transport.number())));
+        w.plain("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
+        w.plain("transport", ends.transport.name());
+        w.plain("protocol", wire::network_protocol(observation.handshake.protocol));
+        w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
         w.append("community_id", |out| {
             append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
         });
+        if observation.connection.encapsulation.is_empty() {
+            return;
+        }
         let mut tags = vlans(&observation.connection);
         let mut tag = |w: &mut Writer<'_>| {
             if let Some(id) = tags.next() {
-                w.object("vlan", |w| w.append("id", |out| super::json::push_number(out, u64::from(id))));
+                w.object("vlan", |w| w.append("id", |out| push_number(out, u64::from(id))));
             }
         };
         tag(w);
@@ -185,31 +176,41 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
 pub(super) fn related(
     w: &mut Writer<'_>,
     observation: &Observation,
-    names: &Common,
-    (prints, detail): (&Fingerprints, Detail),
+    names: &Common<'_>,
+    (kinds, detail): (&Kinds, Detail),
 ) {
     w.object("related", |w| {
-        w.texts("ip", names.addresses());
+        w.appended("ip", names.addresses(), wire::push_address);
         let full = detail == Detail::Full;
-        let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
-        for name in observation.server_chain.first().into_iter().filter(|_| full).flat_map(|leaf| dns_names(leaf)) {
-            if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
-                hosts.push(name);
+        match observation.server_chain.first().filter(|_| full) {
+            Some(leaf) => {
+                w.appended("hosts", related_hosts(names, leaf), |out, name| out.extend_from_slice(name.as_bytes()))
             }
+            None => w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes())),
         }
-        w.texts("hosts", hosts);
         let leaves = [observation.server_chain.first(), observation.client_chain.first()];
         let chains = observation.server_chain.iter().chain(&observation.client_chain);
         let hashes = chains
             .map(|certificate| Hash::Bytes(&certificate.sha256.0))
             .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
-            .chain(std::iter::once(prints.ja3()).filter(|hash| !hash.is_empty()).map(Hash::Text))
-            .chain(prints.ja3s.iter().map(|hash| Hash::Text(hash)));
+            .chain(kinds.client.iter().map(|client| Hash::Text(&client.ja3)))
+            .chain(kinds.server.iter().filter(|server| !server.ja3s.is_empty()).map(|server| Hash::Text(&server.ja3s)));
         w.appended("hash", hashes, |out, hash| match hash {
             Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
             Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
         });
     });
+}
+
+/// The name that the client asked for, and those of the certificate.
+fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a str> {
+    let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
+    for name in dns_names(leaf) {
+        if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
+            hosts.push(name);
+        }
+    }
+    hosts
 }
 
 /// The VLAN ids of the first packet, outermost first.
@@ -251,20 +252,17 @@ fn tls(
     w: &mut Writer<'_>,
     observation: &Observation,
     (detail, shown): (Detail, Option<&Certificate>),
-    prints: &Fingerprints,
+    (kinds, names): (&Kinds, &Common<'_>),
 ) {
     let handshake = &*observation.handshake;
-    let server = handshake.server_hello.as_deref();
-    let version = handshake.version().and_then(|version| wire::version_name(version, handshake.protocol));
-    w.text("version", version.map_or("", |(_, version)| version));
-    w.text("version_protocol", version.map_or_else(|| wire::default_protocol(handshake.protocol), |(name, _)| name));
-    if let Some(cipher) = server.and_then(|hello| hello.cipher_suite) {
-        w.append("cipher", |out| wire::push_cipher(out, cipher));
+    match &kinds.server {
+        Some(server) => w.members(&server.choice),
+        None => w.plain("version_protocol", wire::default_protocol(handshake.protocol)),
     }
     if let Some(group) = chosen_group(handshake) {
         w.append("curve", |out| wire::push_group(out, group));
     }
-    w.wire_text("next_protocol", server.and_then(|hello| hello.alpn.as_deref()).unwrap_or_default());
+    w.members(kinds.server.as_ref().map_or("", |server| &server.next_protocol));
     if let Some(established) = handshake.established {
         w.boolean("established", established);
     }
@@ -272,19 +270,20 @@ fn tls(
         w.boolean("resumed", resumed);
     }
     w.object("client", |w| {
-        if let Some(hello) = handshake.client_hello.as_deref() {
-            w.wire_text("server_name", hello.server_name.as_deref().unwrap_or_default());
-            w.text("ja3", prints.ja3());
-            w.text("ja4", prints.ja4());
-            if detail == Detail::Full {
-                let ciphers = hello.cipher_suites.iter().copied();
-                w.appended("supported_ciphers", ciphers, wire::push_cipher);
+        if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), &kinds.client) {
+            let name = hello.server_name.as_deref().unwrap_or_default();
+            if names.domain.is_some() {
+                // A host name needs no escaping.
+                w.append("server_name", |out| out.extend_from_slice(name));
+            } else {
+                w.wire_text("server_name", name);
             }
+            w.members(&kind.prints);
         }
         leaf(w, &observation.client_chain, (detail, shown));
     });
     w.object("server", |w| {
-        w.text("ja3s", prints.ja3s.as_deref().unwrap_or_default());
+        w.members(kinds.server.as_ref().map_or("", |server| &server.prints));
         leaf(w, &observation.server_chain, (detail, shown));
     });
 }
@@ -310,14 +309,11 @@ fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], (detail, shown): (Detail
     }
     // A network shows each certificate many times: its text is made once.
     let members = certificate.event_members.get_or_init(|| {
-        let mut out = Vec::new();
-        Writer::line(&mut out, |w| {
+        let members = Writer::fragment(|w| {
             leaf_members(w, certificate);
             w.raw("x509", &certificate.x509_json);
         });
-        let text = String::from_utf8(out).unwrap_or_default();
-        let text = text.strip_prefix('{').and_then(|text| text.strip_suffix("}\n"));
-        text.unwrap_or_default().into()
+        members.into()
     });
     w.members(members);
 }
@@ -355,22 +351,22 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
     });
 }
 
-/// Writes the `tls` object of an alert, in less detail; gives the fingerprints back.
+/// Writes the `tls` object of an alert, in less detail; gives the kinds of the hellos back.
 pub(super) fn tls_of_alert(
     w: &mut Writer<'_>,
     (observation, shown): (&Observation, Option<&Certificate>),
-    context: &Context,
-) -> Fingerprints {
-    let prints = Fingerprints::of(&observation.handshake, context);
-    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), &prints));
-    prints
+    names: &Common<'_>,
+) -> Kinds {
+    let kinds = Kinds::of(&observation.handshake, Detail::Standard);
+    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (&kinds, names)));
+    kinds
 }
 
 /// `related` of a certificate event.
-pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common, certificate: &Certificate) {
+pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common<'_>, certificate: &Certificate) {
     w.object("related", |w| {
-        w.texts("ip", names.addresses());
-        w.texts("hosts", &names.domain);
+        w.appended("ip", names.addresses(), wire::push_address);
+        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes()));
         let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
         w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
     });
@@ -396,7 +392,7 @@ mod tests {
         context.places().name_file(0, "a.pcapng");
         context.places().name_interface(0, 1, "eth1");
         let mut out = Vec::new();
-        append_tls(&mut out, observation, &context);
+        append_tls(&mut out, observation, &context, &mut Memo::default());
         assert_eq!(out.last(), Some(&b'\n'));
         serde_json::from_slice(&out).unwrap()
     }

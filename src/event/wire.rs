@@ -1,9 +1,12 @@
 //! Numbers of the wire as the names that events carry: unknown ones as `0x1A2B`, GREASE as `GREASE`.
 
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::packet::Layer;
 use crate::tls::{Alert, Protocol, is_grease, names};
 
-use super::json::{UPPER, push_hex, push_number};
+use super::json::{LOWER, UPPER, push_hex, push_number};
 
 /// Name of a cipher suite: IANA's, `GREASE`, or `0x1A2B`.
 pub fn cipher_name(cipher: u16) -> String {
@@ -182,24 +185,101 @@ pub(super) fn push_layer(out: &mut Vec<u8>, layer: Layer) {
 
 /// The host name that raw bytes of `server_name` hold, in lower case without trailing dot; `None` when they are no name
 /// (RFC 1123 section 2.1 with the underscores that are met in practice; an address is no name, RFC 6066 section 3).
-pub(super) fn host_name(raw: &[u8]) -> Option<String> {
+pub(super) fn host_name(raw: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(raw).ok()?;
     let text = text.strip_suffix('.').unwrap_or(text);
-    is_host_name(text).then(|| text.to_ascii_lowercase())
+    if !is_host_name(text) {
+        return None;
+    }
+    let upper = text.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase());
+    Some(if upper { text.to_ascii_lowercase().into() } else { text.into() })
 }
 
-/// Whether `text` is a host name without trailing dot.
+/// Whether `text` is a host name without trailing dot: labels of 1 to 63 letters, digits, hyphens and underscores, hyphens
+/// only inside.
 pub(super) fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    text.len() <= 253
-        && text.split('.').all(label)
+    // Without an early end and without branches: nearly all texts are names.
+    let (mut good, mut previous) = (true, b'.');
+    for byte in text.bytes() {
+        let at_edge = previous == b'.' || byte == b'.';
+        let not_inside = |byte| byte == b'.' || byte == b'-';
+        good &= LABEL_OR_DOT.get(usize::from(byte)).copied().unwrap_or(false)
+            & !(at_edge & not_inside(previous) & not_inside(byte));
+        previous = byte;
+    }
+    good && text.len() <= 253
+        && !matches!(previous, b'.' | b'-')
+        && (text.len() <= 63 || text.split('.').all(|label| label.len() <= 63))
         // The last label of a name is never a number, that of an IPv4 address always is.
-        && !text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+        && text.bytes().rev().take_while(|byte| *byte != b'.').any(|byte| !byte.is_ascii_digit())
+}
+
+/// What may be in a host name.
+const LABEL_OR_DOT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest = table.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((place, after)) = rest.split_first_mut() {
+        *place = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    table
+};
+
+/// Appends an address as [`IpAddr`] displays it, without the formatting machinery.
+pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => push_ipv4(out, address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => {
+                out.extend_from_slice(b"::ffff:");
+                push_ipv4(out, mapped);
+            }
+            None => push_ipv6(out, address),
+        },
+    }
+}
+
+fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
+    let [first, others @ ..] = address.octets();
+    push_number(out, first.into());
+    for octet in others {
+        out.push(b'.');
+        push_number(out, octet.into());
+    }
+}
+
+/// The text of RFC 5952 section 4: the first longest run of two or more zero groups becomes `::`.
+fn push_ipv6(out: &mut Vec<u8>, address: Ipv6Addr) {
+    let groups = address.segments();
+    let (mut longest, mut run) = (0..0, 0..0);
+    for (place, group) in groups.into_iter().enumerate() {
+        run = if group == 0 { run.start..place + 1 } else { place + 1..place + 1 };
+        if run.len() > longest.len().max(1) {
+            longest = run.clone();
+        }
+    }
+    for (place, group) in groups.into_iter().enumerate() {
+        if longest.contains(&place) {
+            if place == longest.start {
+                out.extend_from_slice(b"::");
+            }
+            continue;
+        }
+        if place > 0 && place != longest.end {
+            out.push(b':');
+        }
+        push_group_of_address(out, group);
+    }
+}
+
+/// Hexadecimal without leading zeros.
+fn push_group_of_address(out: &mut Vec<u8>, group: u16) {
+    let start = out.len();
+    push_hex(out, &group.to_be_bytes(), LOWER);
+    let zeros = usize::try_from(group.leading_zeros() / 4).unwrap_or(0).min(3);
+    out.drain(start..start + zeros);
 }
 
 #[cfg(test)]
@@ -224,6 +304,39 @@ mod tests {
         for (good, name) in [("WWW.Example.com.", "www.example.com"), ("a_b.c1", "a_b.c1"), ("localhost", "localhost")]
         {
             assert_eq!(host_name(good.as_bytes()).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn addresses_are_as_usual() {
+        for address in ["0.0.0.0", "255.255.255.255", "10.20.0.9", "::", "2001:db8::1", "::ffff:192.0.2.1"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(text(|out| push_address(out, address)), address.to_string());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_address_is_as_usual(
+            octets: [u8; 4],
+            groups in proptest::array::uniform8(proptest::sample::select(vec![0, 0, 0, 1, 0xab, 0xdb8, 0xffff])),
+        ) {
+            for address in [IpAddr::from(octets), IpAddr::from(groups)] {
+                proptest::prop_assert_eq!(text(|out| push_address(out, address)), address.to_string());
+            }
+        }
+
+        #[test]
+        fn host_names_are_lists_of_labels(name in "[a-zA-Z0-9._é-]{0,8}|([a-b0-1_-]{0,66}[.]?){0,5}") {
+            let label = |label: &str| {
+                (1..=63).contains(&label.len())
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            };
+            let last = name.rsplit('.').next().unwrap();
+            let expected = name.len() <= 253 && name.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit());
+            proptest::prop_assert_eq!(is_host_name(&name), expected);
         }
     }
 

@@ -56,7 +56,8 @@ pub struct Correlator<'a> {
     selection: Selection,
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     told: Memory<(Sha256, Side, Role), ()>,
-    judgement: Option<Judgement>,
+    // Boxed: it is taken out and put back for every handshake.
+    judgement: Option<Box<Judgement>>,
     line: Vec<u8>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
@@ -94,7 +95,7 @@ impl<'a> Correlator<'a> {
             selection,
             sinks,
             told: Memory::new(TOLD),
-            judgement,
+            judgement: judgement.map(Box::new),
             line: Vec::new(),
             flush_rounds: false,
             in_flight: Arc::default(),
@@ -183,7 +184,7 @@ impl<'a> Correlator<'a> {
         for (side, chain) in [(Side::Server, &observation.server_chain), (Side::Client, &observation.client_chain)] {
             for position in 0..chain.len() {
                 if let Some(view) = CertificateView::first(observation, side, position).filter(|_| selected) {
-                    self.certificate(&view, judgement.as_ref())?;
+                    self.certificate(&view, judgement.as_deref())?;
                 }
             }
         }

@@ -30,11 +30,22 @@ pub struct Report {
     pub line: Vec<u8>,
     /// The handshake.
     pub observation: Box<Observation>,
+    bytes: usize,
 }
 
 impl Report {
+    fn new(order: Order, line: Vec<u8>, observation: Box<Observation>) -> Self {
+        let mut report = Self { order, line, observation, bytes: 0 };
+        report.bytes = report.weigh();
+        report
+    }
+
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn weigh(&self) -> usize {
         let observation = self.observation.as_ref();
         let handshake = &observation.handshake;
         let lists = [&handshake.server_certificates, &handshake.client_certificates];
@@ -65,6 +76,7 @@ pub struct Worker {
     slots: Vec<Slot>,
     deadlines: BinaryHeap<Reverse<(Timestamp, FlowRef)>>,
     live: usize,
+    memo: event::Memo,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order.
@@ -96,6 +108,7 @@ impl Worker {
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             deadlines: BinaryHeap::new(),
             live: 0,
+            memo: event::Memo::default(),
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -147,7 +160,8 @@ impl Worker {
         }
         let mut place_of_report = segment.at.order;
         while let Some(handshake) = connection.take() {
-            report(connection, (handshake, place_of_report), (&self.shared, &mut self.stats, &mut self.reports));
+            let to = (&mut *stats, &mut self.reports, &mut self.memo);
+            report(connection, (handshake, place_of_report), &self.shared, to);
             place_of_report.ordinal = place_of_report.ordinal.saturating_add(1);
         }
         if connection.is_done() {
@@ -290,10 +304,12 @@ impl Worker {
         }
         let mut place = at.order;
         while let Some(handshake) = connection.take() {
-            report(&connection, (handshake, place), (&self.shared, &mut self.stats, &mut self.reports));
+            let to = (&mut *stats, &mut self.reports, &mut self.memo);
+            report(&connection, (handshake, place), &self.shared, to);
             // Many may end at once, and then wait for the slowest worker.
             if let Some(report) = self.reports.last_mut() {
                 report.line.shrink_to_fit();
+                report.bytes = report.weigh();
             }
             place.ordinal = place.ordinal.saturating_add(1);
         }
@@ -375,7 +391,8 @@ impl Slot {
 fn report(
     connection: &Connection,
     (mut handshake, order): (Box<Handshake>, Order),
-    (shared, stats, reports): (&Shared, &mut Stats, &mut Vec<Report>),
+    shared: &Shared,
+    (stats, reports, memo): (&mut Stats, &mut Vec<Report>, &mut event::Memo),
 ) {
     let client = handshake.client.unwrap_or(Direction::LowToHigh);
     let key = connection.key();
@@ -419,8 +436,8 @@ fn report(
     });
     count(&observation, stats);
     let mut line = Vec::with_capacity(LINE_BYTES);
-    event::append_tls(&mut line, &observation, &shared.context);
-    reports.push(Report { order, line, observation });
+    event::append_tls(&mut line, &observation, &shared.context, memo);
+    reports.push(Report::new(order, line, observation));
 }
 
 /// Room for a usual line.
