@@ -46,6 +46,7 @@ impl ReopenedNdjson {
     /// [`SinkError::Foreign`] when there is a file with something else in it, [`SinkError::Create`] when the file cannot be
     /// opened.
     pub fn append(path: &Path, reopen: Arc<AtomicBool>) -> Result<Self, SinkError> {
+        refuse_foreign(path)?;
         Ok(Self { path: path.to_owned(), reopen, file: open_to_append(path)? })
     }
 
@@ -71,7 +72,6 @@ impl Sink for ReopenedNdjson {
 }
 
 fn open_to_append(path: &Path) -> Result<Ndjson<File>, SinkError> {
-    refuse_foreign(path)?;
     let file = create_options().create(true).append(true).open(path);
     let file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
     Ok(Ndjson::new(file))
@@ -150,7 +150,7 @@ mod tests {
         let stats = Stats::default();
         let folder = tempfile::tempdir().unwrap();
         let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
-        std::fs::write(&path, "old\n").unwrap();
+        std::fs::write(&path, "{old}\n").unwrap();
         let reopen = Arc::new(AtomicBool::new(false));
         let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen)).unwrap();
         sink.write(&event(b"1\n", &stats)).unwrap();
@@ -160,7 +160,7 @@ mod tests {
         sink.flush().unwrap();
         sink.write(&event(b"3\n", &stats)).unwrap();
         sink.flush().unwrap();
-        assert_eq!(std::fs::read(&moved).unwrap(), b"old\n1\n2\n");
+        assert_eq!(std::fs::read(&moved).unwrap(), b"{old}\n1\n2\n");
         assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
     }
 
