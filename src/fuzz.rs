@@ -3,16 +3,24 @@
 //! Any bytes at all may come in. `fuzz/fuzz_targets` has one line for each function; `tests/fuzz_corpus.rs` replays the
 //! corpora through the same functions.
 
+mod keys;
+mod messages;
+mod texts;
+
 use std::io::Cursor;
+use std::sync::Arc;
 
 use crate::capture::{Files, Next, Source};
 use crate::config::Limits;
+use crate::detect::alerts::When;
 use crate::direction::Direction;
 use crate::event::{Context, Detail, Observer as Sensor};
 use crate::flow::tcp::{Placed, TcpHalf, TcpLimits};
 use crate::packet::{ChecksumMode, Decoder, Frame, LinkType, TransportPayload, verify_checksum};
+use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options};
-use crate::sink::Ndjson;
+use crate::report::Summary;
+use crate::sink::{About, Event, Ndjson, Sink, SinkError};
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::fingerprint::{ja3, ja4};
@@ -20,8 +28,12 @@ use crate::tls::observer::Observer;
 use crate::tls::{ClientHello, HandshakeEnd, Protocol};
 use crate::x509::Certificate;
 
+pub use keys::{chain, factors, signature};
+pub use messages::{conversation, message};
+pub use texts::{crl, lists, policy, roots, words};
+
 /// Link types by the first byte of the input of [`decode`].
-const LINK_TYPES: [LinkType; 10] = [
+const LINK_TYPES: [LinkType; 16] = [
     LinkType::ETHERNET,
     LinkType::RAW,
     LinkType::LINUX_SLL,
@@ -32,6 +44,12 @@ const LINK_TYPES: [LinkType; 10] = [
     LinkType::NFLOG,
     LinkType::IEEE802_11,
     LinkType::IPV6,
+    LinkType::IPV4,
+    LinkType::LOOP,
+    LinkType::PPP_HDLC,
+    LinkType::PPP_ETHER,
+    LinkType::RAW_BSD,
+    LinkType::RAW_OPENBSD,
 ];
 
 /// Longest datagram that fragments can make up.
@@ -42,7 +60,16 @@ const MAX_DATAGRAM: usize = 65_535;
 /// # Panics
 /// When an invariant does not hold.
 pub fn decode(input: &[u8]) {
-    let Some((link, mut rest)) = input.split_first() else { return };
+    let (frames, packets) = packets(input);
+    assert!(packets <= frames, "more packets than frames");
+}
+
+/// How many frames the input of [`decode`] holds, and how many TCP segments and UDP datagrams come out of them.
+///
+/// # Panics
+/// When an invariant does not hold.
+pub fn packets(input: &[u8]) -> (u64, u64) {
+    let Some((link, mut rest)) = input.split_first() else { return (0, 0) };
     let link_type = LINK_TYPES.get(usize::from(*link) % LINK_TYPES.len()).copied().unwrap_or(LinkType::ETHERNET);
     let limits = Limits { fragment_bytes: 1 << 20, fragmented_datagrams: 64, ..Limits::default() };
     let mut decoder = Decoder::new(&limits, ChecksumMode::All);
@@ -73,6 +100,7 @@ pub fn decode(input: &[u8]) {
         }
     }
     assert!(stats.decode_tcp + stats.decode_udp + stats.decode_other <= frames, "more packets than frames");
+    (frames, stats.decode_tcp + stats.decode_udp)
 }
 
 /// Segments of one direction: `(distance: u16, length: u8, flags: u8)*`. Every byte of the stream is a function of its
@@ -214,8 +242,8 @@ pub fn capture(input: &[u8]) {
     assert!(files.problems().len() <= 2, "many problems of one file");
 }
 
-/// The whole program over a capture file: no parser fails, every line is JSON without control characters, and the size of
-/// batches does not show.
+/// The whole program over a capture file, with judgement and summary: no parser fails, every line is JSON without control
+/// characters, nothing in the summary moves the cursor, and the size of batches does not show.
 ///
 /// # Panics
 /// When an invariant does not hold.
@@ -223,11 +251,23 @@ pub fn pipeline(input: &[u8]) {
     let run = |batch: usize, detail: Detail| {
         let mut files = Files::from_reader("fuzz", Box::new(Cursor::new(input.to_vec())), Default::default());
         let limits = Limits { flows_per_slot: 2, slot_memory: 32 << 10, memo_bytes: 1 << 20, ..Limits::default() };
-        let options = Options { batch, limits, ..Options::default() };
-        let mut output = Vec::new();
-        let sinks: Vec<Box<dyn crate::sink::Sink + Send + '_>> = vec![Box::new(Ndjson::new(&mut output))];
+        let judging = Judging {
+            knowledge: Arc::default(),
+            when: if detail == Detail::Full { When::AtEnd } else { When::AtOnce },
+            show_suppressed: true,
+            offline: true,
+            proofs: true,
+            backing: None,
+            renewal: None,
+            why_not: Some("www.example.com".to_owned()),
+        };
+        let options = Options { batch, limits, judging: Some(judging), ..Options::default() };
+        let (mut output, mut page) = (Vec::new(), String::new());
+        let summary = Page { summary: Summary::new(80), page: &mut page };
+        let sinks: Vec<Box<dyn Sink + Send + '_>> = vec![Box::new(Ndjson::new(&mut output)), Box::new(summary)];
         let outcome = pipeline::run(&mut files, sinks, (&options, Context::new(&Sensor::default(), detail)), |_| {});
         assert!(outcome.is_ok_and(|outcome| outcome.panics.is_empty()), "a parser failed");
+        assert!(!page.chars().any(|one| one.is_control() && one != '\n'), "a control character in {page:?}");
         output
     };
     let [one, other] = [1, 256].map(|batch| run(batch, Detail::Full));
@@ -235,6 +275,27 @@ pub fn pipeline(input: &[u8]) {
     for line in one.split_inclusive(|byte| *byte == b'\n') {
         assert!(serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok(), "a line is no JSON");
         assert!(!line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\n'), "a control character");
+    }
+}
+
+/// The summary of a run.
+struct Page<'a> {
+    summary: Summary,
+    page: &'a mut String,
+}
+
+impl Sink for Page<'_> {
+    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
+        match event.about {
+            About::Handshake(observation) => self.summary.observe(observation),
+            About::Stats(stats) => *self.page = self.summary.finish(stats),
+            About::Alert(_) | About::Certificate(_) => {}
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
     }
 }
 

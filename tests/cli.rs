@@ -303,6 +303,21 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn output_never_replaces_a_capture() {
+    let capture = fs::read(ONE).unwrap();
+    let (_folder, path) = file("evidence.pcap", &capture);
+    for files in [text(&path), ONE] {
+        let run = tlswatch(&["read", files, "-o", text(&path)]);
+        assert_eq!(run.code, 1);
+        assert!(run.stderr.contains("something else than events"), "{}", run.stderr);
+        assert_eq!(fs::read(&path).unwrap(), capture, "the evidence is as it was");
+    }
+    let (_folder, events) = file("events.ndjson", b"{\"old\":1}\n");
+    assert_eq!(tlswatch(&["read", ONE, "-o", text(&events)]).code, 0);
+    assert!(!fs::read_to_string(&events).unwrap().contains("old"));
+}
+
+#[test]
 fn nothing_raw_reaches_the_terminal() {
     let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}";
     let (_folder, path) = file(&format!("{evil}.pcap"), b"not a capture, but a name");

@@ -6,14 +6,24 @@ use std::fs;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 17] = [
     ("capture", tlswatch::fuzz::capture),
     ("certificate", tlswatch::fuzz::certificate),
+    ("chain", tlswatch::fuzz::chain),
     ("client_hello", tlswatch::fuzz::client_hello),
+    ("conversation", tlswatch::fuzz::conversation),
+    ("crl", tlswatch::fuzz::crl),
     ("decode", tlswatch::fuzz::decode),
+    ("factors", tlswatch::fuzz::factors),
+    ("lists", tlswatch::fuzz::lists),
+    ("message", tlswatch::fuzz::message),
     ("observer", tlswatch::fuzz::observer),
     ("pipeline", tlswatch::fuzz::pipeline),
+    ("policy", tlswatch::fuzz::policy),
+    ("roots", tlswatch::fuzz::roots),
+    ("signature", tlswatch::fuzz::signature),
     ("tcp_half", tlswatch::fuzz::tcp_half),
+    ("words", tlswatch::fuzz::words),
 ];
 
 #[test]
@@ -29,6 +39,22 @@ fn every_target_has_its_file_and_its_corpus() {
     for name in targets {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         assert!(!names(&format!("fuzz/corpus/{name}")).is_empty());
+    }
+}
+
+/// A seed that is thrown away at its first byte would leave what it stands for unfuzzed.
+#[test]
+fn every_seed_of_a_link_type_or_tunnel_is_decoded() {
+    for entry in fs::read_dir("fuzz/corpus/decode").unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let (frames, packets) = tlswatch::fuzz::packets(&fs::read(&path).unwrap());
+        let expected = match name.as_str() {
+            "seed-fragments" => 2,
+            "seed-fragments-overlap" => 0,
+            _ => frames,
+        };
+        assert!(!name.starts_with("seed-") || packets == expected, "{name}: {packets} of {frames}");
     }
 }
 

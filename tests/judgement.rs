@@ -73,6 +73,18 @@ const ATTACKS: &[(&str, &[Expected])] = &[
             (&["CRYP-003"], 21, &["login.example.net"], VICTIM),
         ],
     ),
+    (
+        "mitm-bettercap",
+        &[
+            (&["MITM-002", "MITM-004"], CRITICAL, TWO, VICTIM),
+            (&["CRYP-003"], 21, WWW, VICTIM),
+            (&["CRYP-003"], 21, &["login.example.net"], VICTIM),
+        ],
+    ),
+    ("mitm-version-regression", &[(&["MITM-014"], MEDIUM, WWW, &["10.2.0.21", "10.2.0.22"])]),
+    ("key-server-random-reused", &[(&["KEY-005"], HIGH, WWW, &["10.1.0.13"])]),
+    ("key-nonce-reused", &[(&["CRYP-007"], CRITICAL, WWW, &["10.1.0.13"])]),
+    ("key-roca", &[(&["CRYP-008"], CRITICAL, &["smartcard.example.com"], BOTH)]),
     ("mitm-product-fortigate", &[(&["MITM-002", "MITM-006"], HIGH, TWO, VICTIM)]),
     ("mitm-rejected", &[(&["MITM-002", "MITM-013"], HIGH, WWW, &["10.1.0.11", "10.2.0.21", "10.2.0.22"])]),
     ("mitm-split-view", &[(&["MITM-002", "MITM-008"], HIGH, WWW, VICTIM)]),
@@ -116,6 +128,14 @@ const ATTACKS: &[(&str, &[Expected])] = &[
             (&["CRYP-003"], 21, &["rsa1024.example.com"], BOTH),
         ],
     ),
+];
+/// Alerts of cert-listed under pcaps/lists/policy.toml.
+const LISTED: &[Expected] = &[
+    (&["KEY-006"], CRITICAL, &["leaked.example.com"], BOTH),
+    (&["KEY-006"], CRITICAL, &["badkey.example.com"], BOTH),
+    (&["CERT-014"], CRITICAL, &["blocked.example.com"], BOTH),
+    (&["CERT-013"], CRITICAL, &["stolen.example.com"], BOTH),
+    (&["CERT-013"], HIGH, &["withdrawn.example.com"], BOTH),
 ];
 const BOTH: &[&str] = &["10.1.0.11", "10.2.0.21"];
 
@@ -261,7 +281,7 @@ fn the_list_of_captures_promises_what_is_tested() {
     let promised = promised();
     assert!(promised.len() > 50, "{promised:#?}");
     for (name, text) in &promised {
-        let attack = ATTACKS.iter().find(|(attack, _)| attack == name);
+        let attack = ATTACKS.iter().chain([&("cert-listed", LISTED)]).find(|(attack, _)| attack == name);
         let quiet = text.starts_with("nothing of medium or higher") || text.starts_with("at most one medium");
         assert!(attack.is_some() != quiet, "{name}: {text}");
         let told = attack.iter().flat_map(|(_, alerts)| *alerts).flat_map(|(rules, ..)| *rules);
@@ -272,15 +292,36 @@ fn the_list_of_captures_promises_what_is_tested() {
         }
     }
     let files = std::fs::read_dir("pcaps").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    for file in files.filter(|file| ["mitm-", "key-", "benign-"].iter().any(|start| file.starts_with(start))) {
+    for file in files.filter(|file| ["mitm-", "key-", "cert-", "benign-"].iter().any(|start| file.starts_with(start))) {
         assert!(promised.contains_key(file.trim_end_matches(".pcap")), "{file}");
     }
+}
+
+/// The files that the policy names, read by the program itself.
+#[test]
+fn what_stands_in_lists_is_told() {
+    let run = |policy: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+        command.args(["read", "pcaps/cert-listed.pcap", "-o", "-", "--no-builtin-roots"]);
+        let output = command.args(["--roots", "pcaps/ca/public-roots.pem"]).args(policy).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let events = String::from_utf8(output.stdout).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut alerts: Vec<_> =
+            events.filter(|event| event["event"]["kind"] == "alert").map(|event| told(&event)).collect();
+        alerts.sort();
+        alerts
+    };
+    let mut wanted: Vec<_> = LISTED.iter().map(expected).collect();
+    wanted.sort();
+    assert_eq!(run(&["--policy", "pcaps/lists/policy.toml"]), wanted);
+    assert_eq!(run(&[]), [], "nothing but the lists speaks against them");
 }
 
 #[test]
 fn change_without_an_attack_is_quiet() {
     for (name, text) in promised() {
-        if ATTACKS.iter().any(|(attack, _)| *attack == name) {
+        if ATTACKS.iter().any(|(attack, _)| *attack == name) || name == "cert-listed" {
             continue;
         }
         let alerts = read(&name).events("alert");

@@ -113,7 +113,9 @@ fn alerts_are_explained_from_the_inventory_and_from_events() {
     let id = alert["tlswatch"]["alert"]["id"].as_str().unwrap();
     let from_inventory = text(&["explain", id, "--inventory", path]);
     assert_eq!(from_inventory, text(&["explain", &id[..8], "--events", events_path]));
-    for part in [alert["message"].as_str().unwrap(), "+15 H2a", "baseline", "next steps", "ip.addr == 10.2.0.22"] {
+    for part in
+        [alert["message"].as_str().unwrap(), "+15 H2a", "baseline", "next steps", "false alarm", "ip.addr == 10.2.0.22"]
+    {
         assert!(from_inventory.contains(part), "{part}: {from_inventory}");
     }
     assert!(!tlswatch(&["explain", "0123456789", "--inventory", path]).status.success());

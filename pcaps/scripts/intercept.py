@@ -243,7 +243,7 @@ def ephemeral():
     host = "www.example.com"
     with World({host: SIX[host]}) as w:
         pem, key = pki.public("a").leaf([host]).save(w.lab, "leaf")
-        w.lab.start("srv", *prefix_python("fixed_ecdhe.py", SIX[host], pem, key), port=443)
+        w.lab.start("srv", *prefix_python("careless.py", SIX[host], pem, key, "ecdhe"), port=443)
         for n in (-2, -0.5):
             w.day(n, [lambda c=c: w.visit(c, host, "--tls-max", "1.2", software="curl") for c in ("c1", "c5", "c3", "c4")])
         return w.packets

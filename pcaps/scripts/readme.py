@@ -76,12 +76,21 @@ ATTACKS = {
     "mitm-downgrade-both-sides": ("both views in one capture: equal client and server randoms on two connections", f"{N}; strip.py", "MITM-009 on the client's side only; no KEY-005"),
     "captive-portal": ("true traffic, then one (public) certificate of the portal's name for five sites of 10.2.0.22 in 40 s", f"{N}; forger.py ({P})", "MITM-031 (low): client 10.2.0.22; neither MITM-002 nor CERT-004 per host"),
     "key-shared": ("three self-signed certificates of unrelated names with one key; two of one private issuer with one serial number", f"{N}", "KEY-001 (www.example.com, login.example.net, www.example.org), KEY-002 (mail.example.edu, shop.example.co.uk)"),
-    "key-ephemeral-reused": ("the same server ECDHE key in eight full handshakes over a day and a half", f"fixed_ecdhe.py; {C}", "KEY-003 (medium): 203.0.113.10, www.example.com"),
+    "key-ephemeral-reused": ("the same server ECDHE key in eight full handshakes over a day and a half", f"careless.py; {C}", "KEY-003 (medium): 203.0.113.10, www.example.com"),
     "key-weak": ("RSA moduli with a common prime, close primes, exponent 3", f"{N}", "KEY-007 (shared-factor-1 and -2.example.com), CRYP-009 (close-primes.example.com), CRYP-003 low (exponent-3.example.com)"),
     "client-cert-stolen": ("a client certificate used on twelve days from 10.1.0.11 (curl), then within minutes from 10.2.0.22 with GnuTLS", f"{N}; {C}; {G}", "CERT-030, CERT-031, CERT-032: certificate CN=backup-7.example.com, client 10.2.0.22, api.example.com"),
     "rsa-fault": ("the second of three ServerKeyExchange signatures as a fault in RSA-CRT leaves it", f"{N}; {O}; faults.py", "CRYP-005 and CRYP-006: www.example.com, second connection"),
     "damaged-signature": ("the same connection with random bytes as signature", f"{N}; {O}; faults.py", "CRYP-005 only"),
     "cert-faults": ("thirteen hosts, each with one fault: expired, future, other name, SHA-1, MD5, CA leaf, client-only usage, broken signature, self-signed, unknown issuer, RSA-1024, no SCT, 530 days", f"{N}", "CERT-001, 003, 004, 008 (twice), 010 (twice), 007, 006, 005, CRYP-003, CERT-009: for the host of that name (nothing about the missing SCT: its root is not a built-in one); CERT-007 high, in one alert with MITM-005 (its issuer is known and did not sign it); for hosts that policy does not own the others are low or marks on the certificate event"),
+}
+# Those of misuse.py.
+RARE = {
+    "mitm-bettercap": ("two days of true traffic to two sites, then 10.2.0.22 through bettercap's https.proxy", f"{N}; bettercap 2.32.0", "MITM-004 (equal serial), MITM-002, CRYP-003 (RSA-1024): client 10.2.0.22, both hosts"),
+    "mitm-version-regression": ("52 handshakes of TLS 1.3 on two days, then the host answers the same kind of client with 1.2 (no sentinel) four times", f"{N}; {C}", "MITM-014 (medium): www.example.com, from the third of the four on"),
+    "key-server-random-reused": ("two connections with one ServerHello.random", f"careless.py; {C}", "KEY-005: www.example.com, second connection"),
+    "key-nonce-reused": ("two ECDSA signatures with one nonce", f"careless.py; {C}", "CRYP-007: www.example.com, second connection"),
+    "key-roca": ("an RSA key as the chips of CVE-2017-15361 made them, and a sound one", f"{N}", "CRYP-008: smartcard.example.com, not sound.example.com"),
+    "cert-listed": ("six hosts: key in a list of keys, key in a list of badkeys' form, certificate in an SSLBL list, revoked for keyCompromise, revoked for cessationOfOperation, in no list", f"{N}", "with `--policy lists/policy.toml`: KEY-006 (leaked and badkey), CERT-014 (blocked), CERT-013 critical (stolen) and high (withdrawn); nothing for sound.example.com, and without the policy nothing at all"),
 }
 BENIGN = {
     "renewal-same-key": "new dates, same key and CA", "renewal-new-key": "new key, same CA, after two thirds of the old one's life",
@@ -102,13 +111,13 @@ HEAD = """# Captures
 Our own captures, made by the scripts in `scripts/` from real tools inside network namespaces; licence MIT OR Apache-2.0 like the
 rest. Addresses are private or reserved for documentation, hosts are `example` names; no packet of anybody else is in them.
 
-- `scripts/handshakes.py`, `scripts/intercept.py`, `scripts/benign.py` make them (all, or those named), `scripts/copies.py` derives
+- `scripts/handshakes.py`, `scripts/intercept.py`, `scripts/misuse.py`, `scripts/benign.py` make them (all, or those named), `scripts/copies.py` derives
   damaged copies, `scripts/make_all.sh` does all and this file. They need root and the tools that `scripts/setup.sh` installs. What they make is equivalent, not identical: the committed files count.
 - tcpdump records at the clients' own interfaces. `scripts/tape.py` is the only place where recordings are changed: checksums are made
   right (veth leaves them open), and in scenarios that last days each connection is moved in time as a whole. Rows that say more
   (tags, losses, rewritten signatures) name the script that does it.
 - `ca/public-roots.pem` are the roots of the "public" sites: give them with `--roots`. `ca/private-roots.pem` are the private ones, which
-  belong into a policy's `internal_ca`, if anywhere. Their keys are kept nowhere but in `scripts/.state/`, which is not committed.
+  belong into a policy's `internal_ca`, if anywhere. `lists/` has the policy and the lists of cert-listed.pcap. Their keys are kept nowhere but in `scripts/.state/`, which is not committed.
 - The public leaves carry two SCTs of test logs. Sites have server addresses outside the private ranges, intranet hosts inside.
 - Clients: 10.1.0.11, 10.1.0.13 curl; 10.1.0.12, 10.2.0.23 GnuTLS; 10.2.0.21 Python; 10.2.0.22 OpenSSL, and the one that is attacked.
 
@@ -124,7 +133,7 @@ def rows(names):
 
 def main():
     out = [HEAD, "\n## One kind of handshake each (`handshakes.py`)\n\n| file | shows | made with | SHA-256 |\n|---|---|---|---|\n"]
-    known = set(HANDSHAKES) | set(ATTACKS)
+    known = set(HANDSHAKES) | set(ATTACKS) | set(RARE)
     for name, digest in rows(HANDSHAKES):
         shows, tools = HANDSHAKES[name]
         tools = tools.replace(O, f"{O} {S}") if tools == O else tools
@@ -132,6 +141,9 @@ def main():
     out.append("\n## Attacks and misuse (`intercept.py`)\n\n| file | shows | made with | expected | SHA-256 |\n|---|---|---|---|---|\n")
     for name, digest in rows(ATTACKS):
         out.append(f"| {name}.pcap | {' | '.join(ATTACKS[name])} | `{digest}` |\n")
+    out.append("\n## Rarer misuse (`misuse.py`)\n\n| file | shows | made with | expected | SHA-256 |\n|---|---|---|---|---|\n")
+    for name, digest in rows(RARE):
+        out.append(f"| {name}.pcap | {' | '.join(RARE[name])} | `{digest}` |\n")
     out.append("\n## Changes without an attack (`benign.py`; nginx 1.22.1, the last two OpenSSL s_server and `intercept.py`)\n\n| file | shows | expected | SHA-256 |\n|---|---|---|---|\n")
     for name, shows in BENIGN.items():
         for suffix, more in (("", ""), ("-lossy", "; every third connection lacks a server segment"), ("-server-side-only", "; only what the servers sent")):

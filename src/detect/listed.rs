@@ -40,12 +40,11 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
         case.knowledge.crls_of(issuer).find_map(entry)
     });
     let (facts, entry, stale) = found?;
-    let mut message = format!(
-        "{} a certificate whose chain was revoked on {}: {}",
-        case.gave(),
-        date(entry.date),
-        quoted(&facts.subject.text)
-    );
+    let is_leaf =
+        case.path().first().and_then(|leaf| leaf.facts.as_deref()).is_some_and(|leaf| std::ptr::eq(leaf, facts));
+    let what = if is_leaf { "a certificate that" } else { "a certificate under a CA that" };
+    let mut message =
+        format!("{} {what} was revoked on {}: {}", case.gave(), date(entry.date), quoted(&facts.subject.text));
     if stale {
         message.push_str(" (by a list that is out of date)");
     }
@@ -56,9 +55,26 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
     if stale {
         finding.confidence = STALE;
     }
-    let text = format!("reason {} of RFC 5280 section 5.3.1", entry.reason);
+    let text = format!("reason {} ({}) of RFC 5280 section 5.3.1", entry.reason, reason(entry.reason));
     finding.evidence.pro.push(Point { id: "crl", text, observed: Some(serial(facts)), ..Point::default() });
     Some(finding)
+}
+
+/// CRLReason as RFC 5280 section 5.3.1 names it.
+fn reason(code: u8) -> &'static str {
+    match code {
+        0 => "unspecified",
+        1 => "keyCompromise",
+        2 => "cACompromise",
+        3 => "affiliationChanged",
+        4 => "superseded",
+        5 => "cessationOfOperation",
+        6 => "certificateHold",
+        8 => "removeFromCRL",
+        9 => "privilegeWithdrawn",
+        10 => "aACompromise",
+        _ => "unknown",
+    }
 }
 
 fn by_serial(case: &Case<'_>) -> Option<Finding> {

@@ -7,6 +7,7 @@ use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
+use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
 use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_grease, is_tls13_draft};
 
@@ -105,7 +106,7 @@ impl Negotiation {
             id: "P6",
             points: 0,
             text: "the downgrade sentinel of RFC 8446 section 4.1.3".to_owned(),
-            observed: Some(format!("version {version:#06x} with the sentinel")),
+            observed: Some(format!("{} with the sentinel", version_text(version))),
             expected: Some(offered.to_owned()),
         };
         finding.evidence.proofs.push(proof);
@@ -139,9 +140,10 @@ impl Negotiation {
         let place = Place::of(sighting);
         let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
         let message = format!(
-            "{} spoke TLS 1.3 {} times with this kind of client and now chose version {version:#06x} for client {}.",
+            "{} spoke TLS 1.3 {} times with this kind of client and now chose {} for client {}.",
             place.host,
             kind.tls13,
+            version_text(version),
             client_text(place.ends.client.address)
         );
         let mut finding = place.plain(&VERSION_REGRESSION, cause, message);
@@ -149,8 +151,8 @@ impl Negotiation {
             id: "version",
             points: 0,
             text: format!("{} handshakes in a row below TLS 1.3", kind.steps),
-            observed: Some(format!("{version:#06x}")),
-            expected: Some("0x0304".to_owned()),
+            observed: Some(version_text(version)),
+            expected: Some("TLS 1.3".to_owned()),
         });
         Some(finding)
     }
@@ -202,6 +204,16 @@ impl Negotiation {
 }
 
 /// The version that the client offered and the server's random denies.
+/// A version as people call it.
+fn version_text(number: u16) -> String {
+    match (number, names::version(number)) {
+        (0x0002 | 0x0300, Some(name)) => format!("SSL {name}"),
+        (0xfe00.., Some(name)) => format!("DTLS {name}"),
+        (_, Some(name)) => format!("TLS {name}"),
+        (_, None) => format!("version {number:#06x}"),
+    }
+}
+
 fn sentinel(protocol: Protocol, offer: &ClientHello, hello: &ServerHello) -> Option<&'static str> {
     let tail: [u8; 8] = hello.random.last_chunk().copied()?;
     if hello.random == HELLO_RETRY_RANDOM || hello.ssl2_format || !tail.starts_with(b"DOWNGRD") {

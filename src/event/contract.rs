@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::stats::Stats;
 use crate::tls::Anomaly;
 
 use super::sample;
@@ -148,6 +149,14 @@ fn no_object_has_a_member_twice() {
         let value: Value = serde_json::from_str(&line).unwrap();
         // Members that serde_json dropped would make the line longer than what it writes again.
         assert_eq!(serde_json::to_string(&value).unwrap().len() + 1, line.len());
+    }
+}
+
+#[test]
+fn every_counter_is_documented() {
+    for (name, description) in Stats::descriptions() {
+        let row = format!("| `{name}` | {} |", description.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert!(DOCUMENT.contains(&row), "{row}");
     }
 }
 

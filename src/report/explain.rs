@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::detect::catalogue::rule;
 use crate::text::printable;
 
 /// Entries of a list that are shown; how many more there are is said.
 const LISTED: usize = 50;
 /// Columns of the left one of two values side by side.
 const COLUMN: usize = 50;
+/// Columns of a text of several lines.
+const PARAGRAPH: usize = 88;
 
 /// Id of the alert that an event is about; `None` for other events.
 pub fn alert_id(event: &Value) -> Option<&str> {
@@ -41,6 +44,7 @@ pub fn explain(event: &Value) -> String {
         page.entry(title, if values.is_empty() { values } else { format!("{values} ({})", number(alert, count)) });
     }
     evidence(&mut page, alert.get("evidence").unwrap_or(&Value::Null));
+    advice(&mut page, event);
     page.entry("wireshark", text(alert, "/display_filter"));
     page.entry("frames", list(alert, "/frames", LISTED));
     page.entry("reference", text(event, "/rule/reference"));
@@ -65,6 +69,16 @@ fn evidence(page: &mut Page, evidence: &Value) {
         let title = if number == 1 { "next steps" } else { "" };
         page.entry(title, format!("{number}. {}", step.as_str().unwrap_or_default()));
     }
+}
+
+/// What the catalogue says of the rule: the way on, where the evidence has none of its own, and innocent causes.
+fn advice(page: &mut Page, event: &Value) {
+    let Some(rule) = rule(&text(event, "/rule/id")) else { return };
+    let steps = event.pointer("/tlswatch/alert/evidence/next_steps").and_then(Value::as_array);
+    if steps.is_none_or(Vec::is_empty) {
+        page.paragraph("next steps", rule.remedy);
+    }
+    page.paragraph("false alarm", rule.false_positives);
 }
 
 /// What was known and what came.
@@ -107,6 +121,21 @@ impl Page {
     fn line(&mut self, text: String) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{}", printable(&text).trim_end());
+    }
+
+    /// A titled text of several lines.
+    fn paragraph(&mut self, title: &str, text: &str) {
+        let mut title = title;
+        let mut row = String::new();
+        for word in text.split_whitespace() {
+            if row.chars().count() + word.chars().count() >= PARAGRAPH {
+                self.entry(title, std::mem::take(&mut row));
+                title = "";
+            }
+            row.push_str(if row.is_empty() { "" } else { " " });
+            row.push_str(word);
+        }
+        self.entry(title, row);
     }
 
     /// A titled line; none without a value.
@@ -206,6 +235,18 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn where_the_evidence_has_no_next_steps_the_catalogue_has() {
+        let event = json!({"rule": {"id": "TLSW-MITM-007"}, "tlswatch": {"alert": {"id": "ab"}}});
+        let text = explain(&event);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        let rule = rule("TLSW-MITM-007").unwrap();
+        for part in [rule.remedy, rule.false_positives] {
+            assert!(words(&text).contains(&words(part)), "{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 12 + PARAGRAPH), "{text}");
     }
 
     #[test]

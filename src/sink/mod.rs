@@ -64,6 +64,12 @@ pub enum SinkError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A file that is there already is no file of events: perhaps a capture.
+    #[error("{path} holds something else than events and is not written over")]
+    Foreign {
+        /// The path as the user gave it.
+        path: String,
+    },
     /// Writing failed.
     #[error("cannot write: {0}")]
     Write(io::Error),

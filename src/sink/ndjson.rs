@@ -1,7 +1,7 @@
 //! One JSON object a line, to a file or to standard output.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +18,13 @@ pub struct Ndjson<W: Write> {
 }
 
 impl Ndjson<File> {
-    /// Writes into a new file of mode 0640, or over an old one, whose mode stays.
+    /// Writes into a new file of mode 0640, or over an old one with events, whose mode stays.
     ///
     /// # Errors
-    /// [`SinkError::Create`] when the file cannot be opened.
+    /// [`SinkError::Foreign`] when there is a file with something else in it, [`SinkError::Create`] when the file cannot be
+    /// opened.
     pub fn create(path: &Path) -> Result<Self, SinkError> {
+        refuse_foreign(path)?;
         let file = create_options().create(true).truncate(true).open(path);
         let file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
         Ok(Self::new(file))
@@ -41,8 +43,10 @@ impl ReopenedNdjson {
     /// Appends to the file at `path`, made with mode 0640 if it is missing; opens it anew when `reopen` becomes true.
     ///
     /// # Errors
-    /// [`SinkError::Create`] when the file cannot be opened.
+    /// [`SinkError::Foreign`] when there is a file with something else in it, [`SinkError::Create`] when the file cannot be
+    /// opened.
     pub fn append(path: &Path, reopen: Arc<AtomicBool>) -> Result<Self, SinkError> {
+        refuse_foreign(path)?;
         Ok(Self { path: path.to_owned(), reopen, file: open_to_append(path)? })
     }
 
@@ -71,6 +75,19 @@ fn open_to_append(path: &Path) -> Result<Ndjson<File>, SinkError> {
     let file = create_options().create(true).append(true).open(path);
     let file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
     Ok(Ndjson::new(file))
+}
+
+/// A capture is evidence, and `-o *.pcap` is quickly typed: only what looks like events is written over or appended to.
+fn refuse_foreign(path: &Path) -> Result<(), SinkError> {
+    // Not pipes and devices; what cannot be looked at is told when it is opened.
+    if !path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) {
+        return Ok(());
+    }
+    let mut first = [0];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut first)) {
+        Ok(()) if first != *b"{" => Err(SinkError::Foreign { path: path.display().to_string() }),
+        _ => Ok(()),
+    }
 }
 
 impl Ndjson<io::Stdout> {
@@ -133,7 +150,7 @@ mod tests {
         let stats = Stats::default();
         let folder = tempfile::tempdir().unwrap();
         let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
-        std::fs::write(&path, "old\n").unwrap();
+        std::fs::write(&path, "{old}\n").unwrap();
         let reopen = Arc::new(AtomicBool::new(false));
         let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen)).unwrap();
         sink.write(&event(b"1\n", &stats)).unwrap();
@@ -143,7 +160,7 @@ mod tests {
         sink.flush().unwrap();
         sink.write(&event(b"3\n", &stats)).unwrap();
         sink.flush().unwrap();
-        assert_eq!(std::fs::read(&moved).unwrap(), b"old\n1\n2\n");
+        assert_eq!(std::fs::read(&moved).unwrap(), b"{old}\n1\n2\n");
         assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
     }
 

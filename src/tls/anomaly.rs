@@ -77,7 +77,7 @@ anomalies! {
     OddCipherSuites = "odd_cipher_suites",
     /// A certificate that does not parse; it is hashed and reported all the same.
     UnparsableCertificate = "unparsable_certificate",
-    /// More certificates than the limit; the rest of the chain is counted but not kept.
+    /// More certificates than the limit; those beyond it are left out.
     ChainTooLong = "chain_too_long",
     /// Compressed certificates that could not be unpacked within the limits.
     CompressedCertificate = "compressed_certificate",

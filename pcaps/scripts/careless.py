@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""fixed_ecdhe.py ADDRESS CERTIFICATE KEY: a TLS 1.2 server of one suite (ECDHE-ECDSA-AES128-GCM-SHA256, P-256) whose
-ECDHE key never changes. Just enough of RFC 5246, 5288 and 8422 for clients to finish; no library lets one do this."""
+"""careless.py ADDRESS CERTIFICATE KEY WHAT: a TLS 1.2 server of one suite (ECDHE-ECDSA-AES128-GCM-SHA256, P-256) that makes
+one thing only once, where it should be new each time: WHAT is `ecdhe` (its ECDHE key), `random` (its ServerHello.random, as
+a virtual machine that was restored from a snapshot) or `nonce` (the k of its ECDSA signatures). Just enough of RFC 5246,
+5288 and 8422 for clients to finish; no library lets one do this."""
 
 import hashlib
 import hmac
@@ -10,14 +12,24 @@ import sys
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-address, cert_file, key_file = sys.argv[1:4]
+address, cert_file, key_file, what = sys.argv[1:5]
 KEY = serialization.load_pem_private_key(open(key_file, "rb").read(), None)
 CHAIN = [c.public_bytes(serialization.Encoding.DER) for c in x509.load_pem_x509_certificates(open(cert_file, "rb").read())]
 FIXED = ec.generate_private_key(ec.SECP256R1())
-POINT = FIXED.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+RANDOM = os.urandom(32)
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def sign_with_the_same_nonce(data):
+    """ECDSA as in FIPS 186-4 section 6.4, with the private key of FIXED as k."""
+    k = FIXED.private_numbers().private_value
+    r = FIXED.public_key().public_numbers().x % ORDER
+    digest = int.from_bytes(hashlib.sha256(data).digest(), "big")
+    s = pow(k, -1, ORDER) * (digest + r * KEY.private_numbers().private_value) % ORDER
+    return utils.encode_dss_signature(r, s)
 
 
 def prf(secret, label, seed, size):
@@ -68,9 +80,12 @@ class Session:
     def serve(self):
         hello = self.record()[1]
         self.log += hello
-        client_random, server_random = hello[6:38], os.urandom(32)
-        params = b"\x03\x00\x17" + vec(1, POINT)
-        signature = KEY.sign(client_random + server_random + params, ec.ECDSA(hashes.SHA256()))
+        client_random, server_random = hello[6:38], RANDOM if what == "random" else os.urandom(32)
+        own = FIXED if what == "ecdhe" else ec.generate_private_key(ec.SECP256R1())
+        point = own.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+        params = b"\x03\x00\x17" + vec(1, point)
+        signed = client_random + server_random + params
+        signature = sign_with_the_same_nonce(signed) if what == "nonce" else KEY.sign(signed, ec.ECDSA(hashes.SHA256()))
         flight = (message(2, b"\x03\x03" + server_random + b"\0" + b"\xc0\x2b\0" + vec(2, b"\xff\x01\0\x01\0")),
                   message(11, vec(3, b"".join(vec(3, c) for c in CHAIN))),
                   message(12, params + b"\x04\x03" + vec(2, signature)), message(14, b""))
@@ -80,7 +95,7 @@ class Session:
         exchange = self.record()[1]
         self.log += exchange
         peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), exchange[5:])
-        master = prf(FIXED.exchange(ec.ECDH(), peer), b"master secret", client_random + server_random, 48)
+        master = prf(own.exchange(ec.ECDH(), peer), b"master secret", client_random + server_random, 48)
         block = prf(master, b"key expansion", server_random + client_random, 40)
         self.keys = block[:16], block[16:32], block[32:36], block[36:40]
         self.record()
