@@ -104,11 +104,10 @@ impl Judgement {
         }
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut found = self.judge.advance(clock);
-            let before = found.len();
             found.extend(self.judge.observe(observation, clock));
-            (found, before)
+            found
         }));
-        let Ok((found, before)) = found else {
+        let Ok(found) = found else {
             self.panics += 1;
             return Vec::new();
         };
@@ -119,7 +118,7 @@ impl Judgement {
         }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
-        for (place, finding) in found.into_iter().enumerate() {
+        for mut finding in found {
             if !selected {
                 continue;
             }
@@ -129,9 +128,11 @@ impl Judgement {
                 let change = (finding.rule == &ROTATED_CERTIFICATE).then(|| finding.evidence.verdict.clone());
                 self.marks.push(Mark { certificate: certificate.sha256, rule: finding.rule.id, change });
             }
-            // What the passing of time decided is about an earlier handshake.
-            let observation =
-                || (place >= before).then(|| Arc::clone(shared.get_or_insert_with(|| Arc::new(slim(observation)))));
+            // What waited for more evidence is about an earlier handshake.
+            let kept = finding.observation.take();
+            let is_this = finding.moment.order == observation.handshake.first.order;
+            let this = || Arc::clone(shared.get_or_insert_with(|| Arc::new(observation.slim())));
+            let observation = || kept.or_else(|| is_this.then(this));
             due.extend(self.alerts.take(finding, observation, clock));
         }
         self.shown(due)
@@ -164,8 +165,9 @@ impl Judgement {
         if let Some(why_not) = &mut self.why_not {
             found.iter().for_each(|finding| why_not.found(finding));
         }
-        for finding in found {
-            due.extend(self.alerts.take(finding, || None, clock));
+        for mut finding in found {
+            let observation = finding.observation.take();
+            due.extend(self.alerts.take(finding, || observation, clock));
         }
         due.extend(self.alerts.finish());
         self.shown(due)
@@ -199,17 +201,4 @@ impl Judgement {
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
         due
     }
-}
-
-/// What an alert needs of a handshake: without the copies of its longest messages.
-fn slim(observation: &Observation) -> Observation {
-    let mut observation = observation.clone();
-    let handshake = &mut observation.handshake;
-    handshake.transcript = None;
-    handshake.ocsp_response = None;
-    for list in [&mut handshake.server_certificates, &mut handshake.client_certificates].into_iter().flatten() {
-        list.bytes = Box::default();
-        list.ranges = Vec::new();
-    }
-    observation
 }

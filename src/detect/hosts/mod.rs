@@ -281,7 +281,7 @@ impl Hosts {
         let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
         self.count(sighting, new, standing.unwrap_or(Standing::Held));
         let decided = if doubtful && (sighting.offline || hold > 0) && standing != Some(Standing::Suspect) {
-            self.holding.insert(sighting.host, held, hold)
+            self.holding.insert((sighting.host, sighting.observation), held, hold)
         } else {
             Some(held)
         };
@@ -378,7 +378,9 @@ impl Hosts {
         }
         if let Some(view) = held.split {
             // Offline: while the majority was still thin, the minority was not told.
-            findings.extend(held.places.iter().map(|place| view.finding(place, &held.new)));
+            let mut told: Vec<_> = held.places.iter().map(|place| view.finding(place, &held.new)).collect();
+            bring_handshake(&held, &mut told);
+            findings.extend(told);
         }
         if let Some(severity) = alerts.filter(|_| !believed) {
             findings.extend(report(&case, &held, severity));
@@ -495,7 +497,16 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
         finding.evidence = case.evidence();
         finding
     };
-    held.places.iter().map(make).collect()
+    let mut findings: Vec<Finding> = held.places.iter().map(make).collect();
+    bring_handshake(held, &mut findings);
+    findings
+}
+
+/// The first finding of a case brings the handshake along.
+fn bring_handshake(held: &Held, findings: &mut [Finding]) {
+    if let Some(first) = findings.first_mut() {
+        first.observation.clone_from(&held.observation);
+    }
 }
 
 /// The client refused the certificate: a fatal alert about it.

@@ -132,6 +132,30 @@ fn worked_lab_pair_of_private_cas() {
     assert_eq!(ids(&end), ["MITM-002"]);
     assert_eq!((end[0].severity, end[0].evidence.score), (Severity::Medium, Some(40)));
     assert!(end[0].message.contains("www.example.com:443 gave client 10.0.0.1"), "{}", end[0].message);
+    // The alert tells of the handshake that was held, with its whole chain.
+    let held = end[0].observation.as_deref().unwrap();
+    assert_eq!(held.handshake.first.order, end[0].moment.order);
+    assert_eq!(held.server_chain.len(), second.len());
+}
+
+#[test]
+fn handshakes_of_held_cases_are_bounded_in_bytes() {
+    let mut world = world(1).0;
+    // Four octets of a hello count for each of its own: eight cases fill the room, the ninth goes without.
+    for case in 0..9_u8 {
+        let chain = Ca::new(&format!("Proxy {case}")).chain(&Plan::of(&[HOST]));
+        let mut observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+        observation.handshake.client_hello.as_mut().unwrap().raw = vec![0; (1 << 20) - 4_096].into();
+        assert!(world.scene.show(&mut world.hosts, HOST, &observation).is_empty());
+    }
+    let found = world.end();
+    let kept: Vec<bool> = found.iter().map(|finding| finding.observation.is_some()).collect();
+    assert_eq!((found.len(), kept.iter().filter(|kept| **kept).count()), (9, 8));
+    assert!(found.iter().all(|finding| finding.ends.is_some() && finding.certificate.is_some()));
+    // What was told frees its room.
+    let chain = Ca::new("Proxy").chain(&Plan::of(&[HOST]));
+    world.serve("10.9.9.9", &chain);
+    assert!(world.end()[0].observation.is_some());
 }
 
 #[test]
