@@ -163,6 +163,7 @@ impl Judge {
             server: server.as_deref(),
             client: client.as_deref(),
             policy: &knowledge.policy,
+            knowledge: &knowledge,
             offline: self.offline,
         };
         let mut findings = Vec::new();

@@ -49,6 +49,12 @@ impl Bench {
         self
     }
 
+    /// Its anchors are Mozilla's.
+    fn public(mut self) -> Self {
+        self.knowledge.builtin = (*self.scene.anchors).clone();
+        self
+    }
+
     fn at(mut self, now: i64) -> Self {
         self.scene.now = now;
         self
@@ -208,8 +214,10 @@ fn validity_has_limits_by_day_of_issue() {
         [(step, 200, false), (step, 201, true), (step - 1, 201, false), (step - 1, 398, false), (step - 1, 399, true)]
     {
         let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(from, from + days * DAY));
-        let found = Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain);
+        let found = Bench::new(&[&ca]).public().at(from + DAY).findings(HOME, &chain);
         assert_eq!(how(&found, "CERT-009").is_some(), fires, "{from} {days}");
+        // A root that the owner named is no browser's.
+        assert_eq!(how(&Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain), "CERT-009"), None);
     }
     let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 900 * DAY));
     assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-009"), None);
@@ -239,10 +247,8 @@ fn timestamps_of_public_certificates() {
     let ca = Ca::new("Root");
     let chain = ca.chain(&Plan::of(&["www.example.com"]));
     let with = |builtin: bool, asked: bool, change: &dyn Fn(&mut Observation)| {
-        let mut bench = Bench::new(&[&ca]);
-        if builtin {
-            bench.knowledge.builtin = (*bench.scene.anchors).clone();
-        }
+        let bench = Bench::new(&[&ca]);
+        let bench = if builtin { bench.public() } else { bench };
         let findings = bench.changed(WWW, &chain, |one| {
             one.handshake.client_hello.as_mut().unwrap().signed_certificate_timestamp = asked;
             change(one);
@@ -407,6 +413,45 @@ fn what_the_policy_asks_of_a_host() {
 }
 
 #[test]
+fn certificates_in_the_owners_file() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let other = [7; 32];
+    let policy = "[[host]]\nmatch = [\"www.example.com\"]\ncertificates_file = \"export.json\"\n";
+    for (listed, expected) in [(chain[0].sha256.0, &[][..]), (other, &["POL-002"])] {
+        let mut bench = Bench::new(&[&ca]).policy(policy);
+        let line = bench.knowledge.policy.hosts[0].line;
+        bench.knowledge.certificates.insert(line, [listed].into());
+        assert_eq!(ids(&bench.findings(WWW, &chain)), expected);
+    }
+}
+
+#[test]
+fn operators_that_caa_names() {
+    let made = |organization: &str| {
+        let key = key();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, organization);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = parse(params.self_signed(&key).unwrap().der());
+        Ca { issuer: rcgen::Issuer::new(params, key), certificate }
+    };
+    for (organization, domain, allowed) in [
+        ("Let's Encrypt", "letsencrypt.org", true),
+        ("Internet Security Research Group", "letsencrypt.org", true),
+        ("DigiCert Inc", "letsencrypt.org", false),
+        ("Example Trust Services", "example.com", true),
+        ("Another Operator", "example.com", false),
+    ] {
+        let ca = made(organization);
+        let chain = ca.chain(&Plan::of(&["www.example.com"]));
+        let policy = format!("[[host]]\nmatch = [\"www.example.com\"]\ncaa = [\"{domain}\"]\n");
+        let found = Bench::new(&[&ca]).policy(&policy).findings(WWW, &chain);
+        assert_eq!(how(&found, "POL-001").is_none(), allowed, "{organization} {domain}");
+    }
+}
+
+#[test]
 fn a_key_kept_at_renewal() {
     let ca = Ca::new("Root");
     let (same, new) = (Arc::new(key()), Arc::new(key()));
@@ -426,7 +471,9 @@ fn a_key_kept_at_renewal() {
 fn kinds_of_cas() {
     let ca = Ca::new("Root");
     let internal = ca.chain(&Plan::of(&["wiki.corp.lab"]));
-    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
+    assert_eq!(ids(&Bench::new(&[&ca]).public().findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
+    // A root that the owner named is no public CA.
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
     let policy =
         format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\nnames = [\"*.corp.lab\"]\n", spki(&ca.certificate));
     let with = |name: &str| {
@@ -578,7 +625,7 @@ fn internal_names_and_addresses_of_public_cas() {
     let ca = Ca::new("Root");
     let with = |name: &str| {
         let chain = ca.chain(&Plan::of(&["www.example.com", name]));
-        ids(&Bench::new(&[&ca]).findings(WWW, &chain))
+        ids(&Bench::new(&[&ca]).public().findings(WWW, &chain))
     };
     for name in ["10.1.2.3", "192.168.0.1", "fd00::1", "127.0.0.1", "mail", "nas.lan"] {
         assert_eq!(with(name), ["POL-006"], "{name}");

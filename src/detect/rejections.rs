@@ -145,7 +145,7 @@ pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
             43 => "unsupported_certificate",
             46 => "certificate_unknown",
             48 => "unknown_ca",
-            _ => "bad_certificate_hash_value",
+            _ => "bad_certificate_status_response",
         });
     }
     // Finished has 53 or 69 octets. GnuTLS sends its alert in 19, Java in 35.
@@ -184,6 +184,9 @@ mod tests {
             (1, &refuse as &dyn Fn(&mut Handshake), true),
             (301, &refuse, false),
             (1, &alert(Direction::LowToHigh, 2, 45), false),
+            // What clients say of a stapled response; its neighbour is for servers.
+            (1, &alert(Direction::LowToHigh, 2, 113), true),
+            (1, &alert(Direction::LowToHigh, 2, 114), false),
             (1, &alert(Direction::LowToHigh, 1, 48), false),
             (1, &alert(Direction::HighToLow, 2, 48), false),
         ] {

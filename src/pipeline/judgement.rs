@@ -54,6 +54,8 @@ pub struct Judgement {
     show_suppressed: bool,
     /// The policy leaves CERT-017 on.
     tells_new: bool,
+    /// What earlier runs saw.
+    backing: Option<Arc<dyn Backing>>,
     panics: u64,
     marks: Vec<Mark>,
     why_not: Option<WhyNot>,
@@ -89,6 +91,7 @@ impl Judgement {
             judge,
             alerts: Alerts::new(judging.when),
             show_suppressed: judging.show_suppressed,
+            backing: judging.backing.clone(),
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
@@ -143,7 +146,8 @@ impl Judgement {
     pub fn marks(&self, certificate: &Sha256) -> (Vec<&'static str>, Option<&str>) {
         let of_it = || self.marks.iter().filter(|mark| mark.certificate == *certificate);
         let mut rules: Vec<&'static str> = of_it().map(|mark| mark.rule).collect();
-        rules.extend(self.tells_new.then_some(NEW_CERTIFICATE.id));
+        let is_new = || !self.backing.as_ref().is_some_and(|backing| backing.knows(certificate));
+        rules.extend((self.tells_new && is_new()).then_some(NEW_CERTIFICATE.id));
         rules.sort_unstable();
         rules.dedup();
         (rules, of_it().find_map(|mark| mark.change.as_deref()))

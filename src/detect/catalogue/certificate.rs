@@ -311,8 +311,8 @@ pub static NEW_CERTIFICATE: Rule = Rule {
     effect: Effect::Mark,
     version: "1",
     techniques: &[],
-    description: "The SHA-256 of the certificate was not seen before in this run, in this role: the certificate event that \
-        bears the mark is its first.",
+    description: "The SHA-256 of the certificate was not seen before in this run, in this role, and is in no inventory of \
+        earlier runs (`--inventory`, `--baseline`): the certificate event that bears the mark is its first.",
     false_positives: "Every new certificate is one.",
     remedy: "None.",
     references: &["RFC 5280"],

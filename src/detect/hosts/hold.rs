@@ -8,7 +8,7 @@ use super::case::Case;
 use super::presented::Presented;
 use super::record::{HostRecord, Standing};
 use super::report::Place;
-use super::score::Others;
+use super::score::{Circumstances, Others};
 use super::sketch::subnet_hash;
 use super::split::{self, SplitView};
 use crate::detect::finding::Point;
@@ -51,6 +51,8 @@ pub struct Held {
     pub allowed: bool,
     /// What other rules found out.
     pub hints: Hints,
+    /// What else came with the first handshake.
+    pub circumstances: Circumstances,
     /// Captures, not live.
     pub offline: bool,
     /// Others got another certificate of the same server.
@@ -78,6 +80,7 @@ impl Held {
             refused: false,
             allowed: false,
             hints: Hints::default(),
+            circumstances: Circumstances::default(),
             offline: sighting.offline,
             split: None,
             observation: None,
@@ -124,6 +127,7 @@ impl Held {
             self.places.push(place);
         }
         self.refused |= super::is_refused(sighting);
+        self.circumstances.scanner &= sighting.policy.is_scanner(client);
     }
 }
 
