@@ -225,7 +225,6 @@ impl Judge {
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
             match judged.cause() {
-                _ if judged.judgement.ending == Ending::Incomplete => {}
                 None => completed.push((id, Afterthought::Retract(UNTRUSTED_ISSUER.id))),
                 Some(cause) if cause.alert_id() != id => {
                     completed.push((id, Afterthought::Unite(cause.alert_id())));
@@ -364,6 +363,7 @@ impl Judge {
             budget: Budget::default(),
         };
         let report = Arc::new(verifier.verify_chain(presented));
+        prove(&report, (&mut self.pool, &self.knowledge.policy));
         let signed_by_own_key = presented.first().is_some_and(|leaf| is_signed_by_own_key(leaf, &self.memo));
         let number = number.unwrap_or_else(|| {
             self.next_chain += 1;
@@ -372,6 +372,20 @@ impl Judge {
         let chain = Chain { number, generation: self.generation, report, signed_by_own_key };
         self.chains.insert(key, chain.clone());
         chain
+    }
+}
+
+/// Tells the pool which certificates lead to an anchor or to a key of an internal CA.
+fn prove(report: &ChainReport, (pool, policy): (&mut Pool, &Policy)) {
+    for path in report.paths.iter().filter(|path| path.unverified.is_none()) {
+        let internal = |one: &Arc<Certificate>| {
+            one.facts.as_deref().is_some_and(|facts| policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        };
+        let good = match path.ending {
+            Ending::Anchor => path.certificates.len(),
+            _ => path.certificates.iter().rposition(internal).map_or(0, |last| last.saturating_add(1)),
+        };
+        path.certificates.iter().take(good).skip(1).for_each(|ca| pool.prove(&ca.sha256));
     }
 }
 

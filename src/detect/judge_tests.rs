@@ -181,6 +181,39 @@ fn an_issuer_that_comes_later_completes_the_chain() {
 }
 
 #[test]
+fn a_flood_of_namesakes_hides_no_intermediate() {
+    let ca = Ca::new("Root");
+    let made = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2027, 1, 1));
+        params
+    };
+    let below = key();
+    let certificate = parse(made("Intermediate").signed_by(&below, &ca.issuer).unwrap().der());
+    let intermediate = Ca { issuer: rcgen::Issuer::new(made("Intermediate"), below), certificate };
+    let leaf = intermediate.leaf(&Plan::of(&["www.example.com"]));
+    let evil = Plan::of(&["www.example.net"]).self_signed();
+    let flood: Vec<_> = std::iter::once(Arc::clone(&evil[0]))
+        .chain((0..80).map(|_| parse(made("Intermediate").self_signed(&key()).unwrap().der())))
+        .collect();
+    // A trusted path vouches for the intermediate, or the key of an internal CA does.
+    let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
+    for (roots, policy) in [(&[&ca][..], ""), (&[], &internal)] {
+        let mut bench = Bench::new(roots).policy(policy);
+        let whole = [&leaf, &intermediate.certificate, &ca.certificate].map(Arc::clone);
+        let whole = bench.handshake(HOME, &whole);
+        let enemy = bench.handshake(("www.example.net", "203.0.113.66"), &flood);
+        let short = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let mut judge = bench.judge();
+        assert_eq!(ids(&judge.observe(&whole, Timestamp(0))), NONE);
+        judge.observe(&enemy, Timestamp(0));
+        assert_eq!(ids(&judge.observe(&short, Timestamp(0))), NONE, "{policy}");
+    }
+}
+
+#[test]
 fn a_signature_that_is_not_the_issuers() {
     let ca = Ca::new("Root");
     let leaf = ca.leaf(&Plan::of(&["www.example.com"]));

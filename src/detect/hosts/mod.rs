@@ -314,7 +314,7 @@ impl Hosts {
             let file = sighting.observation.handshake.first.file;
             let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(file));
             record.count(new, (ends, sighting.clock, kind.into()), (standing, !old));
-            if standing == Standing::Accepted {
+            if standing == Standing::Accepted && !old {
                 record.note_answer(answer);
             }
         }
