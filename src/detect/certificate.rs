@@ -11,9 +11,12 @@ use super::catalogue::{
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
 use super::finding::{Cause, Finding, Point};
-use super::sighting::claimed_issuer;
+use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
+/// What an issuer is that leads nowhere, and one that nobody presented.
+const NO_ANCHOR: &str = "no trust anchor";
+const NOT_SEEN: &str = "not seen in this capture";
 /// Clocks may differ by so many seconds.
 const CLOCK_SKEW: i64 = 300;
 
@@ -120,8 +123,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     if !open.contains(&chain.judgement.ending) || case.is_internal_ca() || case.is_authorised_interception() {
         return None;
     }
-    let why =
-        if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
+    let why = if chain.report.missing_issuer().is_none() { NO_ANCHOR } else { NOT_SEEN };
     let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
     let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
     finding.cause = chain.cause()?;
@@ -130,6 +132,20 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     }
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
+pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
+    finding.cause = cause.clone();
+    if chain.report.missing_issuer().is_none()
+        && let Some(known) = finding.message.strip_suffix(NOT_SEEN)
+    {
+        finding.message = format!("{known}{NO_ANCHOR}");
+    }
+    if let Some(seen) = &mut finding.evidence.observed {
+        seen.chain_status = chain.judgement.ending.name();
+    }
+    finding
 }
 
 /// CERT-006.

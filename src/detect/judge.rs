@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
-use crate::time::{Timestamp, ValidityTime};
+use crate::time::{Span, Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
@@ -20,6 +20,7 @@ use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
 use super::observation::Observation;
+use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
 use super::weak_rsa::{self, WeakRsa};
@@ -62,6 +63,10 @@ pub struct Judge {
     leaves: Memory<HostKey, (Sha256, Sha256)>,
     /// One chain of each issuer that was not seen, by the alert about it.
     incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
+    /// Findings about such chains, where alerts are told as it happens.
+    open: Option<OpenChains>,
+    /// Normalised subjects of the CAs that the last handshake brought.
+    fresh: Vec<String>,
     /// RSA moduli by key, with the finding to make where one shares a prime.
     moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
@@ -130,6 +135,8 @@ impl Judge {
             keys: Memory::new(KEYS),
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
+            open: None,
+            fresh: Vec::new(),
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
@@ -139,6 +146,11 @@ impl Judge {
     /// Adds a detector; they are asked in this order.
     pub fn add(&mut self, detector: Box<dyn Detector + Send>) {
         self.detectors.push(detector);
+    }
+
+    /// Alerts are told as it happens: findings about chains whose issuer was not seen wait for it.
+    pub fn hold_open_chains(&mut self) {
+        self.open = Some(OpenChains::default());
     }
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
@@ -170,7 +182,9 @@ impl Judge {
         let case = Case::new(&sighting, &knowledge);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
-        if sighting.server.as_ref().is_some_and(open)
+        let is_open = sighting.server.as_ref().is_some_and(open);
+        if is_open
+            && self.open.is_none()
             && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
         {
             self.incomplete.entry(&finding.cause.alert_id(), || observation.server_chain.clone());
@@ -185,7 +199,69 @@ impl Judge {
         self.note_modulus(&case);
         self.explain_mismatch(&case, &mut findings);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
+        if let Some(chain) = server.as_deref().filter(|_| is_open) {
+            self.hold(chain, (observation, clock), &mut findings);
+        }
+        findings.extend(self.completed_by_fresh());
         findings
+    }
+
+    /// Keeps back the finding about a chain whose issuer was not seen.
+    fn hold(
+        &mut self,
+        chain: &JudgedChain,
+        (observation, clock): (&Observation, Timestamp),
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(open) = &mut self.open else { return };
+        let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
+        let Some(place) = findings.iter().position(alerts) else { return };
+        let seconds = self.knowledge.policy.number(&UNTRUSTED_ISSUER.known(), "hold");
+        if seconds > 0
+            && let Some(missing) = chain.report.missing_issuer()
+        {
+            let until = clock.plus(Span::seconds(seconds));
+            let finding = findings.remove(place);
+            findings.extend(open.hold(finding, observation, (missing, until)));
+        }
+    }
+
+    /// Findings about chains that the CAs of the last handshake completed.
+    fn completed_by_fresh(&mut self) -> Vec<Finding> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
+        self.judge_again(waiting, false)
+    }
+
+    /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
+    /// time is over.
+    fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
+        let mut told = Vec::new();
+        for (id, presented) in waiting {
+            let judged = self.judged(&presented, (None, None), Purpose::Server);
+            let Some(open) = &mut self.open else { break };
+            let Some(judged) = judged else { continue };
+            if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
+                open.set_missing(&id, missing);
+                continue;
+            }
+            let findings = open.take(&id);
+            let Some(cause) = judged.cause() else { continue };
+            let policy = &self.knowledge.policy;
+            let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
+            let keys = || path.iter().filter_map(|one| Some(one.facts.as_deref()?.spki_sha256.0));
+            let is_ours = |finding: &Finding| {
+                let client = finding.ends.map(|ends| ends.client.address);
+                keys().any(|key| {
+                    policy.internal_ca_for(&key).is_some()
+                        || client.is_some_and(|client| policy.interception_for(&key, client).is_some())
+                })
+            };
+            let findings = findings.into_iter().filter(|finding| !is_ours(finding));
+            told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
+        }
+        told.sort_by_key(open_chains::order);
+        told
     }
 
     /// A certificate that answers for everything is one alert, not one for each name that it does not hold.
@@ -212,6 +288,8 @@ impl Judge {
             detector.advance(clock, &self.knowledge.policy, &mut findings);
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        let due = self.open.as_mut().map(|open| open.due(clock)).unwrap_or_default();
+        findings.extend(self.judge_again(due, true));
         findings
     }
 
@@ -262,6 +340,8 @@ impl Judge {
             detector.finish(&self.knowledge.policy, &mut findings);
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        let open = self.open.as_ref().map(OpenChains::all).unwrap_or_default();
+        findings.extend(self.judge_again(open, true));
         findings
     }
 
@@ -353,6 +433,9 @@ impl Judge {
             for certificate in presented {
                 if self.pool.add(certificate) {
                     self.generation += 1;
+                    if self.open.is_some() {
+                        self.fresh.extend(certificate.facts.as_deref().map(|facts| facts.subject.normalized.clone()));
+                    }
                 }
             }
         }

@@ -181,6 +181,54 @@ fn an_issuer_that_comes_later_completes_the_chain() {
 }
 
 #[test]
+fn as_it_happens_an_open_chain_waits_for_its_issuer() {
+    let (root, namesake) = (Ca::new("Root"), Ca::new("Root"));
+    let leaf = root.leaf(&Plan::of(&["www.example.com"]));
+    let at = |seconds| Timestamp::new(seconds, 0);
+    for trusted in [true, false] {
+        let mut bench = Bench::new(&[]);
+        let alone = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let stranger = bench.handshake(("www.example.net", HOME.1), &[Arc::clone(&namesake.certificate)]);
+        let issuer = bench.handshake(("www.example.org", HOME.1), &[Arc::clone(&root.certificate)]);
+        if trusted {
+            let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&root.certificate));
+            bench = bench.policy(&internal);
+        }
+        let mut judge = bench.judge();
+        judge.hold_open_chains();
+        let told = |findings: &[Finding]| findings.iter().filter(|one| one.rule.id.ends_with("CERT-005")).count();
+        assert_eq!(told(&judge.observe(&alone, at(0))), 0);
+        assert_eq!(told(&judge.observe(&alone, at(1))), 0);
+        assert_eq!(told(&judge.observe(&stranger, at(2))), 0);
+        assert_eq!(told(&judge.advance(at(899))), 0);
+        let later = judge.observe(&issuer, at(899));
+        if trusted {
+            assert_eq!((told(&later), told(&judge.advance(at(2_000))), told(&judge.finish())), (0, 0, 0));
+            continue;
+        }
+        assert_eq!(told(&later), 2);
+        let first = later.iter().find(|one| one.rule.id.ends_with("CERT-005")).unwrap();
+        assert_eq!(first.cause, super::finding::Cause::IssuerKey(root.certificate.facts.as_ref().unwrap().spki_sha256));
+        assert_eq!(first.observation.as_ref().unwrap().handshake.first.order, alone.handshake.first.order);
+    }
+    // Nobody shows the issuer: told when the time is over, or at the end; `hold = 0` never waits.
+    for (policy, wanted) in [("", [0, 1, 0]), ("[rules.untrusted-issuer]\nhold = \"0s\"\n", [1, 0, 0])] {
+        let mut bench = Bench::new(&[]).policy(policy);
+        let alone = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let mut judge = bench.judge();
+        judge.hold_open_chains();
+        let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(900)).len(), judge.finish().len()];
+        assert_eq!(found, wanted, "{policy}");
+    }
+    let mut bench = Bench::new(&[]);
+    let alone = bench.handshake(HOME, &[leaf]);
+    let mut judge = bench.judge();
+    judge.hold_open_chains();
+    assert_eq!(judge.observe(&alone, at(0)).len(), 0);
+    assert!(judge.finish()[0].message.ends_with("not seen in this capture"));
+}
+
+#[test]
 fn a_flood_of_namesakes_hides_no_intermediate() {
     let ca = Ca::new("Root");
     let made = |name: &str| {

@@ -23,6 +23,7 @@ pub mod memory;
 pub mod negotiation;
 pub mod nonces;
 pub mod observation;
+mod open_chains;
 mod policy_rules;
 pub mod popular;
 pub mod proof;

@@ -186,6 +186,13 @@ impl ChainReport {
         self.paths.first().map_or(Ending::Unparsable, |path| path.ending)
     }
 
+    /// The issuer that the best path lacks, where it is incomplete: normalised name. `None` where all of it is known.
+    pub fn missing_issuer(&self) -> Option<&str> {
+        let path = self.paths.first().filter(|path| path.ending == Ending::Incomplete)?;
+        let last = path.certificates.last()?.facts.as_deref()?;
+        (last.issuer.normalized != last.subject.normalized).then_some(last.issuer.normalized.as_str())
+    }
+
     /// An issuer was missing: worth asking again when a CA of that name appears. Normalised name of the issuer.
     pub fn missing_issuers(&self) -> impl Iterator<Item = &str> {
         let open = self.paths.iter().filter(|path| path.ending == Ending::Incomplete);
