@@ -10,6 +10,7 @@ use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
 use crate::x509::{Certificate, Sha256};
 
+use super::alerts::When;
 use super::case::{Case, validity_time};
 use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
@@ -63,8 +64,9 @@ pub struct Judge {
     leaves: Memory<HostKey, (Sha256, Sha256)>,
     /// One chain of each issuer that was not seen, by the alert about it.
     incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
-    /// Findings about such chains, where alerts are told as it happens.
+    /// Findings about such chains, where they wait.
     open: Option<OpenChains>,
+    when: When,
     /// Normalised subjects of the CAs that the last handshake brought.
     fresh: Vec<String>,
     /// RSA moduli by key, with the finding to make where one shares a prime.
@@ -136,6 +138,7 @@ impl Judge {
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
             open: None,
+            when: When::AtEnd,
             fresh: Vec::new(),
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
@@ -148,9 +151,11 @@ impl Judge {
         self.detectors.push(detector);
     }
 
-    /// Alerts are told as it happens: findings about chains whose issuer was not seen wait for it.
-    pub fn hold_open_chains(&mut self) {
+    /// Findings about chains whose issuer was not seen wait for it: to the end of the input, or where alerts are told
+    /// as it happens, as long as the policy says.
+    pub fn hold_open_chains(&mut self, when: When) {
         self.open = Some(OpenChains::default());
+        self.when = when;
     }
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
@@ -202,8 +207,10 @@ impl Judge {
         if let Some(chain) = server.as_deref().filter(|_| is_open) {
             self.hold(chain, (observation, clock), &mut findings);
         }
-        findings.extend(self.completed_by_fresh());
-        findings
+        // What waited is about earlier handshakes.
+        let mut all = self.completed_by_fresh();
+        all.append(&mut findings);
+        all
     }
 
     /// Keeps back the finding about a chain whose issuer was not seen.
@@ -217,13 +224,18 @@ impl Judge {
         let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
         let Some(place) = findings.iter().position(alerts) else { return };
         let seconds = self.knowledge.policy.number(&UNTRUSTED_ISSUER.known(), "hold");
-        if seconds > 0
-            && let Some(missing) = chain.report.missing_issuer()
-        {
-            let until = clock.plus(Span::seconds(seconds));
-            let finding = findings.remove(place);
-            findings.extend(open.hold(finding, observation, (missing, until)));
+        let until = match self.when {
+            When::AtEnd => Timestamp::MAX,
+            When::AtOnce => clock.plus(Span::seconds(seconds)),
+        };
+        let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
+        let finding = findings.remove(place);
+        let id = finding.cause.alert_id();
+        let told = open.hold(finding, observation, (missing, until));
+        if !told.is_empty() {
+            self.incomplete.entry(&id, || observation.server_chain.clone());
         }
+        findings.extend(told);
     }
 
     /// Findings about chains that the CAs of the last handshake completed.

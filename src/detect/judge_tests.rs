@@ -9,6 +9,7 @@ use rcgen::{
 };
 use sha2::Digest as _;
 
+use super::alerts::When;
 use super::catalogue::{Effect, Severity};
 use super::crl::Crl;
 use super::finding::Finding;
@@ -26,57 +27,57 @@ use crate::tls::{Alert, KeyExchange, KeyShare, ServerKeyExchange};
 use crate::x509::chain::SignatureMemo;
 use crate::x509::{Certificate, Sha256};
 
-const WWW: (&str, &str) = ("www.example.com", "203.0.113.10");
-const HOME: (&str, &str) = ("www.example.com", "10.9.0.9");
-const NONE: [&str; 0] = [];
+pub(super) const WWW: (&str, &str) = ("www.example.com", "203.0.113.10");
+pub(super) const HOME: (&str, &str) = ("www.example.com", "10.9.0.9");
+pub(super) const NONE: [&str; 0] = [];
 
 /// A judge without detectors, and what it knows.
-struct Bench {
-    scene: Scene,
-    knowledge: Knowledge,
+pub(super) struct Bench {
+    pub(super) scene: Scene,
+    pub(super) knowledge: Knowledge,
 }
 
 impl Bench {
-    fn new(roots: &[&Ca]) -> Self {
+    pub(super) fn new(roots: &[&Ca]) -> Self {
         let scene = Scene::new(roots);
         let knowledge = Knowledge { anchors: Arc::clone(&scene.anchors), ..Knowledge::default() };
         Self { scene, knowledge }
     }
 
-    fn policy(mut self, text: &str) -> Self {
+    pub(super) fn policy(mut self, text: &str) -> Self {
         let known = super::catalogue::known_rules();
         self.knowledge.policy = Policy::parse(&format!("version = 1\n{text}"), &known).unwrap();
         self
     }
 
     /// Its anchors are Mozilla's.
-    fn public(mut self) -> Self {
+    pub(super) fn public(mut self) -> Self {
         self.knowledge.builtin = (*self.scene.anchors).clone();
         self
     }
 
-    fn at(mut self, now: i64) -> Self {
+    pub(super) fn at(mut self, now: i64) -> Self {
         self.scene.now = now;
         self
     }
 
-    fn handshake(&mut self, (name, server): (&str, &str), chain: &[Arc<Certificate>]) -> Observation {
+    pub(super) fn handshake(&mut self, (name, server): (&str, &str), chain: &[Arc<Certificate>]) -> Observation {
         let mut observation = self.scene.handshake("10.1.0.1", server, chain);
         observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
         observation
     }
 
-    fn judge(self) -> Judge {
+    pub(super) fn judge(self) -> Judge {
         Judge::new(Arc::new(self.knowledge), Arc::new(SignatureMemo::new(1 << 20)), (1 << 20, true))
     }
 
-    fn findings(mut self, place: (&str, &str), chain: &[Arc<Certificate>]) -> Vec<Finding> {
+    pub(super) fn findings(mut self, place: (&str, &str), chain: &[Arc<Certificate>]) -> Vec<Finding> {
         let observation = self.handshake(place, chain);
         self.judge().observe(&observation, Timestamp(0))
     }
 
     /// Findings of a handshake that `change` made special.
-    fn changed(
+    pub(super) fn changed(
         mut self,
         place: (&str, &str),
         chain: &[Arc<Certificate>],
@@ -88,16 +89,16 @@ impl Bench {
     }
 }
 
-fn named(list: List) -> Vec<NamedList> {
+pub(super) fn named(list: List) -> Vec<NamedList> {
     vec![NamedList { name: "list".to_owned(), list }]
 }
 
-fn how(findings: &[Finding], id: &str) -> Option<(Severity, Effect)> {
+pub(super) fn how(findings: &[Finding], id: &str) -> Option<(Severity, Effect)> {
     let found = findings.iter().find(|finding| finding.rule.id.ends_with(id))?;
     Some((found.severity, found.effect))
 }
 
-fn spki(certificate: &Certificate) -> String {
+pub(super) fn spki(certificate: &Certificate) -> String {
     certificate.facts.as_deref().unwrap().spki_sha256.to_string()
 }
 
@@ -195,7 +196,7 @@ fn as_it_happens_an_open_chain_waits_for_its_issuer() {
             bench = bench.policy(&internal);
         }
         let mut judge = bench.judge();
-        judge.hold_open_chains();
+        judge.hold_open_chains(When::AtOnce);
         let told = |findings: &[Finding]| findings.iter().filter(|one| one.rule.id.ends_with("CERT-005")).count();
         assert_eq!(told(&judge.observe(&alone, at(0))), 0);
         assert_eq!(told(&judge.observe(&alone, at(1))), 0);
@@ -216,16 +217,20 @@ fn as_it_happens_an_open_chain_waits_for_its_issuer() {
         let mut bench = Bench::new(&[]).policy(policy);
         let alone = bench.handshake(HOME, &[Arc::clone(&leaf)]);
         let mut judge = bench.judge();
-        judge.hold_open_chains();
+        judge.hold_open_chains(When::AtOnce);
         let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(900)).len(), judge.finish().len()];
         assert_eq!(found, wanted, "{policy}");
     }
     let mut bench = Bench::new(&[]);
     let alone = bench.handshake(HOME, &[leaf]);
     let mut judge = bench.judge();
-    judge.hold_open_chains();
+    judge.hold_open_chains(When::AtOnce);
     assert_eq!(judge.observe(&alone, at(0)).len(), 0);
     assert!(judge.finish()[0].message.ends_with("not seen in this capture"));
+    let mut judge = Bench::new(&[]).judge();
+    judge.hold_open_chains(When::AtEnd);
+    let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(1 << 30)).len(), judge.finish().len()];
+    assert_eq!(found, [0, 0, 1]);
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod case;
 pub mod catalogue;
 mod certificate;
 pub mod client_certificates;
+#[cfg(test)]
+mod condition_tests;
 pub mod crl;
 mod crypto;
 mod dh_groups;

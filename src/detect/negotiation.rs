@@ -549,6 +549,12 @@ mod tests {
         let fallback: Change<'_> = &|offer, _| offer.cipher_suites.push(SIGNALING_FALLBACK);
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
         assert_eq!((ids(&found), found[0].severity), (vec!["MITM-015"], Severity::Low));
+        // Handshakes of TLS 1.2 before, none of them broken: neither graver nor explained.
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Low, 0));
+        show_all(&mut scene, &mut rules, "10.0.0.1", &|handshake| handshake.end = HandshakeEnd::Reset);
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!(found[0].evidence.pro.len(), 0, "reset after the handshake was done");
         show(&mut scene, &mut rules, "10.0.0.1", &|offer, hello| {
             offer.supported_versions = vec![0x0304];
             hello.selected_version = Some(0x0304);

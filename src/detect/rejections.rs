@@ -202,6 +202,22 @@ mod tests {
     }
 
     #[test]
+    fn doubt_about_the_certificate_makes_it_graver() {
+        for (doubted, severity) in [(true, Severity::High), (false, Severity::Medium)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut findings = Vec::new();
+            for client in 1..=3 {
+                let mut observation = scene.handshake(&format!("10.0.0.{client}"), "203.0.113.10", &[]);
+                alert(Direction::LowToHigh, 2, 48)(&mut observation.handshake);
+                scene.with("www.example.com", &observation, |sighting| {
+                    rules.observe(sighting, (None, doubted), &mut findings);
+                });
+            }
+            assert_eq!(findings.iter().map(|one| one.severity).collect::<Vec<_>>(), [severity]);
+        }
+    }
+
+    #[test]
     fn one_client_needs_half_of_five() {
         let refuse = alert(Direction::LowToHigh, 2, 42);
         let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());

@@ -82,9 +82,7 @@ impl Judgement {
     pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
         let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
-        if judging.when == When::AtOnce {
-            judge.hold_open_chains();
-        }
+        judge.hold_open_chains(judging.when);
         let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
         if let Some(backing) = &judging.backing {
             watch.hosts_mut().set_backing(Arc::clone(backing));
