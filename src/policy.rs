@@ -42,6 +42,8 @@ pub struct Policy {
     pub profile: Profile,
     /// Networks of the organisation.
     pub home_nets: Vec<Cidr>,
+    /// Clients that are our own scanners and proxies: what they get counts for little (MITM-002, B10).
+    pub scanners: Vec<Cidr>,
     /// Anchors and lists.
     pub trust: Trust,
     /// Private PKIs.
@@ -100,6 +102,11 @@ impl Policy {
     /// Whether an address lies in the home networks.
     pub fn is_home(&self, address: IpAddr) -> bool {
         self.home_nets.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether a client is one of the owner's own scanners or proxies.
+    pub fn is_scanner(&self, client: IpAddr) -> bool {
+        self.scanners.iter().any(|network| network.contains(client))
     }
 
     /// Whether a `[[host]]` entry with owner or places is about this host.
@@ -197,6 +204,7 @@ impl Default for Policy {
         Self {
             profile: Profile::Balanced,
             home_nets: home.into_iter().map(|(address, prefix)| Cidr::of(address, prefix)).collect(),
+            scanners: Vec::new(),
             trust: Trust::default(),
             internal_cas: Vec::new(),
             interceptions: Vec::new(),

@@ -91,6 +91,10 @@ impl World {
     }
 }
 
+fn spki(authority: &Authority) -> tlswatch::x509::Sha256 {
+    authority.certificate.facts.as_ref().unwrap().spki_sha256
+}
+
 fn kinds(judgement: &Judgement) -> Vec<(ProblemKind, usize)> {
     judgement.problems.iter().map(|problem| (problem.kind, problem.depth)).collect()
 }
@@ -339,8 +343,13 @@ fn dead_ends_do_not_hide_the_trusted_path() {
         assert!(world.pool.add(&twin(serial)));
     }
     let report = world.report(&[&leaf]);
-    assert_eq!(report.ending(), Ending::PrivateRoot);
-    assert_eq!(report.paths[0].from_pool, 2, "and the report tells that nobody presented it");
+    assert_eq!(report.ending(), Ending::Incomplete, "what strangers' twins lead to says nothing");
+    assert_eq!(
+        report.paths[0].certificates[1].facts.as_ref().unwrap().spki_sha256,
+        spki(&a),
+        "but who signed is known"
+    );
+    assert_eq!(world.judged(&[&leaf]).ending, Ending::Incomplete);
     world.pool.add(&a.certificate);
     assert!(world.judged(&[&leaf]).is_trusted());
     assert!(world.judged(&[&leaf, &a.certificate]).is_trusted());
@@ -355,4 +364,90 @@ fn a_signature_that_cannot_be_checked_is_not_called_bad() {
     assert_eq!(world.report(&[&certificate]).ending(), Ending::SelfSigned);
     world.anchors.add(Arc::clone(&certificate));
     assert_eq!(world.report(&[&certificate]).ending(), Ending::Anchor);
+}
+
+/// CAs of A's name that an enemy would like others' chains to lead through.
+fn enemies(a: &Authority, root: &Authority) -> Vec<Made> {
+    let evil = Authority::root(params("Evil", true));
+    let namesake = Authority::root(params("Root", true));
+    let mut all = vec![Arc::clone(&evil.certificate), Arc::clone(&namesake.certificate)];
+    for serial in 1..20 {
+        let mut twin = params("A", true);
+        twin.serial_number = Some(rcgen::SerialNumber::from_slice(&[serial]));
+        // A's name and key below a private root, and below a root of the true one's name.
+        all.push(certificate(&twin.signed_by(a.issuer.key(), &evil.issuer).unwrap()));
+        all.push(certificate(&twin.signed_by(a.issuer.key(), &namesake.issuer).unwrap()));
+        // A's name, and the identifier of A's key, with another key.
+        let mut forged = params("A", true);
+        forged.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(
+            a.certificate.facts.as_ref().unwrap().subject_key_identifier.as_deref().unwrap().to_vec(),
+        );
+        all.push(certificate(&forged.self_signed(&KeyPair::generate().unwrap()).unwrap()));
+    }
+    // A long row above A's key.
+    let mut above = evil;
+    for step in 0..8 {
+        let next = above.below(params(&format!("Step {step}"), true));
+        all.push(Arc::clone(&next.certificate));
+        above = next;
+    }
+    all.push(certificate(&params("A", true).signed_by(a.issuer.key(), &above.issuer).unwrap()));
+    // The root's name and key, issued by somebody else.
+    all.push(certificate(&params("Root", true).signed_by(root.issuer.key(), &above.issuer).unwrap()));
+    all
+}
+
+#[test]
+fn strangers_in_the_pool_change_no_verdict_of_others() {
+    let root = Authority::root(params("Root", true));
+    let a = root.below(params("A", true));
+    let private = Authority::root(params("Private", true));
+    let leaf = a.leaf(params("host.example", false));
+    let own = Authority::root(params("host.example", false)).certificate;
+    let of_private = private.leaf(params("host.example", false));
+    let mut broken = leaf.der.to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    let broken: Made = Arc::new(Certificate::parse(&broken));
+    let chains: [&[&Made]; 7] = [
+        &[&leaf],
+        &[&leaf, &a.certificate],
+        &[&leaf, &a.certificate, &root.certificate],
+        &[&own],
+        &[&of_private],
+        &[&of_private, &private.certificate],
+        &[&broken, &a.certificate],
+    ];
+    let mut world = World::trusting(&root);
+    let verdicts = |world: &World| chains.map(|chain| (world.judged(chain).reason(), world.judged(chain).problems));
+    let before = verdicts(&world);
+    let reasons = ["incomplete", "trusted", "trusted", "self_signed", "incomplete", "private_root", "bad_signature"];
+    assert_eq!(before.clone().map(|(reason, _)| reason), reasons);
+    for enemy in enemies(&a, &root) {
+        world.pool.add(&enemy);
+        assert_eq!(verdicts(&world), before);
+    }
+    // With the true intermediate the short chain is trusted, whoever came before it.
+    world.pool.add(&a.certificate);
+    world.pool.prove(&a.certificate.sha256);
+    assert_eq!(verdicts(&world)[0].0, "trusted");
+}
+
+#[test]
+fn strangers_do_not_push_out_what_leads_to_an_anchor() {
+    let root = Authority::root(params("Root", true));
+    let a = root.below(params("A", true));
+    let leaf = a.leaf(params("host.example", false));
+    for proven in [true, false] {
+        let mut world = World::trusting(&root);
+        world.pool.add(&a.certificate);
+        if proven {
+            world.pool.prove(&a.certificate.sha256);
+        }
+        for _ in 0..2 {
+            enemies(&a, &root).iter().for_each(|enemy| {
+                world.pool.add(enemy);
+            });
+        }
+        assert_eq!(world.judged(&[&leaf]).is_trusted(), proven);
+    }
 }

@@ -341,3 +341,98 @@ fn nothing_raw_reaches_the_terminal() {
         assert!(!run.stderr.contains(raw), "{arguments:?}: {:?}", run.stderr);
     }
 }
+
+/// A CA below another one, or on its own.
+fn authority(name: &str, above: Option<&rcgen::Issuer<'_, rcgen::KeyPair>>) -> (rcgen::Certificate, CaIssuer) {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = match above {
+        Some(above) => params.signed_by(&key, above).unwrap(),
+        None => params.self_signed(&key).unwrap(),
+    };
+    (certificate, rcgen::Issuer::new(params, key))
+}
+
+type CaIssuer = rcgen::Issuer<'static, rcgen::KeyPair>;
+
+/// As it happens, a chain whose issuer was not seen waits for it: what was told cannot be taken back.
+#[test]
+fn an_open_chain_is_told_when_it_is_certain() {
+    use support::scene::{Connection, Scene};
+    use support::tls::{ClientHello, server_names};
+    let folder = tempfile::tempdir().unwrap();
+    let (root, root_issuer) = authority("Root", None);
+    let (intermediate, issuer) = authority("Intermediate", Some(&root_issuer));
+    let leaf = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap()
+    };
+    let (first, second) = (leaf("a.example.org"), leaf("b.example.org"));
+    let hello = |name: &str| ClientHello::default().named(server_names(&[(0, name.as_bytes())]));
+    let capture = |completed: bool| {
+        let mut scene = Scene::new();
+        let connection = Connection::between("10.0.0.1:40001", "10.9.0.9:443");
+        scene.session(connection, &hello("a.example.org"), &[first.der().as_ref()]);
+        scene.wait(1_000);
+        if completed {
+            let chain = [second.der().as_ref(), intermediate.der().as_ref(), root.der().as_ref()];
+            let connection = Connection::between("10.0.0.2:40002", "10.9.0.10:443");
+            scene.session(connection, &hello("b.example.org"), &chain);
+        }
+        scene.wait(899_000);
+        let own = support::scene::certificate("c.example.org");
+        scene.session(
+            Connection::between("10.0.0.3:40003", "10.9.0.11:443"),
+            &hello("c.example.org"),
+            &[own.as_slice()],
+        );
+        let path = folder.path().join(if completed { "completed.pcap" } else { "open.pcap" });
+        fs::write(&path, scene.pcap()).unwrap();
+        path
+    };
+    let roots = folder.path().join("roots.pem");
+    fs::write(&roots, root.pem()).unwrap();
+    let (completed, open) = (capture(true), capture(false));
+    let read = |path: &Path, more: &[&str]| {
+        let ran = tlswatch(&[&["read", path.to_str().unwrap(), "--no-builtin-roots"], more].concat());
+        assert!(matches!(ran.code, 0 | 3), "{}", ran.stderr);
+        ran
+    };
+    let about = |ran: &Ran| {
+        let alerts = ran.events("alert").into_iter();
+        let held = |one: &Value| {
+            let rules = one["tlswatch"]["alert"]["rules"].as_array().unwrap();
+            rules.iter().any(|rule| rule == "TLSW-CERT-005")
+        };
+        alerts.filter(held).collect::<Vec<_>>()
+    };
+    let trusted = ["--roots", roots.to_str().unwrap()];
+    for stream in [&[][..], &["--stream"]] {
+        // The intermediate came: nothing was ever wrong.
+        assert_eq!(about(&read(&completed, &[&trusted, stream].concat())).len(), 0, "{stream:?}");
+        // Nobody trusts the root: one cause, two hosts.
+        let alerts = about(&read(&completed, stream));
+        let statuses: Vec<_> = alerts.iter().map(|alert| &alert["tlswatch"]["alert"]["status"]).collect();
+        assert_eq!(statuses, if stream.is_empty() { vec!["new"] } else { vec!["new", "update"] });
+        let alert = &alerts[0];
+        assert!(alert["message"].as_str().unwrap().ends_with("no trust anchor"), "{}", alert["message"]);
+        assert_eq!(alert["source"]["ip"], "10.0.0.1");
+        assert_eq!(alert["tlswatch"]["alert"]["hosts"]["count"], 2);
+        // Nobody showed the intermediate.
+        let alerts = about(&read(&open, stream));
+        assert_eq!(alerts.len(), 1, "{stream:?}");
+        assert!(alerts[0]["message"].as_str().unwrap().ends_with("not seen in this capture"));
+        assert_eq!((&alerts[0]["source"]["ip"], &alerts[0]["destination"]["port"]), (&"10.0.0.1".into(), &443.into()));
+        assert!(alerts[0]["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+        assert_eq!(alerts[0]["tlswatch"]["alert"]["status"], "new");
+    }
+    // It was told after fifteen minutes of packet time, not at the end: before the handshake that let them pass.
+    let lines = read(&open, &["--stream"]).stdout;
+    let place = |text: &str| lines.lines().position(|line| line.contains(text)).unwrap();
+    assert!(place("TLSW-CERT-005") > place("a.example.org"));
+    assert!(place("TLSW-CERT-005") < lines.lines().count() - 2);
+}

@@ -151,7 +151,9 @@ fn judged(workers: usize, policy: &str) -> Options {
     let mut anchors = TrustAnchors::default();
     assert!(anchors.add_file(&std::fs::read("pcaps/ca/public-roots.pem").unwrap()) >= 2);
     let policy = Policy::parse(policy, &known_rules()).unwrap();
-    let knowledge = Knowledge { policy, anchors: Arc::new(anchors), ..Knowledge::default() };
+    // In the captures they stand for Mozilla's.
+    let builtin = anchors.clone();
+    let knowledge = Knowledge { policy, anchors: Arc::new(anchors), builtin, ..Knowledge::default() };
     let judging = Judging {
         knowledge: Arc::new(knowledge),
         when: When::AtEnd,

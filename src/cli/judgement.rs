@@ -127,12 +127,10 @@ impl KnowledgeArguments {
     /// What is wrong with the files, one mistake a line.
     pub(crate) fn read(&self) -> Result<Knowledge, String> {
         let policy = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
-        let builtin = if policy.trust.builtin_roots && !self.no_builtin_roots {
-            TrustAnchors::mozilla()
-        } else {
-            TrustAnchors::default()
-        };
-        let mut knowledge = Knowledge { policy, anchors: Arc::new(builtin.clone()), builtin, ..Knowledge::default() };
+        let builtin = TrustAnchors::mozilla();
+        let trusted = policy.trust.builtin_roots && !self.no_builtin_roots;
+        let anchors = Arc::new(if trusted { builtin.clone() } else { TrustAnchors::default() });
+        let mut knowledge = Knowledge { policy, anchors, builtin, ..Knowledge::default() };
         for path in &self.roots {
             lists::add_roots(Arc::make_mut(&mut knowledge.anchors), path)?;
         }

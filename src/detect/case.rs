@@ -110,6 +110,11 @@ impl<'a> Case<'a> {
             .is_some_and(|chain| matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified))
     }
 
+    /// The path leads to one of Mozilla's roots: a CA that browsers trust, not one that the owner named as a root.
+    pub(super) fn is_public(&self) -> bool {
+        self.is_anchored() && self.path().last().is_some_and(|root| self.knowledge.builtin.is_anchor(root))
+    }
+
     /// An `[[internal_ca]]` key stands in the path.
     pub(super) fn is_internal_ca(&self) -> bool {
         let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());

@@ -11,9 +11,12 @@ use super::catalogue::{
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
 use super::finding::{Cause, Finding, Point};
-use super::sighting::claimed_issuer;
+use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
+/// What an issuer is that leads nowhere, and one that nobody presented.
+const NO_ANCHOR: &str = "no trust anchor";
+const NOT_SEEN: &str = "not seen in this capture";
 /// Clocks may differ by so many seconds.
 const CLOCK_SKEW: i64 = 300;
 
@@ -120,8 +123,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     if !open.contains(&chain.judgement.ending) || case.is_internal_ca() || case.is_authorised_interception() {
         return None;
     }
-    let why =
-        if chain.judgement.ending == Ending::PrivateRoot { "no trust anchor" } else { "not seen in this capture" };
+    let why = if chain.report.missing_issuer().is_none() { NO_ANCHOR } else { NOT_SEEN };
     let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
     let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
     finding.cause = chain.cause()?;
@@ -130,6 +132,20 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     }
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
+pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
+    finding.cause = cause.clone();
+    if chain.report.missing_issuer().is_none()
+        && let Some(known) = finding.message.strip_suffix(NOT_SEEN)
+    {
+        finding.message = format!("{known}{NO_ANCHOR}");
+    }
+    if let Some(seen) = &mut finding.evidence.observed {
+        seen.chain_status = chain.judgement.ending.name();
+    }
+    finding
 }
 
 /// CERT-006.
@@ -218,7 +234,7 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
         [(1_598_918_400, 398), (1_773_532_800, 200), (1_805_068_800, 100), (1_868_227_200, 47)];
     let (leaf, facts) = case.leaf()?;
     let (begin, end) = (facts.not_before?, facts.not_after?);
-    let public = case.is_anchored() && !case.is_internal_ca();
+    let public = case.is_public() && !case.is_internal_ca();
     let allowed = if public {
         PUBLIC.iter().rev().find(|(from, _)| begin.seconds() >= *from).map(|(_, days)| *days)?
     } else {
@@ -291,8 +307,7 @@ fn no_sct(case: &Case<'_>) -> Option<Finding> {
     /// 2018-05-01.
     const SINCE: i64 = 1_525_132_800;
     let (leaf, facts) = case.leaf()?;
-    let root = case.path().last()?;
-    let public = case.sighting.server?.judgement.ending == Ending::Anchor && case.knowledge.builtin.is_anchor(root);
+    let public = case.sighting.server?.judgement.ending == Ending::Anchor && case.is_public();
     let handshake = &case.sighting.observation.handshake;
     let asked = handshake.client_hello.as_deref().is_some_and(|hello| hello.signed_certificate_timestamp);
     // A stapled response may hold them; what an encrypted flight holds is not seen.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::case::date;
 use super::catalogue::{
     CLIENT_CERT_NEW_LOCATION, CLIENT_CERT_NEW_SOFTWARE, CLIENT_CERT_REVOKED_OR_EXPIRED, CLIENT_CERT_TWO_PLACES,
     CLIENT_CERT_UNEXPECTED_ISSUER, Effect, Rule, Severity,
@@ -11,6 +12,7 @@ use super::finding::{Cause, Finding, Point};
 use super::hosts::presented::short_name;
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
+use super::listed::{in_crl, listed_hash, listed_serial};
 use super::memory::Memory;
 use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
@@ -104,7 +106,7 @@ impl ClientCertificates {
         let Some(leaf) = sighting.observation.client_chain.first() else { return };
         let Some(facts) = leaf.facts.as_deref() else { return };
         let used = Use { sighting, leaf, facts, place: Place::of(sighting), established: is_established(sighting) };
-        findings.extend(used.expired());
+        findings.extend(used.revoked().or_else(|| used.expired()));
         findings.extend(self.issuer(&used));
         self.usage(&used, findings);
     }
@@ -304,6 +306,24 @@ impl Use<'_> {
         finding
     }
 
+    /// In a CRL of its issuer or in a list, whether the server accepted it or not.
+    fn revoked(&self) -> Option<Finding> {
+        let sighting = self.sighting;
+        let path = sighting.client.and_then(|judged| judged.report.paths.first());
+        let in_crl = sighting.at.zip(path).and_then(|(at, path)| in_crl(sighting.knowledge, &path.certificates, at));
+        let by_crl = in_crl.map(|(_, entry, _)| format!("a CRL, since {}", date(entry.date)));
+        let source = by_crl
+            .or_else(|| listed_serial(sighting, self.facts))
+            .or_else(|| listed_hash(sighting, self.leaf, self.facts))?;
+        let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
+        let accepted = if self.established { "accepted it" } else { "did not go on" };
+        let what = format!("which is revoked ({source}), and the server {accepted}");
+        let mut finding = self.finding(&CLIENT_CERT_REVOKED_OR_EXPIRED, cause, &what);
+        finding.severity = Severity::High;
+        finding.evidence.pro.push(Point { id: "revoked", text: source, ..Point::default() });
+        Some(finding)
+    }
+
     fn expired(&self) -> Option<Finding> {
         let judged = self.sighting.client?;
         let expired = |kind| kind == ProblemKind::Expired;
@@ -456,6 +476,56 @@ mod tests {
         let found = world.used("10.1.0.11");
         assert_eq!((found[0].severity, found[0].effect), (Severity::Medium, Effect::Alert), "no update after all");
         assert!(World::new(5).used_with("10.1.0.11", &other_software).is_empty());
+    }
+
+    #[test]
+    fn revoked_whether_accepted_or_not() {
+        let ca = Ca::new("CA");
+        let chain = ca.chain(&Plan::of(&["lost"]));
+        let facts = chain[0].facts.as_deref().unwrap();
+        let (sha256, spki) = (chain[0].sha256, facts.spki_sha256);
+        let number: String = facts.serial.iter().map(|octet| format!("{octet:02x}")).collect();
+        for (inline, fires) in [
+            (format!("certificates = [\"{sha256}\"]"), true),
+            (format!("serials = [{{ issuer = \"CN=CA\", serial = \"{number}\" }}]"), true),
+            (format!("serials = [{{ issuer = \"CN=Other\", serial = \"{number}\" }}]"), false),
+            (format!("certificates = [\"{spki}\"]"), false),
+        ] {
+            for established in [true, false] {
+                let mut world = World::new(0);
+                world.chain.clone_from(&chain);
+                world.scene.policy(&format!("version = 1\n[[compromised]]\n{inline}\nreason = \"lost\"\n"));
+                let found = world.used_with("10.1.0.11", &|handshake| handshake.established = Some(established));
+                let revoked = of(&found, "CERT-033").map(|one| one.severity);
+                assert_eq!(revoked, fires.then_some(Severity::High), "{inline}");
+            }
+        }
+        let list = |signer: &Ca| {
+            let list = rcgen::CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(2026, 2, 2),
+                next_update: rcgen::date_time_ymd(2026, 4, 2),
+                crl_number: rcgen::SerialNumber::from_slice(&[1]),
+                issuing_distribution_point: None,
+                revoked_certs: vec![rcgen::RevokedCertParams {
+                    serial_number: rcgen::SerialNumber::from_slice(&facts.serial),
+                    revocation_time: rcgen::date_time_ymd(2026, 2, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                }],
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            crate::detect::crl::Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap()
+        };
+        for (crls, fires) in [(list(&ca), true), (list(&Ca::new("CA")), false)] {
+            let mut world = World::new(0);
+            world.chain.clone_from(&chain);
+            world.scene.knowledge.crls = crls;
+            let found = world.used("10.1.0.11");
+            assert_eq!(of(&found, "CERT-033").is_some(), fires);
+            if let Some(one) = of(&found, "CERT-033") {
+                assert!(one.message.contains("a CRL, since 2026-02-01"), "{}", one.message);
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::catalogue::{
     CLONED_CERTIFICATE, Effect, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, PIN_MISMATCH, Rule,
     SHARED_PUBLIC_KEY, Severity,
 };
-use super::observation::Ends;
+use super::observation::{Ends, Observation};
 
 /// What a rule found in one observation. Alerts are made of the findings of one cause.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Finding {
     pub moment: Moment,
     /// The certificate it is about, given as PEM in the alert.
     pub certificate: Option<Arc<Certificate>>,
+    /// The handshake it is about, where it is not the one at hand: what was held for more evidence comes later.
+    pub observation: Option<Arc<Observation>>,
     /// Line of the suppression in the policy file that silences it, if one does.
     pub suppressed_by: Option<usize>,
     /// One sentence that a person understands: host, client, what was expected, what came.
@@ -57,6 +59,7 @@ impl Finding {
             ends: None,
             moment,
             certificate: None,
+            observation: None,
             suppressed_by: None,
             message,
             evidence: Evidence::default(),

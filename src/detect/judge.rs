@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
-use crate::time::{Timestamp, ValidityTime};
+use crate::time::{Span, Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
 use crate::x509::{Certificate, Sha256};
 
+use super::alerts::When;
 use super::case::{Case, validity_time};
 use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
@@ -20,6 +21,7 @@ use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
 use super::observation::Observation;
+use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
 use super::weak_rsa::{self, WeakRsa};
@@ -62,6 +64,11 @@ pub struct Judge {
     leaves: Memory<HostKey, (Sha256, Sha256)>,
     /// One chain of each issuer that was not seen, by the alert about it.
     incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
+    /// Findings about such chains, where they wait.
+    open: Option<OpenChains>,
+    when: When,
+    /// Normalised subjects of the CAs that the last handshake brought.
+    fresh: Vec<String>,
     /// RSA moduli by key, with the finding to make where one shares a prime.
     moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
@@ -130,6 +137,9 @@ impl Judge {
             keys: Memory::new(KEYS),
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
+            open: None,
+            when: When::AtEnd,
+            fresh: Vec::new(),
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
@@ -139,6 +149,13 @@ impl Judge {
     /// Adds a detector; they are asked in this order.
     pub fn add(&mut self, detector: Box<dyn Detector + Send>) {
         self.detectors.push(detector);
+    }
+
+    /// Findings about chains whose issuer was not seen wait for it: to the end of the input, or where alerts are told
+    /// as it happens, as long as the policy says.
+    pub fn hold_open_chains(&mut self, when: When) {
+        self.open = Some(OpenChains::default());
+        self.when = when;
     }
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
@@ -163,13 +180,16 @@ impl Judge {
             server: server.as_deref(),
             client: client.as_deref(),
             policy: &knowledge.policy,
+            knowledge: &knowledge,
             offline: self.offline,
         };
         let mut findings = Vec::new();
         let case = Case::new(&sighting, &knowledge);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
-        if sighting.server.as_ref().is_some_and(open)
+        let is_open = sighting.server.as_ref().is_some_and(open);
+        if is_open
+            && self.open.is_none()
             && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
         {
             self.incomplete.entry(&finding.cause.alert_id(), || observation.server_chain.clone());
@@ -184,7 +204,76 @@ impl Judge {
         self.note_modulus(&case);
         self.explain_mismatch(&case, &mut findings);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
-        findings
+        if let Some(chain) = server.as_deref().filter(|_| is_open) {
+            self.hold(chain, (observation, clock), &mut findings);
+        }
+        // What waited is about earlier handshakes.
+        let mut all = self.completed_by_fresh();
+        all.append(&mut findings);
+        all
+    }
+
+    /// Keeps back the finding about a chain whose issuer was not seen.
+    fn hold(
+        &mut self,
+        chain: &JudgedChain,
+        (observation, clock): (&Observation, Timestamp),
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(open) = &mut self.open else { return };
+        let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
+        let Some(place) = findings.iter().position(alerts) else { return };
+        let seconds = self.knowledge.policy.number(&UNTRUSTED_ISSUER.known(), "hold");
+        let until = match self.when {
+            When::AtEnd => Timestamp::MAX,
+            When::AtOnce => clock.plus(Span::seconds(seconds)),
+        };
+        let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
+        let finding = findings.remove(place);
+        let id = finding.cause.alert_id();
+        let told = open.hold(finding, observation, (missing, until));
+        if !told.is_empty() {
+            self.incomplete.entry(&id, || observation.server_chain.clone());
+        }
+        findings.extend(told);
+    }
+
+    /// Findings about chains that the CAs of the last handshake completed.
+    fn completed_by_fresh(&mut self) -> Vec<Finding> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
+        self.judge_again(waiting, false)
+    }
+
+    /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
+    /// time is over.
+    fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
+        let mut told = Vec::new();
+        for (id, presented) in waiting {
+            let judged = self.judged(&presented, (None, None), Purpose::Server);
+            let Some(open) = &mut self.open else { break };
+            let Some(judged) = judged else { continue };
+            if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
+                open.set_missing(&id, missing);
+                continue;
+            }
+            let findings = open.take(&id);
+            let Some(cause) = judged.cause() else { continue };
+            let policy = &self.knowledge.policy;
+            let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
+            let keys = || path.iter().filter_map(|one| Some(one.facts.as_deref()?.spki_sha256.0));
+            let is_ours = |finding: &Finding| {
+                let client = finding.ends.map(|ends| ends.client.address);
+                keys().any(|key| {
+                    policy.internal_ca_for(&key).is_some()
+                        || client.is_some_and(|client| policy.interception_for(&key, client).is_some())
+                })
+            };
+            let findings = findings.into_iter().filter(|finding| !is_ours(finding));
+            told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
+        }
+        told.sort_by_key(open_chains::order);
+        told
     }
 
     /// A certificate that answers for everything is one alert, not one for each name that it does not hold.
@@ -211,6 +300,8 @@ impl Judge {
             detector.advance(clock, &self.knowledge.policy, &mut findings);
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        let due = self.open.as_mut().map(|open| open.due(clock)).unwrap_or_default();
+        findings.extend(self.judge_again(due, true));
         findings
     }
 
@@ -224,7 +315,6 @@ impl Judge {
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
             match judged.cause() {
-                _ if judged.judgement.ending == Ending::Incomplete => {}
                 None => completed.push((id, Afterthought::Retract(UNTRUSTED_ISSUER.id))),
                 Some(cause) if cause.alert_id() != id => {
                     completed.push((id, Afterthought::Unite(cause.alert_id())));
@@ -262,6 +352,8 @@ impl Judge {
             detector.finish(&self.knowledge.policy, &mut findings);
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
+        let open = self.open.as_ref().map(OpenChains::all).unwrap_or_default();
+        findings.extend(self.judge_again(open, true));
         findings
     }
 
@@ -353,6 +445,9 @@ impl Judge {
             for certificate in presented {
                 if self.pool.add(certificate) {
                     self.generation += 1;
+                    if self.open.is_some() {
+                        self.fresh.extend(certificate.facts.as_deref().map(|facts| facts.subject.normalized.clone()));
+                    }
                 }
             }
         }
@@ -363,6 +458,7 @@ impl Judge {
             budget: Budget::default(),
         };
         let report = Arc::new(verifier.verify_chain(presented));
+        prove(&report, (&mut self.pool, &self.knowledge.policy));
         let signed_by_own_key = presented.first().is_some_and(|leaf| is_signed_by_own_key(leaf, &self.memo));
         let number = number.unwrap_or_else(|| {
             self.next_chain += 1;
@@ -371,6 +467,20 @@ impl Judge {
         let chain = Chain { number, generation: self.generation, report, signed_by_own_key };
         self.chains.insert(key, chain.clone());
         chain
+    }
+}
+
+/// Tells the pool which certificates lead to an anchor or to a key of an internal CA.
+fn prove(report: &ChainReport, (pool, policy): (&mut Pool, &Policy)) {
+    for path in report.paths.iter().filter(|path| path.unverified.is_none()) {
+        let internal = |one: &Arc<Certificate>| {
+            one.facts.as_deref().is_some_and(|facts| policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        };
+        let good = match path.ending {
+            Ending::Anchor => path.certificates.len(),
+            _ => path.certificates.iter().rposition(internal).map_or(0, |last| last.saturating_add(1)),
+        };
+        path.certificates.iter().take(good).skip(1).for_each(|ca| pool.prove(&ca.sha256));
     }
 }
 

@@ -9,6 +9,7 @@ use rcgen::{
 };
 use sha2::Digest as _;
 
+use super::alerts::When;
 use super::catalogue::{Effect, Severity};
 use super::crl::Crl;
 use super::finding::Finding;
@@ -26,51 +27,57 @@ use crate::tls::{Alert, KeyExchange, KeyShare, ServerKeyExchange};
 use crate::x509::chain::SignatureMemo;
 use crate::x509::{Certificate, Sha256};
 
-const WWW: (&str, &str) = ("www.example.com", "203.0.113.10");
-const HOME: (&str, &str) = ("www.example.com", "10.9.0.9");
-const NONE: [&str; 0] = [];
+pub(super) const WWW: (&str, &str) = ("www.example.com", "203.0.113.10");
+pub(super) const HOME: (&str, &str) = ("www.example.com", "10.9.0.9");
+pub(super) const NONE: [&str; 0] = [];
 
 /// A judge without detectors, and what it knows.
-struct Bench {
-    scene: Scene,
-    knowledge: Knowledge,
+pub(super) struct Bench {
+    pub(super) scene: Scene,
+    pub(super) knowledge: Knowledge,
 }
 
 impl Bench {
-    fn new(roots: &[&Ca]) -> Self {
+    pub(super) fn new(roots: &[&Ca]) -> Self {
         let scene = Scene::new(roots);
         let knowledge = Knowledge { anchors: Arc::clone(&scene.anchors), ..Knowledge::default() };
         Self { scene, knowledge }
     }
 
-    fn policy(mut self, text: &str) -> Self {
+    pub(super) fn policy(mut self, text: &str) -> Self {
         let known = super::catalogue::known_rules();
         self.knowledge.policy = Policy::parse(&format!("version = 1\n{text}"), &known).unwrap();
         self
     }
 
-    fn at(mut self, now: i64) -> Self {
+    /// Its anchors are Mozilla's.
+    pub(super) fn public(mut self) -> Self {
+        self.knowledge.builtin = (*self.scene.anchors).clone();
+        self
+    }
+
+    pub(super) fn at(mut self, now: i64) -> Self {
         self.scene.now = now;
         self
     }
 
-    fn handshake(&mut self, (name, server): (&str, &str), chain: &[Arc<Certificate>]) -> Observation {
+    pub(super) fn handshake(&mut self, (name, server): (&str, &str), chain: &[Arc<Certificate>]) -> Observation {
         let mut observation = self.scene.handshake("10.1.0.1", server, chain);
         observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
         observation
     }
 
-    fn judge(self) -> Judge {
+    pub(super) fn judge(self) -> Judge {
         Judge::new(Arc::new(self.knowledge), Arc::new(SignatureMemo::new(1 << 20)), (1 << 20, true))
     }
 
-    fn findings(mut self, place: (&str, &str), chain: &[Arc<Certificate>]) -> Vec<Finding> {
+    pub(super) fn findings(mut self, place: (&str, &str), chain: &[Arc<Certificate>]) -> Vec<Finding> {
         let observation = self.handshake(place, chain);
         self.judge().observe(&observation, Timestamp(0))
     }
 
     /// Findings of a handshake that `change` made special.
-    fn changed(
+    pub(super) fn changed(
         mut self,
         place: (&str, &str),
         chain: &[Arc<Certificate>],
@@ -82,16 +89,16 @@ impl Bench {
     }
 }
 
-fn named(list: List) -> Vec<NamedList> {
+pub(super) fn named(list: List) -> Vec<NamedList> {
     vec![NamedList { name: "list".to_owned(), list }]
 }
 
-fn how(findings: &[Finding], id: &str) -> Option<(Severity, Effect)> {
+pub(super) fn how(findings: &[Finding], id: &str) -> Option<(Severity, Effect)> {
     let found = findings.iter().find(|finding| finding.rule.id.ends_with(id))?;
     Some((found.severity, found.effect))
 }
 
-fn spki(certificate: &Certificate) -> String {
+pub(super) fn spki(certificate: &Certificate) -> String {
     certificate.facts.as_deref().unwrap().spki_sha256.to_string()
 }
 
@@ -175,6 +182,91 @@ fn an_issuer_that_comes_later_completes_the_chain() {
 }
 
 #[test]
+fn as_it_happens_an_open_chain_waits_for_its_issuer() {
+    let (root, namesake) = (Ca::new("Root"), Ca::new("Root"));
+    let leaf = root.leaf(&Plan::of(&["www.example.com"]));
+    let at = |seconds| Timestamp::new(seconds, 0);
+    for trusted in [true, false] {
+        let mut bench = Bench::new(&[]);
+        let alone = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let stranger = bench.handshake(("www.example.net", HOME.1), &[Arc::clone(&namesake.certificate)]);
+        let issuer = bench.handshake(("www.example.org", HOME.1), &[Arc::clone(&root.certificate)]);
+        if trusted {
+            let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&root.certificate));
+            bench = bench.policy(&internal);
+        }
+        let mut judge = bench.judge();
+        judge.hold_open_chains(When::AtOnce);
+        let told = |findings: &[Finding]| findings.iter().filter(|one| one.rule.id.ends_with("CERT-005")).count();
+        assert_eq!(told(&judge.observe(&alone, at(0))), 0);
+        assert_eq!(told(&judge.observe(&alone, at(1))), 0);
+        assert_eq!(told(&judge.observe(&stranger, at(2))), 0);
+        assert_eq!(told(&judge.advance(at(899))), 0);
+        let later = judge.observe(&issuer, at(899));
+        if trusted {
+            assert_eq!((told(&later), told(&judge.advance(at(2_000))), told(&judge.finish())), (0, 0, 0));
+            continue;
+        }
+        assert_eq!(told(&later), 2);
+        let first = later.iter().find(|one| one.rule.id.ends_with("CERT-005")).unwrap();
+        assert_eq!(first.cause, super::finding::Cause::IssuerKey(root.certificate.facts.as_ref().unwrap().spki_sha256));
+        assert_eq!(first.observation.as_ref().unwrap().handshake.first.order, alone.handshake.first.order);
+    }
+    // Nobody shows the issuer: told when the time is over, or at the end; `hold = 0` never waits.
+    for (policy, wanted) in [("", [0, 1, 0]), ("[rules.untrusted-issuer]\nhold = \"0s\"\n", [1, 0, 0])] {
+        let mut bench = Bench::new(&[]).policy(policy);
+        let alone = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let mut judge = bench.judge();
+        judge.hold_open_chains(When::AtOnce);
+        let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(900)).len(), judge.finish().len()];
+        assert_eq!(found, wanted, "{policy}");
+    }
+    let mut bench = Bench::new(&[]);
+    let alone = bench.handshake(HOME, &[leaf]);
+    let mut judge = bench.judge();
+    judge.hold_open_chains(When::AtOnce);
+    assert_eq!(judge.observe(&alone, at(0)).len(), 0);
+    assert!(judge.finish()[0].message.ends_with("not seen in this capture"));
+    let mut judge = Bench::new(&[]).judge();
+    judge.hold_open_chains(When::AtEnd);
+    let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(1 << 30)).len(), judge.finish().len()];
+    assert_eq!(found, [0, 0, 1]);
+}
+
+#[test]
+fn a_flood_of_namesakes_hides_no_intermediate() {
+    let ca = Ca::new("Root");
+    let made = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2027, 1, 1));
+        params
+    };
+    let below = key();
+    let certificate = parse(made("Intermediate").signed_by(&below, &ca.issuer).unwrap().der());
+    let intermediate = Ca { issuer: rcgen::Issuer::new(made("Intermediate"), below), certificate };
+    let leaf = intermediate.leaf(&Plan::of(&["www.example.com"]));
+    let evil = Plan::of(&["www.example.net"]).self_signed();
+    let flood: Vec<_> = std::iter::once(Arc::clone(&evil[0]))
+        .chain((0..80).map(|_| parse(made("Intermediate").self_signed(&key()).unwrap().der())))
+        .collect();
+    // A trusted path vouches for the intermediate, or the key of an internal CA does.
+    let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
+    for (roots, policy) in [(&[&ca][..], ""), (&[], &internal)] {
+        let mut bench = Bench::new(roots).policy(policy);
+        let whole = [&leaf, &intermediate.certificate, &ca.certificate].map(Arc::clone);
+        let whole = bench.handshake(HOME, &whole);
+        let enemy = bench.handshake(("www.example.net", "203.0.113.66"), &flood);
+        let short = bench.handshake(HOME, &[Arc::clone(&leaf)]);
+        let mut judge = bench.judge();
+        assert_eq!(ids(&judge.observe(&whole, Timestamp(0))), NONE);
+        judge.observe(&enemy, Timestamp(0));
+        assert_eq!(ids(&judge.observe(&short, Timestamp(0))), NONE, "{policy}");
+    }
+}
+
+#[test]
 fn a_signature_that_is_not_the_issuers() {
     let ca = Ca::new("Root");
     let leaf = ca.leaf(&Plan::of(&["www.example.com"]));
@@ -208,8 +300,10 @@ fn validity_has_limits_by_day_of_issue() {
         [(step, 200, false), (step, 201, true), (step - 1, 201, false), (step - 1, 398, false), (step - 1, 399, true)]
     {
         let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(from, from + days * DAY));
-        let found = Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain);
+        let found = Bench::new(&[&ca]).public().at(from + DAY).findings(HOME, &chain);
         assert_eq!(how(&found, "CERT-009").is_some(), fires, "{from} {days}");
+        // A root that the owner named is no browser's.
+        assert_eq!(how(&Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain), "CERT-009"), None);
     }
     let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 900 * DAY));
     assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-009"), None);
@@ -239,10 +333,8 @@ fn timestamps_of_public_certificates() {
     let ca = Ca::new("Root");
     let chain = ca.chain(&Plan::of(&["www.example.com"]));
     let with = |builtin: bool, asked: bool, change: &dyn Fn(&mut Observation)| {
-        let mut bench = Bench::new(&[&ca]);
-        if builtin {
-            bench.knowledge.builtin = (*bench.scene.anchors).clone();
-        }
+        let bench = Bench::new(&[&ca]);
+        let bench = if builtin { bench.public() } else { bench };
         let findings = bench.changed(WWW, &chain, |one| {
             one.handshake.client_hello.as_mut().unwrap().signed_certificate_timestamp = asked;
             change(one);
@@ -407,6 +499,45 @@ fn what_the_policy_asks_of_a_host() {
 }
 
 #[test]
+fn certificates_in_the_owners_file() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let other = [7; 32];
+    let policy = "[[host]]\nmatch = [\"www.example.com\"]\ncertificates_file = \"export.json\"\n";
+    for (listed, expected) in [(chain[0].sha256.0, &[][..]), (other, &["POL-002"])] {
+        let mut bench = Bench::new(&[&ca]).policy(policy);
+        let line = bench.knowledge.policy.hosts[0].line;
+        bench.knowledge.certificates.insert(line, [listed].into());
+        assert_eq!(ids(&bench.findings(WWW, &chain)), expected);
+    }
+}
+
+#[test]
+fn operators_that_caa_names() {
+    let made = |organization: &str| {
+        let key = key();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, organization);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = parse(params.self_signed(&key).unwrap().der());
+        Ca { issuer: rcgen::Issuer::new(params, key), certificate }
+    };
+    for (organization, domain, allowed) in [
+        ("Let's Encrypt", "letsencrypt.org", true),
+        ("Internet Security Research Group", "letsencrypt.org", true),
+        ("DigiCert Inc", "letsencrypt.org", false),
+        ("Example Trust Services", "example.com", true),
+        ("Another Operator", "example.com", false),
+    ] {
+        let ca = made(organization);
+        let chain = ca.chain(&Plan::of(&["www.example.com"]));
+        let policy = format!("[[host]]\nmatch = [\"www.example.com\"]\ncaa = [\"{domain}\"]\n");
+        let found = Bench::new(&[&ca]).policy(&policy).findings(WWW, &chain);
+        assert_eq!(how(&found, "POL-001").is_none(), allowed, "{organization} {domain}");
+    }
+}
+
+#[test]
 fn a_key_kept_at_renewal() {
     let ca = Ca::new("Root");
     let (same, new) = (Arc::new(key()), Arc::new(key()));
@@ -426,7 +557,9 @@ fn a_key_kept_at_renewal() {
 fn kinds_of_cas() {
     let ca = Ca::new("Root");
     let internal = ca.chain(&Plan::of(&["wiki.corp.lab"]));
-    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
+    assert_eq!(ids(&Bench::new(&[&ca]).public().findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
+    // A root that the owner named is no public CA.
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
     let policy =
         format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\nnames = [\"*.corp.lab\"]\n", spki(&ca.certificate));
     let with = |name: &str| {
@@ -578,7 +711,7 @@ fn internal_names_and_addresses_of_public_cas() {
     let ca = Ca::new("Root");
     let with = |name: &str| {
         let chain = ca.chain(&Plan::of(&["www.example.com", name]));
-        ids(&Bench::new(&[&ca]).findings(WWW, &chain))
+        ids(&Bench::new(&[&ca]).public().findings(WWW, &chain))
     };
     for name in ["10.1.2.3", "192.168.0.1", "fd00::1", "127.0.0.1", "mail", "nas.lan"] {
         assert_eq!(with(name), ["POL-006"], "{name}");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::policy::{Attribute, Digest, Policy};
+use crate::policy::{Attribute, Digest, HostEntry, Policy};
+use crate::time::ValidityTime;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::signature::{Algorithm, Verdict, verify};
 use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
@@ -22,7 +23,7 @@ pub struct Knowledge {
     pub policy: Policy,
     /// Trust anchors.
     pub anchors: Arc<TrustAnchors>,
-    /// Those of the anchors that are built in.
+    /// Mozilla's roots, trusted here or not: what public CAs are.
     pub builtin: TrustAnchors,
     /// `[trust] blocklists`.
     pub blocklists: Vec<NamedList>,
@@ -109,6 +110,19 @@ impl Knowledge {
                 signed.then_some(crl)
             },
         )
+    }
+
+    /// Whether a CRL that this key is known to have signed lists this serial number at a time.
+    pub fn is_revoked(&self, (issuer, serial): (&Sha256, &[u8]), at: ValidityTime) -> bool {
+        self.crls.iter().enumerate().any(|(place, crl)| {
+            self.crl_signatures.get(&(place, *issuer)).is_some_and(|signed| *signed)
+                && crl.revoked(serial, at).is_some()
+        })
+    }
+
+    /// Whether the owner of a host lists this certificate in its `certificates_file`.
+    pub fn is_listed(&self, entry: &HostEntry, sha256: &Sha256) -> bool {
+        self.certificates.get(&entry.line).is_some_and(|file| file.contains(&sha256.0))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Checks against lists: revocation (CERT-013), block lists (CERT-014), indicators (CERT-040), known keys (KEY-006).
 
+use std::sync::Arc;
+
 use crate::policy::CertificateHash;
+use crate::time::ValidityTime;
 use crate::tls::fingerprint::ja3::ja3;
 use crate::tls::fingerprint::ja4::ja4;
 use crate::x509::{Certificate, Facts};
@@ -8,9 +11,11 @@ use crate::x509::{Certificate, Facts};
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
+use super::crl::{Crl, Revoked};
 use super::finding::{Cause, Finding, Point};
-use super::knowledge::attributes;
+use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
+use super::sighting::Sighting;
 
 /// Confidence in a CRL whose successor should be there.
 const STALE: u8 = 60;
@@ -30,16 +35,7 @@ fn revoked(case: &Case<'_>) -> Option<Finding> {
 
 fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let at = case.sighting.at?;
-    if case.knowledge.crls.is_empty() {
-        return None;
-    }
-    let found = case.path().windows(2).find_map(|pair| {
-        let [child, issuer] = pair else { return None };
-        let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        let entry = |crl: &super::crl::Crl| Some((child, crl.revoked(&child.serial, at)?, crl.is_stale(at)));
-        case.knowledge.crls_of(issuer).find_map(entry)
-    });
-    let (facts, entry, stale) = found?;
+    let (facts, entry, stale) = in_crl(case.knowledge, case.path(), at)?;
     let is_leaf =
         case.path().first().and_then(|leaf| leaf.facts.as_deref()).is_some_and(|leaf| std::ptr::eq(leaf, facts));
     let what = if is_leaf { "a certificate that" } else { "a certificate under a CA that" };
@@ -77,32 +73,25 @@ fn reason(code: u8) -> &'static str {
     }
 }
 
-fn by_serial(case: &Case<'_>) -> Option<Finding> {
-    let lists = &case.knowledge.blocklists;
-    let compromised = &case.sighting.policy.compromised;
-    if lists.iter().all(|named| named.list.serials.is_empty()) && compromised.is_empty() {
+/// The first certificate of a path that a CRL of its issuer lists, and whether the CRL is out of date.
+pub(super) fn in_crl<'a>(
+    knowledge: &'a Knowledge,
+    path: &'a [Arc<Certificate>],
+    at: ValidityTime,
+) -> Option<(&'a Facts, Revoked, bool)> {
+    if knowledge.crls.is_empty() {
         return None;
     }
-    let found = presented(case).find_map(|(_, facts)| {
-        let number = without_zeros(&facts.serial);
-        let in_list = lists.iter().find_map(|named| {
-            let mut entries = named.list.serials.iter();
-            let (_, _, entry) =
-                entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
-            Some(format!("{} line {}", named.name, entry.line))
-        });
-        let in_policy = || {
-            compromised.iter().find_map(|entry| {
-                let mut serials = entry.serials.iter();
-                serials
-                    .any(|(issuer, serial)| {
-                        without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer))
-                    })
-                    .then(|| format!("policy line {}: {}", entry.line, entry.reason))
-            })
-        };
-        Some((facts, in_list.or_else(in_policy)?))
-    });
+    path.windows(2).find_map(|pair| {
+        let [child, issuer] = pair else { return None };
+        let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
+        let entry = |crl: &Crl| Some((child, crl.revoked(&child.serial, at)?, crl.is_stale(at)));
+        knowledge.crls_of(issuer).find_map(entry)
+    })
+}
+
+fn by_serial(case: &Case<'_>) -> Option<Finding> {
+    let found = presented(case).find_map(|(_, facts)| Some((facts, listed_serial(case.sighting, facts)?)));
     let (facts, source) = found?;
     let message =
         format!("{} a certificate whose issuer and serial number stand in a list: {}", case.gave(), quoted(&source));
@@ -111,32 +100,50 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+/// Where issuer and serial number of a certificate are listed.
+pub(super) fn listed_serial(sighting: &Sighting<'_>, facts: &Facts) -> Option<String> {
+    let number = without_zeros(&facts.serial);
+    let in_list = sighting.knowledge.blocklists.iter().find_map(|named| {
+        let mut entries = named.list.serials.iter();
+        let (_, _, entry) =
+            entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
+        Some(format!("{} line {}", named.name, entry.line))
+    });
+    in_list.or_else(|| {
+        let mut entries = sighting.policy.compromised.iter();
+        let entry = entries.find(|entry| {
+            let mut serials = entry.serials.iter();
+            serials.any(|(issuer, serial)| without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer)))
+        })?;
+        Some(format!("policy line {}: {}", entry.line, entry.reason))
+    })
+}
+
 /// CERT-014.
 fn blocklisted(case: &Case<'_>) -> Option<Finding> {
-    let lists = &case.knowledge.blocklists;
-    let compromised = &case.sighting.policy.compromised;
-    if lists.is_empty() && compromised.is_empty() {
-        return None;
-    }
-    let found = presented(case).find_map(|(certificate, facts)| {
-        let hashes = hashes(certificate);
-        let in_list = lists.iter().find_map(|named| {
-            let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
-            let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
-            Some(told(&named.name, entry))
-        });
-        let in_policy = || {
-            let entry = compromised.iter().find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
-        };
-        Some((certificate, in_list.or_else(in_policy)?))
-    });
+    let found = presented(case)
+        .find_map(|(certificate, facts)| Some((certificate, listed_hash(case.sighting, certificate, facts)?)));
     let (certificate, source) = found?;
     let message = format!("{} a certificate that stands in a block list: {}", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
     let observed = Some(certificate.sha256.to_string());
     finding.evidence.pro.push(Point { id: "list", text: source, observed, ..Point::default() });
     Some(finding)
+}
+
+/// Where the hash of a certificate or of its key is listed.
+pub(super) fn listed_hash(sighting: &Sighting<'_>, certificate: &Certificate, facts: &Facts) -> Option<String> {
+    let hashes = hashes(certificate);
+    let in_list = sighting.knowledge.blocklists.iter().find_map(|named| {
+        let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
+        let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
+        Some(told(&named.name, entry))
+    });
+    in_list.or_else(|| {
+        let mut entries = sighting.policy.compromised.iter();
+        let entry = entries.find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
+        Some(format!("policy line {}: {}", entry.line, entry.reason))
+    })
 }
 
 /// KEY-006.

@@ -5,6 +5,8 @@ mod case;
 pub mod catalogue;
 mod certificate;
 pub mod client_certificates;
+#[cfg(test)]
+mod condition_tests;
 pub mod crl;
 mod crypto;
 mod dh_groups;
@@ -23,6 +25,7 @@ pub mod memory;
 pub mod negotiation;
 pub mod nonces;
 pub mod observation;
+mod open_chains;
 mod policy_rules;
 pub mod popular;
 pub mod proof;

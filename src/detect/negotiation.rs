@@ -7,9 +7,10 @@ use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
+use crate::tls::fingerprint::ja4::ja4_r;
 use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
-use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_grease, is_tls13_draft};
+use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_tls13_draft};
 
 /// Hosts whose sentinels are counted.
 const MAX_SENTINELS: usize = 10_000;
@@ -119,7 +120,7 @@ impl Negotiation {
         if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
             return None;
         }
-        let key = mixed(host, shape(offer));
+        let key = mixed(host, kind_of(offer, handshake.protocol));
         let (kind, _) = self.kinds.entry(&key, Kind::default);
         let kind = kind?;
         let server = subnet_hash(sighting.observation.ends.server.address);
@@ -344,19 +345,24 @@ fn mixed(left: u64, right: u64) -> u64 {
     mixed ^ (mixed >> 33)
 }
 
-/// What kind of client it is: cipher suites in order and extensions as a set, GREASE aside. As JA4 tells clients apart,
-/// at a fraction of its cost.
-pub fn shape(hello: &ClientHello) -> u64 {
-    let suites = hello.cipher_suites.iter().copied().filter(|suite| !is_grease(*suite));
-    // server_name and ALPN change with the host, padding and tickets with the moment.
-    let extensions = hello.extensions.iter().map(|extension| extension.kind);
-    let mut extensions: Vec<u16> =
-        extensions.filter(|kind| !is_grease(*kind) && !matches!(kind, 0 | 16 | 21 | 35 | 41 | 42 | 44)).collect();
-    extensions.sort_unstable();
-    let mut octets = Vec::with_capacity(2 * (hello.cipher_suites.len() + extensions.len() + 1));
-    for number in suites.chain([0xffff]).chain(extensions) {
-        octets.extend_from_slice(&number.to_be_bytes());
-    }
+/// What kind of client it is: equal for hellos of one JA4. The lists that JA4 hashes are hashed here in a cheaper way.
+pub fn kind_of(hello: &ClientHello, protocol: Protocol) -> u64 {
+    stable_hash(ja4_r(hello, protocol).as_bytes())
+}
+
+/// How a server answers: version, cipher suite, group, extensions in order, application protocol, and whether it asked
+/// for another hello.
+pub fn stack_of(handshake: &Handshake, hello: &ServerHello) -> u64 {
+    let group = match (hello.key_share.as_ref(), handshake.server_key_exchange.as_deref().map(|one| &one.kind)) {
+        (Some(share), _) => share.group,
+        (None, Some(KeyExchange::Ecdhe { group, .. })) => *group,
+        _ => 0,
+    };
+    let retried = u16::from(handshake.hello_retry_request.is_some());
+    let numbers = [hello.version(), hello.cipher_suite.unwrap_or(0), group, retried];
+    let numbers = numbers.into_iter().chain(hello.extensions.iter().map(|extension| extension.kind));
+    let mut octets: Vec<u8> = numbers.flat_map(u16::to_be_bytes).collect();
+    octets.extend_from_slice(hello.alpn.as_deref().unwrap_or_default());
     stable_hash(&octets)
 }
 
@@ -555,6 +561,12 @@ mod tests {
         let fallback: Change<'_> = &|offer, _| offer.cipher_suites.push(SIGNALING_FALLBACK);
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
         assert_eq!((ids(&found), found[0].severity), (vec!["MITM-015"], Severity::Low));
+        // Handshakes of TLS 1.2 before, none of them broken: neither graver nor explained.
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Low, 0));
+        show_all(&mut scene, &mut rules, "10.0.0.1", &|handshake| handshake.end = HandshakeEnd::Reset);
+        let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
+        assert_eq!(found[0].evidence.pro.len(), 0, "reset after the handshake was done");
         show(&mut scene, &mut rules, "10.0.0.1", &|offer, hello| {
             offer.supported_versions = vec![0x0304].into();
             hello.selected_version = Some(0x0304);

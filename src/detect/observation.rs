@@ -28,6 +28,36 @@ pub struct Observation {
     pub client_proof: ClientProof,
 }
 
+impl Observation {
+    /// What an alert needs of it: without the copies of its longest messages.
+    pub fn slim(&self) -> Self {
+        let mut slim = self.clone();
+        let handshake = &mut slim.handshake;
+        handshake.transcript = None;
+        handshake.ocsp_response = None;
+        for list in [&mut handshake.server_certificates, &mut handshake.client_certificates].into_iter().flatten() {
+            list.bytes = Box::default();
+            list.ranges = Vec::new();
+        }
+        slim
+    }
+
+    /// About the bytes that a [`slim`](Self::slim) copy holds, certificates included.
+    pub fn weight(&self) -> usize {
+        let handshake = &self.handshake;
+        let clients = [handshake.client_hello.as_deref(), handshake.second_client_hello.as_deref()];
+        // What was read of a hello takes less than three times its octets.
+        let clients: usize = clients.into_iter().flatten().map(|hello| size_of_val(hello) + 4 * hello.raw.len()).sum();
+        let servers = [handshake.server_hello.as_deref(), handshake.hello_retry_request.as_deref()];
+        let servers: usize = servers.into_iter().flatten().map(|hello| size_of_val(hello) + 4 * hello.raw.len()).sum();
+        let exchange = handshake.server_key_exchange.as_deref();
+        let exchange = exchange.map_or(0, |one| size_of_val(one) + 2 * one.params.len() + one.signature.len());
+        let certificates: usize =
+            self.server_chain.iter().chain(&self.client_chain).map(|certificate| certificate.weight()).sum();
+        size_of::<Self>() + size_of::<Handshake>() + clients + servers + exchange + certificates
+    }
+}
+
 /// Client and server of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::policy::{HostEntry, SettingValue, Target, has_public_suffix};
 use crate::tls::names::cipher_suite;
 use crate::x509::chain::Ending;
-use crate::x509::{AlternativeName, Facts, KeyKind, Sha256};
+use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
 
 use super::case::{Case, quoted};
 use super::catalogue::{
@@ -50,7 +50,7 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let allowed = issuers.iter().any(|issuer| {
         entry.issuers.contains(&issuer.spki_sha256.0)
             || entry.issuer_names.iter().any(|pattern| pattern.matches(attributes(&issuer.subject)))
-            || entry.caa.iter().any(|domain| stands_for(domain, issuer))
+            || entry.caa.iter().any(|domain| stands_for(domain, &issuer.subject))
     });
     if allowed {
         return None;
@@ -65,7 +65,7 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
 
 /// Whether a CAA domain stands for the operator of a CA: the operator's name without spaces and punctuation contains
 /// the domain's first label, or is one of those known to have another.
-fn stands_for(domain: &str, ca: &Facts) -> bool {
+pub(super) fn stands_for(domain: &str, ca: &Name) -> bool {
     let label = domain.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let known: &[&str] = match domain {
         "letsencrypt.org" => &["letsencrypt", "internetsecurityresearchgroup"],
@@ -81,7 +81,7 @@ fn stands_for(domain: &str, ca: &Facts) -> bool {
         "microsoft.com" => &["microsoft"],
         _ => &[],
     };
-    ca.subject.organizations.iter().any(|organization| {
+    ca.organizations.iter().any(|organization| {
         let plain: String =
             organization.chars().filter(char::is_ascii_alphanumeric).map(|one| one.to_ascii_lowercase()).collect();
         known.iter().any(|name| plain.contains(name)) || (known.is_empty() && label.len() > 2 && plain.contains(&label))
@@ -91,9 +91,8 @@ fn stands_for(domain: &str, ca: &Facts) -> bool {
 /// POL-002.
 fn unlisted_certificate(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let (leaf, facts) = case.leaf()?;
-    let file = case.knowledge.certificates.get(&entry.line);
-    let none = entry.certificates.is_empty() && file.is_none();
-    let listed = entry.certificates.contains(&leaf.sha256.0) || file.is_some_and(|file| file.contains(&leaf.sha256.0));
+    let none = entry.certificates.is_empty() && entry.certificates_file.is_none();
+    let listed = entry.certificates.contains(&leaf.sha256.0) || case.knowledge.is_listed(entry, &leaf.sha256);
     if none || listed {
         return None;
     }
@@ -200,7 +199,7 @@ fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
             quoted(&name),
             quoted(&ca.name)
         )
-    } else if case.is_anchored() {
+    } else if case.is_public() {
         let internal_name = |name: &String| match name.parse::<IpAddr>() {
             Ok(address) => is_private(address),
             Err(_) => !has_public_suffix(name),

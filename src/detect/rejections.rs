@@ -145,7 +145,7 @@ pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
             43 => "unsupported_certificate",
             46 => "certificate_unknown",
             48 => "unknown_ca",
-            _ => "bad_certificate_hash_value",
+            _ => "bad_certificate_status_response",
         });
     }
     // Finished has 53 or 69 octets. GnuTLS sends its alert in 19, Java in 35.
@@ -184,6 +184,9 @@ mod tests {
             (1, &refuse as &dyn Fn(&mut Handshake), true),
             (301, &refuse, false),
             (1, &alert(Direction::LowToHigh, 2, 45), false),
+            // What clients say of a stapled response; its neighbour is for servers.
+            (1, &alert(Direction::LowToHigh, 2, 113), true),
+            (1, &alert(Direction::LowToHigh, 2, 114), false),
             (1, &alert(Direction::LowToHigh, 1, 48), false),
             (1, &alert(Direction::HighToLow, 2, 48), false),
         ] {
@@ -195,6 +198,22 @@ mod tests {
                 last = get(&mut scene, &mut rules, client, change);
             }
             assert_eq!(ids(&last) == ["MITM-013"], fires);
+        }
+    }
+
+    #[test]
+    fn doubt_about_the_certificate_makes_it_graver() {
+        for (doubted, severity) in [(true, Severity::High), (false, Severity::Medium)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut findings = Vec::new();
+            for client in 1..=3 {
+                let mut observation = scene.handshake(&format!("10.0.0.{client}"), "203.0.113.10", &[]);
+                alert(Direction::LowToHigh, 2, 48)(&mut observation.handshake);
+                scene.with("www.example.com", &observation, |sighting| {
+                    rules.observe(sighting, (None, doubted), &mut findings);
+                });
+            }
+            assert_eq!(findings.iter().map(|one| one.severity).collect::<Vec<_>>(), [severity]);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::detect::finding::{Cause, Finding};
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
+use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::Observation;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
@@ -33,6 +34,8 @@ pub struct Sighting<'a> {
     pub client: Option<&'a JudgedChain>,
     /// What the owner allows.
     pub policy: &'a Policy,
+    /// Lists, revocation lists, anchors.
+    pub knowledge: &'a Knowledge,
     /// Reading captures, not watching: memory begins empty and trust on first use is all there is.
     pub offline: bool,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
 
 use super::finding::Finding;
+use super::knowledge::Knowledge;
 use super::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
 use crate::direction::Direction;
@@ -135,6 +136,7 @@ pub(crate) fn parse(der: &[u8]) -> Arc<Certificate> {
 pub(crate) struct Scene {
     pub(crate) anchors: Arc<TrustAnchors>,
     pub(crate) policy: Policy,
+    pub(crate) knowledge: Knowledge,
     pub(crate) now: i64,
     pub(crate) offline: bool,
     frame: u64,
@@ -150,6 +152,7 @@ impl Scene {
         Self {
             anchors: Arc::new(anchors),
             policy: Policy::default(),
+            knowledge: Knowledge::default(),
             now: START,
             offline: true,
             frame: 0,
@@ -240,6 +243,7 @@ impl Scene {
             server: server.as_ref(),
             client: client.as_ref(),
             policy: &self.policy,
+            knowledge: &self.knowledge,
             offline: self.offline,
         };
         ask(&sighting)

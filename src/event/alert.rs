@@ -12,7 +12,7 @@ use super::Dataset;
 use super::context::Context;
 use super::id::EventId;
 use super::json::Writer;
-use super::tls::{Common, begin, connection, event_head, log, observer, related, tls_of_alert};
+use super::tls::{Common, begin, connection, ends_alone, event_head, log, observer, related, tls_of_alert};
 
 /// Most hosts and clients that an alert lists; their number is beside the list.
 const LISTED: usize = 50;
@@ -70,6 +70,9 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
             let kinds = tls_of_alert(w, (observation, head.certificate.as_deref()), &names);
             related(w, observation, &names, (&kinds, super::Detail::Standard));
             log(w, context, observation.handshake.first);
+        } else if let Some(ends) = &head.ends {
+            ends_alone(w, (ends, head.certificate.as_ref()), context);
+            log(w, context, head.moment);
         }
         w.object("tlswatch", |w| {
             w.object("alert", |w| body(w, view, context));
@@ -221,6 +224,26 @@ mod tests {
         assert!(event["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
         assert!(event["tls"]["client"]["supported_ciphers"].is_null());
         alert.observation = None;
+        out.clear();
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context);
+        let other: Value = serde_json::from_slice(&out).unwrap();
+        // What the finding itself knows is still there.
+        for pointer in [
+            "/source/ip",
+            "/source/port",
+            "/destination/ip",
+            "/destination/port",
+            "/network/community_id",
+            "/network/transport",
+            "/tls/server/certificate",
+            "/tls/server/hash/sha256",
+            "/log/file/path",
+            "/related/ip",
+        ] {
+            assert_eq!(other.pointer(pointer), event.pointer(pointer), "{pointer}");
+        }
+        assert!(other["tls"]["version"].is_null());
+        alert.head.ends = None;
         out.clear();
         append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context);
         let other: Value = serde_json::from_slice(&out).unwrap();

@@ -48,6 +48,7 @@ pub(crate) fn observation() -> Observation {
             encrypted_client_hello: true,
             ..ServerHello::default()
         })),
+        answered_after: Some(1_000_000),
         server_hello: Some(Box::new(server_hello())),
         server_certificates: Some(CertificateList { form: CertificateForm::Compressed(2), ..Default::default() }),
         client_certificates: Some(CertificateList { form: CertificateForm::RawPublicKey, ..Default::default() }),

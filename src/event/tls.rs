@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::detect::observation::{Connection, Observation};
+use crate::detect::observation::{Connection, Ends, Observation};
 use crate::packet::Layer;
 use crate::packet::community_id::append_community_id;
 use crate::time::Moment;
@@ -170,6 +170,34 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
         tag(w);
         w.object("inner", tag);
     });
+}
+
+/// What a finding knows of its handshake, where that is not kept: ends and certificate of the server.
+pub(super) fn ends_alone(w: &mut Writer<'_>, (ends, leaf): (&Ends, Option<&Arc<Certificate>>), context: &Context) {
+    let (client, server) = (ends.client.address.to_string(), ends.server.address.to_string());
+    w.object("source", |w| {
+        w.text("ip", &client);
+        w.number("port", ends.client.port);
+    });
+    w.object("destination", |w| {
+        w.text("ip", &server);
+        w.number("port", ends.server.port);
+    });
+    w.object("network", |w| {
+        w.text("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
+        w.text("transport", ends.transport.name());
+        w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
+        w.append("community_id", |out| {
+            append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
+        });
+    });
+    if let Some(certificate) = leaf {
+        let chain = std::slice::from_ref(certificate);
+        w.object("tls", |w| {
+            w.object("server", |w| self::leaf(w, chain, (Detail::Standard, Some(certificate))));
+        });
+    }
+    w.object("related", |w| w.texts("ip", std::iter::once(&client).chain((server != client).then_some(&server))));
 }
 
 /// `related`; the names of the certificate only in full detail.

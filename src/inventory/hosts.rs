@@ -7,6 +7,7 @@ use crate::detect::hosts::backing::Backing;
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
+use crate::x509::Sha256;
 
 use super::Inventory;
 
@@ -16,12 +17,18 @@ pub struct Baselines {
     inventory: Arc<Inventory>,
     /// Files of the run that were read before.
     old: HashSet<u32>,
+    /// The last certificate that was there before the run: what the run itself writes is not known from before.
+    newest: i64,
 }
 
 impl Baselines {
     /// Reads from and writes to `inventory`; handshakes of the files `old` of this run are counted in it already.
     pub fn new(inventory: Arc<Inventory>, old: HashSet<u32>) -> Self {
-        Self { inventory, old }
+        let newest = inventory.store().newest_certificate().unwrap_or_else(|error| {
+            inventory.fail(&error);
+            0
+        });
+        Self { inventory, old, newest }
     }
 }
 
@@ -52,5 +59,12 @@ impl Backing for Baselines {
 
     fn is_old(&self, file: u32) -> bool {
         self.old.contains(&file)
+    }
+
+    fn knows(&self, certificate: &Sha256) -> bool {
+        self.inventory.has_certificate(certificate, self.newest).unwrap_or_else(|error| {
+            self.inventory.fail(&error);
+            false
+        })
     }
 }

@@ -180,6 +180,15 @@ impl Inventory {
         Ok(self.store.has_capture(digest)? || self.base.as_ref().map_or(Ok(false), |base| base.has_capture(digest))?)
     }
 
+    /// Whether a certificate is in this inventory, and not later than number `newest`, or in the other one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_certificate(&self, sha256: &crate::x509::Sha256, newest: i64) -> Result<bool, InventoryError> {
+        let in_base = || self.base.as_ref().map_or(Ok(false), |base| base.has_certificate(sha256, i64::MAX));
+        Ok(self.store.has_certificate(sha256, newest)? || in_base()?)
+    }
+
     /// Certificates that a person accepted for a host.
     ///
     /// # Errors

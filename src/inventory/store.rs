@@ -230,6 +230,26 @@ impl Store {
         Ok(statement.exists([digest.0])?)
     }
 
+    /// The number of the certificate that came last; 0 without any.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn newest_certificate(&self) -> Result<i64, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT coalesce(max(id), 0) FROM certificate")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// Whether a certificate was seen, and came not after the one with this number.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_certificate(&self, sha256: &Sha256, newest: i64) -> Result<bool, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT 1 FROM certificate WHERE sha256 = ? AND id <= ?")?;
+        Ok(statement.exists(params![sha256.0, newest])?)
+    }
+
     /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.
     ///
     /// # Errors

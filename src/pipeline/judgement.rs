@@ -54,6 +54,8 @@ pub struct Judgement {
     show_suppressed: bool,
     /// The policy leaves CERT-017 on.
     tells_new: bool,
+    /// What earlier runs saw.
+    backing: Option<Arc<dyn Backing>>,
     panics: u64,
     marks: Vec<Mark>,
     why_not: Option<WhyNot>,
@@ -80,6 +82,7 @@ impl Judgement {
     pub fn new(judging: &Judging, memo_bytes: usize) -> Self {
         let memo = Arc::new(SignatureMemo::new(memo_bytes));
         let mut judge = Judge::new(Arc::clone(&judging.knowledge), memo, (memo_bytes / 2, judging.offline));
+        judge.hold_open_chains(judging.when);
         let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
         if let Some(backing) = &judging.backing {
             watch.hosts_mut().set_backing(Arc::clone(backing));
@@ -89,6 +92,7 @@ impl Judgement {
             judge,
             alerts: Alerts::new(judging.when),
             show_suppressed: judging.show_suppressed,
+            backing: judging.backing.clone(),
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
@@ -104,11 +108,10 @@ impl Judgement {
         }
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut found = self.judge.advance(clock);
-            let before = found.len();
             found.extend(self.judge.observe(observation, clock));
-            (found, before)
+            found
         }));
-        let Ok((found, before)) = found else {
+        let Ok(found) = found else {
             self.panics += 1;
             return Vec::new();
         };
@@ -119,7 +122,7 @@ impl Judgement {
         }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
-        for (place, finding) in found.into_iter().enumerate() {
+        for mut finding in found {
             if !selected {
                 continue;
             }
@@ -129,9 +132,11 @@ impl Judgement {
                 let change = (finding.rule == &ROTATED_CERTIFICATE).then(|| finding.evidence.verdict.clone());
                 self.marks.push(Mark { certificate: certificate.sha256, rule: finding.rule.id, change });
             }
-            // What the passing of time decided is about an earlier handshake.
-            let observation =
-                || (place >= before).then(|| Arc::clone(shared.get_or_insert_with(|| Arc::new(slim(observation)))));
+            // What waited for more evidence is about an earlier handshake.
+            let kept = finding.observation.take();
+            let is_this = finding.moment.order == observation.handshake.first.order;
+            let this = || Arc::clone(shared.get_or_insert_with(|| Arc::new(observation.slim())));
+            let observation = || kept.or_else(|| is_this.then(this));
             due.extend(self.alerts.take(finding, observation, clock));
         }
         self.shown(due)
@@ -142,7 +147,8 @@ impl Judgement {
     pub fn marks(&self, certificate: &Sha256) -> (Vec<&'static str>, Option<&str>) {
         let of_it = || self.marks.iter().filter(|mark| mark.certificate == *certificate);
         let mut rules: Vec<&'static str> = of_it().map(|mark| mark.rule).collect();
-        rules.extend(self.tells_new.then_some(NEW_CERTIFICATE.id));
+        let is_new = || !self.backing.as_ref().is_some_and(|backing| backing.knows(certificate));
+        rules.extend((self.tells_new && is_new()).then_some(NEW_CERTIFICATE.id));
         rules.sort_unstable();
         rules.dedup();
         (rules, of_it().find_map(|mark| mark.change.as_deref()))
@@ -164,8 +170,9 @@ impl Judgement {
         if let Some(why_not) = &mut self.why_not {
             found.iter().for_each(|finding| why_not.found(finding));
         }
-        for finding in found {
-            due.extend(self.alerts.take(finding, || None, clock));
+        for mut finding in found {
+            let observation = finding.observation.take();
+            due.extend(self.alerts.take(finding, || observation, clock));
         }
         due.extend(self.alerts.finish());
         self.shown(due)
@@ -199,17 +206,4 @@ impl Judgement {
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
         due
     }
-}
-
-/// What an alert needs of a handshake: without the copies of its longest messages.
-fn slim(observation: &Observation) -> Observation {
-    let mut observation = observation.clone();
-    let handshake = &mut observation.handshake;
-    handshake.transcript = None;
-    handshake.ocsp_response = None;
-    for list in [&mut handshake.server_certificates, &mut handshake.client_certificates].into_iter().flatten() {
-        list.bytes = Box::default();
-        list.ranges = Vec::new();
-    }
-    observation
 }

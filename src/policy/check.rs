@@ -111,6 +111,10 @@ fn suppressions(policy: &Policy, today: Option<Day>, out: &mut Vec<Warning>) {
 }
 
 fn others(policy: &Policy, out: &mut Vec<Warning>) {
+    if policy.scanners.iter().any(|network| network.prefix() == 0) {
+        let message = "scanners: every client counts as a scanner, so that no certificate is unexpected".to_owned();
+        out.push(Warning { line: 1, message });
+    }
     for entry in &policy.interceptions {
         let mut warn = |message: String| out.push(Warning { line: entry.line, message });
         if entry.clients.is_empty() {

@@ -16,6 +16,8 @@ pub(super) struct File {
     pub(super) profile: Option<Text>,
     pub(super) home_nets: Option<Texts>,
     #[serde(default)]
+    pub(super) scanners: Texts,
+    #[serde(default)]
     pub(super) trust: Trust,
     #[serde(default)]
     pub(super) internal_ca: Vec<Spanned<InternalCa>>,

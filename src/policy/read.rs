@@ -80,6 +80,7 @@ impl Reader<'_> {
         if let Some(networks) = &file.home_nets {
             policy.home_nets = self.parsed("home_nets", networks);
         }
+        policy.scanners = self.parsed("scanners", &file.scanners);
         policy.trust = self.trust(file.trust);
         policy.internal_cas = file.internal_ca.into_iter().map(|entry| self.internal_ca(entry)).collect();
         policy.interceptions = file.interception.into_iter().map(|entry| self.interception(entry)).collect();

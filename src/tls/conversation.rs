@@ -11,7 +11,7 @@ use super::{
     HandshakeEnd, Progress, ServerHello, ServerKeyExchange,
 };
 use crate::direction::{Direction, PerDirection};
-use crate::time::Moment;
+use crate::time::{Moment, Timestamp};
 
 /// Most handshakes that are reported of one connection: an endless row of hellos is an attack.
 const HANDSHAKES: u32 = 64;
@@ -50,6 +50,8 @@ pub(super) struct Conversation {
     over: bool,
     /// Bytes that the messages of the handshake hold; they change only when a message comes.
     held: usize,
+    /// When the first ClientHello was complete, until it is answered.
+    asked: Option<Timestamp>,
 }
 
 /// What is known of one direction.
@@ -114,6 +116,7 @@ impl Conversation {
             finished: VecDeque::new(),
             over: false,
             held: 0,
+            asked: None,
         }
     }
 
@@ -393,6 +396,7 @@ impl Conversation {
         self.sides.of_mut(place.direction).from_start |= !self.sides.of(place.direction).gap;
         self.handshake.record_version = place.record_version;
         self.handshake.client_hello = Some(hello);
+        self.asked = Some(*place.at).filter(|at| at.time_known).map(|at| at.timestamp);
         if self.begun && message.start.order < self.handshake.first.order {
             self.handshake.first = message.start;
         }
@@ -419,7 +423,10 @@ impl Conversation {
         if self.handshake.client_hello.is_none() && self.handshake.record_version == 0 {
             self.handshake.record_version = place.record_version;
         }
+        let asked = self.asked.take().filter(|_| message.start.time_known);
+        let took = asked.map(|asked| message.start.timestamp.since(asked).nanos()).filter(|took| *took >= 0);
         let handshake = &mut self.handshake;
+        handshake.answered_after = handshake.answered_after.or(took);
         let place_of_hello = if hello.is_hello_retry_request() {
             &mut handshake.hello_retry_request
         } else {

@@ -64,6 +64,9 @@ pub struct Handshake {
     pub hello_retry_request: Option<Box<ServerHello>>,
     /// The ServerHello.
     pub server_hello: Option<Box<ServerHello>>,
+    /// Nanoseconds from the packet with the last byte of the first ClientHello to that with the first byte of the
+    /// answer, a HelloRetryRequest or a ServerHello; `None` where a time is not known.
+    pub answered_after: Option<i64>,
     /// Certificate message of the server, as seen in clear; `None` when there was none.
     pub server_certificates: Option<CertificateList>,
     /// Certificate message of the client; present and empty when the client had none to show.

@@ -166,6 +166,7 @@ fn assert_same(one: &Handshake, other: &Handshake) {
     let [one, other] = [one, other].map(|handshake| {
         let mut same = handshake.clone();
         (same.first, same.last, same.ended) = Default::default();
+        same.answered_after = None;
         // How much data is counted before the end depends on the order.
         same.client_progress.application_data = 0;
         same.server_progress.application_data = 0;
@@ -211,6 +212,24 @@ fn server_flight_before_the_client_hello_is_one_handshake() {
     let straight = only(observe(&[(CLIENT, &session.client_bytes()), (SERVER, &session.server_bytes())]));
     let swapped = only(observe(&[(SERVER, &session.server_bytes()), (CLIENT, &session.client_bytes())]));
     assert_same(&straight, &swapped);
+}
+
+#[test]
+fn the_answer_is_timed_from_the_last_byte_to_the_first() {
+    let session = session12(false);
+    let (client, server) = (session.client_bytes(), session.server_bytes());
+    let hello = session.client[0].concat().len();
+    let (first, rest) = client.split_at(hello / 2);
+    let (start, end) = server.split_at(7);
+    let mut observer = Observer::new(&Limits::default());
+    for (frame, (direction, bytes)) in (1..).zip([(CLIENT, first), (CLIENT, rest), (SERVER, start), (SERVER, end)]) {
+        let timestamp = Timestamp(1_000 * i64::try_from(frame * frame).unwrap());
+        observer.on_bytes(direction, bytes, &Moment { timestamp, ..at(frame) });
+    }
+    // The second frame has the rest of the hello, the third the beginning of the answer.
+    assert_eq!(only(finish(observer, 4)).answered_after, Some(5_000));
+    // An answer that was captured before the question tells nothing.
+    assert_eq!(only(observe(&[(SERVER, &server), (CLIENT, &client)])).answered_after, None);
 }
 
 #[test]

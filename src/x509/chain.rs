@@ -186,24 +186,44 @@ impl ChainReport {
         self.paths.first().map_or(Ending::Unparsable, |path| path.ending)
     }
 
+    /// The issuer that the best path lacks, where it is incomplete: normalised name. `None` where all of it is known.
+    pub fn missing_issuer(&self) -> Option<&str> {
+        let path = self.paths.first().filter(|path| path.ending == Ending::Incomplete)?;
+        let last = path.certificates.last()?.facts.as_deref()?;
+        (last.issuer.normalized != last.subject.normalized).then_some(last.issuer.normalized.as_str())
+    }
+
     /// An issuer was missing: worth asking again when a CA of that name appears. Normalised name of the issuer.
     pub fn missing_issuers(&self) -> impl Iterator<Item = &str> {
         let open = self.paths.iter().filter(|path| path.ending == Ending::Incomplete);
-        open.filter_map(|path| path.certificates.last()?.facts.as_deref().map(|facts| facts.issuer.normalized.as_str()))
+        let last = open.filter_map(|path| path.certificates.last()?.facts.as_deref());
+        let issuers = last.map(|facts| (&facts.issuer.normalized, &facts.subject.normalized));
+        issuers.filter(|(issuer, subject)| issuer != subject).map(|(issuer, _)| issuer.as_str())
     }
 }
 
 impl Verifier<'_> {
     /// Finds and verifies the paths of a chain as it was presented: leaf first, the rest in any order.
+    ///
+    /// The verdict comes from what was presented and from the anchors. What the pool adds, with a budget of its own, are
+    /// paths to an anchor, and for an incomplete path who signed it: others fill the pool, and must not be able to make
+    /// a chain look worse than it is.
     pub fn verify_chain(&self, presented: &[Arc<Certificate>]) -> ChainReport {
         let mut seen = HashSet::new();
         let unique: Vec<_> = presented.iter().filter(|certificate| seen.insert(certificate.sha256)).collect();
-        let mut search =
-            Search { verifier: self, presented: unique, pooled: 0, left: self.budget, report: ChainReport::default() };
-        let mut path = Vec::new();
-        if let Some(leaf) = presented.first().filter(|leaf| leaf.facts.is_some()) {
-            path.push(Arc::clone(leaf));
-            search.walk(&mut path, None);
+        let mut search = self.search(&unique, presented, false);
+        if !self.pool.is_empty() {
+            let open = search.report.paths.iter().map(|path| path.ending).min() == Some(Ending::Incomplete)
+                && !search.report.budget_exceeded;
+            let found = self.search(&unique, presented, true).report.paths;
+            for path in found.into_iter().filter(|path| path.from_pool > 0 && path.unverified.is_none()) {
+                match path.ending {
+                    Ending::Anchor => search.keep(path),
+                    // What a stranger's certificate leads to says nothing.
+                    _ if open => search.keep(Path { ending: Ending::Incomplete, accused: None, ..path }),
+                    _ => {}
+                }
+            }
         }
         let adjacent = presented.windows(2).map(|pair| match pair {
             [child, issuer] => search.verdict_by_name(child, issuer),
@@ -217,14 +237,42 @@ impl Verifier<'_> {
             let certificates = presented.first().cloned().into_iter().collect();
             report.paths.push(Path { certificates, ending, accused: None, unverified: None, from_pool: 0 });
         }
-        report.paths.sort_by_key(|path| (path.ending, path.from_pool, path.certificates.len()));
+        report.paths.sort_by_key(rank);
         report
     }
+
+    fn search<'a>(
+        &'a self,
+        unique: &[&'a Arc<Certificate>],
+        presented: &[Arc<Certificate>],
+        with_pool: bool,
+    ) -> Search<'a, 'a> {
+        let mut search = Search {
+            verifier: self,
+            presented: unique.to_vec(),
+            with_pool,
+            pooled: 0,
+            left: self.budget,
+            report: ChainReport::default(),
+        };
+        if let Some(leaf) = presented.first().filter(|leaf| leaf.facts.is_some()) {
+            search.walk(&mut vec![Arc::clone(leaf)], None);
+        }
+        search
+    }
+}
+
+/// The better path first. Among incomplete ones those that the pool made longer: they know who signed.
+fn rank(path: &Path) -> (Ending, bool, usize, usize) {
+    let bare = path.ending == Ending::Incomplete && path.from_pool == 0;
+    (path.ending, bare, path.from_pool, path.certificates.len())
 }
 
 struct Search<'a, 'b> {
     verifier: &'a Verifier<'b>,
     presented: Vec<&'a Arc<Certificate>>,
+    /// Looks into the pool.
+    with_pool: bool,
     /// Certificates of the pool on the path at hand.
     pooled: usize,
     left: Budget,
@@ -308,7 +356,8 @@ impl Search<'_, '_> {
             .collect();
         presented.sort_by_key(|candidate| key_distance(child, candidate));
         let anchors = self.verifier.anchors.issuers_of(child).into_iter().map(|found| (Source::Anchor, found));
-        let pool = self.verifier.pool.issuers_of(child).into_iter().map(|found| (Source::Pool, found));
+        let pool = if self.with_pool { self.verifier.pool.issuers_of(child) } else { Vec::new() };
+        let pool = pool.into_iter().map(|found| (Source::Pool, found));
         let mut seen: HashSet<Sha256> = HashSet::new();
         let on_path = |candidate: &Certificate| {
             let same =
@@ -340,7 +389,6 @@ impl Search<'_, '_> {
 
     /// Keeps a path; when there are many, the worst leaves, so that no number of dead ends hides a trusted path.
     fn keep(&mut self, path: Path) {
-        let rank = |path: &Path| (path.ending, path.from_pool);
         self.report.paths.push(path);
         if self.report.paths.len() > MAX_PATHS {
             let worst = self.report.paths.iter().enumerate().max_by_key(|(_, path)| rank(path)).map(|(place, _)| place);

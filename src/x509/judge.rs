@@ -114,7 +114,8 @@ impl Judgement {
 /// Judges every path of a report and answers with the best one.
 pub fn judge(report: &ChainReport, question: Question<'_>) -> Judgement {
     let judged = report.paths.iter().map(|path| (path, problems_of(path, question)));
-    let best = judged.min_by_key(|(path, problems)| (path.ending, problems.len(), path.from_pool));
+    // The report has the better path first.
+    let best = judged.min_by_key(|(path, problems)| (path.ending, problems.len()));
     let Some((path, problems)) = best else {
         return Judgement { ending: Ending::Unparsable, path: Vec::new(), problems: Vec::new(), broken_at: None };
     };

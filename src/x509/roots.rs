@@ -1,6 +1,6 @@
 //! Trust anchors and the certificates of CAs seen so far, both found by subject and key identifier.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -72,41 +72,76 @@ impl TrustAnchors {
 }
 
 /// Certificates of CAs seen in the traffic, for chains that were sent without them. Nothing in it is trusted: a path
-/// through it is verified like any other. Bounded in bytes; the oldest leaves. Same insertions, same contents.
+/// through it is verified like any other. Bounded in bytes; the oldest leaves, those that were never part of a trusted
+/// path first: anyone can show certificates of any name, and must not push out what others need. Same insertions, same
+/// contents.
 #[derive(Clone, Debug)]
 pub struct Pool {
     index: Index,
-    order: VecDeque<Arc<Certificate>>,
-    known: HashSet<Sha256>,
+    /// Certificates that nobody vouches for, oldest first.
+    strangers: VecDeque<Arc<Certificate>>,
+    /// Certificates that were part of a trusted path, in the order in which that was found out.
+    proven: VecDeque<Arc<Certificate>>,
+    /// Fingerprints of both, and which of them are proven.
+    known: HashMap<Sha256, bool>,
     bytes: usize,
+    proven_bytes: usize,
     limit: usize,
 }
 
 impl Pool {
     /// A pool that holds `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { index: Index::default(), order: VecDeque::new(), known: HashSet::new(), bytes: 0, limit }
+        Self {
+            index: Index::default(),
+            strangers: VecDeque::new(),
+            proven: VecDeque::new(),
+            known: HashMap::new(),
+            bytes: 0,
+            proven_bytes: 0,
+            limit,
+        }
     }
 
     /// Keeps the certificate when it may sign others (cA, or version 1 with its own issuer); `true` when it is new.
     pub fn add(&mut self, certificate: &Arc<Certificate>) -> bool {
         let Some(facts) = certificate.facts.as_deref() else { return false };
         let weight = certificate.weight();
-        if !may_be_ca(facts) || weight > self.limit / 16 || !self.known.insert(certificate.sha256) {
+        if !may_be_ca(facts) || weight > self.limit / 16 || self.known.contains_key(&certificate.sha256) {
             return false;
         }
-        if let Some(crowded) = self.index.first_of_crowd(&facts.subject.normalized) {
-            self.order.retain(|other| other.sha256 != crowded.sha256);
-            self.forget(&crowded);
+        let same = self.index.subjects.get(&facts.subject.normalized);
+        if let Some(same) = same.filter(|same| same.len() >= MAX_SAME_SUBJECT) {
+            let stranger = same.iter().find(|one| self.known.get(&one.sha256) == Some(&false)).cloned();
+            let Some(stranger) = stranger else { return false };
+            self.strangers.retain(|other| other.sha256 != stranger.sha256);
+            self.forget(&stranger);
         }
+        self.known.insert(certificate.sha256, false);
         self.bytes += weight;
         self.index.insert(certificate);
-        self.order.push_back(Arc::clone(certificate));
+        self.strangers.push_back(Arc::clone(certificate));
         while self.bytes > self.limit {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.strangers.pop_front() else { break };
             self.forget(&oldest);
         }
         true
+    }
+
+    /// A certificate of the pool is part of a trusted path.
+    pub fn prove(&mut self, sha256: &Sha256) {
+        let Some(proven) = self.known.get_mut(sha256).filter(|proven| !**proven) else { return };
+        *proven = true;
+        let place = self.strangers.iter().position(|one| one.sha256 == *sha256);
+        let Some(certificate) = place.and_then(|place| self.strangers.remove(place)) else { return };
+        self.proven_bytes += certificate.weight();
+        self.proven.push_back(certificate);
+        // A quarter is left for what is new.
+        while self.proven_bytes > self.limit / 4 * 3 {
+            let Some(oldest) = self.proven.pop_front() else { break };
+            self.proven_bytes = self.proven_bytes.saturating_sub(oldest.weight());
+            self.forget(&oldest);
+        }
     }
 
     fn forget(&mut self, certificate: &Certificate) {
@@ -115,19 +150,25 @@ impl Pool {
         self.index.remove(certificate);
     }
 
-    /// Certificates of the pool that may have issued a certificate.
+    /// Certificates of the pool that may have issued a certificate: those of trusted paths, then strangers.
     pub fn issuers_of(&self, child: &Facts) -> Vec<&Arc<Certificate>> {
-        self.index.issuers_of(child)
+        let is_proven = |one: &Certificate| self.known.get(&one.sha256) == Some(&true);
+        let same = self.index.subjects.get(&child.issuer.normalized);
+        // A stranger with the right key identifier does not rule out what is known to be good.
+        let mut issuers: Vec<_> = same.into_iter().flatten().filter(|one| is_proven(one)).collect();
+        issuers.sort_by_key(|issuer| key_distance(child, issuer));
+        issuers.extend(self.index.issuers_of(child).into_iter().filter(|one| !is_proven(one)));
+        issuers
     }
 
     /// Number of certificates.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.known.len()
     }
 
     /// It holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 }
 
@@ -150,12 +191,6 @@ impl Index {
         if let Some(facts) = certificate.facts.as_deref() {
             self.subjects.entry(facts.subject.normalized.clone()).or_default().push(Arc::clone(certificate));
         }
-    }
-
-    /// The oldest of a subject that has its fill of certificates.
-    fn first_of_crowd(&self, subject: &str) -> Option<Arc<Certificate>> {
-        let same = self.subjects.get(subject)?;
-        if same.len() < MAX_SAME_SUBJECT { None } else { same.first().cloned() }
     }
 
     fn remove(&mut self, certificate: &Certificate) {
@@ -260,5 +295,29 @@ mod tests {
         assert!(!pool.issuers_of(roots[roots.len() - 1].facts.as_deref().unwrap()).is_empty());
         let indexed: usize = pool.index.subjects.values().map(Vec::len).sum();
         assert_eq!(indexed, pool.len());
+    }
+
+    #[test]
+    fn what_is_proven_stays_while_strangers_leave() {
+        let roots: Vec<_> =
+            webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Arc::new(Certificate::parse(der))).collect();
+        let mut pool = Pool::new(128 << 10);
+        for (place, root) in roots.iter().enumerate() {
+            pool.add(root);
+            if place < 2 {
+                pool.prove(&root.sha256);
+            }
+            pool.prove(&Sha256([7; 32]));
+        }
+        let has = |pool: &Pool, place: usize| !pool.issuers_of(roots[place].facts.as_deref().unwrap()).is_empty();
+        assert!(has(&pool, 0) && has(&pool, 1) && !has(&pool, 2));
+        assert_eq!(pool.strangers.len() + pool.proven.len(), pool.len());
+        // When all are proven, the oldest leaves after all.
+        for root in &roots {
+            pool.add(root);
+            pool.prove(&root.sha256);
+            assert!(pool.bytes <= pool.limit);
+        }
+        assert!(!has(&pool, 0) && has(&pool, roots.len() - 1));
     }
 }

@@ -121,12 +121,17 @@ pub static UNTRUSTED_ISSUER: Rule = Rule {
     techniques: &[],
     description: "Neither the chain as presented nor one rebuilt with verified intermediates seen before reaches a trust \
         anchor or an [[internal_ca]] key. An issuer that has not been seen makes the chain incomplete, and it is \
-        judged again when the issuer appears. Medium for public names that are owned; a mark for hosts that are \
+        judged again when the issuer appears; as it happens, nothing is told before that or the end of `hold`. \
+        Medium for public names that are owned; a mark for hosts that are \
         neither internal nor owned. Self-signed leaves are CERT-006.",
     false_positives: "A private PKI that is not in the policy.",
     remedy: "Let the server send its intermediates, or enter the CA in [[internal_ca]] or `trust.roots`.",
     references: &["RFC 5280 section 6"],
-    settings: &[],
+    settings: &[Setting {
+        name: "hold",
+        kind: SettingKind::Duration { default: 900 },
+        meaning: "as it happens, how long an incomplete chain waits for its issuer; 0 never waits",
+    }],
 };
 
 /// TLSW-CERT-006: the certificate is self-signed.
@@ -311,8 +316,8 @@ pub static NEW_CERTIFICATE: Rule = Rule {
     effect: Effect::Mark,
     version: "1",
     techniques: &[],
-    description: "The SHA-256 of the certificate was not seen before in this run, in this role: the certificate event that \
-        bears the mark is its first.",
+    description: "The SHA-256 of the certificate was not seen before in this run, in this role, and is in no inventory of \
+        earlier runs (`--inventory`, `--baseline`): the certificate event that bears the mark is its first.",
     false_positives: "Every new certificate is one.",
     remedy: "None.",
     references: &["RFC 5280"],

@@ -59,9 +59,12 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Evidence against and for the new certificate is added up against the host's baseline: loss of public \
         trust, an issuer key never seen, the old certificate still valid and still served to others, one client \
-        only, minted just now, missing SCTs, a weaker key, a changed path; and on the other side the same key, \
-        the same issuer, an old certificate near its end, many clients, a path to a public root. A score from \
-        `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
+        only, minted just now, missing SCTs, a weaker key, another way to answer or a far slower answer than \
+        always before, refusals; and on the other side the same key, the same issuer, an old certificate near its \
+        end or revoked, many clients, a path to a public root, an issuer that the policy allows, a client among \
+        its `scanners`. The path of the packets (hop limits, options of the SYN-ACK, addresses of the link layer) \
+        and DNS are not asked, and a signed certificate timestamp counts by its presence: its signature is not \
+        verified, because the logs' keys are not at hand. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
         the case is held for `hold` of packet time or 20 handshakes of the host. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
@@ -314,9 +317,9 @@ pub static CLIENTS_REJECT_CERTIFICATE: Rule = Rule {
     version: "1",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Within `window`, fatal alerts bad_certificate (42), unsupported_certificate (43), certificate_unknown \
-        (46), unknown_ca (48) or bad_certificate_hash_value (114), or in TLS 1.3 a first encrypted record of a \
-        client that is neither Finished nor a certificate flight but as short as an alert (19 or 35 octets) and \
-        followed by the end of the connection within a second, come from at least `clients` clients of one host, \
+        (46), unknown_ca (48) or bad_certificate_status_response (113), or in TLS 1.3 a first encrypted record of \
+        a client that is neither Finished nor a certificate flight but as short as an alert (19 or 35 octets) and \
+        the last that the client sends before the connection ends, come from at least `clients` clients of one host, \
         or from one client in at least half of five or more handshakes, where the host's rate over the last 7 \
         days was below 1 %. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
         CERT-001. High together with evidence of MITM-002.",

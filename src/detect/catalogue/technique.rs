@@ -1,8 +1,8 @@
 //! The MITRE ATT&CK techniques that rules tell of.
 
 /// The release of ATT&CK for Enterprise whose numbers, names and tactics these are. Release 19 divided the tactic
-/// Defense Evasion in two.
-pub const ATTACK_VERSION: &str = "17";
+/// Defense Evasion into Stealth and Defense Impairment, and made T1562.010 a technique of its own, T1689.
+pub const ATTACK_VERSION: &str = "19";
 
 /// A technique or sub-technique of ATT&CK for Enterprise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +41,18 @@ pub(super) const PRIVATE_KEYS: Technique =
 pub(super) const INSTALL_ROOT: Technique = Technique {
     id: "T1553.004",
     name: "Subvert Trust Controls: Install Root Certificate",
-    tactics: &["Defense Evasion"],
+    tactics: &["Defense Impairment"],
 };
 pub(super) const WEAKEN_ENCRYPTION: Technique =
-    Technique { id: "T1600", name: "Weaken Encryption", tactics: &["Defense Evasion"] };
+    Technique { id: "T1600", name: "Weaken Encryption", tactics: &["Defense Impairment"] };
 pub(super) const DOWNGRADE: Technique =
-    Technique { id: "T1562.010", name: "Impair Defenses: Downgrade Attack", tactics: &["Defense Evasion"] };
+    Technique { id: "T1689", name: "Downgrade Attack", tactics: &["Defense Impairment"] };
 pub(super) const TRUSTED_RELATIONSHIP: Technique =
     Technique { id: "T1199", name: "Trusted Relationship", tactics: &["Initial Access"] };
 pub(super) const VALID_ACCOUNTS: Technique = Technique {
     id: "T1078",
     name: "Valid Accounts",
-    tactics: &["Initial Access", "Persistence", "Privilege Escalation", "Defense Evasion"],
+    tactics: &["Initial Access", "Persistence", "Privilege Escalation", "Stealth"],
 };
 pub(super) const WEB_PROTOCOLS: Technique =
     Technique { id: "T1071.001", name: "Application Layer Protocol: Web Protocols", tactics: &["Command and Control"] };

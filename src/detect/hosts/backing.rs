@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::record::HostRecord;
 use crate::detect::sighting::HostKey;
+use crate::x509::Sha256;
 
 /// Keeps baselines beyond what memory holds and beyond the end of the run.
 pub trait Backing: fmt::Debug + Send + Sync {
@@ -15,4 +16,7 @@ pub trait Backing: fmt::Debug + Send + Sync {
 
     /// Whether this file of the run was read in an earlier one: its handshakes are in the baselines already.
     fn is_old(&self, file: u32) -> bool;
+
+    /// Whether a certificate was seen before this run.
+    fn knows(&self, certificate: &Sha256) -> bool;
 }

@@ -81,7 +81,8 @@ fn pin(question: &Question<'_>) -> Found {
 /// Only keys whose signatures verified count: anybody can append the genuine CA to a forged chain.
 fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
     let new = question.new;
-    if entry.pins.contains(&new.spki.0) || entry.certificates.contains(&new.leaf.sha256.0) {
+    let listed = || question.sighting.knowledge.is_listed(entry, &new.leaf.sha256);
+    if entry.pins.contains(&new.spki.0) || entry.certificates.contains(&new.leaf.sha256.0) || listed() {
         return true;
     }
     let paths = question.sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();

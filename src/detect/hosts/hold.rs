@@ -1,16 +1,18 @@
 //! Cases that wait for more evidence: what other clients get decides many of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Hints;
 use super::case::Case;
 use super::presented::Presented;
 use super::record::{HostRecord, Standing};
 use super::report::Place;
-use super::score::Others;
+use super::score::{Circumstances, Others};
 use super::sketch::subnet_hash;
 use super::split::{self, SplitView};
 use crate::detect::finding::Point;
+use crate::detect::observation::Observation;
 use crate::detect::sighting::{HostKey, Sighting};
 use crate::policy::Severity;
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
@@ -24,6 +26,8 @@ const MAX_CASES: usize = 16;
 const MAX_PLACES: usize = 64;
 /// Handshakes of the host after which a case is decided.
 const ENOUGH_HANDSHAKES: u32 = 20;
+/// Bytes of first handshakes of held cases. Beyond, an alert tells what its finding knows: ends, certificate, frame.
+const MAX_BYTES: usize = 32 << 20;
 const HOUR: i64 = 3_600 * NANOS_PER_SECOND;
 
 /// A case that is not decided.
@@ -47,10 +51,14 @@ pub struct Held {
     pub allowed: bool,
     /// What other rules found out.
     pub hints: Hints,
+    /// What else came with the first handshake.
+    pub circumstances: Circumstances,
     /// Captures, not live.
     pub offline: bool,
     /// Others got another certificate of the same server.
     pub split: Option<SplitView>,
+    /// The first handshake; `None` where too much is held.
+    pub observation: Option<Arc<Observation>>,
     subnets: BTreeSet<u64>,
     old: Others,
     handshakes: u32,
@@ -72,8 +80,10 @@ impl Held {
             refused: false,
             allowed: false,
             hints: Hints::default(),
+            circumstances: Circumstances::default(),
             offline: sighting.offline,
             split: None,
+            observation: None,
             subnets: BTreeSet::from([subnet_hash(client)]),
             old: Others::default(),
             handshakes: 0,
@@ -117,6 +127,7 @@ impl Held {
             self.places.push(place);
         }
         self.refused |= super::is_refused(sighting);
+        self.circumstances.scanner &= sighting.policy.is_scanner(client);
     }
 }
 
@@ -125,26 +136,37 @@ impl Held {
 pub struct Holding {
     hosts: BTreeMap<HostKey, Vec<Held>>,
     count: usize,
+    bytes: usize,
     /// No case is due before.
     next: Timestamp,
 }
 
 impl Default for Holding {
     fn default() -> Self {
-        Self { hosts: BTreeMap::new(), count: 0, next: Timestamp::MAX }
+        Self { hosts: BTreeMap::new(), count: 0, bytes: 0, next: Timestamp::MAX }
     }
 }
 
 impl Holding {
     /// Holds a case for `seconds` of packet time, in captures to their end. Gives it back where there is no room: then
     /// it is decided at once.
-    pub fn insert(&mut self, key: &HostKey, mut held: Held, seconds: i64) -> Option<Held> {
+    pub fn insert(
+        &mut self,
+        (key, observation): (&HostKey, &Observation),
+        mut held: Held,
+        seconds: i64,
+    ) -> Option<Held> {
         if self.count >= MAX_HELD || self.hosts.get(key).is_some_and(|cases| cases.len() >= MAX_CASES) {
             return Some(held);
         }
         if !held.offline {
             held.until = held.at.plus(Span::seconds(seconds));
             self.next = self.next.min(held.until);
+        }
+        let weight = observation.weight();
+        if self.bytes.saturating_add(weight) <= MAX_BYTES {
+            self.bytes += weight;
+            held.observation = Some(Arc::new(observation.slim()));
         }
         self.count += 1;
         self.hosts.entry(key.clone()).or_default().push(held);
@@ -202,6 +224,8 @@ impl Holding {
         }
         self.hosts.retain(|_, cases| !cases.is_empty());
         self.count = self.count.saturating_sub(out.len());
+        let freed = out.iter().filter_map(|(_, held)| held.observation.as_deref()).map(Observation::weight).sum();
+        self.bytes = self.bytes.saturating_sub(freed);
         let open = self.hosts.values().flatten().map(|held| held.until);
         self.next = open.min().unwrap_or(Timestamp::MAX);
         out
@@ -209,7 +233,7 @@ impl Holding {
 
     /// Takes out all cases, in order of their hosts.
     pub fn take_all(&mut self) -> Vec<(HostKey, Held)> {
-        self.count = 0;
+        (self.count, self.bytes) = (0, 0);
         self.next = Timestamp::MAX;
         let hosts = std::mem::take(&mut self.hosts);
         hosts.into_iter().flat_map(|(key, cases)| cases.into_iter().map(move |held| (key.clone(), held))).collect()

@@ -29,7 +29,7 @@ use backing::Backing;
 use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
-use record::{HostRecord, Standing};
+use record::{Answer, HostRecord, Standing};
 use sketch::{address_hash, estimate, mark, stable_hash};
 use table::HostTable;
 
@@ -271,6 +271,7 @@ impl Hosts {
         held.allowed = issuer_allowed(sighting);
         if let Some(record) = self.table.get(sighting.host) {
             held.note_expected(record, sighting.clock);
+            held.circumstances = circumstances(sighting, record);
         }
         if standing.is_none() && !new.is_trusted() && held.proofs.is_empty() {
             self.note_rotation(sighting);
@@ -281,7 +282,7 @@ impl Hosts {
         let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
         self.count(sighting, new, standing.unwrap_or(Standing::Held));
         let decided = if doubtful && (sighting.offline || hold > 0) && standing != Some(Standing::Suspect) {
-            self.holding.insert(sighting.host, held, hold)
+            self.holding.insert((sighting.host, sighting.observation), held, hold)
         } else {
             Some(held)
         };
@@ -308,11 +309,14 @@ impl Hosts {
         let (record, left) = self.table.touch(sighting.host, sighting.clock);
         let ends = &sighting.observation.ends;
         if let Some(record) = record {
-            let hello = sighting.observation.handshake.client_hello.as_deref();
-            let kind = hello.map_or(0, super::negotiation::shape);
+            let answer = answer(sighting);
+            let kind = answer.stack.map_or(0, |(kind, _)| kind);
             let file = sighting.observation.handshake.first.file;
             let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(file));
-            record.count(new, (ends, sighting.clock, kind), (standing, !old));
+            record.count(new, (ends, sighting.clock, kind.into()), (standing, !old));
+            if standing == Standing::Accepted && !old {
+                record.note_answer(answer);
+            }
         }
         self.spill(left);
         if standing == Standing::Accepted {
@@ -356,6 +360,7 @@ impl Hosts {
                 refused: held.refused,
                 issuer_allowed: held.allowed,
             },
+            circumstances: held.circumstances,
             proofs: held.proofs.clone(),
             offline: held.offline,
             thresholds: (points("medium"), points("high")),
@@ -366,8 +371,13 @@ impl Hosts {
     fn decide(&mut self, (key, held): (&HostKey, Held), policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
         let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
-        let suspect =
-            held.hints.portal || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        // What a scanner got is no alert, and nothing that others should get either.
+        let medium = policy.number(&UNEXPECTED_CERTIFICATE.known(), "medium");
+        let excused = held.circumstances.scanner && i64::from(case.score.saturating_add(score::SCANNER)) >= medium;
+        let suspect = held.hints.portal
+            || excused
+            || !case.proofs.is_empty()
+            || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
         if let Some(record) = self.table.get_mut(key) {
@@ -378,7 +388,9 @@ impl Hosts {
         }
         if let Some(view) = held.split {
             // Offline: while the majority was still thin, the minority was not told.
-            findings.extend(held.places.iter().map(|place| view.finding(place, &held.new)));
+            let mut told: Vec<_> = held.places.iter().map(|place| view.finding(place, &held.new)).collect();
+            bring_handshake(&held, &mut told);
+            findings.extend(told);
         }
         if let Some(severity) = alerts.filter(|_| !believed) {
             findings.extend(report(&case, &held, severity));
@@ -495,7 +507,44 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
         finding.evidence = case.evidence();
         finding
     };
-    held.places.iter().map(make).collect()
+    let mut findings: Vec<Finding> = held.places.iter().map(make).collect();
+    bring_handshake(held, &mut findings);
+    findings
+}
+
+/// The first finding of a case brings the handshake along.
+fn bring_handshake(held: &Held, findings: &mut [Finding]) {
+    if let Some(first) = findings.first_mut() {
+        first.observation.clone_from(&held.observation);
+    }
+}
+
+/// What came with a certificate that is new.
+fn circumstances(sighting: &Sighting<'_>, record: &HostRecord) -> score::Circumstances {
+    let answer = answer(sighting);
+    let old = record.expected(sighting.at.map(|at| at.seconds()));
+    let revoked = |old: &record::KnownCertificate| {
+        sighting.at.is_some_and(|at| sighting.knowledge.is_revoked((&Sha256(old.issuer), &old.serial), at))
+    };
+    score::Circumstances {
+        other_stack: record.is_other_stack(answer),
+        slow: answer.times.is_some_and(|times| record.answers.is_slow(times)),
+        old_revoked: old.is_some_and(revoked),
+        scanner: sighting.policy.is_scanner(sighting.observation.ends.client.address),
+    }
+}
+
+/// How the server answered the hello.
+fn answer(sighting: &Sighting<'_>) -> Answer {
+    let observation = sighting.observation;
+    let handshake = &observation.handshake;
+    let upper = |hash: u64| u32::try_from(hash >> 32).unwrap_or(0);
+    let client = handshake.client_hello.as_deref();
+    let stack = client.zip(handshake.server_hello.as_deref()).map(|(client, server)| {
+        let kind = super::negotiation::kind_of(client, handshake.protocol);
+        (upper(kind), upper(super::negotiation::stack_of(handshake, server)))
+    });
+    Answer { stack, times: handshake.answered_after.zip(observation.connection.syn_rtt) }
 }
 
 /// The client refused the certificate: a fatal alert about it.
@@ -504,9 +553,10 @@ pub(super) fn is_refused(sighting: &Sighting<'_>) -> bool {
     handshake.alerts.iter().any(|alert| is_refusal(alert, handshake.client))
 }
 
-/// bad_certificate, unsupported_certificate, certificate_unknown, unknown_ca or bad_certificate_hash_value of a client.
+/// bad_certificate, unsupported_certificate, certificate_unknown, unknown_ca or bad_certificate_status_response of a
+/// client. (bad_certificate_hash_value, 114, is what servers say; RFC 6066 section 9.)
 pub(super) fn is_refusal(alert: &Alert, client: Option<Direction>) -> bool {
-    client == Some(alert.direction) && alert.level == 2 && matches!(alert.description, 42 | 43 | 46 | 48 | 114)
+    client == Some(alert.direction) && alert.level == 2 && matches!(alert.description, 42 | 43 | 46 | 48 | 113)
 }
 
 fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
@@ -514,7 +564,10 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
     let paths = sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
     paths.iter().filter(|path| path.unverified.is_none()).any(|path| {
         let issuers = path.certificates.iter().skip(1).filter_map(|one| one.facts.as_deref());
-        issuers.into_iter().any(|facts| forgery::allows_issuer(entry, facts))
+        issuers.into_iter().any(|facts| {
+            forgery::allows_issuer(entry, facts)
+                || entry.caa.iter().any(|domain| super::policy_rules::stands_for(domain, &facts.subject))
+        })
     })
 }
 

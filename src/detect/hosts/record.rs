@@ -14,6 +14,10 @@ use crate::x509::{KeyKind, Sha256};
 pub const MAX_CERTIFICATES: usize = 16;
 /// Issuers remembered per host.
 pub const MAX_ISSUERS: usize = 8;
+/// Kinds of clients whose answers are remembered per host.
+pub const MAX_STACKS: usize = 16;
+/// Answers of one kind before another kind is a change.
+const STEADY: u8 = 10;
 /// Handshakes from which a host counts as established.
 pub const ESTABLISHED_SUPPORT: u32 = 30;
 const DAY: i64 = 86_400 * NANOS_PER_SECOND;
@@ -41,6 +45,71 @@ pub struct HostRecord {
     pub issuers: Vec<KnownIssuer>,
     /// When the last three self-signed or private certificates replaced others.
     pub rotations: [i64; 3],
+    /// How the server answered each kind of client.
+    #[serde(default)]
+    pub stacks: Vec<KnownStack>,
+    /// How long it took to answer.
+    #[serde(default)]
+    pub answers: Answers,
+}
+
+/// How a host answers one kind of client: a fingerprint of its ServerHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownStack {
+    /// Hash of the client's JA4.
+    pub kind: u32,
+    /// Hash of the answer.
+    pub stack: u32,
+    /// How often it was seen, less how often another one was.
+    pub count: u8,
+}
+
+/// The times from hello to answer over those from SYN to SYN-ACK, in sixteenths: how many lie between each power of two
+/// and the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// The lowest first.
+    pub buckets: [u8; 16],
+}
+
+/// How one handshake was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Hashes of the client's JA4 and of the answer to it; `None` without either hello.
+    pub stack: Option<(u32, u32)>,
+    /// Nanoseconds from hello to answer and from SYN to SYN-ACK; `None` where either was not seen.
+    pub times: Option<(i64, i64)>,
+}
+
+impl Answers {
+    /// Handshakes before which nothing is usual.
+    const LEAST: u32 = 5;
+    /// An answer must be late by so many nanoseconds.
+    const LATE: i64 = 5_000_000;
+
+    fn note(&mut self, (answer, round_trip): (i64, i64)) {
+        let sixteenths = answer.saturating_mul(16).checked_div(round_trip).unwrap_or(i64::MAX).max(1);
+        let place = usize::try_from(sixteenths.ilog2()).unwrap_or(usize::MAX).min(15);
+        if self.buckets.contains(&u8::MAX) {
+            self.buckets.iter_mut().for_each(|count| *count /= 2);
+        }
+        if let Some(count) = self.buckets.get_mut(place) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Five times as slow as nineteen of twenty answers, and by more than five milliseconds.
+    pub fn is_slow(&self, (answer, round_trip): (i64, i64)) -> bool {
+        let all: u32 = self.buckets.iter().map(|count| u32::from(*count)).sum();
+        let mut sum = 0;
+        let most = self.buckets.iter().position(|count| {
+            sum += u32::from(*count);
+            sum * 20 >= all * 19
+        });
+        let edge = most.and_then(|place| u32::try_from(place).ok()).map_or(0, |place| 2_i64 << place);
+        let usual = round_trip.saturating_mul(edge) / 16;
+        all >= Self::LEAST && answer >= usual.saturating_mul(5) && answer.saturating_sub(usual) > Self::LATE
+    }
 }
 
 /// A key that issued certificates of a host.
@@ -300,6 +369,8 @@ impl HostRecord {
             certificates: Vec::new(),
             issuers: Vec::new(),
             rotations: [i64::MIN; 3],
+            stacks: Vec::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -318,6 +389,8 @@ impl HostRecord {
         let mut record: Self = serde_json::from_slice(bytes).ok()?;
         record.certificates.truncate(MAX_CERTIFICATES);
         record.issuers.truncate(MAX_ISSUERS);
+        record.stacks.truncate(MAX_STACKS);
+        record.stacks.shrink_to_fit();
         record.certificates.shrink_to_fit();
         record.issuers.shrink_to_fit();
         Some(record)
@@ -379,6 +452,33 @@ impl HostRecord {
         if standing == Standing::Accepted {
             self.set_standing(presented, standing);
         }
+    }
+
+    /// Takes note of how the server answered with an accepted certificate.
+    pub fn note_answer(&mut self, answer: Answer) {
+        answer.times.into_iter().for_each(|times| self.answers.note(times));
+        let Some((kind, stack)) = answer.stack else { return };
+        match self.stacks.iter_mut().find(|known| known.kind == kind) {
+            // Twice what makes it steady, so that an update of the server is learned in time.
+            Some(known) if known.stack == stack => known.count = known.count.saturating_add(1).min(2 * STEADY),
+            Some(known) if known.count >= STEADY => known.count -= 1,
+            Some(known) => *known = KnownStack { kind, stack, count: 1 },
+            None => {
+                if self.stacks.len() >= MAX_STACKS {
+                    let rarest = self.stacks.iter().enumerate().min_by_key(|(_, known)| known.count);
+                    rarest.map(|(place, _)| place).map(|place| self.stacks.remove(place));
+                }
+                self.stacks.reserve_exact(1);
+                self.stacks.push(KnownStack { kind, stack, count: 1 });
+            }
+        }
+    }
+
+    /// The server always answered this kind of client in another way.
+    pub fn is_other_stack(&self, answer: Answer) -> bool {
+        answer.stack.is_some_and(|(kind, stack)| {
+            self.stacks.iter().any(|known| known.kind == kind && known.stack != stack && known.count >= STEADY)
+        })
     }
 
     /// A person accepted this certificate: it is expected from now on, and so is its issuer.
@@ -462,6 +562,7 @@ impl HostRecord {
             + self.name.len()
             + self.certificates.capacity() * size_of::<KnownCertificate>()
             + self.issuers.capacity() * size_of::<KnownIssuer>()
+            + self.stacks.capacity() * size_of::<KnownStack>()
             + texts
     }
 

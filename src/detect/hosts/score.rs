@@ -1,8 +1,8 @@
 //! The score of an unexpected certificate: evidence for and against, each with a name and points (docs/DETECTIONS.md).
 //!
-//! A pure function: alerts, `tlswatch explain` and `tlswatch why-not` run the same. What it does not ask: whether the
-//! path, the server's fingerprint or the latency changed (H12 to H14), what DNS said (H16), and whose scanner the client
-//! is (B10).
+//! A pure function: alerts, `tlswatch explain` and `tlswatch why-not` run the same. What it does not ask, because nothing
+//! below it reads that: whether the path changed (H13: hop limits, options of the SYN-ACK, addresses of the link layer)
+//! and what DNS said (H16).
 
 use super::case::Case;
 use super::presented::{Presented, SctEvidence};
@@ -12,6 +12,8 @@ use crate::policy::Severity;
 use crate::time::Timestamp;
 
 const DAY: i64 = 86_400;
+/// What B10 takes away.
+pub const SCANNER: i32 = 100;
 
 /// Everything that is judged.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub struct Question<'a> {
     pub others: Others,
     /// What is known beyond this host.
     pub network: Network,
+    /// What else came with it.
+    pub circumstances: Circumstances,
     /// Proofs that hold.
     pub proofs: Vec<Point>,
     /// Captures, not live: one sight is a baseline.
@@ -70,6 +74,19 @@ pub struct Network {
     pub issuer_allowed: bool,
 }
 
+/// What else was found out when the certificate came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The server answered this kind of client otherwise than always before.
+    pub other_stack: bool,
+    /// It took far longer to answer than it does.
+    pub slow: bool,
+    /// A revocation list has the expected certificate.
+    pub old_revoked: bool,
+    /// Only scanners and proxies of the owner got it.
+    pub scanner: bool,
+}
+
 /// Adds up the evidence.
 pub fn judge(question: &Question<'_>) -> Case {
     let mut tally = Tally { question, pro: Vec::new(), contra: Vec::new() };
@@ -81,6 +98,7 @@ pub fn judge(question: &Question<'_>) -> Case {
         tally.time(old);
         tally.population(pair);
         tally.certificate(old);
+        tally.circumstances(pair);
         tally.in_favour(old, pair);
     }
     tally.into_case(old)
@@ -200,6 +218,20 @@ impl Tally<'_> {
         }
     }
 
+    fn circumstances(&mut self, pair: bool) {
+        let circumstances = self.question.circumstances;
+        // Another kind of key brings another cipher suite along.
+        if circumstances.other_stack && !pair {
+            self.against("H12", 10, "the server answered this kind of client in another way than always before");
+        }
+        if circumstances.slow {
+            self.against("H14", 10, "the answer took at least five times as long as usual");
+        }
+        if circumstances.scanner {
+            self.favour("B10", -SCANNER, "only our own scanners and proxies got it");
+        }
+    }
+
     fn in_favour(&mut self, old: &KnownCertificate, pair: bool) {
         let question = self.question;
         let (record, new) = (question.record, question.new);
@@ -212,11 +244,11 @@ impl Tally<'_> {
         if known_issuer && new.valid && covered {
             self.favour("B2", -30, "the same issuer, a valid path and the same names");
         }
-        if let Some(now) = question.seconds {
-            let lifetime = old.not_after.saturating_sub(old.not_before);
-            if old.not_after.saturating_sub(now) <= lifetime / 3 {
-                self.favour("B3", -15, "the expected certificate is near its end");
-            }
+        let lifetime = old.not_after.saturating_sub(old.not_before);
+        if question.circumstances.old_revoked {
+            self.favour("B3", -15, "the expected certificate is revoked");
+        } else if question.seconds.is_some_and(|now| old.not_after.saturating_sub(now) <= lifetime / 3) {
+            self.favour("B3", -15, "the expected certificate is near its end");
         }
         let others = &question.others;
         if others.new_clients >= 3 && others.new_subnets >= 2 && !others.old_again {

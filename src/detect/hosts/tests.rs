@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::score::{Network, Others, Question, judge};
+use super::score::{Circumstances, Network, Others, Question, judge};
 use super::*;
 use crate::detect::catalogue::Effect;
 use crate::detect::finding::Evidence;
+use crate::detect::observation::Observation;
 use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
 use crate::x509::Certificate;
 
@@ -63,6 +64,7 @@ impl World {
             seconds: Some(self.scene.now),
             others,
             network: Network { issuer_known: verified_sct, ..Network::default() },
+            circumstances: Circumstances::default(),
             proofs: Vec::new(),
             offline: true,
             thresholds: (40, 70),
@@ -97,6 +99,7 @@ fn worked_interception_of_one_client() {
         seconds: Some(world.scene.now),
         others: Others { new_clients: 1, new_subnets: 1, old_clients: 6, old_subnets: 3, ..Others::default() },
         network: Network::default(),
+        circumstances: Circumstances::default(),
         proofs: Vec::new(),
         offline: true,
         thresholds: (40, 70),
@@ -132,6 +135,30 @@ fn worked_lab_pair_of_private_cas() {
     assert_eq!(ids(&end), ["MITM-002"]);
     assert_eq!((end[0].severity, end[0].evidence.score), (Severity::Medium, Some(40)));
     assert!(end[0].message.contains("www.example.com:443 gave client 10.0.0.1"), "{}", end[0].message);
+    // The alert tells of the handshake that was held, with its whole chain.
+    let held = end[0].observation.as_deref().unwrap();
+    assert_eq!(held.handshake.first.order, end[0].moment.order);
+    assert_eq!(held.server_chain.len(), second.len());
+}
+
+#[test]
+fn handshakes_of_held_cases_are_bounded_in_bytes() {
+    let mut world = world(1).0;
+    // Four octets of a hello count for each of its own: eight cases fill the room, the ninth goes without.
+    for case in 0..9_u8 {
+        let chain = Ca::new(&format!("Proxy {case}")).chain(&Plan::of(&[HOST]));
+        let mut observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+        observation.handshake.client_hello.as_mut().unwrap().raw = vec![0; (1 << 20) - 4_096].into();
+        assert!(world.scene.show(&mut world.hosts, HOST, &observation).is_empty());
+    }
+    let found = world.end();
+    let kept: Vec<bool> = found.iter().map(|finding| finding.observation.is_some()).collect();
+    assert_eq!((found.len(), kept.iter().filter(|kept| **kept).count()), (9, 8));
+    assert!(found.iter().all(|finding| finding.ends.is_some() && finding.certificate.is_some()));
+    // What was told frees its room.
+    let chain = Ca::new("Proxy").chain(&Plan::of(&[HOST]));
+    world.serve("10.9.9.9", &chain);
+    assert!(world.end()[0].observation.is_some());
 }
 
 #[test]
@@ -237,6 +264,7 @@ fn each_piece_of_evidence_counts_alone() {
             seconds: Some(world.scene.now),
             others: Others::default(),
             network,
+            circumstances: Circumstances::default(),
             proofs: Vec::new(),
             offline: true,
             thresholds: (40, 70),
@@ -245,6 +273,207 @@ fn each_piece_of_evidence_counts_alone() {
         let extra: Vec<_> = points(&case).into_iter().filter(|point| !usual.contains(point)).collect();
         assert_eq!(extra, wanted.into_iter().collect::<Vec<_>>());
         assert_eq!(case.score, 40 + wanted.map_or(0, |(_, points)| points));
+    }
+}
+
+/// The same change of a public CA, with one circumstance at a time.
+#[test]
+fn each_circumstance_counts_alone() {
+    let other = Ca::new("Other Public Root");
+    let (mut world, _) = world(3);
+    Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+    let chain = other.chain(&Plan::of(&[HOST, "example.com"]));
+    let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+    let memo = SignatureMemo::new(1 << 16);
+    let new = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+    let record = world.hosts.table.get(&HostKey { name: HOST.to_owned(), port: 443 }).unwrap();
+    let none = Circumstances::default();
+    for (wanted, circumstances) in [
+        (None, none),
+        (Some(("H12", 10)), Circumstances { other_stack: true, ..none }),
+        (Some(("H14", 10)), Circumstances { slow: true, ..none }),
+        (Some(("B10", -100)), Circumstances { scanner: true, ..none }),
+        (Some(("B3", -15)), Circumstances { old_revoked: true, ..none }),
+    ] {
+        let case = judge(&Question {
+            host: HOST.to_owned(),
+            record,
+            new: &new,
+            at: Timestamp::new(world.scene.now, 0),
+            seconds: Some(world.scene.now),
+            others: Others::default(),
+            network: Network::default(),
+            circumstances,
+            proofs: Vec::new(),
+            offline: true,
+            thresholds: (40, 70),
+        });
+        let usual = [("H2a", 15), ("H2b", 10), ("H4", 15)];
+        let extra: Vec<_> = points(&case).into_iter().filter(|point| !usual.contains(point)).collect();
+        assert_eq!(extra, wanted.into_iter().collect::<Vec<_>>());
+        assert_eq!(case.score, 40 + wanted.map_or(0, |(_, points)| points));
+    }
+}
+
+/// What the first handshake with another certificate was like, by the points it brought.
+fn extra(world: &mut World, change: &dyn Fn(&mut Observation)) -> Vec<&'static str> {
+    let chain = Ca::new("Proxy").chain(&Plan::of(&[HOST]));
+    let mut observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+    change(&mut observation);
+    world.scene.show(&mut world.hosts, HOST, &observation);
+    let found = world.end();
+    let evidence = &of(&found, "MITM-002").unwrap().evidence;
+    let all = evidence.pro.iter().chain(&evidence.contra).map(|point| point.id);
+    all.filter(|id| matches!(*id, "H12" | "H14" | "B3" | "B10")).collect()
+}
+
+#[test]
+fn another_way_to_answer_the_same_kind_of_client() {
+    type Change<'a> = &'a dyn Fn(&mut Observation);
+    let other_cipher: Change<'_> = &|one| one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(0xc02f);
+    let other_client: Change<'_> = &|one| {
+        other_cipher(one);
+        one.handshake.client_hello.as_mut().unwrap().cipher_suites.push(0x1301);
+    };
+    let cases: [(Change<'_>, &[&str]); 3] = [(&|_| (), &[]), (other_cipher, &["H12"]), (other_client, &[])];
+    for (change, wanted) in cases {
+        assert_eq!(extra(&mut world(3).0, change), wanted);
+    }
+    // Nine handshakes are no habit.
+    let mut young = world(3).0;
+    let host = HostKey { name: HOST.to_owned(), port: 443 };
+    young.hosts.table.get_mut(&host).unwrap().stacks[0].count = 9;
+    assert_eq!(extra(&mut young, other_cipher), [] as [&str; 0]);
+    // An update of the server is learned.
+    let (mut world, chain) = world(3);
+    for _ in 0..30 {
+        let mut observation = world.scene.handshake("10.0.0.1", "203.0.113.10", &chain);
+        other_cipher(&mut observation);
+        assert!(world.scene.show(&mut world.hosts, HOST, &observation).is_empty());
+    }
+    assert_eq!(extra(&mut world, &|_| ()), ["H12"]);
+}
+
+#[test]
+fn an_answer_that_took_too_long() {
+    const MS: i64 = 1_000_000;
+    let timed = |answer: i64, round_trip: i64| {
+        move |one: &mut Observation| {
+            one.handshake.answered_after = Some(answer);
+            one.connection.syn_rtt = Some(round_trip);
+        }
+    };
+    for (usual, answer, wanted) in [
+        (Some((2 * MS, 2 * MS)), 20 * MS, &["H14"][..]),
+        (Some((2 * MS, 2 * MS)), 15 * MS, &[]),
+        // Late by five times, but by less than five milliseconds.
+        (Some((2 * MS / 10, 2 * MS / 10)), 4 * MS, &[]),
+        (None, 400 * MS, &[]),
+    ] {
+        let (mut world, chain) = world(1);
+        for _ in 0..6 {
+            let mut observation = world.scene.handshake("10.0.0.1", "203.0.113.10", &chain);
+            if let Some((answer, round_trip)) = usual {
+                timed(answer, round_trip)(&mut observation);
+            }
+            world.scene.show(&mut world.hosts, HOST, &observation);
+        }
+        let round_trip = usual.map_or(2 * MS, |(_, round_trip)| round_trip);
+        assert_eq!(extra(&mut world, &timed(answer, round_trip)), wanted, "{usual:?} {answer}");
+    }
+    // One slow answer in twenty changes nothing, hostile times are harmless.
+    let mut answers = record::Answers::default();
+    assert!(!answers.is_slow((i64::MAX, 1)));
+    for times in [(i64::MAX, 0), (0, i64::MAX), (i64::MAX, i64::MAX), (0, 0)] {
+        let mut record = HostRecord::new(&HostKey { name: HOST.to_owned(), port: 443 }, Timestamp(0));
+        (0..600).for_each(|_| record.note_answer(Answer { stack: None, times: Some(times) }));
+        record.answers.is_slow(times);
+        answers = record.answers;
+        assert!(answers.buckets.iter().map(|count| u32::from(*count)).sum::<u32>() > 100);
+    }
+    assert!(!answers.is_slow((0, 0)));
+}
+
+#[test]
+fn what_only_our_scanner_got() {
+    let scanners = "version = 1\nscanners = [\"10.9.9.9\"]\n";
+    let forged = Ca::new("Proxy").chain(&Plan::of(&[HOST]));
+    let mut world = world(3).0;
+    world.scene.policy(scanners);
+    assert!(world.serve("10.9.9.9", &forged).is_empty() && world.end().is_empty());
+    // Others are not told that it is expected.
+    assert_eq!(ids(&world.serve("10.9.9.8", &forged)), ["MITM-002"]);
+    // The scanner is the first of several.
+    let mut world = self::world(3).0;
+    world.scene.policy(scanners);
+    world.serve("10.9.9.9", &forged);
+    assert_eq!(ids(&world.serve("10.9.9.8", &forged)), ["MITM-002"]);
+    // Its renewals count like anybody's.
+    let mut world = self::world(3).0;
+    world.scene.policy(scanners);
+    let renewed = world.public.chain(&Plan::of(&[HOST, "example.com"]));
+    world.serve("10.9.9.9", &renewed);
+    assert!(world.end().is_empty());
+    let host = HostKey { name: HOST.to_owned(), port: 443 };
+    let record = world.hosts.table.get(&host).unwrap();
+    assert_eq!(record.certificate(&renewed[0].sha256).unwrap().standing, Standing::Accepted);
+}
+
+#[test]
+fn a_revoked_certificate_is_replaced() {
+    let (mut world, chain) = world(3);
+    let serial = chain[0].facts.as_deref().unwrap().serial.to_vec();
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 2, 2),
+        next_update: rcgen::date_time_ymd(2026, 4, 2),
+        crl_number: rcgen::SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&serial),
+            revocation_time: rcgen::date_time_ymd(2026, 2, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&world.public.issuer).unwrap();
+    assert_eq!(extra(&mut world, &|_| ()), [] as [&str; 0]);
+    world.scene.knowledge.crls = crate::detect::crl::Crl::read(list.der()).unwrap();
+    // Nobody looked yet whether the issuer signed it.
+    assert_eq!(extra(&mut world, &|_| ()), [] as [&str; 0]);
+    let issuer = world.public.certificate.facts.as_deref().unwrap();
+    assert_eq!(world.scene.knowledge.crls_of(issuer).count(), 1);
+    assert_eq!(extra(&mut world, &|_| ()), ["B3"]);
+}
+
+#[test]
+fn pins_know_the_owners_file_and_caa_speaks_for_an_issuer() {
+    let (mut world, chain) = world(1);
+    let other = [7_u8; 32].map(|octet| format!("{octet:02x}")).concat();
+    let pinned = format!(
+        "version = 1\n[[host]]\nmatch = [\"{HOST}\"]\ncertificates = [\"{other}\"]\ncertificates_file = \"x.json\"\n"
+    );
+    world.scene.policy(&pinned);
+    assert_eq!(ids(&world.serve("10.0.0.1", &chain)), ["MITM-001"]);
+    let line = world.scene.policy.hosts[0].line;
+    world.scene.knowledge.certificates.insert(line, [chain[0].sha256.0].into());
+    assert_eq!(ids(&world.serve("10.0.0.1", &chain)), [] as [&str; 0]);
+
+    let key = key();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example Trust");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = crate::detect::testing::parse(params.self_signed(&key).unwrap().der());
+    let operator = Ca { issuer: rcgen::Issuer::new(params, key), certificate };
+    let moved = operator.chain(&Plan::of(&[HOST, "example.com"]));
+    for (domain, wanted) in [("example.org", &["B9"][..]), ("another.org", &[])] {
+        let mut world = self::world(1).0;
+        world.scene.policy(&format!("version = 1\n[[host]]\nmatch = [\"{HOST}\"]\ncaa = [\"{domain}\"]\n"));
+        world.serve("10.0.0.1", &moved);
+        world.end();
+        let case = world.hosts.cases(HOST).next().unwrap();
+        let favour: Vec<&str> = case.contra.iter().map(|point| point.id).filter(|id| *id == "B9").collect();
+        assert_eq!(favour, wanted);
     }
 }
 

@@ -1,0 +1,191 @@
+//! Conditions of rules that would stay unseen if they were negated: what a message names, which entry of several counts.
+
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
+
+use super::catalogue::Severity;
+use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
+use super::lists::List;
+use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
+use crate::tls::ServerKeyExchange;
+
+fn policy_of(line: &str) -> String {
+    format!("[[host]]\nmatch = [\"www.example.com\"]\n{line}\n")
+}
+
+#[test]
+fn expired_names_the_certificate_that_expired() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START - 10 * DAY, START - DAY));
+    let found = Bench::new(&[&ca]).findings(HOME, &chain);
+    let message = &of(&found, "CERT-001").unwrap().message;
+    assert!(message.ends_with("a certificate that expired on 2026-02-28"), "{message}");
+}
+
+#[test]
+fn names_of_a_mismatch_are_few() {
+    let ca = Ca::new("Root");
+    let message = |names: &[&str]| {
+        let found = Bench::new(&[&ca]).findings(WWW, &ca.chain(&Plan::of(names)));
+        of(&found, "CERT-004").unwrap().message.split(" but for ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(message(&["a.example"]), "'a.example'");
+    assert_eq!(message(&["a.example", "b.example", "c.example"]), "'a.example', 'b.example', 'c.example'");
+    assert_eq!(message(&["a.example", "b.example", "c.example", "d.example"]).matches("others").count(), 1);
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "only a name");
+    let bare = parse(params.signed_by(&key(), &ca.issuer).unwrap().der());
+    let found = Bench::new(&[&ca]).findings(WWW, &[bare]);
+    assert!(of(&found, "CERT-004").unwrap().message.ends_with("but for 'CN=only a name'"));
+}
+
+#[test]
+fn key_usage_must_fit_the_key_exchange() {
+    let ca = Ca::new("Root");
+    let fires = |usage: KeyUsagePurpose, cipher: u16, signed: bool| {
+        let mut params = CertificateParams::new(vec!["www.example.com".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "www.example.com");
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 2, 1), rcgen::date_time_ymd(2026, 6, 1));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![usage];
+        let chain = [parse(params.signed_by(&key(), &ca.issuer).unwrap().der())];
+        let found = Bench::new(&[&ca]).changed(HOME, &chain, |one| {
+            one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(cipher);
+            one.handshake.server_key_exchange = Some(Box::new(ServerKeyExchange {
+                signature: if signed { vec![1].into() } else { Vec::new().into() },
+                ..ServerKeyExchange::default()
+            }));
+        });
+        how(&found, "CERT-010").is_some()
+    };
+    // ECDHE_RSA signs, RSA encrypts.
+    assert!(fires(KeyUsagePurpose::KeyEncipherment, 0xc02f, true));
+    assert!(!fires(KeyUsagePurpose::KeyEncipherment, 0xc02f, false));
+    assert!(!fires(KeyUsagePurpose::DigitalSignature, 0xc02f, true));
+    assert!(fires(KeyUsagePurpose::DigitalSignature, 0x009c, false));
+    assert!(!fires(KeyUsagePurpose::KeyEncipherment, 0x009c, false));
+}
+
+#[test]
+fn export_ciphers_are_graver_where_better_ones_were_offered() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let severity = |offered: &[u16]| {
+        let found = Bench::new(&[&ca]).changed(WWW, &chain, |one| {
+            one.handshake.client_hello.as_mut().unwrap().cipher_suites = offered.to_vec();
+            one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(0x0003);
+        });
+        how(&found, "CRYP-002").unwrap().0
+    };
+    assert_eq!(severity(&[0x0003, 0x0005]), Severity::High);
+    assert_eq!(severity(&[0x0003, 0xc02f]), Severity::Critical);
+    assert_eq!(severity(&[0x0005]), Severity::Critical);
+}
+
+#[test]
+fn the_entry_that_fits_is_the_one_that_counts() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let (sha256, leaf, other) = (chain[0].sha256.to_string(), spki(&chain[0]), "ab".repeat(32));
+    let entry = |what: &str, reason: &str| format!("[[compromised]]\n{what}\nreason = \"{reason}\"\n");
+    let with = |policy: String| Bench::new(&[&ca]).policy(&policy).findings(WWW, &chain);
+    let two = |kind: &str, fits: &str| {
+        entry(&format!("{kind} = [\"{other}\"]"), "another") + &entry(&format!("{kind} = [\"{fits}\"]"), "this one")
+    };
+    for (kind, fits, id) in [("certificates", &sha256, "CERT-014"), ("keys", &leaf, "KEY-006")] {
+        let found = with(two(kind, fits));
+        assert_eq!(ids(&found), [id]);
+        assert!(found[0].message.contains("this one"), "{}", found[0].message);
+        assert_eq!(ids(&with(entry(&format!("{kind} = [\"{other}\"]"), "another"))), NONE);
+    }
+    // The reason in a list is told, an empty date is not.
+    let mut bench = Bench::new(&[&ca]);
+    bench.knowledge.blocklists = named(List::certificates(&format!("{sha256} stolen")));
+    let found = bench.findings(WWW, &chain);
+    assert!(found[0].message.ends_with("'list line 1, stolen'"), "{}", found[0].message);
+}
+
+#[test]
+fn protocols_and_names_that_the_policy_asks_for() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let with = |policy: &str, alpn: Option<&[u8]>| {
+        let found = Bench::new(&[&ca]).policy(policy).changed(WWW, &chain, |one| {
+            one.handshake.server_hello.as_mut().unwrap().alpn = alpn.map(Into::into);
+        });
+        ids(&found)
+    };
+    let alpn = policy_of("alpn = [\"h2\", \"http/1.1\"]");
+    assert_eq!(with(&alpn, Some(b"h2")), NONE);
+    assert_eq!(with(&alpn, None), NONE);
+    assert_eq!(with(&alpn, Some(b"spdy/3")), ["POL-004"]);
+    assert_eq!(with(&policy_of("owner = \"me\""), Some(b"spdy/3")), NONE);
+    let cipher = |name: &str| with(&policy_of(&format!("ciphers = [\"{name}\"]")), None);
+    assert_eq!(cipher("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"), NONE);
+    assert_eq!(cipher("TLS_AES_128_GCM_SHA256"), ["POL-004"]);
+    let wildcards = policy_of("wildcards = false");
+    let of = |name: &str| {
+        let chain = ca.chain(&Plan::of(&[name]));
+        ids(&Bench::new(&[&ca]).policy(&wildcards).findings(WWW, &chain))
+    };
+    assert_eq!((of("*.example.com"), of("www.example.com")), (vec!["POL-007"], vec![]));
+    let owner = "[rules.\"TLSW-POL-007\"]\nowner_required = true\n";
+    let with_owner = |line: &str| ids(&Bench::new(&[&ca]).policy(&(policy_of(line) + owner)).findings(WWW, &chain));
+    assert_eq!((with_owner("max_days = 300"), with_owner("owner = \"me\"")), (vec!["POL-007"], vec![]));
+}
+
+#[test]
+fn a_list_that_is_out_of_date_says_so() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let told = |next_month: u8| {
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 1, 2),
+            next_update: rcgen::date_time_ymd(2026, next_month, 2),
+            crl_number: rcgen::SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: vec![rcgen::RevokedCertParams {
+                serial_number: rcgen::SerialNumber::from_slice(&chain[0].facts.as_deref().unwrap().serial),
+                revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let mut bench = Bench::new(&[&ca]);
+        bench.knowledge.crls = super::crl::Crl::read(list.signed_by(&ca.issuer).unwrap().der()).unwrap();
+        of(&bench.findings(WWW, &chain), "CERT-013").unwrap().message.ends_with("(by a list that is out of date)")
+    };
+    assert_eq!((told(2), told(4)), (true, false));
+}
+
+#[test]
+fn a_mismatch_that_a_portal_explains_is_taken_back() {
+    use super::judge::Afterthought;
+    use super::watch::Watch;
+    let ca = Ca::new("Portal");
+    let portal = ca.chain(&Plan::of(&["portal.example"]));
+    let mut bench = Bench::new(&[]);
+    let mut judge = Bench::new(&[]).judge();
+    judge.add(Box::new(Watch::new(Arc::clone(&bench.scene.anchors), 100)));
+    let mut told = Vec::new();
+    for (number, name) in ["www.example.com", "www.example.net", "www.example.org"].into_iter().enumerate() {
+        let observation = bench.handshake((name, "203.0.113.9"), &portal);
+        let found = judge.observe(&observation, crate::time::Timestamp::new(START + i64::try_from(number).unwrap(), 0));
+        told.extend(found.into_iter().filter(|finding| finding.rule.id.ends_with("CERT-004")));
+    }
+    let taken = judge.completed();
+    assert_eq!((told.len(), taken.len()), (2, 2));
+    for finding in told {
+        assert!(taken.contains(&(finding.cause.alert_id(), Afterthought::Retract("TLSW-CERT-004"))));
+    }
+    // Two names are no portal.
+    let mut judge = Bench::new(&[]).judge();
+    judge.add(Box::new(Watch::new(Arc::clone(&bench.scene.anchors), 100)));
+    for name in ["www.example.com", "www.example.net"] {
+        let observation = bench.handshake((name, "203.0.113.9"), &portal);
+        judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+    }
+    assert_eq!(judge.completed(), []);
+}

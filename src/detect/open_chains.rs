@@ -1,0 +1,173 @@
+//! Findings about chains whose issuer was not seen (CERT-005), held until it appears or the time is over: what is told as
+//! it happens cannot be taken back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::finding::{AlertId, Finding};
+use super::observation::Observation;
+use crate::time::{Order, Timestamp};
+use crate::x509::Certificate;
+
+/// Findings held of all chains; beyond, they are told at once.
+const MAX_FINDINGS: usize = 8_192;
+/// Findings held of one cause; beyond, all of them are told.
+const MAX_OF_ONE: usize = 256;
+/// Bytes of the handshakes that are held with them, one of each cause.
+const MAX_BYTES: usize = 16 << 20;
+/// Chains that are judged again for one handshake. A forger could show many that wait for the same name.
+const MAX_AGAIN: usize = 64;
+
+/// The findings that are held.
+#[derive(Debug, Default)]
+pub(super) struct OpenChains {
+    chains: BTreeMap<AlertId, Open>,
+    findings: usize,
+    bytes: usize,
+    /// No chain is due before; `None` without chains.
+    next: Option<Timestamp>,
+}
+
+/// A chain that waits for its issuer.
+#[derive(Debug)]
+struct Open {
+    presented: Vec<Arc<Certificate>>,
+    /// Normalised name of the issuer that is missing.
+    missing: String,
+    until: Timestamp,
+    findings: Vec<Finding>,
+}
+
+/// A chain whose findings are to be judged again: its cause, and the chain as it was presented.
+pub(super) type Waiting = (AlertId, Vec<Arc<Certificate>>);
+
+impl OpenChains {
+    /// Holds a finding until its issuer appears or the clock says `until`. Gives back what is to be told at once for
+    /// want of room.
+    pub(super) fn hold(
+        &mut self,
+        mut finding: Finding,
+        observation: &Observation,
+        (missing, until): (&str, Timestamp),
+    ) -> Vec<Finding> {
+        let id = finding.cause.alert_id();
+        let known = self.chains.get(&id).map_or(0, |open| open.findings.len());
+        if self.findings >= MAX_FINDINGS || known >= MAX_OF_ONE {
+            let mut told = self.take(&id);
+            told.push(finding);
+            return told;
+        }
+        let weight = observation.weight();
+        if known == 0 && self.bytes.saturating_add(weight) <= MAX_BYTES {
+            self.bytes += weight;
+            finding.observation = Some(Arc::new(observation.slim()));
+        }
+        let open = self.chains.entry(id).or_insert_with(|| Open {
+            presented: observation.server_chain.clone(),
+            missing: missing.to_owned(),
+            until,
+            findings: Vec::new(),
+        });
+        open.findings.push(finding);
+        self.findings += 1;
+        self.next = Some(self.next.map_or(open.until, |next| next.min(open.until)));
+        Vec::new()
+    }
+
+    /// Chains that wait for an issuer of one of these names.
+    pub(super) fn waiting_for(&self, names: &[String]) -> Vec<Waiting> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let waiting = self.chains.iter().filter(|(_, open)| names.contains(&open.missing));
+        waiting.take(MAX_AGAIN).map(|(id, open)| (*id, open.presented.clone())).collect()
+    }
+
+    /// Chains that waited long enough.
+    pub(super) fn due(&mut self, clock: Timestamp) -> Vec<Waiting> {
+        if self.next.is_none_or(|next| clock < next) {
+            return Vec::new();
+        }
+        let due = self.chains.iter().filter(|(_, open)| open.until <= clock);
+        let due = due.map(|(id, open)| (*id, open.presented.clone())).collect();
+        self.next = self.chains.values().map(|open| open.until).filter(|until| *until > clock).min();
+        due
+    }
+
+    /// All chains.
+    pub(super) fn all(&self) -> Vec<Waiting> {
+        self.chains.iter().map(|(id, open)| (*id, open.presented.clone())).collect()
+    }
+
+    /// The chain waits for another issuer now.
+    pub(super) fn set_missing(&mut self, id: &AlertId, missing: &str) {
+        if let Some(open) = self.chains.get_mut(id) {
+            missing.clone_into(&mut open.missing);
+        }
+    }
+
+    /// Takes the findings of a chain out, in order of the capture.
+    pub(super) fn take(&mut self, id: &AlertId) -> Vec<Finding> {
+        let Some(open) = self.chains.remove(id) else { return Vec::new() };
+        let mut findings = open.findings;
+        self.findings = self.findings.saturating_sub(findings.len());
+        let bytes: usize = findings.iter().filter_map(|one| one.observation.as_deref()).map(Observation::weight).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        findings.sort_by_key(order);
+        findings
+    }
+}
+
+/// Place of a finding in the capture.
+pub(super) fn order(finding: &Finding) -> Order {
+    finding.moment.order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::UNTRUSTED_ISSUER;
+    use super::super::finding::Cause;
+    use super::super::testing::Scene;
+    use super::*;
+    use crate::x509::Sha256;
+
+    fn hold(open: &mut OpenChains, cause: u16, missing: &str) -> Vec<Finding> {
+        let observation = Scene::new(&[]).handshake("10.0.0.1", "10.9.0.9", &[]);
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&cause.to_be_bytes());
+        let moment = observation.handshake.first;
+        let finding = Finding::new(&UNTRUSTED_ISSUER, Cause::IssuerKey(Sha256(key)), moment, String::new());
+        open.hold(finding, &observation, (missing, Timestamp::new(i64::from(cause), 0)))
+    }
+
+    #[test]
+    fn time_names_and_room() {
+        let mut open = OpenChains::default();
+        for cause in [10, 20, 20, 30] {
+            assert!(hold(&mut open, cause, if cause == 20 { "b" } else { "a" }).is_empty());
+        }
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(open.waiting_for(&names(&["b", "c"])).len(), 1);
+        assert_eq!((open.waiting_for(&[]).len(), open.waiting_for(&names(&["a"])).len()), (0, 2));
+        assert_eq!(open.due(Timestamp::new(9, 0)).len(), 0);
+        let due = open.due(Timestamp::new(20, 0));
+        assert_eq!(due.len(), 2);
+        let told: Vec<usize> = due.iter().map(|(id, _)| open.take(id).len()).collect();
+        assert_eq!(told.iter().sum::<usize>(), 3);
+        assert_eq!(open.due(Timestamp::new(29, 0)).len(), 0);
+        let last = open.due(Timestamp::new(30, 0));
+        assert_eq!(open.take(&last[0].0).iter().filter(|one| one.observation.is_some()).count(), 1);
+        assert_eq!((open.findings, open.bytes, open.all().len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn too_much_is_told() {
+        let mut open = OpenChains::default();
+        let told: Vec<usize> = (0..=MAX_OF_ONE).map(|_| hold(&mut open, 1, "a").len()).collect();
+        assert_eq!((told[MAX_OF_ONE - 1], told[MAX_OF_ONE]), (0, MAX_OF_ONE + 1));
+        let told = (0..9_000).map(|cause| hold(&mut open, cause, "a").len()).sum::<usize>();
+        assert_eq!((told, open.findings), (9_000 - MAX_FINDINGS, MAX_FINDINGS));
+        assert!(open.bytes <= MAX_BYTES);
+        assert_eq!(open.waiting_for(&["a".to_owned()]).len(), MAX_AGAIN);
+    }
+}
