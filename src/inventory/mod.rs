@@ -4,6 +4,7 @@
 //! docs/INVENTORY.md describes the tables.
 
 mod answer;
+mod audit;
 mod digest;
 mod export;
 mod gather;
@@ -13,6 +14,7 @@ mod query;
 mod schema;
 mod sketch;
 mod store;
+mod timeline;
 mod writer;
 
 use std::collections::HashMap;

@@ -10,6 +10,7 @@ use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
 
+use super::query::digest_range;
 use super::{InventoryError, StoredAlert, lock, schema};
 
 /// How long another program that writes is waited for.
@@ -171,9 +172,11 @@ impl Store {
     /// # Errors
     /// When SQLite fails.
     pub fn certificates_like(&self, digits: &str) -> Result<Vec<Sha256>, InventoryError> {
+        let Some((from, to)) = digest_range(digits) else { return Ok(Vec::new()) };
         let connection = self.connection();
-        let mut statement = connection.prepare("SELECT sha256 FROM certificate WHERE hex(sha256) LIKE ? || '%'")?;
-        let found = statement.query_map([digits.to_uppercase()], |row| row.get(0).map(Sha256))?;
+        let sql = "SELECT sha256 FROM certificate WHERE sha256 BETWEEN ? AND ? ORDER BY sha256";
+        let mut statement = connection.prepare(sql)?;
+        let found = statement.query_map([from, to], |row| row.get(0).map(Sha256))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 

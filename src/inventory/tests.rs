@@ -256,6 +256,82 @@ fn alerts_and_captures_come_back() {
     assert!(inventory.store().has_capture(&capture.digest).unwrap());
 }
 
+/// Statements check their plans in tests: see `answer::prepare`.
+#[test]
+fn no_question_grows_with_the_square() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    observations().iter().for_each(|observation| give(&mut gather, observation));
+    gather.flush().unwrap();
+    let store = inventory.store();
+    store.import_owners(&b"*.example.com,web team\n"[..]).unwrap();
+    let filters = [
+        Filter::default(),
+        Filter { since: Some(Timestamp(1)), issuer: Some("x".to_owned()), limit: Some(1), ..Filter::default() },
+        Filter { host: Some("*.example.com".to_owned()), ..Filter::default() },
+        Filter { host: Some("0.0.0.0/0".to_owned()), ..Filter::default() },
+        Filter { owner: Some("web team".to_owned()), issuer: Some("a".to_owned()), ..Filter::default() },
+    ];
+    for question in [
+        Question::Certificates,
+        Question::Expiring(crate::time::Span::seconds(1)),
+        Question::Issuers,
+        Question::Keys,
+        Question::Reused,
+        Question::Hosts,
+        Question::Changes,
+        Question::Clients,
+    ] {
+        for filter in &filters {
+            let answer = store.ask(question, filter).unwrap();
+            assert!(answer.rows.iter().all(|row| row.len() == answer.columns.len()), "{question:?} {filter:?}");
+            assert!(answer.rows.len() <= filter.rows());
+        }
+    }
+    store.shared_factors(10).unwrap();
+    assert!(store.show("00").unwrap().iter().any(|answer| !answer.rows.is_empty()));
+    // The server's address finds its hosts.
+    let at = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
+    let address = sample::observation().ends.server.address.to_string();
+    for question in [Question::Hosts, Question::Changes, Question::Certificates] {
+        assert!(!store.ask(question, &at(&address)).unwrap().rows.is_empty(), "{question:?}");
+        assert!(store.ask(question, &at("192.0.2.254")).unwrap().rows.is_empty(), "{question:?}");
+    }
+}
+
+#[test]
+fn places_are_counted_alike_for_few_certificates_and_for_many() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for number in 0..6_u8 {
+        let mut observation = sample::observation();
+        observation.ends.server.address = [10, 0, 0, number].into();
+        let hello = observation.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(format!("h{number}.example.org").into_bytes().into());
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    let ask = || {
+        let answer = inventory.store().ask(Question::Certificates, &Filter::default()).unwrap();
+        let hosts = answer.rows[0].last().unwrap().text();
+        let places = answer.rows[0][9].text();
+        (places, hosts)
+    };
+    let few = ask();
+    let named = "h0.example.org h1.example.org h2.example.org h3.example.org (+2)";
+    assert_eq!(few, ("6".to_owned(), named.to_owned()));
+    inventory
+        .store()
+        .connection()
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+             INSERT INTO certificate (sha256, sha1, subject, serial, signature_algorithm, is_ca, self_issued, first, last,
+                 count) SELECT randomblob(32), x'', 'x', '', '', 0, 0, 1, 1, 1 FROM n",
+        )
+        .unwrap();
+    assert_eq!(ask(), few);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Put(u16, u8),
