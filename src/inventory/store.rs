@@ -1,5 +1,6 @@
 //! An open inventory: small reads and edits.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -231,6 +232,22 @@ impl Store {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT 1 FROM capture WHERE sha256 = ?")?;
         Ok(statement.exists([digest.0])?)
+    }
+
+    /// Handshakes of a capture that were counted while only a part of it was read.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub(super) fn counted(&self, digest: &Sha256) -> Result<HashSet<u64>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT handshakes FROM capture_part WHERE capture = ?")?;
+        let mut rows = statement.query([digest.0])?;
+        let mut counted = HashSet::new();
+        while let Some(row) = rows.next()? {
+            let octets = row.get_ref(0)?.as_blob().unwrap_or_default();
+            counted.extend(octets.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number)));
+        }
+        Ok(counted)
     }
 
     /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.

@@ -97,7 +97,8 @@ fn sightings_have_first_last_count_and_clients() {
 #[test]
 fn files_read_before_are_left_out() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
-    let mut gather = Gather::new(Arc::clone(&inventory), 4).without_files([1].into());
+    let mut gather =
+        Gather::new(Arc::clone(&inventory), 4).without(Arc::new(Counted { files: [1].into(), ..Counted::default() }));
     for file in [0, 1, 2, 1] {
         let mut observation = sample::observation();
         observation.handshake.first.file = file;
@@ -330,6 +331,73 @@ fn places_are_counted_alike_for_few_certificates_and_for_many() {
         )
         .unwrap();
     assert_eq!(ask(), few);
+}
+
+#[test]
+fn a_batch_is_written_when_the_clock_moves_on_without_events() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let every = crate::time::Span::seconds(10);
+    let mut gather = Gather::new(Arc::clone(&inventory), 100).at_leisure(every);
+    let hosts = || rows(inventory.store(), "SELECT count FROM host");
+    gather.tick(Timestamp::new(5, 0)).unwrap();
+    give(&mut gather, &sample::observation());
+    for (second, written) in [(100, false), (109, false), (110, true)] {
+        gather.tick(Timestamp::new(second, 0)).unwrap();
+        gather.flush().unwrap();
+        inventory.commit().unwrap();
+        assert_eq!(!hosts().is_empty(), written, "{second}");
+    }
+    // The next batch has a time of its own.
+    give(&mut gather, &sample::observation());
+    gather.tick(Timestamp::new(111, 0)).unwrap();
+    inventory.commit().unwrap();
+    assert_eq!(hosts(), [[1_i64.into()]]);
+    gather.tick(Timestamp::new(121, 0)).unwrap();
+    inventory.commit().unwrap();
+    assert_eq!(hosts(), [[2_i64.into()]]);
+}
+
+#[test]
+fn parts_of_a_capture_are_counted_once() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    let all = observations();
+    let read = |part: &[Observation], whole: bool| {
+        let handshakes = inventory.counted(&capture.digest, true).unwrap();
+        let counted = Counted { handshakes: [(0, handshakes)].into(), ..Counted::default() };
+        let gather = Gather::new(Arc::clone(&inventory), 2).without(Arc::new(counted));
+        let mut gather = if whole { gather } else { gather.of_parts([(0, capture.digest)].into()) };
+        part.iter().for_each(|observation| give(&mut gather, observation));
+        gather.flush().unwrap();
+        if whole {
+            inventory.put_capture(capture.clone()).unwrap();
+            inventory.commit().unwrap();
+        }
+        match rows(inventory.store(), "SELECT count FROM host").as_slice() {
+            [row] => row[0].clone(),
+            _ => panic!("one host"),
+        }
+    };
+    // Handshakes 0 and 7 begin at the same second, with different clients; 0 and 4 differ in time.
+    assert_eq!(read(&all[..4], false), 4.into());
+    assert_eq!(read(&all[2..6], false), 6.into());
+    assert_eq!(read(&all[..6], false), 6.into());
+    assert_eq!(rows(inventory.store(), "SELECT sum(length(handshakes)) FROM capture_part"), [[48.into()]]);
+    assert_eq!(read(&all, true), 10.into());
+    assert!(inventory.counted(&capture.digest, true).unwrap().is_empty());
+}
+
+#[test]
+fn old_baselines_are_taken_out() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    for number in 0..4 {
+        inventory.put_baseline(&key(number), b"x", Timestamp(i64::from(number))).unwrap();
+    }
+    inventory.hand_over().unwrap();
+    inventory.expire(Timestamp(2)).unwrap();
+    inventory.commit().unwrap();
+    let left: Vec<u16> = (0..4).filter(|number| inventory.baseline(&key(*number)).unwrap().is_some()).collect();
+    assert_eq!(left, [2, 3]);
 }
 
 #[derive(Clone, Debug)]
