@@ -102,6 +102,87 @@ fn a_capture_read_again_adds_no_support() {
 }
 
 #[test]
+fn a_part_of_a_capture_is_counted_once_and_does_not_stand_for_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    read(&["--inventory", whole.to_str().unwrap()]);
+    let expected = (support(&whole), handshakes(&whole));
+    let parts: [&[&[&str]]; 4] = [
+        &[&["--to", NOON], &["--from", NOON]],
+        &[&["--sni", "login.example.net"], &["--sni", "login.example.net"]],
+        &[&["--host", "10.2.0.22"], &["--to", NOON], &["--host", "10.2.0.22", "--from", NOON]],
+        &[&["-f", "host 10.2.0.22"], &["-f", "tcp port 443"]],
+    ];
+    for (number, parts) in parts.into_iter().enumerate() {
+        let inventory = folder.path().join(number.to_string());
+        let path = inventory.to_str().unwrap();
+        for part in parts {
+            read(&[&["--inventory", path], *part].concat());
+        }
+        let some = handshakes(&inventory);
+        assert!(some > 0 && some <= expected.1, "{parts:?}");
+        read(&["--inventory", path]);
+        assert_eq!((support(&inventory), handshakes(&inventory)), expected, "{parts:?}");
+        // Now it is known in full: no part adds anything.
+        read(&["--inventory", path, "--to", NOON]);
+        assert_eq!((support(&inventory), handshakes(&inventory)), expected, "{parts:?}");
+    }
+}
+
+/// Handshakes that the inventory counts.
+fn handshakes(inventory: &Path) -> i64 {
+    let connection = rusqlite::Connection::open(inventory).unwrap();
+    connection.query_row("SELECT sum(count) FROM host", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn alerts_of_several_runs_are_one_and_no_run_is_silenced() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    let path = inventory.to_str().unwrap();
+    let alerts = |events: &[Value]| -> Vec<(String, String, i64)> {
+        let alerts = events.iter().filter(|event| event["event"]["kind"] == "alert");
+        let word = |event: &Value, name: &str| event["tlswatch"]["alert"][name].as_str().unwrap().to_owned();
+        let mut all: Vec<_> = alerts
+            .map(|event| {
+                let count = event["tlswatch"]["alert"]["count"].as_i64().unwrap();
+                (word(event, "id"), word(event, "status"), count)
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let stored = || -> Vec<(String, i64)> {
+        let connection = rusqlite::Connection::open(&inventory).unwrap();
+        let mut statement = connection.prepare("SELECT id, count FROM alert ORDER BY id").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let first = alerts(&read(&["--inventory", path]));
+    assert!(!first.is_empty() && first.iter().all(|(_, status, _)| status == "new"));
+    let once: Vec<_> = first.iter().map(|(id, _, count)| (id.clone(), *count)).collect();
+    assert_eq!(stored(), once);
+    // The same capture: the same alerts, and nothing more to remember.
+    for more in [&[][..], &["--stream"]] {
+        let again = alerts(&read(&[&["--inventory", path], more].concat()));
+        let of = |all: &[(String, String, i64)]| {
+            let mut ids: Vec<_> = all.iter().map(|(id, ..)| id.clone()).collect();
+            ids.dedup();
+            ids
+        };
+        assert_eq!(of(&again), of(&first), "{more:?}");
+        assert_eq!(stored(), once, "{more:?}");
+    }
+    // Counted once more because somebody wants it: the counts are added up.
+    let twice = alerts(&read(&["--inventory", path, "--again"]));
+    assert_eq!(twice.len(), first.len());
+    let doubled: Vec<_> = once.iter().map(|(id, count)| (id.clone(), count * 2)).collect();
+    assert_eq!(stored(), doubled);
+    let (id, count) = &doubled[0];
+    assert!(text(&["explain", id, "--inventory", path]).contains(&count.to_string()));
+}
+
+#[test]
 fn alerts_are_explained_from_the_inventory_and_from_events() {
     let folder = tempfile::tempdir().unwrap();
     let (inventory, events) = (folder.path().join("inventory"), folder.path().join("events"));

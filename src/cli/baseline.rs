@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::{complain, exit, print, tell};
+use crate::cli::{complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
@@ -72,7 +72,7 @@ impl BaselineArguments {
     pub(crate) fn run(&self) -> u8 {
         let Some(path) = &self.inventory else { return complain("which inventory? --inventory FILE") };
         let done = Store::open_to_ask(path).and_then(|store| match &self.command {
-            BaselineCommand::Show { host: None } => Ok(print(&all(&store)?.to_table())),
+            BaselineCommand::Show { host: None } => listed(&store),
             BaselineCommand::Show { host: Some(host) } => show(&store, host),
             BaselineCommand::Accept { host, certificate } => accept(&store, host, certificate.as_deref()),
             BaselineCommand::Forget { host } => Ok(if store.forget(host)? { 0 } else { unknown(host) }),
@@ -89,10 +89,18 @@ fn unknown(host: &HostKey) -> u8 {
     exit::FAILURE
 }
 
+fn listed(store: &Store) -> Result<u8, InventoryError> {
+    let answer = all(store)?;
+    if answer.rows.is_empty() {
+        tell("no host is known yet");
+    }
+    Ok(print_with(|out| answer.write_table(out)))
+}
+
 fn all(store: &Store) -> Result<Answer, InventoryError> {
     let rows = store.baselines(None)?.into_iter().map(|(host, bytes, last_seen)| {
         let bytes = Cell::Number(i64::try_from(bytes).unwrap_or(i64::MAX));
-        vec![Cell::Text(host.name), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
+        vec![Cell::Text(host.name.into()), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
     });
     Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: rows.collect() })
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::judgement::cannot_read;
 use crate::cli::{complain, exit, print, tell};
-use crate::inventory::Store;
+use crate::inventory::{Store, StoredAlert};
 use crate::report::explain::{alert_id, explain};
 use crate::text::printable;
 
@@ -62,7 +62,7 @@ impl ExplainArguments {
         let failed = |error: &dyn std::fmt::Display| printable(&format!("{}: {error}", path.display())).into_owned();
         let store = Store::open_to_ask(path).map_err(|error| failed(&error))?;
         let alerts = store.alerts(Some(&self.alert)).map_err(|error| failed(&error))?;
-        Ok(alerts.into_iter().filter_map(|alert| serde_json::from_str(&alert.json).ok()).collect())
+        Ok(alerts.iter().filter_map(with_total).collect())
     }
 
     fn in_events(&self, path: &Path) -> Result<Vec<Value>, String> {
@@ -90,4 +90,14 @@ impl ExplainArguments {
             }
         }
     }
+}
+
+/// The event as it was last told, with what all runs together have counted.
+fn with_total(alert: &StoredAlert) -> Option<Value> {
+    let mut event: Value = serde_json::from_str(&alert.json).ok()?;
+    let told = event.pointer_mut("/tlswatch/alert").and_then(Value::as_object_mut)?;
+    told.insert("count".to_owned(), alert.count.into());
+    told.insert("first_seen".to_owned(), alert.first.rfc3339().to_string().into());
+    told.insert("last_seen".to_owned(), alert.last.rfc3339().to_string().into());
+    Some(event)
 }

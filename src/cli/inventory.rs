@@ -1,10 +1,11 @@
 //! `tlswatch inventory`: questions to an inventory.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::{complain, exit, print, tell};
+use crate::cli::{complain, exit, print_with, tell};
 use crate::inventory::{Answer, Filter, InventoryError, Question, Store};
 use crate::sink::pem::pem;
 use crate::text::printable;
@@ -40,6 +41,10 @@ pub(crate) struct InventoryArguments {
     #[arg(long, value_name = "TIME", global = true, value_parser = time)]
     at: Option<Timestamp>,
 
+    /// At most so many rows
+    #[arg(long, value_name = "N", global = true)]
+    limit: Option<u32>,
+
     #[command(subcommand)]
     command: InventoryCommand,
 }
@@ -50,7 +55,7 @@ enum InventoryCommand {
     List,
     /// Everything about a certificate: its SHA-256, or the first digits of it
     Show {
-        #[arg(value_name = "SHA256")]
+        #[arg(value_name = "SHA256", value_parser = digits)]
         sha256: String,
     },
     /// Certificates that expire soon, and those shown although they have expired
@@ -75,7 +80,7 @@ enum InventoryCommand {
     AuditKeys {
         /// Keys that are looked at, the most recently seen first; the time grows with the square
         #[arg(long, value_name = "N", default_value_t = 10_000)]
-        limit: u32,
+        keys: u32,
     },
     /// Every certificate, as PEM unless told otherwise
     Export,
@@ -122,6 +127,13 @@ fn when(text: &str) -> Result<When, String> {
     span(text).map(When::Before).or_else(|_| time(text).map(When::At))
 }
 
+/// Hexadecimal digits, as openssl writes them too.
+fn digits(text: &str) -> Result<String, String> {
+    let text: String = text.chars().filter(|character| *character != ':').collect();
+    let good = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if good { Ok(text) } else { Err("write up to 64 hexadecimal digits".to_owned()) }
+}
+
 /// `30d`, `12h`, `2w`.
 fn span(text: &str) -> Result<Span, String> {
     let wrong = || "write 30d, 12h or 2w".to_owned();
@@ -154,11 +166,16 @@ impl InventoryArguments {
         if let InventoryCommand::Owners { command: OwnersCommand::Import { file } } = &self.command {
             return import_owners(&store, file);
         }
-        match self.answer(&store).and_then(|(answers, format)| written(&store, &answers, format)) {
-            Ok(Some(text)) => print(&text),
-            Ok(None) => {
+        match self.answer(&store) {
+            Ok((answers, _)) if answers.len() > 1 && answers.iter().all(|answer| answer.rows.is_empty()) => {
                 tell("no such certificate in the inventory");
                 exit::FAILURE
+            }
+            Ok((answers, format)) => {
+                if answers.iter().all(|answer| answer.rows.is_empty()) {
+                    tell("nothing is in the inventory that fits");
+                }
+                print_with(|out| write_answers(&store, (&answers, format), out))
             }
             Err(error) => failed(&error),
         }
@@ -179,12 +196,13 @@ impl InventoryArguments {
             owner: self.owner.clone(),
             host: self.host.clone(),
             since,
+            limit: self.limit,
         };
         let question = match &self.command {
-            InventoryCommand::AuditKeys { limit } => {
-                let (answer, left_out) = store.shared_factors(*limit)?;
+            InventoryCommand::AuditKeys { keys } => {
+                let (answer, left_out) = store.shared_factors(*keys)?;
                 if left_out > 0 {
-                    tell(&format!("{left_out} keys were not looked at: --limit"));
+                    tell(&format!("{left_out} keys were not looked at: --keys"));
                 }
                 return Ok((vec![answer], self.format));
             }
@@ -208,34 +226,38 @@ impl InventoryArguments {
     }
 }
 
-/// The text of an answer; `None` when a certificate was asked for that is not there.
-fn written(store: &Store, answers: &[Answer], format: Format) -> Result<Option<String>, InventoryError> {
+fn write_answers(store: &Store, (answers, format): (&[Answer], Format), out: &mut dyn Write) -> std::io::Result<()> {
     let several = answers.len() > 1;
-    if several && answers.iter().all(|answer| answer.rows.is_empty()) {
-        return Ok(None);
+    if format == Format::Pem {
+        for digest in answers.first().map(Answer::digests).unwrap_or_default() {
+            let der = store.der(&digest).map_err(std::io::Error::other)?;
+            out.write_all(der.map(|der| pem(&der)).unwrap_or_default().as_bytes())?;
+        }
+        return Ok(());
     }
-    let mut text = String::new();
-    match format {
-        Format::Pem => {
-            for digest in answers.first().map(Answer::digests).unwrap_or_default() {
-                text.push_str(&store.der(&digest)?.map(|der| pem(&der)).unwrap_or_default());
+    for (number, answer) in answers.iter().enumerate() {
+        match format {
+            Format::Json if several => {
+                write!(out, "{}\"{}\":", if number == 0 { "{" } else { "," }, answer.title)?;
+                answer.write_json(out)?;
             }
-        }
-        Format::Json if several => {
-            let parts = answers.iter().map(|answer| format!("\"{}\":{}", answer.title, answer.to_json().trim_end()));
-            text = format!("{{{}}}\n", parts.collect::<Vec<_>>().join(",\n"));
-        }
-        Format::Json => answers.iter().for_each(|answer| text.push_str(&answer.to_json())),
-        Format::Csv => text = answers.iter().map(Answer::to_csv).collect::<Vec<_>>().join("\n"),
-        Format::Table => {
-            let tables = answers.iter().map(|answer| match answer.title {
-                "certificates" => answer.to_list(),
-                _ => answer.to_table(),
-            });
-            text = tables.collect::<Vec<_>>().join("\n");
+            Format::Json => answer.write_json(out)?,
+            _ if number > 0 => {
+                writeln!(out)?;
+                write_rows((answer, format), out)?;
+            }
+            _ => write_rows((answer, format), out)?,
         }
     }
-    Ok(Some(text))
+    if several && format == Format::Json { writeln!(out, "}}") } else { Ok(()) }
+}
+
+fn write_rows((answer, format): (&Answer, Format), out: &mut dyn Write) -> std::io::Result<()> {
+    match (format, answer.title) {
+        (Format::Csv, _) => answer.write_csv(out),
+        (_, "certificates") => answer.write_list(out),
+        _ => answer.write_table(out),
+    }
 }
 
 fn import_owners(store: &Store, file: &std::path::Path) -> u8 {

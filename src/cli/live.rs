@@ -170,7 +170,7 @@ mod capture {
         if let Some(memory) = &memory {
             sinks.push(Box::new(memory.live_sink()));
             if let Some(judging) = &mut judging {
-                judging.backing = Some(memory.baselines());
+                judging.backing = Some(memory.baselines(Selection::default()));
             }
         }
         if !arguments.quiet {

@@ -1,21 +1,29 @@
 //! The inventory of a run of `read`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::capture::{Files, Source as _};
-use crate::detect::hosts::backing::Backing;
-use crate::inventory::{Baselines, Capture, Gather, Inventory, InventoryError, Store};
+use crate::detect::finding::AlertId;
+use crate::detect::hosts::backing::{Backing, ToldBefore};
+use crate::detect::hosts::record::HostRecord;
+use crate::detect::observation::{Ends, Observation};
+use crate::detect::sighting::HostKey;
+use crate::inventory::{Baselines, Capture, Counted, Gather, Inventory, InventoryError, Store};
+use crate::pipeline::Selection;
+use crate::time::{Moment, Timestamp};
+use crate::x509::Sha256;
 
 /// The inventory that a run writes, and which captures it is about.
 pub(crate) struct Memory {
     inventory: Arc<Inventory>,
-    captures: Vec<Capture>,
-    /// Files that the inventory knows.
-    known: HashSet<u32>,
-    /// Files whose handshakes are in the baselines.
-    old: HashSet<u32>,
+    /// By number of the file in the run.
+    captures: HashMap<u32, Capture>,
+    /// What the inventory has.
+    counted: Arc<Counted>,
+    /// What the baselines have, those of the other inventory too.
+    old: Arc<Counted>,
 }
 
 impl Memory {
@@ -32,53 +40,109 @@ impl Memory {
         if let Some(path) = baseline {
             opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
         }
-        Ok(Self { inventory: Arc::new(opened), captures: Vec::new(), known: HashSet::new(), old: HashSet::new() })
+        let inventory = Arc::new(opened);
+        Ok(Self { inventory, captures: HashMap::new(), counted: Arc::default(), old: Arc::default() })
     }
 
-    /// Looks which of the files the inventory knows.
+    /// Looks what of the files the inventory knows.
     pub(crate) fn look_at(&mut self, files: &Files, again: bool) -> Result<(), InventoryError> {
-        let memory = self;
+        let (mut counted, mut old) = (Counted::default(), Counted::default());
         for file in 0.. {
             let Some(path) = files.file_path(file) else { break };
             // What cannot be read, or only once, is new; the reader tells of problems.
             let Some(capture) = regular(path).and_then(|path| Capture::of(&path).ok()) else { continue };
-            let known = memory.inventory.store().has_capture(&capture.digest)?;
-            let twice = memory.captures.iter().any(|other| other.digest == capture.digest);
-            if (known || twice) && !again {
-                memory.known.insert(file);
+            let twice = self.captures.values().any(|other| other.digest == capture.digest);
+            let known = twice || self.inventory.store().has_capture(&capture.digest)?;
+            let digest = capture.digest;
+            self.captures.insert(file, capture);
+            if again {
+                continue;
             }
-            if (twice || memory.inventory.has_capture(&capture.digest)?) && !again {
-                memory.old.insert(file);
+            for (counted, known, base) in
+                [(&mut counted, known, false), (&mut old, known || self.inventory.has_capture(&digest)?, true)]
+            {
+                if known {
+                    counted.files.insert(file);
+                } else {
+                    counted.handshakes.insert(file, self.inventory.counted(&digest, base)?);
+                }
             }
-            memory.captures.push(capture);
         }
+        (self.counted, self.old) = (Arc::new(counted), Arc::new(old));
         Ok(())
     }
 
-    /// The sink of the run.
-    pub(crate) fn sink(&self, batch: u32) -> Gather {
+    /// The sink of the run; `whole`: the captures are read without leaving anything out.
+    pub(crate) fn sink(&self, batch: u32, whole: bool) -> Gather {
         let batch = usize::try_from(batch).unwrap_or(crate::inventory::BATCH_HANDSHAKES);
-        Gather::new(Arc::clone(&self.inventory), batch).without_files(self.known.clone())
+        let new = self.captures.iter().filter(|(file, _)| !whole && !self.counted.files.contains(*file));
+        let parts = new.map(|(file, capture)| (*file, capture.digest)).collect();
+        Gather::new(Arc::clone(&self.inventory), batch).without(Arc::clone(&self.counted)).of_parts(parts)
     }
 
     /// The sink of a network that is watched.
     #[cfg(feature = "live")]
     pub(crate) fn live_sink(&self) -> Gather {
-        let every = crate::time::Span::seconds(10);
+        let every = crate::time::Span(crate::detect::hosts::SAVE_EVERY);
         Gather::new(Arc::clone(&self.inventory), crate::inventory::BATCH_HANDSHAKES).at_leisure(every)
     }
 
-    /// The baselines of the run.
-    pub(crate) fn baselines(&self) -> Arc<dyn Backing> {
-        Arc::new(Baselines::new(Arc::clone(&self.inventory), self.old.clone()))
+    /// The baselines of the run, which learn from what the run is about.
+    pub(crate) fn baselines(&self, selection: Selection) -> Arc<dyn Backing> {
+        let baselines = Baselines::new(Arc::clone(&self.inventory), Arc::clone(&self.old));
+        Arc::new(Selected { baselines, selection })
     }
 
     /// The run is over; `whole`: the captures were read to their end, all of them.
     pub(crate) fn complete(self, whole: bool) -> Result<(), InventoryError> {
-        for capture in self.captures.into_iter().filter(|_| whole) {
+        let mut captures: Vec<_> = self.captures.into_iter().filter(|_| whole).collect();
+        captures.sort_unstable_by_key(|(file, _)| *file);
+        for (_, capture) in captures {
             self.inventory.put_capture(capture)?;
         }
         self.inventory.commit()
+    }
+}
+
+/// Baselines that count the handshakes of a selection only, as the inventory does: what is left out is there for a later
+/// run to count.
+#[derive(Debug)]
+struct Selected {
+    baselines: Baselines,
+    selection: Selection,
+}
+
+impl Backing for Selected {
+    fn read(&self, key: &HostKey) -> Option<HostRecord> {
+        self.baselines.read(key)
+    }
+
+    fn write(&self, record: &HostRecord) {
+        self.baselines.write(record);
+    }
+
+    fn flush(&self) {
+        self.baselines.flush();
+    }
+
+    fn expire(&self, before: Timestamp) {
+        self.baselines.expire(before);
+    }
+
+    fn was_read(&self, ends: Option<&Ends>, moment: &Moment) -> bool {
+        self.baselines.was_read(ends, moment)
+    }
+
+    fn is_old(&self, observation: &Observation) -> bool {
+        !self.selection.takes(observation) || self.baselines.is_old(observation)
+    }
+
+    fn told(&self, id: &AlertId) -> Option<ToldBefore> {
+        self.baselines.told(id)
+    }
+
+    fn knows(&self, certificate: &Sha256) -> bool {
+        self.baselines.knows(certificate)
     }
 }
 

@@ -117,11 +117,20 @@ fn with_habits(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// Writes to standard output; a closed pipe is a quiet success.
 pub(crate) fn print(text: &str) -> u8 {
+    print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// [`print`] of what is too long to be held in memory.
+pub(crate) fn print_with(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> u8 {
     use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(_) => exit::FAILURE,
+        Err(error) => {
+            tell(&format!("cannot write: {error}"));
+            exit::FAILURE
+        }
     }
 }
 

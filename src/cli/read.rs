@@ -182,7 +182,7 @@ impl ReadArguments {
             }
         };
         if let Some(memory) = memory.as_ref().filter(|_| self.inventory.is_some()) {
-            sinks.push(Box::new(memory.sink(self.inventory_batch)));
+            sinks.push(Box::new(memory.sink(self.inventory_batch, self.takes_everything())));
         }
         let observer = Observer { name: self.sensor_name.clone(), ..Observer::default() };
         let context = Context::new(&observer, self.detail.into()).with_community_seed(self.community_id_seed);
@@ -191,7 +191,7 @@ impl ReadArguments {
             Err(errors) => return complain(&errors),
         };
         if let (Some(judging), Some(memory)) = (&mut judging, &memory) {
-            judging.backing = Some(memory.baselines());
+            judging.backing = Some(memory.baselines(Selection::new(&self.host, &self.sni)));
         }
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
         let run = (&self.options(judging), context);

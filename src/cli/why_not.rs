@@ -18,7 +18,7 @@ use crate::detect::why_not::describe;
 use crate::event::{Context, Detail, Observer};
 use crate::inventory::{InventoryError, Store};
 use crate::pipeline::judgement::Judging;
-use crate::pipeline::{self, Options};
+use crate::pipeline::{self, Options, Selection};
 use crate::text::printable;
 
 #[derive(Debug, Args)]
@@ -75,7 +75,7 @@ impl WhyNotArguments {
             show_suppressed: false,
             offline: true,
             proofs: true,
-            backing: memory.as_ref().map(Memory::baselines),
+            backing: memory.as_ref().map(|memory| memory.baselines(Selection::default())),
             renewal: None,
             why_not: Some(self.host.name.clone()),
         };

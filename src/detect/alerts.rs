@@ -11,6 +11,7 @@ use crate::time::{NANOS_PER_SECOND, Order, Span, Timestamp};
 
 use super::catalogue::{Category, Effect, Severity};
 use super::finding::{AlertId, Finding};
+use super::hosts::backing::{Backing, ToldBefore};
 use super::observation::{Ends, Observation};
 
 /// Causes that are remembered; beyond, findings of new causes are only counted.
@@ -57,6 +58,12 @@ pub struct Alert {
     counted: BTreeSet<Order>,
     last_counted: Option<Order>,
     told: Option<Told>,
+    /// What earlier runs told of it.
+    earlier: Option<ToldBefore>,
+    /// Count and first time begin with those of earlier runs.
+    goes_on: bool,
+    /// Handshakes that no earlier run has read.
+    fresh: u64,
 }
 
 /// A handshake that shows a finding.
@@ -186,6 +193,7 @@ pub enum When {
 pub struct Alerts {
     when: When,
     causes: BTreeMap<(AlertId, bool), Alert>,
+    backing: Option<Arc<dyn Backing>>,
     brakes: BTreeMap<&'static str, (i64, u32)>,
     /// What became of findings.
     pub counts: Counts,
@@ -198,6 +206,13 @@ impl Alerts {
     /// None yet.
     pub fn new(when: When) -> Self {
         Self { when, ..Self::default() }
+    }
+
+    /// Asks here what earlier runs told.
+    #[must_use]
+    pub fn remembering(mut self, backing: Option<Arc<dyn Backing>>) -> Self {
+        self.backing = backing;
+        self
     }
 
     /// Takes a finding in. Says what is to be told at once. `observation` is asked only where the finding heads its
@@ -217,14 +232,22 @@ impl Alerts {
         self.counts.suppressed += u64::from(suppressed);
         let key = (finding.cause.alert_id(), suppressed);
         let full = self.causes.len() >= CAUSES;
+        let backing = self.backing.as_deref();
+        let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {
-            Some(alert) => alert.take(finding, observation),
+            Some(alert) => alert.take((finding, old), observation),
             None if full => {
                 self.counts.overflow += 1;
                 return None;
             }
             None => {
-                self.causes.insert(key, Alert::new(key, finding, observation()));
+                let earlier = backing.filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
+                let mut alert = Alert::new(key, (finding, old), observation());
+                alert.earlier = earlier;
+                if self.when == When::AtOnce && !old {
+                    alert.go_on(clock);
+                }
+                self.causes.insert(key, alert);
             }
         }
         if self.when == When::AtEnd {
@@ -232,7 +255,7 @@ impl Alerts {
         }
         let alert = self.causes.get(&key)?;
         let status = match alert.told {
-            None => AlertStatus::New,
+            None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
             Some(_) => return None,
         };
@@ -252,7 +275,7 @@ impl Alerts {
     /// What is left to tell at the end of the input, in order of first sight.
     pub fn finish(&mut self) -> Vec<(CauseKey, AlertStatus)> {
         let due = self.causes.iter().filter_map(|(key, alert)| match alert.told {
-            None => Some((alert.first_seen, *key, AlertStatus::New)),
+            None => Some((alert.first_seen, *key, alert.first_status())),
             Some(told) => (alert.count > told.count).then_some((alert.first_seen, *key, AlertStatus::Update)),
         });
         let mut due: Vec<_> = due.collect();
@@ -307,8 +330,8 @@ impl Alerts {
             *brake = (minute, 0);
         }
         brake.1 = brake.1.saturating_add(1);
-        let window = if alert.head.rule.category == Category::Mitm { MITM_WINDOW } else { WINDOW };
-        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends: clock.plus(window) });
+        let window_ends = clock.plus(alert.window());
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
         if brake.1 > ALERTS_A_MINUTE {
             self.counts.braked += 1;
             return false;
@@ -318,7 +341,7 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new((id, suppressed): CauseKey, finding: Finding, observation: Option<Arc<Observation>>) -> Self {
+    fn new((id, suppressed): CauseKey, (finding, old): (Finding, bool), observation: Option<Arc<Observation>>) -> Self {
         let mut alert = Self {
             id,
             rules: BTreeSet::new(),
@@ -334,14 +357,57 @@ impl Alert {
             counted: BTreeSet::new(),
             last_counted: None,
             told: None,
+            earlier: None,
+            goes_on: false,
+            fresh: 0,
             head: finding.clone(),
         };
-        alert.count_in(&finding);
+        alert.count_in(&finding, old);
         alert
     }
 
-    fn take(&mut self, finding: Finding, observation: impl FnOnce() -> Option<Arc<Observation>>) {
-        self.count_in(&finding);
+    /// What is to be remembered of the cause over all runs; `None` when an earlier run has all of it.
+    pub fn total(&self) -> Option<ToldBefore> {
+        let now =
+            ToldBefore { first: self.first_seen, last: self.last_seen, count: self.count, severity: self.severity };
+        let Some(earlier) = self.earlier else { return Some(now) };
+        (self.fresh > 0).then(|| ToldBefore {
+            first: earlier.first.min(now.first),
+            last: earlier.last.max(now.last),
+            count: earlier.count.saturating_add(self.fresh),
+            severity: earlier.severity.max(now.severity),
+        })
+    }
+
+    /// As it happens: an earlier run told of the cause, and this one goes on from there. Within the window it is only
+    /// counted.
+    fn go_on(&mut self, clock: Timestamp) {
+        let Some(earlier) = self.earlier.filter(|earlier| earlier.first <= clock) else { return };
+        let window_ends = earlier.last.plus(self.window());
+        if clock < window_ends {
+            self.told = Some(Told { severity: earlier.severity, count: earlier.count, window_ends });
+        }
+        self.goes_on = true;
+        self.count = self.count.saturating_add(earlier.count);
+        self.first_seen = self.first_seen.min(earlier.first);
+    }
+
+    /// How the first line of this run begins: the cause is new unless earlier runs told of earlier handshakes.
+    fn first_status(&self) -> AlertStatus {
+        match self.earlier {
+            Some(earlier) if !self.goes_on && earlier.first >= self.first_seen => AlertStatus::New,
+            Some(earlier) if self.severity > earlier.severity => AlertStatus::Escalated,
+            Some(_) => AlertStatus::Update,
+            None => AlertStatus::New,
+        }
+    }
+
+    fn window(&self) -> Span {
+        if self.head.rule.category == Category::Mitm { MITM_WINDOW } else { WINDOW }
+    }
+
+    fn take(&mut self, (finding, old): (Finding, bool), observation: impl FnOnce() -> Option<Arc<Observation>>) {
+        self.count_in(&finding, old);
         if finding.precedence() < self.head.precedence() {
             self.head = finding;
             self.observation = observation();
@@ -354,6 +420,7 @@ impl Alert {
         let both = self.counted.intersection(&other.counted).count();
         let both = u64::try_from(both).unwrap_or(u64::MAX);
         self.count = self.count.saturating_add(other.count).saturating_sub(both);
+        self.fresh = self.fresh.saturating_add(other.fresh).saturating_sub(both);
         self.counted.extend(other.counted);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
@@ -368,7 +435,7 @@ impl Alert {
         }
     }
 
-    fn count_in(&mut self, finding: &Finding) {
+    fn count_in(&mut self, finding: &Finding, old: bool) {
         self.rules.insert(finding.rule.id);
         self.severity = self.severity.max(finding.severity);
         let at = finding.moment.timestamp;
@@ -387,6 +454,7 @@ impl Alert {
             self.counted.insert(order);
         }
         self.count = self.count.saturating_add(1);
+        self.fresh = self.fresh.saturating_add(u64::from(!old));
         if let Some(ends) = finding.ends {
             self.clients.note(&ends.client.address);
             if self.samples.len() < SAMPLES {
@@ -401,6 +469,8 @@ mod tests {
     use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, Rule, UNTRUSTED_ISSUER};
     use super::super::finding::Cause;
     use super::*;
+    use crate::detect::hosts::record::HostRecord;
+    use crate::detect::sighting::HostKey;
     use crate::time::Moment;
     use crate::x509::Sha256;
 
@@ -433,6 +503,79 @@ mod tests {
         let ids: Vec<AlertId> = [1, 2].map(|key| Cause::IssuerKey(Sha256([key; 32])).alert_id()).into();
         alerts.unite(ids[1], ids[0]);
         assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [4]);
+    }
+
+    /// What earlier runs told; file 7 was read by them.
+    #[derive(Debug)]
+    struct Earlier(Vec<(AlertId, ToldBefore)>);
+
+    impl Backing for Earlier {
+        fn read(&self, _: &HostKey) -> Option<HostRecord> {
+            None
+        }
+
+        fn write(&self, _: &HostRecord) {}
+
+        fn was_read(&self, _: Option<&Ends>, moment: &Moment) -> bool {
+            moment.file == 7
+        }
+
+        fn told(&self, id: &AlertId) -> Option<ToldBefore> {
+            self.0.iter().find(|(known, _)| known == id).map(|(_, told)| *told)
+        }
+    }
+
+    fn after(when: When, [first, last]: [i64; 2], severity: Severity) -> Alerts {
+        let id = Cause::IssuerKey(Sha256([1; 32])).alert_id();
+        let told = ToldBefore { first: Timestamp::new(first, 0), last: Timestamp::new(last, 0), count: 5, severity };
+        Alerts::new(when).remembering(Some(Arc::new(Earlier(vec![(id, told)]))))
+    }
+
+    #[test]
+    fn a_restart_does_not_alert_again() {
+        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+        // Within the hour of the window it only counts.
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_000)), None);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 2, 2_001)), Some(AlertStatus::New));
+        assert!(alerts.advance(Timestamp::new(4_599, 0)).is_empty());
+        assert_eq!(alerts.advance(Timestamp::new(4_600, 0)).len(), 1);
+        let alert = alerts.iter().find(|alert| alert.earlier.is_some()).unwrap();
+        assert_eq!((alert.count, alert.first_seen), (6, Timestamp::new(10, 0)));
+        let total = alert.total().unwrap();
+        assert_eq!((total.first.seconds(), total.last.seconds(), total.count), (10, 2_000, 6));
+        // After it, more of the same is told at once.
+        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9_000)), Some(AlertStatus::Update));
+        // Something graver too, whenever it comes.
+        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
+        // What came before the earlier run is no part of it.
+        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 5)), Some(AlertStatus::New));
+    }
+
+    #[test]
+    fn a_capture_tells_its_alerts_whatever_was_told_before() {
+        let status = |mut alerts: Alerts, finding: Finding| {
+            take(&mut alerts, finding);
+            let due = alerts.finish();
+            let total = alerts.iter().next().unwrap().total().map(|total| total.count);
+            (due[0].1, alerts.iter().next().unwrap().count, total)
+        };
+        let later = || finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_000);
+        let at_end = |severity| after(When::AtEnd, [10, 1_000], severity);
+        assert_eq!(status(at_end(Severity::Critical), later()), (AlertStatus::Update, 1, Some(6)));
+        assert_eq!(status(at_end(Severity::Low), later()), (AlertStatus::Escalated, 1, Some(6)));
+        // The same capture again: the same line again, and nothing to remember.
+        for when in [When::AtEnd, When::AtOnce] {
+            let mut again = finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 10);
+            again.moment.file = 7;
+            let mut alerts = after(when, [10, 10], Severity::Critical);
+            let told = take(&mut alerts, again);
+            assert_eq!(told, (when == When::AtOnce).then_some(AlertStatus::New));
+            let alert = alerts.iter().next().unwrap();
+            assert_eq!((alert.count, alert.total()), (1, None));
+        }
     }
 
     #[test]

@@ -305,6 +305,11 @@ impl Judge {
         findings
     }
 
+    /// Live: what was learned is kept, if that is due.
+    pub fn save(&mut self, clock: Timestamp) {
+        self.detectors.iter_mut().for_each(|detector| detector.save(clock));
+    }
+
     /// What became of alerts: of those about chains that were incomplete when they were judged, now that all CAs of the
     /// capture are known, and of those about the names of a portal.
     pub fn completed(&mut self) -> Vec<(AlertId, Afterthought)> {

@@ -155,6 +155,9 @@ pub trait Detector {
     /// The capture is over: what is still held is decided.
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>);
 
+    /// Live: what was learned is kept, if that is due. Called also while no handshake comes.
+    fn save(&mut self, _clock: Timestamp) {}
+
     /// There are other trust anchors from now on.
     fn renew(&mut self, _anchors: &Arc<TrustAnchors>) {}
 

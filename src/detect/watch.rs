@@ -92,6 +92,10 @@ impl Detector for Watch {
         self.hosts.finish(policy, findings);
     }
 
+    fn save(&mut self, clock: Timestamp) {
+        self.hosts.save(clock);
+    }
+
     fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
         self.hosts.renew(anchors);
     }

@@ -1,7 +1,10 @@
 //! Answers to questions: rows of cells.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use rusqlite::types::ValueRef;
-use rusqlite::{Row, Statement, ToSql};
+use rusqlite::{Connection, Row, Statement, ToSql};
 
 use crate::time::{Timestamp, ValidityTime};
 
@@ -21,8 +24,8 @@ pub struct Answer {
 pub enum Cell {
     /// Not known, or nothing.
     Empty,
-    /// Text, maybe a stranger's: escaped by whoever writes it out.
-    Text(String),
+    /// Text, maybe a stranger's: escaped by whoever writes it out. Shared, for the same names stand in many rows.
+    Text(Arc<str>),
     /// A number.
     Number(i64),
     /// A packet time.
@@ -30,7 +33,7 @@ pub enum Cell {
     /// A moment of certificate validity.
     Day(ValidityTime),
     /// A digest.
-    Digest(Vec<u8>),
+    Digest(Arc<[u8]>),
 }
 
 /// How a column is to be read.
@@ -47,8 +50,20 @@ pub(super) enum Kind {
 /// Columns of a question in the order of its SELECT.
 pub(super) type Columns = &'static [(&'static str, Kind)];
 
+/// A statement of a question. In tests: one whose work does not grow with the square of the rows.
+pub(super) fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<Statement<'c>> {
+    #[cfg(test)]
+    tests::assert_linear(connection, sql);
+    connection.prepare(sql)
+}
+
 /// Runs a question.
-pub(super) fn ask(statement: &mut Statement<'_>, columns: Columns, values: &[&dyn ToSql]) -> rusqlite::Result<Answer> {
+pub(super) fn ask(
+    connection: &Connection,
+    (sql, columns): (&str, Columns),
+    values: &[&dyn ToSql],
+) -> rusqlite::Result<Answer> {
+    let mut statement = prepare(connection, sql)?;
     let rows = statement.query_map(values, |row| cells(row, columns))?;
     let names = columns.iter().map(|(name, _)| *name).collect();
     Ok(Answer { title: "", columns: names, rows: rows.collect::<Result<_, _>>()? })
@@ -65,8 +80,8 @@ impl Cell {
             (ValueRef::Integer(nanos), Kind::Time) => Self::Time(Timestamp(nanos)),
             (ValueRef::Integer(seconds), Kind::Day) => Self::Day(ValidityTime(seconds)),
             (ValueRef::Integer(number), Kind::Plain) => Self::Number(number),
-            (ValueRef::Text(text), _) => Self::Text(String::from_utf8_lossy(text).into_owned()),
-            (ValueRef::Blob(bytes), _) => Self::Digest(bytes.to_vec()),
+            (ValueRef::Text(text), _) => Self::Text(String::from_utf8_lossy(text).into()),
+            (ValueRef::Blob(bytes), _) => Self::Digest(bytes.into()),
             // Nothing in the tables is a fraction.
             (ValueRef::Null | ValueRef::Real(_), _) => Self::Empty,
         }
@@ -74,13 +89,72 @@ impl Cell {
 
     /// The value as plain text; times in RFC 3339 to the second.
     pub fn text(&self) -> String {
-        match self {
-            Self::Empty => String::new(),
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-            Self::Time(time) => format!("{}Z", crate::time::Civil::of(time.seconds())),
-            Self::Day(time) => format!("{}Z", crate::time::Civil::of(time.seconds())),
-            Self::Digest(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        let mut text = String::new();
+        self.append_to(&mut text);
+        text
+    }
+
+    /// Appends [`text`](Self::text).
+    pub(super) fn append_to(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = match self {
+            Self::Empty => Ok(()),
+            Self::Text(text) => out.write_str(text),
+            Self::Number(number) => write!(out, "{number}"),
+            Self::Time(time) => write!(out, "{}Z", crate::time::Civil::of(time.seconds())),
+            Self::Day(time) => write!(out, "{}Z", crate::time::Civil::of(time.seconds())),
+            Self::Digest(bytes) => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at the plan: a table may be read in full once in the outermost loop, never for each row of another one.
+    pub(super) fn assert_linear(connection: &Connection, sql: &str) {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let unbound = vec![rusqlite::types::Null; statement.parameter_count()];
+        let nodes = statement
+            .query_map(rusqlite::params_from_iter(unbound), |row| Ok((row.get(0)?, row.get(1)?, row.get(3)?)))
+            .unwrap()
+            .collect::<rusqlite::Result<Vec<(i64, i64, String)>>>()
+            .unwrap();
+        let is_inner = |mut node: i64| {
+            while let Some((_, parent, text)) = nodes.iter().find(|(id, ..)| *id == node) {
+                if text.starts_with("CORRELATED") {
+                    return true;
+                }
+                node = *parent;
+            }
+            false
+        };
+        for (at, (id, parent, text)) in nodes.iter().enumerate() {
+            // What a subquery gives was made by nodes that are looked at themselves.
+            if !text.starts_with("SCAN ") || text.starts_with("SCAN (subquery") {
+                continue;
+            }
+            let loops_before = nodes[..at].iter().filter(|(_, other, text)| {
+                other == parent && (text.starts_with("SCAN ") || text.starts_with("SEARCH "))
+            });
+            let quadratic = is_inner(*id) || loops_before.count() > 0;
+            assert!(!quadratic, "{text} for each row of another table: {sql}\n{nodes:#?}");
         }
+    }
+
+    #[test]
+    fn plans_are_told_apart() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE a (x, y); CREATE TABLE b (x PRIMARY KEY, y)").unwrap();
+        let is_linear = |sql: &str| {
+            let connection = std::panic::AssertUnwindSafe(&connection);
+            std::panic::catch_unwind(move || assert_linear(*connection, sql)).is_ok()
+        };
+        assert!(is_linear("SELECT * FROM a JOIN b ON b.x = a.x WHERE a.y = ?"));
+        assert!(is_linear("SELECT (SELECT count(*) FROM b WHERE b.x = a.x) FROM a ORDER BY 1"));
+        assert!(is_linear("SELECT * FROM b WHERE x IN (SELECT y FROM a)"));
+        assert!(!is_linear("SELECT * FROM a JOIN b ON b.y > a.y"));
+        assert!(!is_linear("SELECT (SELECT count(*) FROM a WHERE a.x < b.x) FROM b"));
     }
 }

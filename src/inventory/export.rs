@@ -1,6 +1,6 @@
 //! Answers written out: as a table, CSV or JSON.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
 use crate::text::printable;
@@ -13,73 +13,91 @@ const DIGITS: usize = 16;
 
 impl Answer {
     /// For a terminal: columns aligned, long texts and digests cut, everything unprintable escaped.
-    pub fn to_table(&self) -> String {
-        let cells = |row: &Vec<Cell>| row.iter().map(for_terminal).collect::<Vec<_>>();
-        let rows: Vec<Vec<String>> = self.rows.iter().map(cells).collect();
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
+        // Nothing is kept of a row but its widths: an answer may have a million of them.
         let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
         let mut text = String::new();
-        let names: Vec<String> = self.columns.iter().map(|name| name.to_uppercase()).collect();
-        for row in std::iter::once(&names).chain(&rows) {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                // Writing to a String cannot fail.
-                let _ = write!(line, "{cell:<width$}  ");
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                for_terminal(cell, &mut text);
+                *width = (*width).max(text.chars().count());
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
         }
-        text
+        let names: Vec<Cell> = self.columns.iter().map(|name| Cell::Text(name.to_uppercase().into())).collect();
+        let mut line = String::new();
+        for row in std::iter::once(&names).chain(&self.rows) {
+            line.clear();
+            for (cell, width) in row.iter().zip(&widths) {
+                for_terminal(cell, &mut text);
+                line.push_str(&text);
+                let missing = width.saturating_sub(text.chars().count());
+                line.extend(std::iter::repeat_n(' ', missing + 2));
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
     }
 
     /// For a terminal: one line for each value, for answers with few rows and many columns.
-    pub fn to_list(&self) -> String {
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_list(&self, out: &mut dyn Write) -> io::Result<()> {
         let width = self.columns.iter().map(|name| name.len()).max().unwrap_or(0);
-        let mut text = String::new();
-        for row in &self.rows {
-            for (name, cell) in self.columns.iter().zip(row) {
-                let _ = writeln!(text, "{name:<width$}  {}", printable(&cell.text()));
+        for (number, row) in self.rows.iter().enumerate() {
+            if number > 0 {
+                writeln!(out)?;
             }
-            text.push('\n');
+            for (name, cell) in self.columns.iter().zip(row) {
+                writeln!(out, "{}", format!("{name:<width$}  {}", printable(&cell.text())).trim_end())?;
+            }
         }
-        text.pop();
-        text
+        Ok(())
     }
 
     /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe.
-    pub fn to_csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        // Writing to memory cannot fail.
-        let _ = writer.write_record(&self.columns);
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(&self.columns)?;
+        let mut text = String::new();
         for row in &self.rows {
-            let _ = writer.write_record(row.iter().map(for_spreadsheet));
+            for cell in row {
+                for_spreadsheet(cell, &mut text);
+                writer.write_field(&text)?;
+            }
+            writer.write_record(None::<&[u8]>)?;
         }
-        String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+        writer.flush()
     }
 
     /// An array of objects, one a line.
-    pub fn to_json(&self) -> String {
-        let mut text = String::from("[");
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"[")?;
+        let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
-            text.push_str(if number == 0 { "\n" } else { ",\n" });
-            text.push('{');
+            out.write_all(if number == 0 { b"\n{" } else { b",\n{" })?;
             for (place, (name, cell)) in self.columns.iter().zip(row).enumerate() {
-                let comma = if place == 0 { "" } else { "," };
-                let value = match cell {
-                    Cell::Empty => serde_json::Value::Null,
-                    Cell::Number(number) => (*number).into(),
-                    other => other.text().into(),
-                };
-                let _ = write!(text, "{comma}\"{name}\":{value}");
+                write!(out, "{}\"{name}\":", if place == 0 { "" } else { "," })?;
+                text.clear();
+                cell.append_to(&mut text);
+                match cell {
+                    Cell::Empty => out.write_all(b"null")?,
+                    Cell::Number(_) => out.write_all(text.as_bytes())?,
+                    _ => serde_json::to_writer(&mut *out, &text)?,
+                }
             }
-            text.push('}');
+            out.write_all(b"}")?;
         }
-        text.push_str("\n]\n");
-        text
+        out.write_all(b"\n]\n")
     }
 
     /// SHA-256 of the certificates of all rows, each once.
@@ -89,7 +107,7 @@ impl Answer {
         let mut seen = std::collections::HashSet::new();
         for row in &self.rows {
             if let Some(Cell::Digest(bytes)) = row.get(column)
-                && let Ok(digest) = <[u8; 32]>::try_from(bytes.as_slice())
+                && let Ok(digest) = <[u8; 32]>::try_from(&**bytes)
                 && seen.insert(digest)
             {
                 digests.push(crate::x509::Sha256(digest));
@@ -99,28 +117,33 @@ impl Answer {
     }
 }
 
-fn for_terminal(cell: &Cell) -> String {
-    let text = cell.text();
+/// Puts a cell into `out`.
+fn for_terminal(cell: &Cell, out: &mut String) {
+    out.clear();
     match cell {
-        Cell::Digest(_) => text.chars().take(DIGITS).collect(),
-        Cell::Text(_) => {
-            let text = printable(&text);
-            if text.chars().count() <= WIDE {
-                return text.into_owned();
-            }
-            text.chars().take(WIDE - 1).chain(['…']).collect()
+        Cell::Digest(bytes) => {
+            let shown = Cell::Digest(bytes.get(..DIGITS / 2).unwrap_or(bytes).into());
+            shown.append_to(out);
         }
-        _ => text,
+        Cell::Text(text) => {
+            let text = printable(text);
+            if text.chars().count() <= WIDE {
+                out.push_str(&text);
+            } else {
+                out.extend(text.chars().take(WIDE - 1).chain(['…']));
+            }
+        }
+        _ => cell.append_to(out),
     }
 }
 
-/// Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection").
-fn for_spreadsheet(cell: &Cell) -> String {
-    let text = cell.text();
-    match cell {
-        Cell::Text(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => format!("'{text}"),
-        _ => text,
+/// Puts a cell into `out`. Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection").
+fn for_spreadsheet(cell: &Cell, out: &mut String) {
+    out.clear();
+    if matches!(cell, Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])) {
+        out.push('\'');
     }
+    cell.append_to(out);
 }
 
 #[cfg(test)]
@@ -128,34 +151,35 @@ mod tests {
     use super::*;
     use crate::time::{Timestamp, ValidityTime};
 
+    fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+        let mut bytes = Vec::new();
+        write(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
     fn hostile() -> Answer {
-        let text = |text: &str| Cell::Text(text.to_owned());
+        let text = |text: &str| Cell::Text(text.into());
+        let digest = |bytes: &[u8]| Cell::Digest(bytes.into());
         Answer {
             title: "",
             columns: vec!["sha256", "subject", "count", "at", "until"],
             rows: vec![
                 vec![
-                    Cell::Digest(vec![0xab; 32]),
+                    digest(&[0xab; 32]),
                     text("=cmd|' /C calc'!A0"),
                     Cell::Number(-1),
                     Cell::Time(Timestamp::new(1_717_221_305, 5)),
                     Cell::Day(ValidityTime(-62_167_219_200)),
                 ],
-                vec![
-                    Cell::Digest(vec![0xab; 32]),
-                    text("a\x1b[2J\u{202e}\",b\n"),
-                    Cell::Empty,
-                    Cell::Empty,
-                    Cell::Empty,
-                ],
-                vec![Cell::Digest(vec![1]), text(&"é".repeat(100)), Cell::Number(i64::MAX), Cell::Empty, Cell::Empty],
+                vec![digest(&[0xab; 32]), text("a\x1b[2J\u{202e}\",b\n"), Cell::Empty, Cell::Empty, Cell::Empty],
+                vec![digest(&[1]), text(&"é".repeat(100)), Cell::Number(i64::MAX), Cell::Empty, Cell::Empty],
             ],
         }
     }
 
     #[test]
     fn a_terminal_sees_no_controls() {
-        let table = hostile().to_table() + &hostile().to_list();
+        let table = written(|out| hostile().write_table(out)) + &written(|out| hostile().write_list(out));
         assert!(table.chars().all(|c| c == '\n' || !c.is_control()) && !table.contains('\u{202e}'));
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[0].starts_with("SHA256            SUBJECT "));
@@ -170,26 +194,26 @@ mod tests {
     fn no_cell_is_a_formula() {
         for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
             let mut answer = hostile();
-            answer.rows[0][1] = Cell::Text(format!("{first}1+1"));
-            let csv = answer.to_csv();
+            answer.rows[0][1] = Cell::Text(format!("{first}1+1").into());
+            let csv = written(|out| answer.write_csv(out));
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();
             assert_eq!(&record[1], format!("'{first}1+1"));
             assert_eq!(&record[2], "-1");
         }
-        let csv = hostile().to_csv();
+        let csv = written(|out| hostile().write_csv(out));
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         assert_eq!(reader.records().nth(1).unwrap().unwrap()[1].to_owned(), "a\x1b[2J\u{202e}\",b\n");
     }
 
     #[test]
     fn json_is_what_it_was() {
-        let rows: serde_json::Value = serde_json::from_str(&hostile().to_json()).unwrap();
+        let rows: serde_json::Value = serde_json::from_str(&written(|out| hostile().write_json(out))).unwrap();
         assert_eq!(rows[0]["subject"], "=cmd|' /C calc'!A0");
         assert_eq!((&rows[0]["count"], &rows[1]["count"]), (&(-1).into(), &serde_json::Value::Null));
         assert_eq!(rows[0]["at"], "2024-06-01T05:55:05Z");
         assert_eq!(rows[1]["subject"], "a\x1b[2J\u{202e}\",b\n");
-        assert_eq!(Answer::default().to_json(), "[\n]\n");
+        assert_eq!(written(|out| Answer::default().write_json(out)), "[\n]\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Handshakes of the same certificates at the same place, collapsed in memory until they are written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::sink::{About, Event, Sink, SinkError};
 use crate::time::Timestamp;
 use crate::x509::{Certificate, Sha256};
 
+use super::parts::{Counted, number};
 use super::sketch::Sketch;
 use super::writer::Order;
 use super::{Inventory, StoredAlert};
@@ -191,51 +192,69 @@ pub struct Gather {
     batch: Batch,
     /// Handshakes of a batch.
     handshakes: usize,
-    /// Files of the run that were read before.
-    skipped: HashSet<u32>,
-    /// Packet time that a batch spans before a flush writes it; `None`: every flush writes and waits for the file.
+    /// What was counted before.
+    counted: Arc<Counted>,
+    /// Captures of the run of which only a part is read, by file, and the handshakes that were counted.
+    parts: HashMap<u32, (Sha256, Vec<u64>)>,
+    /// Live: the capture's clock moves so far on before a batch is written.
     every: Option<crate::time::Span>,
+    /// Live: the clock when the batch was first seen to hold something.
+    began: Option<Timestamp>,
 }
 
 impl Gather {
     /// Writes into `inventory` whenever this many handshakes have come.
     pub fn new(inventory: Arc<Inventory>, handshakes: usize) -> Self {
-        Self { inventory, batch: Batch::default(), handshakes: handshakes.max(1), skipped: HashSet::new(), every: None }
+        Self {
+            inventory,
+            batch: Batch::default(),
+            handshakes: handshakes.max(1),
+            counted: Arc::default(),
+            parts: HashMap::new(),
+            every: None,
+            began: None,
+        }
     }
 
-    /// Leaves out handshakes that begin in these files of the run.
+    /// Leaves out handshakes that are counted already.
     #[must_use]
-    pub fn without_files(mut self, files: HashSet<u32>) -> Self {
-        self.skipped = files;
+    pub fn without(mut self, counted: Arc<Counted>) -> Self {
+        self.counted = counted;
         self
     }
 
-    /// Writes when so much packet time has passed, or a batch is full, and at the end: for a network that is watched, where
-    /// a flush follows every few packets.
+    /// Only a part of these captures is read, given by file: notes which handshakes were counted.
+    #[must_use]
+    pub fn of_parts(mut self, captures: HashMap<u32, Sha256>) -> Self {
+        self.parts = captures.into_iter().map(|(file, capture)| (file, (capture, Vec::new()))).collect();
+        self
+    }
+
+    /// Writes when the capture's clock has moved on so far, whether anything comes or not, or a batch is full, and at the
+    /// end: for a network that is watched, where a flush follows every few packets.
     #[must_use]
     pub fn at_leisure(mut self, every: crate::time::Span) -> Self {
         self.every = Some(every);
         self
     }
 
-    /// Keeps an alert as it was last told; those that the policy silences are not told, and those of captures that were read
-    /// before are there.
+    /// Keeps an alert as it was last told, with what earlier runs know of it; those that the policy silences are not told,
+    /// and of captures that were read before all is there.
     fn alert(&self, AlertView { alert, .. }: &AlertView<'_>, line: &[u8]) -> Result<(), SinkError> {
-        if alert.suppressed || self.skipped.contains(&alert.head.moment.file) {
-            return Ok(());
-        }
+        let Some(total) = alert.total().filter(|_| !alert.suppressed) else { return Ok(()) };
         let stored = StoredAlert {
             id: alert.id.to_string(),
-            first: alert.first_seen,
-            last: alert.last_seen,
-            count: alert.count,
-            severity: alert.severity.number(),
+            first: total.first,
+            last: total.last,
+            count: total.count,
+            severity: total.severity.number(),
             json: String::from_utf8_lossy(line).trim_end().to_owned(),
         };
         self.inventory.put_alert(stored).map_err(SinkError::from)
     }
 
     fn send(&mut self) -> Result<(), SinkError> {
+        self.began = None;
         if self.batch.handshakes == 0 {
             return Ok(());
         }
@@ -247,9 +266,13 @@ impl Sink for Gather {
     fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
         // A handshake carries its certificates; their own events come only once.
         if let About::Handshake(observation) = event.about
-            && !self.skipped.contains(&observation.handshake.first.file)
+            && !self.counted.has(Some(&observation.ends), &observation.handshake.first)
         {
             self.batch.add(observation);
+            let first = &observation.handshake.first;
+            if let Some((_, handshakes)) = self.parts.get_mut(&first.file) {
+                handshakes.push(number(&observation.ends, first));
+            }
             if self.batch.is_full(self.handshakes) {
                 self.send()?;
             }
@@ -260,12 +283,20 @@ impl Sink for Gather {
         Ok(())
     }
 
+    fn tick(&mut self, clock: Timestamp) -> Result<(), SinkError> {
+        let Some(every) = self.every.filter(|_| self.batch.handshakes > 0) else { return Ok(()) };
+        let began = *self.began.get_or_insert(clock);
+        if clock.since(began).nanos() >= every.0 { self.send() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> Result<(), SinkError> {
-        if let Some(every) = self.every {
-            let spans = self.batch.span.is_some_and(|span| span.last.since(span.first).nanos() >= every.0);
-            return if spans { self.send() } else { Ok(()) };
+        if self.every.is_some() {
+            return Ok(());
         }
         self.send()?;
+        for (_, (capture, handshakes)) in self.parts.drain() {
+            self.inventory.send(Order::Part(capture, handshakes))?;
+        }
         self.inventory.commit().map_err(SinkError::from)
     }
 }

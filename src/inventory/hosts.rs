@@ -1,34 +1,43 @@
 //! The baselines of detection, kept in an inventory.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::detect::hosts::backing::Backing;
+use crate::detect::finding::AlertId;
+use crate::detect::hosts::backing::{Backing, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
+use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
-use crate::time::Timestamp;
+use crate::policy::Severity;
+use crate::time::{Moment, Timestamp};
 use crate::x509::Sha256;
 
-use super::Inventory;
+use super::{Counted, Inventory, InventoryError};
 
 /// An [`Inventory`] behind the memory of hosts.
 #[derive(Debug)]
 pub struct Baselines {
     inventory: Arc<Inventory>,
-    /// Files of the run that were read before.
-    old: HashSet<u32>,
+    /// What is counted in it already.
+    counted: Arc<Counted>,
     /// The last certificate that was there before the run: what the run itself writes is not known from before.
     newest: i64,
 }
 
 impl Baselines {
-    /// Reads from and writes to `inventory`; handshakes of the files `old` of this run are counted in it already.
-    pub fn new(inventory: Arc<Inventory>, old: HashSet<u32>) -> Self {
+    /// Reads from and writes to `inventory`, in which `counted` is counted already.
+    pub fn new(inventory: Arc<Inventory>, counted: Arc<Counted>) -> Self {
         let newest = inventory.store().newest_certificate().unwrap_or_else(|error| {
             inventory.fail(&error);
             0
         });
-        Self { inventory, old, newest }
+        Self { inventory, counted, newest }
+    }
+
+    fn note<T: Default>(&self, done: Result<T, InventoryError>) -> T {
+        done.unwrap_or_else(|error| {
+            self.inventory.fail(&error);
+            T::default()
+        })
     }
 }
 
@@ -44,21 +53,29 @@ impl Backing for Baselines {
             }
             Ok(Some(record))
         };
-        read().unwrap_or_else(|error| {
-            self.inventory.fail(&error);
-            None
-        })
+        self.note(read())
     }
 
     fn write(&self, record: &HostRecord) {
-        let written = self.inventory.put_baseline(&record.key(), &record.to_bytes(), Timestamp(record.last));
-        if let Err(error) = written {
-            self.inventory.fail(&error);
-        }
+        self.note(self.inventory.put_baseline(&record.key(), &record.to_bytes(), Timestamp(record.last)));
     }
 
-    fn is_old(&self, file: u32) -> bool {
-        self.old.contains(&file)
+    fn flush(&self) {
+        self.note(self.inventory.hand_over());
+    }
+
+    fn expire(&self, before: Timestamp) {
+        self.note(self.inventory.expire(before));
+    }
+
+    fn was_read(&self, ends: Option<&Ends>, moment: &Moment) -> bool {
+        self.counted.has(ends, moment)
+    }
+
+    fn told(&self, id: &AlertId) -> Option<ToldBefore> {
+        let alert = self.note(self.inventory.alert(&id.to_string()))?;
+        let severity = Severity::of_number(i64::from(alert.severity))?;
+        Some(ToldBefore { first: alert.first, last: alert.last, count: alert.count, severity })
     }
 
     fn knows(&self, certificate: &Sha256) -> bool {

@@ -4,18 +4,21 @@
 //! docs/INVENTORY.md describes the tables.
 
 mod answer;
+mod audit;
 mod digest;
 mod export;
 mod gather;
 mod hosts;
 mod owners;
+mod parts;
 mod query;
 mod schema;
 mod sketch;
 mod store;
+mod timeline;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +34,7 @@ pub use answer::{Answer, Cell};
 pub use gather::Gather;
 pub use hosts::Baselines;
 pub use owners::OwnersError;
+pub use parts::Counted;
 pub use query::{Filter, Question};
 pub use store::Store;
 use writer::{Order, Remembered};
@@ -231,6 +235,41 @@ impl Inventory {
         ready.map_or(Ok(()), |records| self.send(Order::Records(records)))
     }
 
+    /// Numbers of the handshakes of a capture that were counted while only a part of it was read, into this inventory and,
+    /// if so wanted, the other one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn counted(&self, digest: &crate::x509::Sha256, base: bool) -> Result<HashSet<u64>, InventoryError> {
+        let mut counted = self.store.counted(digest)?;
+        if let Some(base) = self.base.as_ref().filter(|_| base) {
+            counted.extend(base.counted(digest)?);
+        }
+        Ok(counted)
+    }
+
+    /// An alert that an earlier run told, into this inventory or the other one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn alert(&self, id: &str) -> Result<Option<StoredAlert>, InventoryError> {
+        match (self.store.alert(id)?, &self.base) {
+            (None, Some(base)) => base.alert(id),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Hands over the records that wait for company.
+    fn hand_over(&self) -> Result<(), InventoryError> {
+        let records = std::mem::take(&mut lock(&self.unwritten).unsent);
+        if records.is_empty() { Ok(()) } else { self.send(Order::Records(records)) }
+    }
+
+    /// Forgets hosts that were last seen before this time.
+    fn expire(&self, before: Timestamp) -> Result<(), InventoryError> {
+        self.send(Order::Expire(before))
+    }
+
     /// Keeps an alert, so that its cause is not told again.
     ///
     /// # Errors
@@ -255,8 +294,7 @@ impl Inventory {
         if lock(&self.failure).is_some() {
             return Err(self.failed());
         }
-        let records = std::mem::take(&mut lock(&self.unwritten).unsent);
-        self.send(Order::Records(records))?;
+        self.hand_over()?;
         let (tell, told) = bounded(1);
         self.send(Order::Commit(tell))?;
         let ended = || self.writer.as_ref().is_none_or(JoinHandle::is_finished);
@@ -294,9 +332,8 @@ impl Inventory {
 
 impl Drop for Inventory {
     fn drop(&mut self) {
-        let records = std::mem::take(&mut lock(&self.unwritten).unsent);
         // A writer that failed has said so before.
-        let _ = self.send(Order::Records(records));
+        let _ = self.hand_over();
         self.orders = None;
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();

@@ -1,14 +1,17 @@
 //! The questions that people ask of an inventory.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use rusqlite::types::Value;
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
 use crate::x509::Sha256;
 
 use super::answer::{Answer, Cell, Columns, Kind, ask};
 use super::owners::{Owners, Pattern};
-use super::{InventoryError, Store};
+use super::{InventoryError, Store, timeline};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +47,24 @@ pub struct Filter {
     pub host: Option<String>,
     /// Only what was seen at this time or later; for changes, what happened then.
     pub since: Option<Timestamp>,
+    /// Most rows of an answer; all unless given.
+    pub limit: Option<u32>,
+}
+
+impl Filter {
+    /// Most rows of an answer.
+    pub(super) fn rows(&self) -> usize {
+        self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// The end of a SELECT.
+    fn limit(&self) -> String {
+        self.limit.map(|limit| format!("LIMIT {limit}")).unwrap_or_default()
+    }
 }
 
 /// Conditions of a WHERE and their values.
-struct Where {
+pub(super) struct Where {
     conditions: Vec<String>,
     values: Vec<Value>,
 }
@@ -62,20 +79,18 @@ impl Where {
         self.values.extend(values);
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.conditions.join(" AND ")
     }
 
+    pub(super) fn values(&self) -> Vec<&dyn ToSql> {
+        self.values.iter().map(|value| value as &dyn ToSql).collect()
+    }
+
     fn ask(&self, connection: &Connection, columns: Columns, sql: &str) -> rusqlite::Result<Answer> {
-        let values: Vec<&dyn ToSql> = self.values.iter().map(|value| value as &dyn ToSql).collect();
-        ask(&mut connection.prepare(sql)?, columns, &values)
+        ask(connection, (sql, columns), &self.values())
     }
 }
-
-/// Hosts of a certificate in words, the first few; column `hosts` of most answers.
-const HOSTS: &str = "(SELECT group_concat(name, ' ') FROM (SELECT DISTINCT name.name FROM sighting AS s
-    JOIN name ON name.id = s.name WHERE s.certificate = c.id LIMIT 4))";
-const PLACES: &str = "(SELECT count(*) FROM sighting AS s WHERE s.certificate = c.id)";
 
 impl Store {
     /// Answers a question.
@@ -96,8 +111,8 @@ impl Store {
             Question::Issuers => issuers(&connection, (filter, wanted))?,
             Question::Keys => keys(&connection, (filter, wanted), false)?,
             Question::Reused => keys(&connection, (filter, wanted), true)?,
-            Question::Hosts => hosts(&connection, (filter, wanted))?,
-            Question::Changes => changes(&connection, (filter, wanted))?,
+            Question::Hosts => timeline::hosts(&connection, (filter, &of_hosts((filter, wanted))))?,
+            Question::Changes => timeline::changes(&connection, (filter, &of_hosts((filter, wanted))))?,
             Question::Clients => clients(&connection, (filter, wanted))?,
         };
         if !owners.is_empty() {
@@ -112,8 +127,9 @@ impl Store {
     /// When SQLite fails.
     pub fn show(&self, digits: &str) -> Result<Vec<Answer>, InventoryError> {
         let connection = self.connection();
+        let Some((from, to)) = digest_range(digits) else { return Ok(Vec::new()) };
         let mut wanted = Where::new();
-        wanted.and("hex(c.sha256) LIKE ? || '%'", [Value::Text(digits.to_uppercase())]);
+        wanted.and("c.sha256 BETWEEN ? AND ?", [Value::Blob(from.to_vec()), Value::Blob(to.to_vec())]);
         let mut facts = wanted.ask(
             &connection,
             &[
@@ -173,36 +189,6 @@ impl Store {
         Ok(vec![facts, places])
     }
 
-    /// Pairs of RSA keys that share a prime factor, with a certificate of each; and the number of keys that were left out
-    /// because there are more than `limit`: the most recently seen ones are looked at.
-    ///
-    /// # Errors
-    /// When SQLite fails.
-    pub fn shared_factors(&self, limit: u32) -> Result<(Answer, u64), InventoryError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(
-            "SELECT modulus, spki_sha256, (SELECT subject FROM certificate WHERE key = key.id ORDER BY id LIMIT 1)
-             FROM key WHERE modulus IS NOT NULL
-             ORDER BY (SELECT max(last) FROM certificate WHERE key = key.id) DESC, id LIMIT ?",
-        )?;
-        let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let keys: Vec<(Vec<u8>, Vec<u8>, Option<String>)> = rows.collect::<Result<_, _>>()?;
-        let all: i64 =
-            connection.query_row("SELECT count(*) FROM key WHERE modulus IS NOT NULL", [], |row| row.get(0))?;
-        let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(keys.len()).unwrap_or(0));
-        let moduli: Vec<&[u8]> = keys.iter().map(|(modulus, ..)| modulus.as_slice()).collect();
-        let mut rows = Vec::new();
-        for (one, other) in crate::x509::batch_gcd::shared_factors(&moduli) {
-            let (Some(one), Some(other)) = (keys.get(one), keys.get(other)) else { continue };
-            let cells = [one, other].into_iter().flat_map(|(_, spki, subject)| {
-                [Cell::Digest(spki.clone()), subject.clone().map_or(Cell::Empty, Cell::Text)]
-            });
-            rows.push(cells.collect());
-        }
-        let columns = vec!["spki_sha256", "subject", "other_spki_sha256", "other_subject"];
-        Ok((Answer { title: "", columns, rows }, left_out))
-    }
-
     /// The bytes of a certificate.
     ///
     /// # Errors
@@ -212,8 +198,21 @@ impl Store {
         let mut statement = connection.prepare_cached(
             "SELECT der FROM der JOIN certificate ON certificate.id = der.certificate WHERE sha256 = ?",
         )?;
-        Ok(rusqlite::OptionalExtension::optional(statement.query_row([sha256.0], |row| row.get(0)))?)
+        Ok(statement.query_row([sha256.0], |row| row.get(0)).optional()?)
     }
+}
+
+/// The least and the greatest digest that begin with these hexadecimal digits; `None` when they are no digits.
+pub(super) fn digest_range(digits: &str) -> Option<([u8; 32], [u8; 32])> {
+    let (mut from, mut to) = ([0; 32], [0xff; 32]);
+    let fits = digits.len() <= 2 * from.len();
+    for (place, digit) in digits.chars().enumerate().filter(|_| fits) {
+        let digit = u8::try_from(digit.to_digit(16)?).ok()?;
+        for octet in [from.get_mut(place / 2)?, to.get_mut(place / 2)?] {
+            *octet = if place % 2 == 0 { digit << 4 | *octet & 0x0f } else { *octet & 0xf0 | digit };
+        }
+    }
+    fits.then_some((from, to))
 }
 
 /// Kind and size of a key.
@@ -272,12 +271,13 @@ fn of_certificates((filter, wanted): (&Filter, bool)) -> Where {
 fn certificates(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
     let conditions = of_certificates(wanted);
     let sql = format!(
-        "SELECT c.sha256, c.subject, issuer.name, c.not_before, c.not_after, {KEY}, c.first, c.last, c.count, {PLACES},
-         {HOSTS} FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer LEFT JOIN key ON key.id = c.key
-         WHERE {} ORDER BY c.id",
-        conditions.text()
+        "SELECT c.sha256, c.subject, issuer.name, c.not_before, c.not_after, {KEY}, c.first, c.last, c.count, c.id
+         FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer LEFT JOIN key ON key.id = c.key
+         WHERE {} ORDER BY c.id {}",
+        conditions.text(),
+        wanted.0.limit()
     );
-    conditions.ask(
+    let answer = conditions.ask(
         connection,
         &[
             ("sha256", Kind::Plain),
@@ -290,10 +290,10 @@ fn certificates(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::R
             ("last", Kind::Time),
             ("count", Kind::Plain),
             ("places", Kind::Plain),
-            ("hosts", Kind::Plain),
         ],
         &sql,
-    )
+    )?;
+    with_hosts(connection, answer)
 }
 
 fn expiring(
@@ -308,13 +308,14 @@ fn expiring(
         [Value::Integer(at.plus(within).seconds()), Value::Integer(at.seconds())],
     );
     let sql = format!(
-        "SELECT c.not_after, (c.not_after - {}) / 86400, c.sha256, c.subject, issuer.name, c.last, {PLACES}, {HOSTS}
+        "SELECT c.not_after, (c.not_after - {}) / 86400, c.sha256, c.subject, issuer.name, c.last, c.id
          FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer
-         WHERE {} ORDER BY c.not_after, c.id",
+         WHERE {} ORDER BY c.not_after, c.id {}",
         at.0.div_euclid(NANOS_PER_SECOND),
-        conditions.text()
+        conditions.text(),
+        wanted.0.limit()
     );
-    conditions.ask(
+    let answer = conditions.ask(
         connection,
         &[
             ("not_after", Kind::Day),
@@ -324,10 +325,10 @@ fn expiring(
             ("issuer", Kind::Plain),
             ("last", Kind::Time),
             ("places", Kind::Plain),
-            ("hosts", Kind::Plain),
         ],
         &sql,
-    )
+    )?;
+    with_hosts(connection, answer)
 }
 
 fn issuers(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
@@ -335,8 +336,9 @@ fn issuers(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
     let sql = format!(
         "SELECT issuer.name, count(*), count(DISTINCT c.key), min(c.first), max(c.last), sum(c.count)
          FROM certificate AS c JOIN issuer ON issuer.id = c.issuer WHERE {}
-         GROUP BY c.issuer ORDER BY count(*) DESC, issuer.id",
-        conditions.text()
+         GROUP BY c.issuer ORDER BY count(*) DESC, issuer.id {}",
+        conditions.text(),
+        wanted.0.limit()
     );
     conditions.ask(
         connection,
@@ -360,8 +362,9 @@ fn keys(connection: &Connection, wanted: (&Filter, bool), reused: bool) -> rusql
          (SELECT group_concat(subject, '; ') FROM
              (SELECT DISTINCT subject FROM certificate WHERE certificate.key = key.id LIMIT 4))
          FROM certificate AS c JOIN key ON key.id = c.key WHERE {}
-         GROUP BY c.key {having} ORDER BY count(DISTINCT c.subject) DESC, count(*) DESC, key.id",
-        conditions.text()
+         GROUP BY c.key {having} ORDER BY count(DISTINCT c.subject) DESC, count(*) DESC, key.id {}",
+        conditions.text(),
+        wanted.0.limit()
     );
     conditions.ask(
         connection,
@@ -378,98 +381,34 @@ fn keys(connection: &Connection, wanted: (&Filter, bool), reused: bool) -> rusql
     )
 }
 
-/// Conditions on hosts and on the certificate that one shows.
-fn of_hosts((filter, wanted): (&Filter, bool), seen: &str) -> Where {
+/// Conditions on hosts.
+fn of_hosts((filter, wanted): (&Filter, bool)) -> Where {
     let mut conditions = Where::new();
     if wanted {
-        conditions.and("host.name IN temp.wanted_name", []);
-    }
-    if let Some(issuer) = &filter.issuer {
-        conditions.and("instr(lower(issuer.name), lower(?)) > 0", [Value::Text(issuer.clone())]);
+        conditions.and(
+            "(host.name IN temp.wanted_name OR (host.name, host.port, host.transport) IN
+             (SELECT sighting.name, endpoint.port, endpoint.transport FROM temp.wanted_endpoint
+              JOIN endpoint ON endpoint.id = wanted_endpoint.id JOIN sighting ON sighting.endpoint = endpoint.id))",
+            [],
+        );
     }
     if let Some(since) = filter.since {
-        conditions.and(&format!("{seen} >= ?"), [Value::Integer(since.0)]);
+        conditions.and("host.last >= ?", [Value::Integer(since.0)]);
     }
     conditions
-}
-
-fn hosts(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
-    let conditions = of_hosts(wanted, "host.last");
-    let sql = format!(
-        "SELECT name.name, host.port, host.transport, host.first, host.last, host.count,
-         (SELECT count(*) FROM change WHERE change.host = host.id), c.sha256, c.subject, issuer.name, c.not_after
-         FROM host JOIN name ON name.id = host.name
-         LEFT JOIN certificate AS c ON c.id =
-             (SELECT certificate FROM change WHERE change.host = host.id ORDER BY last DESC, first DESC, 1 LIMIT 1)
-         LEFT JOIN issuer ON issuer.id = c.issuer
-         WHERE {} ORDER BY name.name, host.port, host.transport",
-        conditions.text()
-    );
-    conditions.ask(
-        connection,
-        &[
-            ("host", Kind::Plain),
-            ("port", Kind::Plain),
-            ("transport", Kind::Plain),
-            ("first", Kind::Time),
-            ("last", Kind::Time),
-            ("count", Kind::Plain),
-            ("certificates", Kind::Plain),
-            ("sha256", Kind::Plain),
-            ("subject", Kind::Plain),
-            ("issuer", Kind::Plain),
-            ("not_after", Kind::Day),
-        ],
-        &sql,
-    )
-}
-
-fn changes(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
-    let conditions = of_hosts(wanted, "change.first");
-    let sql = format!(
-        "SELECT change.first, name.name, host.port, host.transport,
-         CASE WHEN old.id IS NULL THEN 'first certificate' WHEN old.key = c.key THEN 'same key'
-             WHEN old.issuer = c.issuer THEN 'same issuer' ELSE 'other issuer' END,
-         c.sha256, c.subject, issuer.name, old.sha256, old.subject, old_issuer.name
-         FROM change JOIN host ON host.id = change.host JOIN name ON name.id = host.name
-         JOIN certificate AS c ON c.id = change.certificate
-         LEFT JOIN issuer ON issuer.id = c.issuer
-         LEFT JOIN certificate AS old ON old.id = (SELECT before.certificate FROM change AS before
-             WHERE before.host = change.host AND before.first < change.first
-             ORDER BY before.first DESC, before.certificate LIMIT 1)
-         LEFT JOIN issuer AS old_issuer ON old_issuer.id = old.issuer
-         WHERE {} ORDER BY change.first, name.name, host.port, c.id",
-        conditions.text()
-    );
-    conditions.ask(
-        connection,
-        &[
-            ("at", Kind::Time),
-            ("host", Kind::Plain),
-            ("port", Kind::Plain),
-            ("transport", Kind::Plain),
-            ("change", Kind::Plain),
-            ("sha256", Kind::Plain),
-            ("subject", Kind::Plain),
-            ("issuer", Kind::Plain),
-            ("before_sha256", Kind::Plain),
-            ("before_subject", Kind::Plain),
-            ("before_issuer", Kind::Plain),
-        ],
-        &sql,
-    )
 }
 
 fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
     let conditions = of_certificates(wanted);
     let sql = format!(
-        "SELECT c.sha256, c.subject, issuer.name, c.not_after, client.address, client.first, client.last, client.count,
-         {HOSTS} FROM client JOIN certificate AS c ON c.id = client.certificate
+        "SELECT c.sha256, c.subject, issuer.name, c.not_after, client.address, client.first, client.last, client.count, c.id
+         FROM client JOIN certificate AS c ON c.id = client.certificate
          LEFT JOIN issuer ON issuer.id = c.issuer
-         WHERE {} ORDER BY c.id, client.address",
-        conditions.text()
+         WHERE {} ORDER BY c.id, client.address {}",
+        conditions.text(),
+        wanted.0.limit()
     );
-    conditions.ask(
+    let mut answer = conditions.ask(
         connection,
         &[
             ("sha256", Kind::Plain),
@@ -480,10 +419,96 @@ fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
             ("first", Kind::Time),
             ("last", Kind::Time),
             ("count", Kind::Plain),
-            ("hosts", Kind::Plain),
+            ("places", Kind::Plain),
         ],
         &sql,
-    )
+    )?;
+    answer = with_hosts(connection, answer)?;
+    if let Some(column) = answer.columns.iter().position(|name| *name == "places") {
+        answer.columns.remove(column);
+        answer.rows.iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
+    }
+    Ok(answer)
+}
+
+/// Certificates of an answer up to which their places are looked up one by one; beyond, all places are read in order.
+const FEW: usize = 1_000;
+/// Hosts of a certificate that are named.
+const NAMED: usize = 4;
+
+/// Puts the number of places in place of the certificate's number at the end of each row, and some hosts behind it.
+fn with_hosts(connection: &Connection, mut answer: Answer) -> rusqlite::Result<Answer> {
+    let number = |row: &[Cell]| match row.last() {
+        Some(Cell::Number(number)) => Some(*number),
+        _ => None,
+    };
+    let mut places: HashMap<i64, [Cell; 2]> = HashMap::new();
+    let wanted = answer.rows.iter().filter_map(|row| number(row));
+    places.extend(wanted.map(|number| (number, [Cell::Number(0), Cell::Empty])));
+    if places.len() > FEW {
+        let names = timeline::names(connection)?;
+        let sql = "SELECT certificate, name FROM sighting ORDER BY certificate, endpoint, name, role";
+        let make = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        timeline::grouped(connection, sql, make, |certificate: i64, group: &mut Vec<i64>| {
+            if let Some(cells) = places.get_mut(&certificate) {
+                *cells = summary(group, |name| Ok(names.get(name).cloned()))?;
+            }
+            Ok(())
+        })?;
+    } else {
+        let mut sightings = connection
+            .prepare_cached("SELECT name FROM sighting WHERE certificate = ? ORDER BY endpoint, name, role")?;
+        let mut name = connection.prepare_cached("SELECT name FROM name WHERE id = ?")?;
+        for (certificate, cells) in &mut places {
+            let all = sightings.query_map([certificate], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+            *cells = summary(&all, |number| {
+                let found: Option<String> = name.query_row([number], |row| row.get(0)).optional()?;
+                Ok(found.map(Arc::from))
+            })?;
+        }
+    }
+    answer.columns.push("hosts");
+    for row in &mut answer.rows {
+        let [count, hosts] =
+            number(row).and_then(|number| places.get(&number).cloned()).unwrap_or([Cell::Number(0), Cell::Empty]);
+        row.pop();
+        row.extend([count, hosts]);
+    }
+    Ok(answer)
+}
+
+/// Number of places, and the first hosts with how many more there are; `all`: the name of each place.
+fn summary(
+    all: &[i64],
+    mut name: impl FnMut(i64) -> rusqlite::Result<Option<Arc<str>>>,
+) -> rusqlite::Result<[Cell; 2]> {
+    let mut different = all.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    let mut first: Vec<i64> = Vec::with_capacity(NAMED);
+    for number in all {
+        if first.len() >= NAMED.min(different.len()) {
+            break;
+        }
+        if !first.contains(number) {
+            first.push(*number);
+        }
+    }
+    let count = Cell::Number(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    if let ([one], 1) = (first.as_slice(), different.len()) {
+        return Ok([count, name(*one)?.map_or(Cell::Empty, Cell::Text)]);
+    }
+    let mut hosts = String::new();
+    for number in &first {
+        let gap = if hosts.is_empty() { "" } else { " " };
+        hosts.push_str(gap);
+        hosts.push_str(&name(*number)?.unwrap_or_default());
+    }
+    match different.len().saturating_sub(first.len()) {
+        0 => {}
+        more => hosts.push_str(&format!(" (+{more})")),
+    }
+    Ok([count, if hosts.is_empty() { Cell::Empty } else { Cell::Text(hosts.into()) }])
 }
 
 /// Adds the owner of the hosts of each row.
@@ -497,6 +522,6 @@ fn name_owners(answer: &mut Answer, owners: &Owners) {
             }
             _ => None,
         };
-        row.push(owner.map_or(Cell::Empty, |owner| Cell::Text(owner.to_owned())));
+        row.push(owner.map_or(Cell::Empty, |owner| Cell::Text(owner.into())));
     }
 }

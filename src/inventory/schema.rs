@@ -8,7 +8,7 @@ use super::InventoryError;
 pub(super) const APPLICATION_ID: i32 = 0x544c_5357;
 
 /// What leads from each version to the next; a file of version n has had the first n. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// What was seen.
 const VERSION_1: &str = "
@@ -173,6 +173,13 @@ CREATE TABLE alert (
 
 -- Captures read to their end, by content.
 CREATE TABLE capture (sha256 BLOB PRIMARY KEY, path TEXT NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Captures of which only a part was read.
+const VERSION_3: &str = "
+-- Handshakes that are counted, until the capture is read to its end: 8 octets for each (src/inventory/parts.rs).
+CREATE TABLE capture_part (id INTEGER PRIMARY KEY, capture BLOB NOT NULL, handshakes BLOB NOT NULL);
+CREATE INDEX capture_part_capture ON capture_part (capture);
 ";
 
 /// Version that this program writes.

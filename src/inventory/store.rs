@@ -1,5 +1,6 @@
 //! An open inventory: small reads and edits.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
 
+use super::query::digest_range;
 use super::{InventoryError, StoredAlert, lock, schema};
 
 /// How long another program that writes is waited for.
@@ -171,9 +173,11 @@ impl Store {
     /// # Errors
     /// When SQLite fails.
     pub fn certificates_like(&self, digits: &str) -> Result<Vec<Sha256>, InventoryError> {
+        let Some((from, to)) = digest_range(digits) else { return Ok(Vec::new()) };
         let connection = self.connection();
-        let mut statement = connection.prepare("SELECT sha256 FROM certificate WHERE hex(sha256) LIKE ? || '%'")?;
-        let found = statement.query_map([digits.to_uppercase()], |row| row.get(0).map(Sha256))?;
+        let sql = "SELECT sha256 FROM certificate WHERE sha256 BETWEEN ? AND ? ORDER BY sha256";
+        let mut statement = connection.prepare(sql)?;
+        let found = statement.query_map([from, to], |row| row.get(0).map(Sha256))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 
@@ -248,6 +252,22 @@ impl Store {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT 1 FROM certificate WHERE sha256 = ? AND id <= ?")?;
         Ok(statement.exists(params![sha256.0, newest])?)
+    }
+
+    /// Handshakes of a capture that were counted while only a part of it was read.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub(super) fn counted(&self, digest: &Sha256) -> Result<HashSet<u64>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT handshakes FROM capture_part WHERE capture = ?")?;
+        let mut rows = statement.query([digest.0])?;
+        let mut counted = HashSet::new();
+        while let Some(row) = rows.next()? {
+            let octets = row.get_ref(0)?.as_blob().unwrap_or_default();
+            counted.extend(octets.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number)));
+        }
+        Ok(counted)
     }
 
     /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.

@@ -97,7 +97,8 @@ fn sightings_have_first_last_count_and_clients() {
 #[test]
 fn files_read_before_are_left_out() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
-    let mut gather = Gather::new(Arc::clone(&inventory), 4).without_files([1].into());
+    let mut gather =
+        Gather::new(Arc::clone(&inventory), 4).without(Arc::new(Counted { files: [1].into(), ..Counted::default() }));
     for file in [0, 1, 2, 1] {
         let mut observation = sample::observation();
         observation.handshake.first.file = file;
@@ -254,6 +255,149 @@ fn alerts_and_captures_come_back() {
     assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert));
     assert_eq!(inventory.store().alert("ab").unwrap(), None);
     assert!(inventory.store().has_capture(&capture.digest).unwrap());
+}
+
+/// Statements check their plans in tests: see `answer::prepare`.
+#[test]
+fn no_question_grows_with_the_square() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    observations().iter().for_each(|observation| give(&mut gather, observation));
+    gather.flush().unwrap();
+    let store = inventory.store();
+    store.import_owners(&b"*.example.com,web team\n"[..]).unwrap();
+    let filters = [
+        Filter::default(),
+        Filter { since: Some(Timestamp(1)), issuer: Some("x".to_owned()), limit: Some(1), ..Filter::default() },
+        Filter { host: Some("*.example.com".to_owned()), ..Filter::default() },
+        Filter { host: Some("0.0.0.0/0".to_owned()), ..Filter::default() },
+        Filter { owner: Some("web team".to_owned()), issuer: Some("a".to_owned()), ..Filter::default() },
+    ];
+    for question in [
+        Question::Certificates,
+        Question::Expiring(crate::time::Span::seconds(1)),
+        Question::Issuers,
+        Question::Keys,
+        Question::Reused,
+        Question::Hosts,
+        Question::Changes,
+        Question::Clients,
+    ] {
+        for filter in &filters {
+            let answer = store.ask(question, filter).unwrap();
+            assert!(answer.rows.iter().all(|row| row.len() == answer.columns.len()), "{question:?} {filter:?}");
+            assert!(answer.rows.len() <= filter.rows());
+        }
+    }
+    store.shared_factors(10).unwrap();
+    assert!(store.show("00").unwrap().iter().any(|answer| !answer.rows.is_empty()));
+    // The server's address finds its hosts.
+    let at = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
+    let address = sample::observation().ends.server.address.to_string();
+    for question in [Question::Hosts, Question::Changes, Question::Certificates] {
+        assert!(!store.ask(question, &at(&address)).unwrap().rows.is_empty(), "{question:?}");
+        assert!(store.ask(question, &at("192.0.2.254")).unwrap().rows.is_empty(), "{question:?}");
+    }
+}
+
+#[test]
+fn places_are_counted_alike_for_few_certificates_and_for_many() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for number in 0..6_u8 {
+        let mut observation = sample::observation();
+        observation.ends.server.address = [10, 0, 0, number].into();
+        let hello = observation.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(format!("h{number}.example.org").into_bytes().into());
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    let ask = || {
+        let answer = inventory.store().ask(Question::Certificates, &Filter::default()).unwrap();
+        let hosts = answer.rows[0].last().unwrap().text();
+        let places = answer.rows[0][9].text();
+        (places, hosts)
+    };
+    let few = ask();
+    let named = "h0.example.org h1.example.org h2.example.org h3.example.org (+2)";
+    assert_eq!(few, ("6".to_owned(), named.to_owned()));
+    inventory
+        .store()
+        .connection()
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+             INSERT INTO certificate (sha256, sha1, subject, serial, signature_algorithm, is_ca, self_issued, first, last,
+                 count) SELECT randomblob(32), x'', 'x', '', '', 0, 0, 1, 1, 1 FROM n",
+        )
+        .unwrap();
+    assert_eq!(ask(), few);
+}
+
+#[test]
+fn a_batch_is_written_when_the_clock_moves_on_without_events() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let every = crate::time::Span::seconds(10);
+    let mut gather = Gather::new(Arc::clone(&inventory), 100).at_leisure(every);
+    let hosts = || rows(inventory.store(), "SELECT count FROM host");
+    gather.tick(Timestamp::new(5, 0)).unwrap();
+    give(&mut gather, &sample::observation());
+    for (second, written) in [(100, false), (109, false), (110, true)] {
+        gather.tick(Timestamp::new(second, 0)).unwrap();
+        gather.flush().unwrap();
+        inventory.commit().unwrap();
+        assert_eq!(!hosts().is_empty(), written, "{second}");
+    }
+    // The next batch has a time of its own.
+    give(&mut gather, &sample::observation());
+    gather.tick(Timestamp::new(111, 0)).unwrap();
+    inventory.commit().unwrap();
+    assert_eq!(hosts(), [[1_i64.into()]]);
+    gather.tick(Timestamp::new(121, 0)).unwrap();
+    inventory.commit().unwrap();
+    assert_eq!(hosts(), [[2_i64.into()]]);
+}
+
+#[test]
+fn parts_of_a_capture_are_counted_once() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    let all = observations();
+    let read = |part: &[Observation], whole: bool| {
+        let handshakes = inventory.counted(&capture.digest, true).unwrap();
+        let counted = Counted { handshakes: [(0, handshakes)].into(), ..Counted::default() };
+        let gather = Gather::new(Arc::clone(&inventory), 2).without(Arc::new(counted));
+        let mut gather = if whole { gather } else { gather.of_parts([(0, capture.digest)].into()) };
+        part.iter().for_each(|observation| give(&mut gather, observation));
+        gather.flush().unwrap();
+        if whole {
+            inventory.put_capture(capture.clone()).unwrap();
+            inventory.commit().unwrap();
+        }
+        match rows(inventory.store(), "SELECT count FROM host").as_slice() {
+            [row] => row[0].clone(),
+            _ => panic!("one host"),
+        }
+    };
+    // Handshakes 0 and 7 begin at the same second, with different clients; 0 and 4 differ in time.
+    assert_eq!(read(&all[..4], false), 4.into());
+    assert_eq!(read(&all[2..6], false), 6.into());
+    assert_eq!(read(&all[..6], false), 6.into());
+    assert_eq!(rows(inventory.store(), "SELECT sum(length(handshakes)) FROM capture_part"), [[48.into()]]);
+    assert_eq!(read(&all, true), 10.into());
+    assert!(inventory.counted(&capture.digest, true).unwrap().is_empty());
+}
+
+#[test]
+fn old_baselines_are_taken_out() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    for number in 0..4 {
+        inventory.put_baseline(&key(number), b"x", Timestamp(i64::from(number))).unwrap();
+    }
+    inventory.hand_over().unwrap();
+    inventory.expire(Timestamp(2)).unwrap();
+    inventory.commit().unwrap();
+    let left: Vec<u16> = (0..4).filter(|number| inventory.baseline(&key(*number)).unwrap().is_some()).collect();
+    assert_eq!(left, [2, 3]);
 }
 
 #[derive(Clone, Debug)]

@@ -38,6 +38,10 @@ pub(super) enum Order {
     Alert(Box<StoredAlert>),
     /// A capture that was read.
     Capture(Box<Capture>),
+    /// Handshakes that were counted of a capture that was read in part.
+    Part(Sha256, Vec<u64>),
+    /// Hosts last seen before this are forgotten.
+    Expire(Timestamp),
     /// Commit and say so.
     Commit(Sender<()>),
 }
@@ -83,6 +87,11 @@ impl Writer {
                         }
                         Order::Alert(alert) => write_alert(&transaction, &alert)?,
                         Order::Capture(capture) => write_capture(&transaction, &capture)?,
+                        Order::Part(capture, handshakes) => write_part(&transaction, &capture, &handshakes)?,
+                        Order::Expire(before) => {
+                            let mut forget = transaction.prepare_cached("DELETE FROM baseline WHERE last_seen < ?")?;
+                            forget.execute([before.0])?;
+                        }
                         Order::Commit(tell) => waiting.push(tell),
                     }
                 }
@@ -384,10 +393,23 @@ fn write_alert(connection: &Connection, alert: &StoredAlert) -> rusqlite::Result
 
 fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result<()> {
     let bytes = i64::try_from(capture.bytes).unwrap_or(i64::MAX);
+    connection.prepare_cached("DELETE FROM capture_part WHERE capture = ?")?.execute([capture.digest.0])?;
     connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?.execute(params![
         capture.digest.0,
         capture.path,
         bytes
     ])?;
+    Ok(())
+}
+
+/// Handshakes of one row of `capture_part`.
+const PART: usize = 65_536;
+
+fn write_part(connection: &Connection, capture: &Sha256, handshakes: &[u64]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO capture_part (capture, handshakes) VALUES (?, ?)")?;
+    for part in handshakes.chunks(PART) {
+        let octets: Vec<u8> = part.iter().flat_map(|number| number.to_be_bytes()).collect();
+        insert.execute(params![capture.0, octets])?;
+    }
     Ok(())
 }

@@ -120,7 +120,16 @@ impl<'a> Correlator<'a> {
     pub fn advance(&mut self, worker: usize, order: Order) -> Result<(), PipelineError> {
         self.merge.advance(worker, order);
         self.release()?;
-        if self.flush_rounds { self.flush() } else { Ok(()) }
+        if !self.flush_rounds {
+            return Ok(());
+        }
+        if let Some(judgement) = &mut self.judgement {
+            judgement.save(order.clock);
+        }
+        for sink in &mut self.sinks {
+            sink.tick(order.clock)?;
+        }
+        self.flush()
     }
 
     /// `worker` will give nothing more.

@@ -90,7 +90,7 @@ impl Judgement {
         judge.add(Box::new(watch));
         Self {
             judge,
-            alerts: Alerts::new(judging.when),
+            alerts: Alerts::new(judging.when).remembering(judging.backing.clone()),
             show_suppressed: judging.show_suppressed,
             backing: judging.backing.clone(),
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
@@ -152,6 +152,13 @@ impl Judgement {
         rules.sort_unstable();
         rules.dedup();
         (rules, of_it().find_map(|mark| mark.change.as_deref()))
+    }
+
+    /// Live: what was learned is kept, if that is due; also while no handshake comes.
+    pub fn save(&mut self, clock: Timestamp) {
+        if catch_unwind(AssertUnwindSafe(|| self.judge.save(clock))).is_err() {
+            self.panics += 1;
+        }
     }
 
     /// The input is over.

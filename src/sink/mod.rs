@@ -42,6 +42,14 @@ pub trait Sink {
     /// [`SinkError::Closed`] when nobody reads any more, else what failed.
     fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError>;
 
+    /// Live: the capture's clock, which goes on while no event comes.
+    ///
+    /// # Errors
+    /// As [`write`](Sink::write).
+    fn tick(&mut self, _clock: crate::time::Timestamp) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Hands everything taken so far to the operating system.
     ///
     /// # Errors

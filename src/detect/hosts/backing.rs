@@ -1,9 +1,13 @@
-//! What is behind the memory of hosts: a file, or nothing. Detection itself reads and writes none.
+//! What is behind the memory of hosts and of alerts: a file, or nothing. Detection itself reads and writes none.
 
 use std::fmt;
 
 use super::record::HostRecord;
+use crate::detect::finding::AlertId;
+use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
+use crate::policy::Severity;
+use crate::time::{Moment, Timestamp};
 use crate::x509::Sha256;
 
 /// Keeps baselines beyond what memory holds and beyond the end of the run.
@@ -14,9 +18,42 @@ pub trait Backing: fmt::Debug + Send + Sync {
     /// Keeps a baseline in place of an earlier one of the same host.
     fn write(&self, record: &HostRecord);
 
-    /// Whether this file of the run was read in an earlier one: its handshakes are in the baselines already.
-    fn is_old(&self, file: u32) -> bool;
-
     /// Whether a certificate was seen before this run.
-    fn knows(&self, certificate: &Sha256) -> bool;
+    fn knows(&self, _certificate: &Sha256) -> bool {
+        false
+    }
+
+    /// What was written goes on its way now, however little it is.
+    fn flush(&self) {}
+
+    /// Forgets the baselines of hosts that were last seen before this time.
+    fn expire(&self, _before: Timestamp) {}
+
+    /// Whether an earlier run read the handshake that begins at this moment.
+    fn was_read(&self, _ends: Option<&Ends>, _moment: &Moment) -> bool {
+        false
+    }
+
+    /// Whether this handshake adds nothing to the baselines: they have it already, or the run is not about it.
+    fn is_old(&self, observation: &Observation) -> bool {
+        self.was_read(Some(&observation.ends), &observation.handshake.first)
+    }
+
+    /// What earlier runs told of a cause.
+    fn told(&self, _id: &AlertId) -> Option<ToldBefore> {
+        None
+    }
+}
+
+/// What earlier runs told of a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldBefore {
+    /// Packet time of the first handshake.
+    pub first: Timestamp,
+    /// Packet time of the last one that was told.
+    pub last: Timestamp,
+    /// Handshakes.
+    pub count: u64,
+    /// Gravest severity.
+    pub severity: Severity,
 }

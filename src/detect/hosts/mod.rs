@@ -20,7 +20,7 @@ use super::memory::Memory;
 use super::sighting::{Detector, HostKey, Sighting};
 use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::tls::Alert;
 use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
@@ -31,7 +31,7 @@ use hold::{Held, Holding};
 use presented::{Presented, target};
 use record::{Answer, HostRecord, Standing};
 use sketch::{address_hash, estimate, mark, stable_hash};
-use table::HostTable;
+use table::{HostTable, KEEP};
 
 /// Bytes of verdicts on signatures.
 const MEMO_BYTES: usize = 8 << 20;
@@ -47,8 +47,10 @@ const MAX_CASES: usize = 4_096;
 const MAX_SPILLED: usize = 4_096;
 /// Hosts without certificates that were asked for in vain.
 const MAX_ABSENT: usize = 65_536;
-/// Live: baselines are written after so much packet time.
-const SAVE_EVERY: i64 = 300 * crate::time::NANOS_PER_SECOND;
+/// Live: baselines are written after so much packet time: what is lost when the program ends early.
+pub const SAVE_EVERY: i64 = 10 * crate::time::NANOS_PER_SECOND;
+/// Live: how often baselines that were not used for a long time are taken out of the file.
+const EXPIRE_EVERY: i64 = 86_400 * crate::time::NANOS_PER_SECOND;
 /// Packet time after which a suspect that many clients get and that has a public path is believed.
 const BELIEVED_AFTER: i64 = 14 * 86_400 * crate::time::NANOS_PER_SECOND;
 
@@ -72,6 +74,8 @@ pub struct Hosts {
     absent: Memory<HostKey, ()>,
     /// Live: when baselines were last written.
     saved: Option<Timestamp>,
+    /// Live: when old baselines were last taken out.
+    expired: Option<Timestamp>,
 }
 
 /// Where a leaf was accepted.
@@ -108,6 +112,7 @@ impl Hosts {
             backing: None,
             absent: Memory::new(MAX_ABSENT),
             saved: None,
+            expired: None,
         }
     }
 
@@ -145,7 +150,7 @@ impl Hosts {
         if self.knows(key) || (bare && self.absent.contains(key)) {
             return;
         }
-        match backing.read(key) {
+        match backing.read(key).filter(|record| sighting.clock.since(Timestamp(record.last)).nanos() <= KEEP) {
             Some(record) => self.restore(record),
             // With a certificate the host is in memory from now on.
             None if bare => {
@@ -232,7 +237,7 @@ impl Hosts {
         let expired = self.table.expire(sighting.clock);
         self.spill(expired);
         if !sighting.offline {
-            self.save(sighting.clock);
+            self.save_changed(sighting.clock);
         }
     }
 
@@ -311,8 +316,7 @@ impl Hosts {
         if let Some(record) = record {
             let answer = answer(sighting);
             let kind = answer.stack.map_or(0, |(kind, _)| kind);
-            let file = sighting.observation.handshake.first.file;
-            let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(file));
+            let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(sighting.observation));
             record.count(new, (ends, sighting.clock, kind.into()), (standing, !old));
             if standing == Standing::Accepted && !old {
                 record.note_answer(answer);
@@ -438,15 +442,21 @@ impl Hosts {
     }
 
     /// Live: writes the baselines that changed since the last time, so that little is lost when the program ends early.
-    fn save(&mut self, clock: Timestamp) {
+    fn save_changed(&mut self, clock: Timestamp) {
         let Some(backing) = &self.backing else { return };
         let saved = *self.saved.get_or_insert(clock);
         if clock.since(saved).nanos() < SAVE_EVERY {
             return;
         }
-        let changed = self.table.iter().filter(|record| record.last >= saved.nanos());
-        changed.for_each(|record| backing.write(record));
+        // The last seen come first: most of a full table is not looked at.
+        self.table.newest().take_while(|record| record.last >= saved.nanos()).for_each(|record| backing.write(record));
         self.saved = Some(clock);
+        let expired = *self.expired.get_or_insert(clock);
+        if clock.since(expired).nanos() >= EXPIRE_EVERY {
+            backing.expire(clock.plus(Span(-KEEP)));
+            self.expired = Some(clock);
+        }
+        backing.flush();
     }
 
     /// Tells held cases that a leaf answers for unrelated names.
@@ -472,12 +482,17 @@ impl Detector for Hosts {
         self.release(clock, policy, findings);
     }
 
+    fn save(&mut self, clock: Timestamp) {
+        self.save_changed(clock);
+    }
+
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         for (key, held) in self.holding.take_all() {
             self.decide((&key, held), policy, findings);
         }
         if let Some(backing) = &self.backing {
             self.table.iter().for_each(|record| backing.write(record));
+            backing.flush();
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::time::{NANOS_PER_SECOND, Timestamp};
 /// Hosts remembered by default.
 pub const MAX_HOSTS: usize = 200_000;
 /// A host is kept this long after its last sight, in nanoseconds: 90 days.
-const KEEP: i64 = 90 * 86_400 * NANOS_PER_SECOND;
+pub const KEEP: i64 = 90 * 86_400 * NANOS_PER_SECOND;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -111,6 +111,14 @@ impl HostTable {
     pub fn iter(&self) -> impl Iterator<Item = &HostRecord> {
         std::iter::successors(Some(self.oldest).filter(|slot| *slot != NONE), |slot| {
             self.slot(*slot).map(|slot| slot.after).filter(|after| *after != NONE)
+        })
+        .filter_map(|slot| self.record(slot))
+    }
+
+    /// Hosts, the most recently seen first.
+    pub fn newest(&self) -> impl Iterator<Item = &HostRecord> {
+        std::iter::successors(Some(self.newest).filter(|slot| *slot != NONE), |slot| {
+            self.slot(*slot).map(|slot| slot.before).filter(|before| *before != NONE)
         })
         .filter_map(|slot| self.record(slot))
     }
@@ -289,7 +297,9 @@ mod tests {
                     }
                 }
                 let wanted: Vec<_> = model.iter().map(|host| key(*host)).collect();
-                proptest::prop_assert_eq!(table.iter().map(HostRecord::key).collect::<Vec<_>>(), wanted);
+                proptest::prop_assert_eq!(table.iter().map(HostRecord::key).collect::<Vec<_>>(), &*wanted);
+                let newest: Vec<_> = table.newest().map(HostRecord::key).collect();
+                proptest::prop_assert_eq!(newest, wanted.into_iter().rev().collect::<Vec<_>>());
             }
         }
     }

@@ -1,0 +1,40 @@
+//! Keys that can be computed because they share a prime factor with another.
+
+use super::answer::{Answer, Cell, prepare};
+use super::{InventoryError, Store};
+
+impl Store {
+    /// Pairs of RSA keys that share a prime factor, with a certificate of each; and the number of keys that were left out
+    /// because there are more than `limit`: the most recently seen ones are looked at.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn shared_factors(&self, limit: u32) -> Result<(Answer, u64), InventoryError> {
+        let connection = self.connection();
+        let mut statement = prepare(
+            &connection,
+            "SELECT modulus, spki_sha256, (SELECT subject FROM certificate WHERE key = key.id ORDER BY id LIMIT 1)
+             FROM key WHERE modulus IS NOT NULL
+             ORDER BY (SELECT max(last) FROM certificate WHERE key = key.id) DESC, id LIMIT ?",
+        )?;
+        let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let keys: Vec<(Vec<u8>, Vec<u8>, Option<String>)> = rows.collect::<Result<_, _>>()?;
+        let all: i64 =
+            connection.query_row("SELECT count(*) FROM key WHERE modulus IS NOT NULL", [], |row| row.get(0))?;
+        let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(keys.len()).unwrap_or(0));
+        let moduli: Vec<&[u8]> = keys.iter().map(|(modulus, ..)| modulus.as_slice()).collect();
+        let mut rows = Vec::new();
+        for (one, other) in crate::x509::batch_gcd::shared_factors(&moduli) {
+            let (Some(one), Some(other)) = (keys.get(one), keys.get(other)) else { continue };
+            let cells = [one, other].into_iter().flat_map(|(_, spki, subject)| {
+                [
+                    Cell::Digest(spki.as_slice().into()),
+                    subject.as_deref().map_or(Cell::Empty, |name| Cell::Text(name.into())),
+                ]
+            });
+            rows.push(cells.collect());
+        }
+        let columns = vec!["spki_sha256", "subject", "other_spki_sha256", "other_subject"];
+        Ok((Answer { title: "", columns, rows }, left_out))
+    }
+}
