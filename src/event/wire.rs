@@ -242,12 +242,16 @@ pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
-    let [first, others @ ..] = address.octets();
-    push_number(out, first.into());
-    for octet in others {
-        out.push(b'.');
-        push_number(out, octet.into());
+    for octet in address.octets() {
+        let (hundreds, tens, ones) = (b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10);
+        match octet {
+            0..10 => out.extend_from_slice(&[ones, b'.']),
+            10..100 => out.extend_from_slice(&[tens, ones, b'.']),
+            _ => out.extend_from_slice(&[hundreds, tens, ones, b'.']),
+        }
     }
+    // The last point is one too many.
+    out.pop();
 }
 
 /// The text of RFC 5952 section 4: the first longest run of two or more zero groups becomes `::`.
