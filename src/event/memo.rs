@@ -20,7 +20,12 @@ pub struct Memo {
     pub(super) places: PlaceMemo,
     /// What hellos put into events.
     pub(super) kinds: KindMemos,
+    /// Where lines are written before their length is known.
+    pub(super) scratch: Vec<u8>,
 }
+
+/// Bytes of the scratch that are kept: more than a usual line.
+pub(super) const SCRATCH_BYTES: usize = 64 << 10;
 
 /// Most places that are remembered; with more the memo starts anew.
 const PLACES: usize = 64;

@@ -15,18 +15,29 @@ use super::context::{Context, Detail};
 use super::id::EventId;
 use super::json::{UPPER, Writer, push_hex, push_number};
 use super::kinds::Kinds;
-use super::memo::Memo;
+use super::memo::{Memo, SCRATCH_BYTES};
 use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
+
+/// The event of one handshake as one line, in an allocation of its length: many lines wait for the correlator at once.
+pub fn tls_line(observation: &Observation, context: &Context, memo: &mut Memo) -> Vec<u8> {
+    let mut scratch = std::mem::take(&mut memo.scratch);
+    append_tls(&mut scratch, observation, context, memo);
+    let line = scratch.clone();
+    scratch.clear();
+    scratch.shrink_to(SCRATCH_BYTES);
+    memo.scratch = scratch;
+    line
+}
 
 /// Appends the event of one handshake as one line.
 ///
 /// Runs in a worker for every handshake, so nothing here builds a tree and little allocates. What many handshakes share
 /// comes from `memo`, which belongs to this thread and this context.
 pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context, memo: &mut Memo) {
-    let Memo { times, places, kinds } = memo;
+    let Memo { times, places, kinds, scratch: _ } = memo;
     let handshake = &*observation.handshake;
     let names = Common::of(observation);
     let kinds = kinds.kinds(handshake, context.detail);

@@ -19,6 +19,9 @@ pub struct TcpLimits {
 /// Bytes already handed on that are kept to compare later copies with, per direction.
 const HISTORY_BYTES: usize = 8 << 10;
 
+/// Sizes of its allocation.
+const HISTORY_STEPS: [usize; 3] = [1 << 10, 6 << 10, 2 * HISTORY_BYTES];
+
 /// Segments in front of which a direction without a SYN waits for an earlier one.
 const UNSETTLED_SEGMENTS: usize = 3;
 
@@ -325,6 +328,12 @@ impl TcpHalf {
         if self.history.len() + bytes.len() > 2 * HISTORY_BYTES {
             let surplus = self.history.len().saturating_sub(HISTORY_BYTES);
             self.history.drain(..surplus);
+        }
+        let wanted = self.history.len() + bytes.len();
+        if wanted > self.history.capacity() {
+            // Three steps, for a hello, a flight and all there can be: each step copies.
+            let room = HISTORY_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
+            self.history.reserve_exact(room - self.history.len());
         }
         self.history.extend_from_slice(bytes);
     }

@@ -236,10 +236,10 @@ impl<'a> Transport<'a> {
 
 /// Sum of 16-bit words in network order, folded late: four bytes at a time add up to the same modulo 2^16 - 1, and so do
 /// bytes in any order as long as the sum is swapped at the end (RFC 1071 section 2), which lets the loop be vectorised.
-/// Frames are far too short to overflow 64 bits.
+/// Frames are far too short to overflow 64 bits, and a check in each step would keep the loop from being vectorised.
 fn sum(data: &[u8]) -> u64 {
     let (words, rest) = data.as_chunks::<4>();
-    let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let mut total = words.iter().fold(0_u64, |total, word| total.wrapping_add(u64::from(u32::from_ne_bytes(*word))));
     let mut last = [0; 4];
     for (place, byte) in last.iter_mut().zip(rest) {
         *place = *byte;

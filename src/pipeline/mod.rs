@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod clock;
 pub mod correlator;
+mod deadlines;
 pub mod dispatch;
 pub mod judgement;
 pub mod merge;

@@ -2,8 +2,6 @@
 //!
 //! It owns its slots: no lock, no atomics. A parser that panics costs one flow and a counter.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,6 +13,7 @@ use crate::flow::connection::{Connection, at_deadline};
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
+use crate::pipeline::deadlines::Deadlines;
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
@@ -74,7 +73,7 @@ pub struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     slots: Vec<Slot>,
-    deadlines: BinaryHeap<Reverse<(Timestamp, FlowRef)>>,
+    deadlines: Deadlines,
     live: usize,
     memo: event::Memo,
     /// Counters of this worker.
@@ -106,7 +105,7 @@ impl Worker {
         Self {
             shared,
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
-            deadlines: BinaryHeap::new(),
+            deadlines: Deadlines::default(),
             live: 0,
             memo: event::Memo::default(),
             stats: Stats::default(),
@@ -120,7 +119,7 @@ impl Worker {
         self.vacate(flow, at.order.clock);
         let mut connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
         connection.counted = connection.memory();
-        self.deadlines.push(Reverse((connection.deadline(&self.shared.limits), flow)));
+        self.deadlines.push(connection.deadline(&self.shared.limits), flow);
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
         }
@@ -175,7 +174,7 @@ impl Worker {
         let full = slot.memory > self.shared.limits.slot_memory;
         if connection.is_closing() && !was_closing {
             // Its deadline came nearer than the one that stands in the heap.
-            self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+            self.deadlines.push(connection.deadline(limits), flow);
         }
         if full {
             self.make_room(flow.id.slot(), segment.at.order);
@@ -205,21 +204,17 @@ impl Worker {
         let limits = &self.shared.limits;
         if let Some(connection) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.get_mut(flow)) {
             connection.touch(clock);
-            self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+            self.deadlines.push(connection.deadline(limits), flow);
         }
     }
 
     /// Everything up to `clock` was handed over: ends what is over by then.
     pub fn advance(&mut self, clock: Timestamp) {
-        while let Some(Reverse((deadline, flow))) = self.deadlines.peek().copied() {
-            if deadline > clock {
-                return;
-            }
-            self.deadlines.pop();
+        while let Some(flow) = self.deadlines.pop_due(clock) {
             self.expire_if_due(flow, clock);
             let limits = &self.shared.limits;
             if let Some(connection) = self.slots.get(flow.id.slot()).and_then(|slot| slot.get(flow)) {
-                self.deadlines.push(Reverse((connection.deadline(limits), flow)));
+                self.deadlines.push(connection.deadline(limits), flow);
             }
         }
     }
@@ -306,11 +301,6 @@ impl Worker {
         while let Some(handshake) = connection.take() {
             let to = (&mut *stats, &mut self.reports, &mut self.memo);
             report(&connection, (handshake, place), &self.shared, to);
-            // Many may end at once, and then wait for the slowest worker.
-            if let Some(report) = self.reports.last_mut() {
-                report.line.shrink_to_fit();
-                report.bytes = report.weigh();
-            }
             place.ordinal = place.ordinal.saturating_add(1);
         }
         place.ordinal.saturating_sub(at.order.ordinal)
@@ -347,15 +337,10 @@ impl Worker {
     fn compact_deadlines(&mut self) {
         let limits = &self.shared.limits;
         let slots = &self.slots;
-        let mut kept: Vec<_> = std::mem::take(&mut self.deadlines).into_vec();
-        kept.retain_mut(|Reverse((deadline, flow))| {
-            let connection = slots.get(flow.id.slot()).and_then(|slot| slot.get(*flow));
-            connection.is_some_and(|connection| {
-                *deadline = connection.deadline(limits);
-                true
-            })
+        self.deadlines.rebuild(|flow| {
+            let connection = slots.get(flow.id.slot()).and_then(|slot| slot.get(flow));
+            connection.map(|connection| connection.deadline(limits))
         });
-        self.deadlines = kept.into();
     }
 }
 
@@ -435,13 +420,9 @@ fn report(
         client_proof,
     });
     count(&observation, stats);
-    let mut line = Vec::with_capacity(LINE_BYTES);
-    event::append_tls(&mut line, &observation, &shared.context, memo);
+    let line = event::tls_line(&observation, &shared.context, memo);
     reports.push(Report::new(order, line, observation));
 }
-
-/// Room for a usual line.
-const LINE_BYTES: usize = 4_096;
 
 fn count(observation: &Observation, stats: &mut Stats) {
     let handshake = &observation.handshake;

@@ -67,6 +67,9 @@ impl Joiner {
                 State::Header => {
                     if self.have == 0 {
                         self.start = *at;
+                        if let Some((header, rest)) = input.split_first_chunk() {
+                            (self.header, self.have, *input) = (*header, 4, rest);
+                        }
                     }
                     while self.have < 4 {
                         let (byte, rest) = input.split_first()?;

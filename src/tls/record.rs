@@ -212,7 +212,15 @@ impl RecordLayer {
     }
 
     /// Reads until `wanted` bytes of a header are there.
+    #[inline]
     fn fill(&mut self, input: &mut &[u8], wanted: usize) -> Option<()> {
+        if self.have == 0
+            && wanted == self.header.len()
+            && let Some((header, rest)) = input.split_first_chunk()
+        {
+            (self.header, self.have, *input) = (*header, wanted, rest);
+            return Some(());
+        }
         while self.have < wanted {
             let (byte, rest) = input.split_first()?;
             *self.header.get_mut(self.have)? = *byte;
