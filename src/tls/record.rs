@@ -154,10 +154,23 @@ impl RecordLayer {
     }
 
     fn read_header<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
-        self.fill(input, 5)?;
-        let header = parse_header(self.header);
+        let whole = input.split_first_chunk().filter(|_| self.have == 0);
+        let header = if let Some((header, rest)) = whole {
+            *input = rest;
+            *header
+        } else {
+            self.fill(input, 5)?;
+            self.header
+        };
+        self.open(header)
+    }
+
+    /// Begins the record with this header, if it is one.
+    fn open<'a>(&mut self, bytes: [u8; 5]) -> Option<Item<'a>> {
+        let header = parse_header(bytes);
         let known = (CHANGE_CIPHER_SPEC..=HIGHEST_TYPE).contains(&header.kind);
         if header.version >> 8 != 3 || !known && (header.kind > 0x7f || header.length > ENCRYPTED_LIMIT) {
+            (self.header, self.have) = (bytes, bytes.len());
             self.state = State::Lost;
             self.searched = 0;
             self.shift();
@@ -212,15 +225,7 @@ impl RecordLayer {
     }
 
     /// Reads until `wanted` bytes of a header are there.
-    #[inline]
     fn fill(&mut self, input: &mut &[u8], wanted: usize) -> Option<()> {
-        if self.have == 0
-            && wanted == self.header.len()
-            && let Some((header, rest)) = input.split_first_chunk()
-        {
-            (self.header, self.have, *input) = (*header, wanted, rest);
-            return Some(());
-        }
         while self.have < wanted {
             let (byte, rest) = input.split_first()?;
             *self.header.get_mut(self.have)? = *byte;
