@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tlswatch::detect::observation::{Connection, Ends, Observation};
 use tlswatch::event::{Context, Detail, Memo, Observer, append_tls};
 use tlswatch::packet::{Endpoint, Transport};
@@ -73,10 +73,21 @@ fn observation() -> Observation {
 fn render(criterion: &mut Criterion) {
     let observation = observation();
     let mut out = Vec::new();
+    let mut group = criterion.benchmark_group("event");
+    group.throughput(Throughput::Elements(1));
+    append_tls(&mut out, &observation, &Context::new(&Observer::default(), Detail::Full), &mut Memo::default());
+    let line = out.clone();
+    group.bench_function("floor: copy the full line", |bencher| {
+        bencher.iter(|| {
+            out.clear();
+            out.extend_from_slice(black_box(&line));
+            out.len()
+        });
+    });
     for (name, detail) in [("full", Detail::Full), ("standard", Detail::Standard), ("lean", Detail::Lean)] {
         let context = Context::new(&Observer::default(), detail);
         let mut memo = Memo::default();
-        criterion.bench_function(&format!("event/tls/{name}"), |bencher| {
+        group.bench_function(format!("tls/{name}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
                 append_tls(&mut out, black_box(&observation), &context, &mut memo);
@@ -84,6 +95,7 @@ fn render(criterion: &mut Criterion) {
             });
         });
     }
+    group.finish();
 }
 
 criterion_group!(benches, render);

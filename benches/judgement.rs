@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ring::signature as bare;
 use tlswatch::detect::proof::KeyExchangeVerdict;
 use tlswatch::tls::{ClientHello, Handshake, ServerHello, ServerKeyExchange};
@@ -33,6 +33,7 @@ fn key_exchange(criterion: &mut Criterion) {
     let ecdsa = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]);
     let ecdsa = ecdsa.map(|made| made.cert.der().to_vec()).unwrap_or_default();
     let mut group = criterion.benchmark_group("key exchange");
+    group.throughput(Throughput::Elements(1));
     for (name, der, scheme) in [("RSA-2048", rsa, 0x0401), ("P-256", ecdsa, 0x0403)] {
         let certificate = Certificate::parse(&der);
         let (Some(handshake), Some(facts)) = (handshake(&certificate, scheme), certificate.facts.as_deref()) else {

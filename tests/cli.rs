@@ -265,13 +265,14 @@ fn a_filter_without_libpcap_is_a_mistake_in_the_usage() {
 
 #[test]
 fn mistakes_in_the_usage_are_2_and_help_is_0() {
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 7] = [
         &[],
         &["read"],
         &["no-such-command"],
         &["read", ONE, "--no-such-option"],
         &["read", ONE, "--workers", "0"],
         &["read", ONE, "--detail", "more"],
+        &["read", ONE, "--from", "2030-01-02", "--to", "2030-01-01"],
     ];
     for arguments in wrong {
         let run = tlswatch(arguments);

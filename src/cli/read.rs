@@ -163,6 +163,9 @@ impl ReadArguments {
             Ok(filter) => filter,
             Err(error) => return complain(&printable(&error.to_string())),
         };
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            return complain("--from is later than --to: no packet lies between");
+        }
         let options = crate::capture::Options { filter, from: self.from, to: self.to };
         let mut files = Files::open(&self.files, options);
         let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
