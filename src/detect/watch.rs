@@ -167,6 +167,7 @@ mod tests {
         assert!(found.iter().all(|finding| finding.ends.unwrap().client.address.to_string() == "10.2.0.22"));
         let head = found.iter().min_by(|left, right| left.precedence().cmp(&right.precedence())).unwrap();
         assert_eq!(head.rule, &NEW_INTERCEPTION_CA);
+        assert!(head.certificate.is_some(), "that of the handshake at hand");
     }
 
     #[test]
