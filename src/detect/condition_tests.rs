@@ -204,3 +204,13 @@ fn a_remembered_judgement_ends_with_the_validity() {
     let wanted: [&[&str]; 6] = [&[], &["CERT-001"], &[], &["CERT-003"], &[], &["CERT-001"]];
     assert_eq!(found, wanted);
 }
+
+#[test]
+fn rsa_keys_have_the_bits_that_the_policy_asks_for() {
+    let path = format!("{}/tests/data/x509/rsa2048-sha1.der", env!("CARGO_MANIFEST_DIR"));
+    let own = [parse(&std::fs::read(path).unwrap())];
+    for (bits, fires) in [(2_048, false), (2_049, true)] {
+        let found = Bench::new(&[]).policy(&policy_of(&format!("min_rsa_bits = {bits}"))).findings(WWW, &own);
+        assert_eq!(how(&found, "POL-003").is_some(), fires, "{bits}");
+    }
+}

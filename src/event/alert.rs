@@ -67,7 +67,7 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
         if let Some(observation) = observation {
             let names = Common::of(observation);
             connection(w, observation, &names, context);
-            let leaf = head.certificate.as_ref().or(observation.server_chain.first());
+            let leaf = head.certificate.as_ref().or_else(|| observation.server_chain.first());
             let prints = tls_of_alert(w, (observation, leaf.map(|leaf| &**leaf)), context);
             related(w, observation, &names, (&prints, super::Detail::Standard));
             log(w, context, observation.handshake.first);
@@ -128,7 +128,10 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
     w.numbers("frames", alert.samples.iter().map(|sample| sample.frame));
     // The handshake that the line is about, be it decided later than others of the same cause.
     let head = head.ends.map(|ends| Sample { ends, frame: head.moment.frame });
-    w.text("display_filter", &head.or(alert.samples.first().copied()).as_ref().map(display_filter).unwrap_or_default());
+    w.text(
+        "display_filter",
+        &head.or_else(|| alert.samples.first().copied()).as_ref().map(display_filter).unwrap_or_default(),
+    );
     w.flag("suppressed", alert.suppressed);
     w.object("evidence", |w| evidence(w, &alert.head.evidence));
 }
