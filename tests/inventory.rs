@@ -186,6 +186,29 @@ fn a_capture_counts_once_unless_told() {
     assert_eq!(content(&inventory, false).len(), once.len());
 }
 
+/// How many certificate events there are, and how many of them are marked as new (CERT-017).
+fn new_certificates(arguments: &[&str]) -> (usize, usize) {
+    let output = tlswatch().arg("read").args(captures()).args(["--quiet"]).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events = text.lines().filter(|line| line.contains("\"dataset\":\"tlswatch.certificate\""));
+    let marked = events.clone().filter(|line| line.contains("TLSW-CERT-017"));
+    (events.count(), marked.count())
+}
+
+#[test]
+fn a_certificate_of_an_earlier_run_is_not_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    let inventory = inventory.to_str().unwrap();
+    let (all, marked) = new_certificates(&[]);
+    assert!(all > 10 && all == marked, "{all} {marked}");
+    // Batches of one: what the run itself writes is not known from before.
+    let written = ["--inventory", inventory, "--inventory-batch", "1"];
+    assert_eq!(new_certificates(&written), (all, all));
+    assert_eq!(new_certificates(&written), (all, 0));
+    assert_eq!(new_certificates(&["--baseline", inventory]), (all, 0));
+}
+
 #[test]
 fn hosts_are_shown_accepted_and_forgotten() {
     let folder = tempfile::tempdir().unwrap();

@@ -201,7 +201,27 @@ fn expected((rules, severity, hosts, clients): &Expected) -> (Vec<String>, u64, 
 fn every_attack_is_told_as_promised_and_nothing_beside_it() {
     let mut wrong = Vec::new();
     for (name, alerts) in ATTACKS {
-        let mut found: Vec<_> = read(name).events("alert").iter().map(told).collect();
+        let run = read(name);
+        let seen: Vec<String> =
+            run.events("certificate").iter().map(|event| event["file"]["hash"].to_string()).collect();
+        for alert in run.events("alert") {
+            let about = &alert["tlswatch"]["alert"];
+            for value in
+                [&alert["source"]["ip"], &alert["destination"]["ip"], &about["display_filter"], &about["frames"][0]]
+            {
+                assert!(!value.is_null(), "{name}: {alert}");
+            }
+            // Who is named as source had the first frame, and the leaf is there wherever one was seen.
+            let source = alert["source"]["ip"].as_str().unwrap();
+            assert!(
+                about["display_filter"].as_str().unwrap().contains(&format!("ip.addr == {source} ")),
+                "{name}: {alert}"
+            );
+            let [client, server] = ["client", "server"].map(|side| alert["tls"][side]["certificate"].as_str());
+            let pem = client.or(server).is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE-----"));
+            assert!(pem || seen.is_empty(), "{name}: {alert}");
+        }
+        let mut found: Vec<_> = run.events("alert").iter().map(told).collect();
         let mut wanted: Vec<_> = alerts.iter().map(expected).collect();
         found.sort();
         wanted.sort();

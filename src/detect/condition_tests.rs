@@ -189,3 +189,28 @@ fn a_mismatch_that_a_portal_explains_is_taken_back() {
     }
     assert_eq!(judge.completed(), []);
 }
+
+#[test]
+fn a_remembered_judgement_ends_with_the_validity() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START, START + 100 * DAY));
+    let mut bench = Bench::new(&[&ca]);
+    let times = [40, 101, 40, -1, 40, 101].map(|day| {
+        bench.scene.now = START + day * DAY;
+        bench.handshake(HOME, &chain)
+    });
+    let mut judge = Bench::new(&[&ca]).judge();
+    let found = times.map(|observation| ids(&judge.observe(&observation, crate::time::Timestamp(0))));
+    let wanted: [&[&str]; 6] = [&[], &["CERT-001"], &[], &["CERT-003"], &[], &["CERT-001"]];
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn rsa_keys_have_the_bits_that_the_policy_asks_for() {
+    let path = format!("{}/tests/data/x509/rsa2048-sha1.der", env!("CARGO_MANIFEST_DIR"));
+    let own = [parse(&std::fs::read(path).unwrap())];
+    for (bits, fires) in [(2_048, false), (2_049, true)] {
+        let found = Bench::new(&[]).policy(&policy_of(&format!("min_rsa_bits = {bits}"))).findings(WWW, &own);
+        assert_eq!(how(&found, "POL-003").is_some(), fires, "{bits}");
+    }
+}

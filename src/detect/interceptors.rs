@@ -148,7 +148,8 @@ impl Interceptors {
             Finding { certificate: None, evidence: finding.evidence.clone(), ..earlier }
         });
         let earlier: Vec<Finding> = earlier.collect();
-        earlier.into_iter().chain([finding]).collect()
+        // The handshake at hand heads the alert: its certificate is known.
+        std::iter::once(finding).chain(earlier).collect()
     }
 
     fn portal(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
@@ -167,7 +168,8 @@ impl Interceptors {
         let place = Place::of(sighting);
         let mut places = std::mem::take(waiting);
         places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
-        places.push(place);
+        // The handshake at hand heads the alert.
+        places.insert(0, place);
         let asked: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         if !self.portals.contains(&leaf) {
             self.portals.insert(leaf, ());

@@ -109,12 +109,13 @@ impl CertificateKeys {
         let other = |one: &mut Use| Some((one.sha256, one.place.take()?));
         let places: Vec<_> = entry.uses.iter_mut().filter_map(other).collect();
         let earlier = places.iter().filter(|(sha256, _)| *sha256 != new.leaf.sha256);
+        // The handshake at hand heads the alert.
+        findings.push(finding);
         findings.extend(earlier.map(|(_, place)| Finding {
             // It was another certificate of this key there.
             certificate: None,
             ..entry.finding(place, new, severity)
         }));
-        findings.push(finding);
         Some(new.spki)
     }
 
@@ -466,7 +467,8 @@ mod tests {
         assert_eq!(severities(&found), [Severity::Medium, Severity::Medium, Severity::High], "the first one too");
         assert_eq!(
             found.iter().map(|one| one.host.as_str()).collect::<Vec<_>>(),
-            names.map(|name| format!("{name}:443"))
+            // The handshake at hand comes before what was remembered.
+            ["b.example.net:443", "a.example.com:443", "c.example.org:443"]
         );
         assert!(matches!(found[0].cause, Cause::IssuerKey(_)));
         let found = keys(&mut scene, &names.map(|name| (name, Plan::of(&[name]).keyed(&shared).self_signed())));

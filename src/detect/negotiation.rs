@@ -63,13 +63,14 @@ impl Negotiation {
     }
 
     /// Takes note of a handshake. `multi`: the host is known to have several certificates, maybe several operators.
-    pub fn observe(&mut self, sighting: &Sighting<'_>, multi: bool, findings: &mut Vec<Finding>) {
+    /// `doubted`: there is evidence against the certificate (MITM-002).
+    pub fn observe(&mut self, sighting: &Sighting<'_>, (multi, doubted): (bool, bool), findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
         let Some(offer) = handshake.client_hello.as_deref() else { return };
         findings.extend(self.sentinel(sighting, offer));
         findings.extend(not_offered(sighting, offer));
         let host = host_hash(sighting);
-        findings.extend(self.regression(sighting, (offer, host)).filter(|_| !multi));
+        findings.extend(self.regression(sighting, (offer, host), doubted).filter(|_| !multi));
         findings.extend(self.fallback(sighting, (offer, host)));
     }
 
@@ -114,7 +115,12 @@ impl Negotiation {
         Some(finding)
     }
 
-    fn regression(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
+    fn regression(
+        &mut self,
+        sighting: &Sighting<'_>,
+        (offer, host): (&ClientHello, u64),
+        doubted: bool,
+    ) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let version = handshake.version()?;
         if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
@@ -135,7 +141,7 @@ impl Negotiation {
             return None;
         }
         kind.steps = kind.steps.saturating_add(1);
-        if kind.steps < STEPS {
+        if kind.steps < STEPS && !doubted {
             return None;
         }
         let place = Place::of(sighting);
@@ -393,7 +399,8 @@ mod tests {
         let mut observation = scene.handshake(client, "203.0.113.10", &[]);
         change(&mut observation.handshake);
         let mut findings = Vec::new();
-        scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, false, &mut findings));
+        let state = (false, false);
+        scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, state, &mut findings));
         findings
     }
 
@@ -552,6 +559,26 @@ mod tests {
             };
             assert!(show(&mut scene, &mut rules, "10.0.0.1", other).is_empty());
             assert!(show(&mut scene, &mut rules, "10.0.0.1", &|_, _| {}).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_doubted_certificate_needs_one_step_and_hosts_with_several_none() {
+        for ((multi, doubted), fires) in
+            [((false, false), false), ((false, true), true), ((true, true), false), ((true, false), false)]
+        {
+            let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
+            let mut last = Vec::new();
+            for handshake in 0..=STEADY {
+                let mut observation = scene.handshake("10.0.0.1", "203.0.113.10", &[]);
+                observation.handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304, 0x0303];
+                let hello = observation.handshake.server_hello.as_mut().unwrap();
+                hello.selected_version = (handshake < STEADY).then_some(0x0304);
+                last.clear();
+                let state = (multi, doubted);
+                scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, state, &mut last));
+            }
+            assert_eq!(ids(&last) == ["MITM-014"], fires, "{multi} {doubted}");
         }
     }
 

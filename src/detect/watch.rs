@@ -61,7 +61,6 @@ impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.hosts.recall(sighting);
         let multi = self.hosts.is_multi(sighting.host, sighting.clock);
-        self.negotiation.observe(sighting, multi, findings);
         self.ephemeral.observe(sighting, findings);
         self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
@@ -81,6 +80,7 @@ impl Detector for Watch {
             findings.extend(self.hosts.take_rotation(&new.leaf.sha256).map(|kind| rotation(sighting, new, kind)));
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
+        self.negotiation.observe(sighting, (multi, doubted), findings);
         self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
     }
 
@@ -171,6 +171,7 @@ mod tests {
         assert!(found.iter().all(|finding| finding.ends.unwrap().client.address.to_string() == "10.2.0.22"));
         let head = found.iter().min_by(|left, right| left.precedence().cmp(&right.precedence())).unwrap();
         assert_eq!(head.rule, &NEW_INTERCEPTION_CA);
+        assert!(head.certificate.is_some(), "that of the handshake at hand");
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
         if let Some(observation) = observation {
             let names = Common::of(observation);
             connection(w, observation, &names, context);
-            let kinds = tls_of_alert(w, (observation, head.certificate.as_deref()), &names);
+            let leaf = head.certificate.as_ref().or_else(|| observation.server_chain.first());
+            let kinds = tls_of_alert(w, (observation, leaf.map(|leaf| &**leaf)), &names);
             related(w, observation, &names, (&kinds, super::Detail::Standard));
             log(w, context, observation.handshake.first);
         } else if let Some(ends) = &head.ends {
@@ -125,9 +126,14 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
         append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
     });
     w.numbers("frames", alert.samples.iter().map(|sample| sample.frame));
-    w.text("display_filter", &alert.samples.first().map(display_filter).unwrap_or_default());
+    // The handshake that the line is about, be it decided later than others of the same cause.
+    let head = head.ends.map(|ends| Sample { ends, frame: head.moment.frame });
+    w.text(
+        "display_filter",
+        &head.or_else(|| alert.samples.first().copied()).as_ref().map(display_filter).unwrap_or_default(),
+    );
     w.flag("suppressed", alert.suppressed);
-    w.object("evidence", |w| evidence(w, &head.evidence));
+    w.object("evidence", |w| evidence(w, &alert.head.evidence));
 }
 
 /// A display filter of Wireshark that shows the connection.

@@ -587,4 +587,6 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
 }
 
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 mod tests;

@@ -80,7 +80,8 @@ pub enum SctEvidence {
     Absent,
     /// There are some.
     Present,
-    /// The signature of one verified under the key of a known log.
+    /// The signature of one verified under the key of a known log. Nothing makes this yet: the keys of logs are not at
+    /// hand (docs/ARCHITECTURE.md).
     Verified,
 }
 

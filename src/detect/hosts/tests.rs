@@ -8,16 +8,16 @@ use crate::detect::observation::Observation;
 use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
 use crate::x509::Certificate;
 
-const HOST: &str = "www.example.com";
+pub(super) const HOST: &str = "www.example.com";
 
-struct World {
-    scene: Scene,
-    public: Ca,
-    hosts: Hosts,
+pub(super) struct World {
+    pub(super) scene: Scene,
+    pub(super) public: Ca,
+    pub(super) hosts: Hosts,
 }
 
 /// A host with a public certificate that `clients` clients got ten times each over two days.
-fn world(clients: u8) -> (World, Vec<Arc<Certificate>>) {
+pub(super) fn world(clients: u8) -> (World, Vec<Arc<Certificate>>) {
     world_with(clients, &Plan::of(&[HOST, "example.com"]))
 }
 
@@ -39,16 +39,16 @@ fn world_with(clients: u8, plan: &Plan) -> (World, Vec<Arc<Certificate>>) {
 }
 
 impl World {
-    fn serve(&mut self, client: &str, chain: &[Arc<Certificate>]) -> Vec<Finding> {
+    pub(super) fn serve(&mut self, client: &str, chain: &[Arc<Certificate>]) -> Vec<Finding> {
         self.scene.serve(&mut self.hosts, (HOST, client), chain)
     }
 
-    fn end(&mut self) -> Vec<Finding> {
+    pub(super) fn end(&mut self) -> Vec<Finding> {
         self.scene.finish(&mut self.hosts)
     }
 
     /// The score of a chain, without proofs.
-    fn score(&mut self, chain: &[Arc<Certificate>], others: Others, verified_sct: bool) -> Case {
+    pub(super) fn score(&mut self, chain: &[Arc<Certificate>], others: Others, verified_sct: bool) -> Case {
         let observation = self.scene.handshake("10.9.9.9", "203.0.113.10", chain);
         let memo = SignatureMemo::new(1 << 16);
         let mut new = self.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-fn points(case: &Case) -> Vec<(&'static str, i32)> {
+pub(super) fn points(case: &Case) -> Vec<(&'static str, i32)> {
     case.pro.iter().chain(&case.contra).map(|point| (point.id, point.points)).collect()
 }
 

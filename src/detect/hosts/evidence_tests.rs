@@ -1,0 +1,204 @@
+//! Evidence as it comes about: what the detector itself finds out and hands to the score.
+
+use std::sync::Arc;
+
+use super::score::Others;
+use super::tests::{HOST, World, points, world};
+use super::*;
+use crate::detect::catalogue::Severity;
+use crate::detect::observation::Observation;
+use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
+use crate::x509::Certificate;
+
+/// Points of the last case of the host.
+fn last(world: &World) -> Vec<&'static str> {
+    let case = world.hosts.cases(HOST).last().unwrap();
+    points(case).into_iter().map(|(id, _)| id).collect()
+}
+
+fn moved(world: &mut World) -> Vec<Arc<Certificate>> {
+    let other = Ca::new("Other Public Root");
+    Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+    other.chain(&Plan::of(&[HOST, "example.com"]))
+}
+
+#[test]
+fn a_client_refuses_what_is_new() {
+    use crate::tls::Alert;
+    for (description, refused) in [(48, true), (45, false)] {
+        let mut world = world(1).0;
+        let chain = moved(&mut world);
+        let mut observation = world.scene.handshake("10.0.0.1", "203.0.113.10", &chain);
+        let alert = Alert { direction: Direction::LowToHigh, level: 2, description };
+        observation.handshake.alerts = vec![alert];
+        world.scene.show(&mut world.hosts, HOST, &observation);
+        world.end();
+        assert_eq!(last(&world).contains(&"H15"), refused);
+    }
+}
+
+#[test]
+fn a_certificate_known_from_other_hosts() {
+    for (clients, known) in [(3, true), (2, false)] {
+        let mut world = world(1).0;
+        let chain = moved(&mut world);
+        for client in 1..=clients {
+            let client = format!("10.5.{client}.1");
+            assert!(world.scene.serve(&mut world.hosts, ("example.com", &client), &chain).is_empty());
+        }
+        world.serve("10.0.0.1", &chain);
+        world.end();
+        let last = last(&world);
+        assert_eq!(last.contains(&"B6"), known, "{last:?}");
+        // Its issuer is known from there, too.
+        assert!(last.contains(&"H2a") && !last.contains(&"H2b"));
+    }
+}
+
+#[test]
+fn the_policy_allows_an_issuer_that_signed() {
+    for (theirs, allowed) in [(true, true), (false, false)] {
+        let mut world = world(1).0;
+        let chain = moved(&mut world);
+        let issuer = if theirs { &chain[1] } else { &world.public.certificate };
+        let spki = issuer.facts.as_deref().unwrap().spki_sha256;
+        world.scene.policy(&format!("version = 1\n[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n"));
+        let found = world.serve("10.0.0.1", &chain);
+        assert_eq!(of(&found, "MITM-001").is_none(), allowed);
+        world.end();
+        assert_eq!(last(&world).contains(&"B9"), allowed);
+    }
+}
+
+#[test]
+fn an_issuer_that_only_seems_to_have_signed_allows_nothing() {
+    let mut world = world(1).0;
+    let spki = world.public.certificate.facts.as_deref().unwrap().spki_sha256;
+    world.scene.policy(&format!("version = 1\n[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n"));
+    // The genuine CA is appended to a chain that it did not sign.
+    let mut forged = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+    forged.push(Arc::clone(&world.public.certificate));
+    assert!(of(&world.serve("10.0.0.1", &forged), "MITM-001").is_some());
+    world.end();
+    assert!(!last(&world).contains(&"B9"));
+}
+
+#[test]
+fn what_was_expected_is_named() {
+    let (mut world, _) = world(1);
+    let chain = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+    let case = world.score(&chain, Others::default(), false);
+    let point = case.pro.iter().find(|point| point.id == "H2a").unwrap();
+    assert_eq!(point.expected.as_deref(), Some("CN=Public Root"));
+    assert_eq!(point.observed.as_deref(), Some("CN=Proxy CA"));
+}
+
+#[test]
+fn an_own_key_alone_is_high_and_any_other_proof_critical() {
+    let (mut world, _) = world(1);
+    let renewed = world.public.chain(&Plan::of(&[HOST, "example.com"]));
+    let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &renewed);
+    let memo = SignatureMemo::new(1 << 16);
+    let new = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+    let host = HostKey { name: HOST.to_owned(), port: 443 };
+    for (proof, severity) in [("P2", Severity::High), ("P3", Severity::Critical), ("P4", Severity::Critical)] {
+        let case = score::judge(&score::Question {
+            host: HOST.to_owned(),
+            record: world.hosts.table.get(&host).unwrap(),
+            new: &new,
+            at: Timestamp::new(world.scene.now, 0),
+            seconds: Some(world.scene.now),
+            others: Others::default(),
+            network: score::Network::default(),
+            circumstances: score::Circumstances::default(),
+            proofs: vec![Point { id: proof, ..Point::default() }],
+            offline: true,
+            thresholds: (40, 70),
+        });
+        assert!(case.score < 40);
+        assert_eq!(case.severity, Some(severity), "{proof}");
+    }
+}
+
+#[test]
+fn short_serial_numbers_and_the_same_issuer_are_no_copy() {
+    let first = |serial: &[u8]| Plan { serial: serial.to_vec(), ..Plan::of(&[HOST, "example.com"]) };
+    let second = |serial: &[u8]| first(serial).dates(START - 3 * DAY - 5, START + 50 * DAY + 7);
+    for (serial, copied) in [(&[0x11; 16][..], true), (&[0x11; 4], false)] {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 10);
+        scene.serve(&mut hosts, (HOST, "10.0.0.1"), &public.chain(&first(serial)));
+        let forged = Ca::new("Proxy CA").chain(&second(serial));
+        let found = scene.serve(&mut hosts, (HOST, "10.0.0.2"), &forged);
+        assert_eq!(of(&found, "MITM-004").is_some(), copied, "{serial:?}");
+    }
+    // A private CA whose servers send the leaf alone: who issued it is told by the identifier.
+    let private = Ca::new("Private");
+    let mut scene = Scene::new(&[]);
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 10);
+    let plan = first(&[0x11; 16]);
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &private.chain(&plan));
+    assert_eq!(ids(&scene.serve(&mut hosts, (HOST, "10.0.0.2"), &[private.leaf(&plan)])), [] as [&str; 0]);
+    let other = Ca::new("Private");
+    let found = scene.serve(&mut hosts, (HOST, "10.0.0.3"), &[other.leaf(&plan)]);
+    assert!(of(&found, "MITM-004").is_some(), "another key of that name");
+}
+
+#[test]
+fn only_valid_public_paths_teach_who_a_ca_is() {
+    // Learned: an intermediate of a public path. A namesake of it did not sign what it claims.
+    let root = Ca::new("Public Root");
+    let made = |days: i64| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Intermediate");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let day = |at: i64| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(at.try_into().unwrap());
+        (params.not_before, params.not_after) = (day(START - 100 * DAY), day(START + days * DAY));
+        let key = key();
+        let certificate = crate::detect::testing::parse(params.signed_by(&key, &root.issuer).unwrap().der());
+        Ca { issuer: rcgen::Issuer::new(params, key), certificate }
+    };
+    for (days, learned) in [(100, true), (-50, false)] {
+        let intermediate = made(days);
+        let mut scene = Scene::new(&[&root]);
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 10);
+        let chain = intermediate.chain(&Plan::of(&["www.example.org"]));
+        scene.serve(&mut hosts, ("www.example.org", "10.0.0.1"), &chain);
+        let claims = Ca::new("Intermediate").leaf(&Plan::of(&[HOST]));
+        let found = scene.serve(&mut hosts, (HOST, "10.0.0.2"), &[claims]);
+        assert_eq!(of(&found, "MITM-005").is_some(), learned);
+    }
+}
+
+#[test]
+fn a_key_that_turns_up_elsewhere_while_a_case_is_held() {
+    for (same, wanted) in [(true, true), (false, false)] {
+        let mut world = world(1).0;
+        let shared = Arc::new(key());
+        let chain = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]).keyed(&shared));
+        world.serve("10.9.9.9", &chain);
+        let told = if same { chain[0].facts.as_deref().unwrap().spki_sha256 } else { Sha256([9; 32]) };
+        world.hosts.note_shared_key(&told);
+        world.end();
+        assert_eq!(last(&world).contains(&"H10"), wanted);
+    }
+}
+
+#[test]
+fn others_count_within_the_hour() {
+    let run = |pause: i64| {
+        let (mut world, chain) = world(6);
+        let forged = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+        world.serve("10.9.9.9", &forged);
+        world.scene.now += pause;
+        // A second subnet gets it: only one is what H6 asks for, if it was in time.
+        let observation: Observation = world.scene.handshake("10.8.8.8", "203.0.113.10", &forged);
+        world.scene.show(&mut world.hosts, HOST, &observation);
+        world.serve("10.0.1.1", &chain);
+        world.end();
+        last(&world)
+    };
+    assert!(!run(60).contains(&"H6"), "two subnets within the hour");
+    assert!(run(60).contains(&"H5"));
+}
