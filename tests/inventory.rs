@@ -19,8 +19,9 @@ const CAPTURES: [&str; 6] = [
     "mitm-mitmproxy.pcap",
 ];
 
-/// Columns that count, or hold counts.
-const COUNTING: [&str; 3] = ["count", "record", "json"];
+/// Columns that count sightings: those that a killed run has written are counted again by the next one. Baselines, alerts
+/// and captures are written together at the end of a run, so that theirs are equal to the octet.
+const COUNTING: [&str; 1] = ["count"];
 
 fn captures() -> Vec<PathBuf> {
     CAPTURES.iter().map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name)).collect()

@@ -223,6 +223,37 @@ fn text(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The same scorer as in the run that stored it, on what is stored.
+#[test]
+fn the_inventory_is_judged_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    let path = inventory.to_str().unwrap();
+    let alert = unexpected(&read(&["--inventory", path]), "login.example.net:443").unwrap().clone();
+    let said = text(&["why-not", "login.example.net", "--inventory", path]);
+    let evidence = &alert["tlswatch"]["alert"]["evidence"];
+    for part in ["judged again", "against the baseline without it", "MITM-002", "last unexpected certificate"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for point in evidence["for"].as_array().unwrap() {
+        let id = point["id"].as_str().unwrap();
+        // Who else got what is only known while it happens.
+        assert!(["H5", "H6"].contains(&id) || said.contains(&format!(" {id} ")), "{id}: {said}");
+    }
+    // A policy that allows it is heard.
+    let benign = folder.path().join("benign");
+    let path = benign.to_str().unwrap();
+    let capture = capture("benign-renewal-new-key.pcap");
+    text(&["read", capture.to_str().unwrap(), "--quiet", "-o", "-", "--inventory", path]);
+    let said = text(&["why-not", "www.example.com", "--inventory", path]);
+    assert!(said.contains("no alarm") && said.contains("B3") && said.contains("no alert names it"), "{said}");
+    // Without a baseline what came before stands for it.
+    text(&["baseline", "forget", "www.example.com", "-i", path]);
+    let said = text(&["why-not", "www.example.com", "--inventory", path]);
+    assert!(said.contains("no baseline") && said.contains("presented before it") && said.contains("B3"), "{said}");
+    assert!(text(&["why-not", "nowhere.example", "--inventory", path]).contains("nothing is known"));
+}
+
 #[test]
 fn a_suggested_policy_is_a_good_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -62,7 +62,8 @@ pub(crate) fn host(text: &str) -> Result<HostKey, String> {
         return Err(wrong());
     }
     let name = match name.parse::<IpAddr>() {
-        Ok(address) => format!("ip:{address}"),
+        Ok(IpAddr::V4(address)) => format!("ip:{address}"),
+        Ok(IpAddr::V6(address)) => format!("ip:[{address}]"),
         Err(_) => format!("{prefix}{name}"),
     };
     Ok(HostKey { name, port })

@@ -78,8 +78,8 @@ enum InventoryCommand {
     Clients,
     /// RSA keys that share a prime factor: their private keys can be computed by anybody
     AuditKeys {
-        /// Keys that are looked at, the most recently seen first; the time grows with the square
-        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        /// Keys that are looked at, the most recently seen first: some minutes and a gigabyte of memory for 100,000
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
     },
     /// Every certificate, as PEM unless told otherwise
@@ -124,7 +124,9 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 fn when(text: &str) -> Result<When, String> {
-    span(text).map(When::Before).or_else(|_| time(text).map(When::At))
+    let at =
+        |_| time(text).map(When::At).map_err(|wrong| format!("{wrong}, or 7d for the time before the last packet"));
+    span(text).map(When::Before).or_else(at)
 }
 
 /// Hexadecimal digits, as openssl writes them too.
@@ -173,7 +175,11 @@ impl InventoryArguments {
             }
             Ok((answers, format)) => {
                 if answers.iter().all(|answer| answer.rows.is_empty()) {
-                    tell("nothing is in the inventory that fits");
+                    tell(match (store.last_packet(), &self.command) {
+                        (Ok(None), _) => "the inventory is empty",
+                        (_, InventoryCommand::AuditKeys { .. }) => "no keys that were looked at share a factor",
+                        _ => "nothing is in the inventory that fits",
+                    });
                 }
                 print_with(|out| write_answers(&store, (&answers, format), out))
             }
@@ -200,9 +206,12 @@ impl InventoryArguments {
         };
         let question = match &self.command {
             InventoryCommand::AuditKeys { keys } => {
-                let (answer, left_out) = store.shared_factors(*keys)?;
+                let (answer, [left_out, more]) = store.shared_factors(*keys)?;
                 if left_out > 0 {
                     tell(&format!("{left_out} keys were not looked at: --keys"));
+                }
+                if more > 0 {
+                    tell(&format!("{more} keys more share factors: too many to compare them one with another"));
                 }
                 return Ok((vec![answer], self.format));
             }

@@ -77,7 +77,8 @@ impl Memory {
         let batch = usize::try_from(batch).unwrap_or(crate::inventory::BATCH_HANDSHAKES);
         let new = self.captures.iter().filter(|(file, _)| !whole && !self.counted.files.contains(*file));
         let parts = new.map(|(file, capture)| (*file, capture.digest)).collect();
-        Gather::new(Arc::clone(&self.inventory), batch).without(Arc::clone(&self.counted)).of_parts(parts)
+        let gather = Gather::new(Arc::clone(&self.inventory), batch).without(Arc::clone(&self.counted));
+        gather.of_parts(parts).uncommitted()
     }
 
     /// The sink of a network that is watched.
@@ -123,6 +124,10 @@ impl Backing for Selected {
 
     fn flush(&self) {
         self.baselines.flush();
+    }
+
+    fn finish(&self) {
+        self.baselines.finish();
     }
 
     fn expire(&self, before: Timestamp) {

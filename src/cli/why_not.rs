@@ -1,6 +1,7 @@
 //! `tlswatch why-not`: why no alert was told about a host.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::cli::{complain, exit, print, tell};
 use crate::detect::alerts::When;
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
-use crate::detect::why_not::describe;
+use crate::detect::why_not::{describe, review};
 use crate::event::{Context, Detail, Observer};
 use crate::inventory::{InventoryError, Store};
 use crate::pipeline::judgement::Judging;
@@ -27,7 +28,7 @@ pub(crate) struct WhyNotArguments {
     #[arg(value_name = "HOST", value_parser = host)]
     host: HostKey,
 
-    /// Captures to judge; without any, what the inventory knows is told
+    /// Captures to judge; without any, the certificate that is stored as presented last is judged again
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -90,13 +91,22 @@ impl WhyNotArguments {
 
     fn ask_inventory(&self, path: &Path) -> Result<u8, InventoryError> {
         let store = Store::open_to_ask(path)?;
+        let knowledge = match self.knowledge.read() {
+            Ok(knowledge) => Arc::new(knowledge),
+            Err(errors) => return Ok(complain(&errors)),
+        };
         let mut text = String::new();
-        for (key, ..) in store.baselines(Some(&self.host.name))? {
+        for key in store.hosts_named(&self.host.name)? {
             let record = store.baseline(&key)?.and_then(|bytes| HostRecord::from_bytes(&bytes));
-            text.push_str(&record.map(|record| describe(&record)).unwrap_or_default());
+            let record = record.filter(|record| record.key() == key);
+            match &record {
+                Some(record) => text.push_str(&describe(record)),
+                None => text.push_str(&format!("{} port {}: no baseline\n", printable(&key.name), key.port)),
+            }
+            text.push_str(&review(&knowledge, record, &store.presented(&key)?));
         }
         if text.is_empty() {
-            text.push_str("nothing is known of this host: no certificate of it was seen in clear\n");
+            text.push_str("nothing is known of this host: no handshake with it was seen\n");
         }
         let mut told = 0_u32;
         for alert in store.alerts(None)? {

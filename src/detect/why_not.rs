@@ -2,19 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::catalogue::Effect;
 use super::finding::Finding;
 use super::hosts::Hosts;
+use super::hosts::backing::Backing;
+use super::hosts::case::Case;
 use super::hosts::record::{ESTABLISHED_SUPPORT, HostRecord, Phase, Standing};
+use super::judge::Judge;
+use super::knowledge::Knowledge;
 use super::observation::Observation;
 use super::sighting::HostKey;
+use super::watch::Watch;
 use crate::text::printable;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
+use crate::x509::chain::SignatureMemo;
 
 /// Different findings that are kept.
 const FINDINGS: usize = 200;
+
+/// Bytes of each memo while one host is judged again.
+const REVIEW_BYTES: usize = 4 << 20;
 
 /// Version of TLS 1.3 on the wire (RFC 8446 section 4.1.2).
 const TLS_1_3: u16 = 0x0304;
@@ -115,6 +125,21 @@ impl WhyNot {
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
             line(&format!("  {count} {reason}"));
         }
+        out.push_str(&self.findings_text());
+        let Some(hosts) = hosts else { return out };
+        for record in hosts.table().iter().filter(|record| *record.name == *self.name) {
+            out.push_str(&describe(record));
+        }
+        out.push_str(&self.cases_text(hosts));
+        out
+    }
+
+    fn findings_text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |text: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}", printable(text));
+        };
         line("findings");
         for ((rule, fate), (count, message)) in &self.findings {
             let fate = match fate {
@@ -130,20 +155,75 @@ impl WhyNot {
         if self.left_out > 0 {
             line(&format!("  and {} more", self.left_out));
         }
-        let Some(hosts) = hosts else { return out };
-        let mut cases = String::new();
-        hosts.cases(&self.name).for_each(|case| cases.push_str(&case.text()));
-        for record in hosts.table().iter().filter(|record| *record.name == *self.name) {
-            out.push_str(&describe(record));
-        }
-        if cases.is_empty() {
-            out.push_str("no certificate of it was unexpected\n");
-        } else {
-            out.push_str("last unexpected certificate\n");
-            out.push_str(&cases);
-        }
         out
     }
+
+    fn cases_text(&self, hosts: &Hosts) -> String {
+        let cases: String = hosts.cases(&self.name).map(Case::text).collect();
+        match cases.as_str() {
+            "" => "no certificate of it was unexpected\n".to_owned(),
+            cases => format!("last unexpected certificate\n{cases}"),
+        }
+    }
+}
+
+/// A baseline as it was before the certificate that is looked at.
+#[derive(Debug)]
+struct Before(Option<HostRecord>);
+
+impl Backing for Before {
+    fn read(&self, key: &HostKey) -> Option<HostRecord> {
+        self.0.clone().filter(|record| record.key() == *key)
+    }
+
+    fn write(&self, _: &HostRecord) {}
+
+    fn is_old(&self, _: &Observation) -> bool {
+        true
+    }
+}
+
+/// Judges again, by what is known now, the certificate that a host presented last: against its baseline as that was before
+/// or, without one, against what the host presented earlier. `presented`: a handshake for each certificate, the last one
+/// at the end.
+pub fn review(knowledge: &Arc<Knowledge>, record: Option<HostRecord>, presented: &[Observation]) -> String {
+    let Some((last, earlier)) = presented.split_last() else { return String::new() };
+    let host = HostKey::of(last);
+    let before = record.zip(last.server_chain.first()).map(|(mut record, leaf)| {
+        record.forget(&leaf.sha256);
+        record
+    });
+    let known = before.as_ref().is_some_and(|record| record.accepted().next().is_some());
+    let memo = Arc::new(SignatureMemo::new(REVIEW_BYTES));
+    let mut judge = Judge::new(Arc::clone(knowledge), memo, (REVIEW_BYTES, true));
+    let mut watch = Watch::new(Arc::clone(&knowledge.anchors), 16);
+    watch.hosts_mut().set_backing(Arc::new(Before(before.filter(|_| known))));
+    judge.add(Box::new(watch));
+    let mut why_not = WhyNot::new(&host.name);
+    let mut found = Vec::new();
+    for observation in earlier.iter().filter(|_| !known) {
+        judge.observe(observation, observation.handshake.first.order.clock);
+    }
+    found.extend(judge.observe(last, last.handshake.first.order.clock));
+    found.extend(judge.finish());
+    for mut finding in found {
+        // Which one it was is not stored.
+        finding.message = finding.message.replace("client 0.0.0.0 ", "a client ");
+        why_not.found(&finding);
+    }
+    let mut out = String::new();
+    let first = last.handshake.first.timestamp.rfc3339();
+    let leaf = last.server_chain.first().map(|leaf| leaf.sha256.to_string()).unwrap_or_default();
+    let against = match (known, earlier.len()) {
+        (true, _) => "against the baseline without it".to_owned(),
+        (false, 0) => "it is the only one: there is nothing to compare it with".to_owned(),
+        (false, count) => format!("against the {count} presented before it"),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "judged again: {leaf}, presented last, first at {first}; {against}");
+    out.push_str(&why_not.findings_text());
+    out.push_str(&judge.known_hosts().map(|hosts| why_not.cases_text(hosts)).unwrap_or_default());
+    out
 }
 
 /// What is known of a host, for a terminal.

@@ -4,12 +4,13 @@ use super::answer::{Answer, Cell, prepare};
 use super::{InventoryError, Store};
 
 impl Store {
-    /// Pairs of RSA keys that share a prime factor, with a certificate of each; and the number of keys that were left out
-    /// because there are more than `limit`: the most recently seen ones are looked at.
+    /// Pairs of RSA keys that share a prime factor, with a certificate of each; the number of keys that were left out
+    /// because there are more than `limit` (the most recently seen ones are looked at); and the number of keys that share a
+    /// factor too and of which no pairs are given, because there are too many.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn shared_factors(&self, limit: u32) -> Result<(Answer, u64), InventoryError> {
+    pub fn shared_factors(&self, limit: u32) -> Result<(Answer, [u64; 2]), InventoryError> {
         let connection = self.connection();
         let mut statement = prepare(
             &connection,
@@ -24,7 +25,8 @@ impl Store {
         let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(keys.len()).unwrap_or(0));
         let moduli: Vec<&[u8]> = keys.iter().map(|(modulus, ..)| modulus.as_slice()).collect();
         let mut rows = Vec::new();
-        for (one, other) in crate::x509::batch_gcd::shared_factors(&moduli) {
+        let shared = crate::x509::batch_gcd::shared_factors(&moduli);
+        for (one, other) in shared.pairs {
             let (Some(one), Some(other)) = (keys.get(one), keys.get(other)) else { continue };
             let cells = [one, other].into_iter().flat_map(|(_, spki, subject)| {
                 [
@@ -35,6 +37,7 @@ impl Store {
             rows.push(cells.collect());
         }
         let columns = vec!["spki_sha256", "subject", "other_spki_sha256", "other_subject"];
-        Ok((Answer { title: "", columns, rows }, left_out))
+        let more = u64::try_from(shared.left_out).unwrap_or(u64::MAX);
+        Ok((Answer { title: "", columns, rows }, [left_out, more]))
     }
 }

@@ -196,6 +196,8 @@ pub struct Gather {
     counted: Arc<Counted>,
     /// Captures of the run of which only a part is read, by file, and the handshakes that were counted.
     parts: HashMap<u32, (Sha256, Vec<u64>)>,
+    /// Somebody else commits, when there is more to come.
+    uncommitted: bool,
     /// Live: the capture's clock moves so far on before a batch is written.
     every: Option<crate::time::Span>,
     /// Live: the clock when the batch was first seen to hold something.
@@ -211,6 +213,7 @@ impl Gather {
             handshakes: handshakes.max(1),
             counted: Arc::default(),
             parts: HashMap::new(),
+            uncommitted: false,
             every: None,
             began: None,
         }
@@ -227,6 +230,13 @@ impl Gather {
     #[must_use]
     pub fn of_parts(mut self, captures: HashMap<u32, Sha256>) -> Self {
         self.parts = captures.into_iter().map(|(file, capture)| (file, (capture, Vec::new()))).collect();
+        self
+    }
+
+    /// Leaves it to others to commit: what belongs together is not complete with the last event.
+    #[must_use]
+    pub fn uncommitted(mut self) -> Self {
+        self.uncommitted = true;
         self
     }
 
@@ -297,7 +307,7 @@ impl Sink for Gather {
         for (_, (capture, handshakes)) in self.parts.drain() {
             self.inventory.send(Order::Part(capture, handshakes))?;
         }
-        self.inventory.commit().map_err(SinkError::from)
+        if self.uncommitted { Ok(()) } else { self.inventory.commit().map_err(SinkError::from) }
     }
 }
 

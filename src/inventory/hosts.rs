@@ -64,6 +64,10 @@ impl Backing for Baselines {
         self.note(self.inventory.hand_over());
     }
 
+    fn finish(&self) {
+        self.note(self.inventory.begin());
+    }
+
     fn expire(&self, before: Timestamp) {
         self.note(self.inventory.expire(before));
     }

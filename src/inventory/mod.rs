@@ -12,6 +12,7 @@ mod hosts;
 mod owners;
 mod parts;
 mod query;
+mod replay;
 mod schema;
 mod sketch;
 mod store;
@@ -58,6 +59,9 @@ pub enum InventoryError {
     /// The file is a database of something else, or no database.
     #[error("not an inventory of tlswatch")]
     Foreign,
+    /// There is no such file.
+    #[error("no such file")]
+    Missing,
     /// A later version of the program made it.
     #[error("made by a later version (schema {version}, this program knows {known})")]
     Newer {
@@ -106,6 +110,7 @@ struct Unwritten {
 #[derive(Debug)]
 pub struct Inventory {
     store: Arc<Store>,
+    in_file: bool,
     /// Another inventory that is only read (`--baseline`).
     base: Option<Store>,
     orders: Option<Sender<Order>>,
@@ -122,7 +127,9 @@ impl Inventory {
     pub fn open(path: &Path) -> Result<Self, InventoryError> {
         // Two connections, so that questions see the last committed state and do not wait for the writer.
         let writing = Arc::new(Store::open(path)?);
-        Self::start(writing, Arc::new(Store::open(path)?))
+        let mut opened = Self::start(writing, Arc::new(Store::open(path)?))?;
+        opened.in_file = true;
+        Ok(opened)
     }
 
     /// An inventory that ends with the process.
@@ -146,7 +153,7 @@ impl Inventory {
             }
         });
         let thread = thread.map_err(|error| InventoryError::Writer(error.to_string()))?;
-        Ok(Self { store, base: None, orders: Some(orders), writer: Some(thread), failure, unwritten })
+        Ok(Self { store, in_file: false, base: None, orders: Some(orders), writer: Some(thread), failure, unwritten })
     }
 
     /// Reads host records from `base` too, which stays as it is.
@@ -263,6 +270,12 @@ impl Inventory {
     fn hand_over(&self) -> Result<(), InventoryError> {
         let records = std::mem::take(&mut lock(&self.unwritten).unsent);
         if records.is_empty() { Ok(()) } else { self.send(Order::Records(records)) }
+    }
+
+    /// What comes from now on until [`commit`](Self::commit) is in the file as a whole or not at all. Not for an inventory in
+    /// memory, whose only connection is not kept from those who ask.
+    fn begin(&self) -> Result<(), InventoryError> {
+        if self.in_file { self.send(Order::Begin) } else { Ok(()) }
     }
 
     /// Forgets hosts that were last seen before this time.

@@ -23,7 +23,7 @@ impl Counted {
             return true;
         }
         match (self.handshakes.get(&moment.file), ends) {
-            (Some(handshakes), Some(ends)) => handshakes.contains(&number(ends, moment)),
+            (Some(handshakes), Some(ends)) if !handshakes.is_empty() => handshakes.contains(&number(ends, moment)),
             _ => false,
         }
     }

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 use crate::x509::Sha256;
 
 use super::query::digest_range;
+use super::replay::stored_name;
 use super::{InventoryError, StoredAlert, lock, schema};
 
 /// How long another program that writes is waited for.
@@ -50,7 +51,10 @@ impl Store {
         connection.busy_timeout(BUSY)?;
         match schema::check(&connection) {
             Err(InventoryError::Database(error))
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
+                if matches!(
+                    error.sqlite_error_code(),
+                    Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
+                ) && path.is_file() =>
             {
                 connection = Self::open_frozen(path)?;
                 schema::check(&connection).map_err(no_database)?;
@@ -72,6 +76,11 @@ impl Store {
     /// # Errors
     /// When it is no inventory.
     pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
+        match path.metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(InventoryError::Missing),
+            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Foreign),
+            _ => {}
+        }
         // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
         let exists = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .is_ok_and(|connection| connection.is_readonly("main") == Ok(false));
@@ -163,8 +172,7 @@ impl Store {
              JOIN certificate ON certificate.id = change.certificate
              WHERE name.name = ? AND host.port = ? ORDER BY change.last DESC, certificate.id",
         )?;
-        let name = key.name.strip_prefix("ech:").unwrap_or(&key.name);
-        let found = statement.query_map(params![name, key.port], |row| row.get(0).map(Sha256))?;
+        let found = statement.query_map(params![stored_name(key), key.port], |row| row.get(0).map(Sha256))?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::writer::TOGETHER;
 use super::*;
 use crate::detect::observation::Observation;
 use crate::event::sample;
@@ -207,7 +208,8 @@ fn only_inventories_are_opened() {
     for open in [Store::open, Store::open_read_only, Store::open_to_ask] {
         assert!(matches!(open(&text), Err(InventoryError::Foreign)));
     }
-    assert!(Store::open_to_ask(&folder.path().join("none.db")).is_err());
+    assert!(matches!(Store::open_to_ask(&folder.path().join("none.db")), Err(InventoryError::Missing)));
+    assert!(matches!(Store::open_to_ask(folder.path()), Err(InventoryError::Foreign)));
     assert!(!folder.path().join("none.db").exists());
     let empty = folder.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
@@ -385,6 +387,33 @@ fn parts_of_a_capture_are_counted_once() {
     assert_eq!(rows(inventory.store(), "SELECT sum(length(handshakes)) FROM capture_part"), [[48.into()]]);
     assert_eq!(read(&all, true), 10.into());
     assert!(inventory.counted(&capture.digest, true).unwrap().is_empty());
+}
+
+#[test]
+fn what_belongs_together_is_written_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = Inventory::open(&folder.path().join("i.db")).unwrap();
+    inventory.begin().unwrap();
+    for number in 0..600 {
+        inventory.put_baseline(&key(number), b"x", Timestamp(1)).unwrap();
+    }
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    inventory.put_capture(capture.clone()).unwrap();
+    // More orders than the queue holds: the writer has taken some of them.
+    for _ in 0..4 * TOGETHER {
+        inventory.hand_over().unwrap();
+        inventory.put_baseline(&key(0), b"x", Timestamp(1)).unwrap();
+    }
+    assert!(inventory.store().baselines(None).unwrap().is_empty());
+    assert_eq!(inventory.baseline(&key(0)).unwrap().as_deref(), Some(&b"x"[..]));
+    inventory.commit().unwrap();
+    assert_eq!(inventory.store().baselines(None).unwrap().len(), 600);
+    assert!(inventory.store().has_capture(&capture.digest).unwrap());
+    // One that nobody commits is committed by its end.
+    inventory.begin().unwrap();
+    inventory.put_baseline(&key(700), b"x", Timestamp(1)).unwrap();
+    drop(inventory);
+    assert_eq!(Store::open(&folder.path().join("i.db")).unwrap().baselines(None).unwrap().len(), 601);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::sketch::Sketch;
 use super::{Capture, InventoryError, Store, StoredAlert, Unwritten, lock};
 
 /// Orders of one transaction.
-const TOGETHER: usize = 16;
+pub(super) const TOGETHER: usize = 16;
 
 /// Longest text of one column, characters: names may be as long as their sender likes, the DER has all of it.
 const TEXT: usize = 1_024;
@@ -42,6 +42,8 @@ pub(super) enum Order {
     Part(Sha256, Vec<u64>),
     /// Hosts last seen before this are forgotten.
     Expire(Timestamp),
+    /// All that comes until the next commit is one transaction.
+    Begin,
     /// Commit and say so.
     Commit(Sender<()>),
 }
@@ -76,7 +78,11 @@ impl Writer {
             {
                 let mut connection = store.connection();
                 let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                for order in std::iter::once(first).chain(orders.try_iter().take(TOGETHER)) {
+                let mut orders_taken = 0_usize;
+                let mut whole = false;
+                let mut next = Some(first);
+                while let Some(order) = next {
+                    orders_taken += 1;
                     match order {
                         Order::Batch(batch) => self.batch(&transaction, &batch)?,
                         Order::Records(records) => {
@@ -92,8 +98,17 @@ impl Writer {
                             let mut forget = transaction.prepare_cached("DELETE FROM baseline WHERE last_seen < ?")?;
                             forget.execute([before.0])?;
                         }
-                        Order::Commit(tell) => waiting.push(tell),
+                        Order::Begin => whole = true,
+                        Order::Commit(tell) => {
+                            whole = false;
+                            waiting.push(tell);
+                        }
                     }
+                    next = match (whole, orders_taken < TOGETHER) {
+                        (true, _) => orders.recv().ok(),
+                        (false, true) => orders.try_recv().ok(),
+                        (false, false) => None,
+                    };
                 }
                 transaction.commit()?;
             }

@@ -1,9 +1,9 @@
-//! RSA moduli that share a prime factor (Heninger, Durumeric, Wustrow, Halderman 2012): product and remainder trees.
+//! RSA moduli that share a prime factor (Heninger, Durumeric, Wustrow, Halderman 2012): a product tree, and down again
+//! the scaled remainders of Bernstein ("Scaled remainder trees", 2004), which need one division for all.
 
 use num_bigint_dig::BigUint;
 
-/// Moduli of a block: its product is divided by the product of every other block, so that no number grows beyond it.
-const BLOCK: usize = 512;
+use super::long_product::multiply;
 
 /// Longest modulus that is looked at, octets: 16,384 bits.
 const MAX_OCTETS: usize = 2_048;
@@ -11,11 +11,26 @@ const MAX_OCTETS: usize = 2_048;
 /// Moduli with a common factor that are compared one with another; a swamp of small factors would take for ever.
 const MAX_SUSPECTS: usize = 300;
 
-/// Pairs of moduli that have a common factor, as places in `moduli` (big-endian), the lower first, in order.
+/// Bits that a scaled remainder has beyond its modulus: each step down may lose a unit in the last place.
+const GUARD: usize = 64;
+
+/// Bits of a divisor from which a reciprocal is found by Newton's method; below, schoolbook division is as fast.
+const NEWTON: usize = 4_096;
+
+/// What was found among moduli.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// Pairs of moduli that have a common factor, as places in what was given, the lower first, in order.
+    pub pairs: Vec<(usize, usize)>,
+    /// Moduli that have a factor in common with another one, and that were not compared because there are too many.
+    pub left_out: usize,
+}
+
+/// Looks which moduli (big-endian) have a common factor.
 ///
-/// Moduli that are empty, even or longer than 16,384 bits are left out. Time grows with the square of all bits together:
-/// a thousand keys of 2,048 bits take about a second.
-pub fn shared_factors(moduli: &[&[u8]]) -> Vec<(usize, usize)> {
+/// Moduli that are empty, even or longer than 16,384 bits are left out. Time grows little faster than the number of bits;
+/// memory is some forty times the moduli.
+pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
     let odd = |modulus: &&[u8]| modulus.len() <= MAX_OCTETS && modulus.last().is_some_and(|last| last & 1 == 1);
     let numbers: Vec<(usize, BigUint)> = moduli
         .iter()
@@ -24,19 +39,10 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Vec<(usize, usize)> {
         .map(|(place, modulus)| (place, BigUint::from_bytes_be(modulus)))
         .filter(|(_, number)| number.bits() > 1)
         .collect();
-    let trees: Vec<Tree<'_>> = numbers.chunks(BLOCK).map(Tree::new).collect();
-    let mut suspects = Vec::new();
-    for (at, tree) in trees.iter().enumerate() {
-        let mut common = vec![one(); tree.leaves.len()];
-        for (other_at, other) in trees.iter().enumerate() {
-            let remainders = if at == other_at { tree.among_itself() } else { tree.with(other) };
-            for ((common, remainder), (_, number)) in common.iter_mut().zip(remainders).zip(tree.leaves) {
-                *common = &*common * remainder % number;
-            }
-        }
-        let found = tree.leaves.iter().zip(common).filter(|((_, number), common)| gcd(number, common) != one());
-        suspects.extend(found.map(|(leaf, _)| leaf));
-    }
+    let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect());
+    let suspects = numbers.iter().zip(&others).filter(|((_, number), others)| gcd(number, others) != one());
+    let mut suspects: Vec<_> = suspects.map(|(leaf, _)| leaf).collect();
+    let left_out = suspects.len().saturating_sub(MAX_SUSPECTS);
     suspects.truncate(MAX_SUSPECTS);
     let mut pairs = Vec::new();
     let mut rest = suspects.as_slice();
@@ -48,59 +54,109 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Vec<(usize, usize)> {
         }
         rest = others;
     }
-    pairs
+    Shared { pairs, left_out }
 }
 
-/// Products of a block: the first level is of the moduli, the last one has the product of all.
-struct Tree<'a> {
-    leaves: &'a [(usize, BigUint)],
-    levels: Vec<Vec<BigUint>>,
-}
-
-impl<'a> Tree<'a> {
-    fn new(leaves: &'a [(usize, BigUint)]) -> Self {
-        let mut levels = vec![leaves.iter().map(|(_, number)| number.clone()).collect::<Vec<_>>()];
-        while let Some(last) = levels.last().filter(|last| last.len() > 1) {
-            let next = last.chunks(2).map(|pair| pair.iter().fold(one(), |product, number| product * number)).collect();
-            levels.push(next);
+/// For each number the product of all others modulo the number.
+fn products_of_others(numbers: Vec<BigUint>) -> Vec<BigUint> {
+    if numbers.len() < 2 {
+        return vec![one(); numbers.len()];
+    }
+    // With P the product, the sum of all P / n is, modulo each n, the product of the others.
+    let mut sums = vec![one(); numbers.len()];
+    let mut levels = vec![numbers];
+    while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+        let join = |(sums, products): (&[BigUint], &[BigUint])| match (sums, products) {
+            ([left, right], [one, other]) => multiply(left, other) + multiply(right, one),
+            (sums, _) => sums.iter().cloned().sum(),
+        };
+        sums = sums.chunks(2).zip(level.chunks(2)).map(join).collect();
+        let next = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => multiply(left, right),
+                rest => rest.iter().fold(one(), |product, number| product * number),
+            })
+            .collect();
+        levels.push(next);
+    }
+    let (Some(root), Some(sum)) = (levels.pop().and_then(|mut level| level.pop()), sums.pop()) else {
+        return Vec::new();
+    };
+    // The fraction sum / P, of which only what is behind the point counts.
+    let scale = root.bits() + GUARD;
+    let mut bits = vec![scale];
+    let mut fractions = vec![low_bits(divide_scaled(&sum, &root, scale), scale)];
+    drop((root, sum));
+    while let Some(level) = levels.pop() {
+        let mut next = Vec::with_capacity(level.len());
+        let mut next_bits = Vec::with_capacity(level.len());
+        for ((pair, fraction), bits) in level.chunks(2).zip(fractions).zip(bits) {
+            match pair {
+                [left, right] => {
+                    for (mine, sibling) in [(left, right), (right, left)] {
+                        let kept = mine.bits() + GUARD;
+                        let scaled = low_bits(multiply(&fraction, sibling), bits);
+                        next.push(scaled >> (bits.saturating_sub(kept)));
+                        next_bits.push(kept.min(bits));
+                    }
+                }
+                _ => {
+                    next.push(fraction);
+                    next_bits.push(bits);
+                }
+            }
         }
-        Self { leaves, levels }
-    }
-
-    fn product(&self) -> Option<&BigUint> {
-        self.levels.last().and_then(|level| level.first())
-    }
-
-    /// For each modulus the product of the others of the block, up to a multiple of the modulus.
-    fn among_itself(&self) -> Vec<BigUint> {
-        let Some(product) = self.product() else { return Vec::new() };
-        let remainders = self.descend(product.clone(), |number| number * number);
-        remainders.into_iter().zip(self.leaves).map(|(remainder, (_, number))| remainder / number).collect()
-    }
-
-    /// For each modulus the product of the other block, up to a multiple of the modulus.
-    fn with(&self, other: &Tree<'_>) -> Vec<BigUint> {
-        other.product().map(|product| self.descend(product.clone(), Clone::clone)).unwrap_or_default()
-    }
-
-    /// `value` modulo `modulus` of each leaf, level by level.
-    fn descend(&self, value: BigUint, modulus: impl Fn(&BigUint) -> BigUint) -> Vec<BigUint> {
-        let mut values = vec![value];
-        for level in self.levels.iter().rev() {
-            // The top has one parent, which is not two.
-            let next = match level.as_slice() {
-                [top] => values.first().map(|value| value % modulus(top)).into_iter().collect(),
-                level => values
-                    .iter()
-                    .flat_map(|value| [value, value])
-                    .zip(level)
-                    .map(|(value, node)| value % modulus(node))
-                    .collect(),
+        (fractions, bits) = (next, next_bits);
+        if levels.is_empty() {
+            // Back from fractions to remainders: to the nearest whole number.
+            let whole = |((fraction, bits), number): ((BigUint, usize), &BigUint)| {
+                let rounded = (fraction * number + (one() << (bits - 1))) >> bits;
+                if rounded == *number { BigUint::from(0_u32) } else { rounded }
             };
-            values = next;
+            return fractions.into_iter().zip(bits).zip(&level).map(whole).collect();
         }
-        values
     }
+    Vec::new()
+}
+
+fn low_bits(number: BigUint, bits: usize) -> BigUint {
+    if number.bits() <= bits {
+        return number;
+    }
+    let high = (&number >> bits) << bits;
+    number - high
+}
+
+/// `number * 2^bits / divisor`, too small by a few units at most.
+fn divide_scaled(number: &BigUint, divisor: &BigUint, bits: usize) -> BigUint {
+    let size = divisor.bits();
+    // As many bits of the reciprocal as the quotient has.
+    let precision = bits + number.bits().saturating_sub(size) + GUARD;
+    multiply(number, &reciprocal(divisor, precision)) >> (size + precision - bits)
+}
+
+/// `2^(size + precision) / divisor` of a divisor of `size` bits, too small by a few units at most.
+fn reciprocal(divisor: &BigUint, precision: usize) -> BigUint {
+    let size = divisor.bits();
+    if precision <= NEWTON {
+        // No more bits of the divisor than count.
+        let cut = size.saturating_sub(precision + GUARD);
+        let top = (divisor >> cut) + if cut > 0 { one() } else { BigUint::from(0_u32) };
+        return (one() << (size - cut + precision)) / top;
+    }
+    let half = precision / 2 + GUARD;
+    let cut = size.saturating_sub(precision + GUARD);
+    let top = (divisor >> cut) + if cut > 0 { one() } else { BigUint::from(0_u32) };
+    let near = reciprocal(&top, half);
+    // x (2 - d x): near is below, and so is what comes of it.
+    let top_size = top.bits();
+    let product = multiply(&top, &near);
+    let two = one() << (top_size + half + 1);
+    // A carry may have made it one bit longer.
+    let shift = top_size + cut - size;
+    let better = multiply(&near, &(two - product)) >> (top_size + 2 * half - precision);
+    better >> shift
 }
 
 fn one() -> BigUint {
@@ -118,7 +174,6 @@ fn gcd(number: &BigUint, other: &BigUint) -> BigUint {
     }
     larger
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +202,7 @@ mod tests {
 
     fn find(moduli: &[u32]) -> Vec<(usize, usize)> {
         let bytes: Vec<_> = moduli.iter().map(|modulus| modulus.to_be_bytes()).collect();
-        shared_factors(&bytes.iter().map(<[u8; 4]>::as_slice).collect::<Vec<_>>())
+        shared_factors(&bytes.iter().map(<[u8; 4]>::as_slice).collect::<Vec<_>>()).pairs
     }
 
     proptest! {
@@ -169,33 +224,76 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn products_of_the_others_are_exact(moduli in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..90), 1..60)) {
+            let odd = |bytes: &Vec<u8>| BigUint::from_bytes_be(bytes) * 2_u32 + 3_u32;
+            let numbers: Vec<BigUint> = moduli.iter().map(odd).collect();
+            let all = numbers.iter().fold(one(), |product, number| product * number);
+            let plain: Vec<BigUint> = numbers.iter().map(|number| &all / number % number).collect();
+            prop_assert_eq!(products_of_others(numbers), plain);
+        }
+
+        #[test]
+        fn reciprocals_are_below_by_little(
+            octets in prop::collection::vec(any::<u8>(), 1..3_000),
+            precision in 1_usize..20_000,
+        ) {
+            let divisor = BigUint::from_bytes_be(&octets) + 1_u32;
+            let exact = (one() << (divisor.bits() + precision)) / &divisor;
+            let near = reciprocal(&divisor, precision);
+            prop_assert!(near <= exact && exact - near < BigUint::from(16_u32));
+        }
+    }
+
     #[test]
-    fn pairs_in_different_blocks_are_found() {
+    fn a_divisor_of_ones_only_has_a_reciprocal() {
+        for octets in [1, 511, 700, 2_000] {
+            for precision in [1, 100, 4_096, 4_097, 9_000] {
+                let divisor = BigUint::from_bytes_be(&vec![0xff; octets]);
+                let exact = (one() << (divisor.bits() + precision)) / &divisor;
+                let near = reciprocal(&divisor, precision);
+                assert!(near <= exact && exact - near < BigUint::from(16_u32), "{octets} {precision}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_among_many_is_found() {
         let primes = primes();
-        // Each modulus has its own two primes, until the last ones.
+        // Each modulus has its own primes, until the last ones.
         let mut moduli: Vec<BigUint> = Vec::new();
         let mut candidate = 1_000_003_u64;
-        while moduli.len() < BLOCK + 20 {
+        while moduli.len() < 533 {
             candidate += 2;
             if (3..1_100).step_by(2).all(|divisor| !candidate.is_multiple_of(divisor)) {
                 moduli.push(BigUint::from(candidate));
             }
         }
         let shared = BigUint::from(primes[200]);
-        let (first, last) = (5, BLOCK + 11);
-        moduli[first] *= &shared;
-        moduli[last] *= &shared;
+        moduli[5] *= &shared;
+        moduli[523] *= &shared;
         let bytes: Vec<Vec<u8>> = moduli.iter().map(BigUint::to_bytes_be).collect();
         let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-        assert_eq!(shared_factors(&slices), [(first, last)]);
+        assert_eq!(shared_factors(&slices), Shared { pairs: vec![(5, 523)], left_out: 0 });
+    }
+
+    #[test]
+    fn too_many_are_counted() {
+        let moduli: Vec<Vec<u8>> = (0..u32::try_from(MAX_SUSPECTS).unwrap() + 7)
+            .map(|number| BigUint::from(3 * (2 * u64::from(number) + 1_000_001)).to_bytes_be())
+            .collect();
+        let found = shared_factors(&moduli.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!((found.pairs.len(), found.left_out), (MAX_SUSPECTS * (MAX_SUSPECTS - 1) / 2, 7));
     }
 
     #[test]
     fn hostile_moduli_are_left_out() {
         let long = vec![0xff; MAX_OCTETS + 1];
         let all: [&[u8]; 7] = [&[], &[0], &[1], &[0, 0, 1], &long, &long, &[15]];
-        assert_eq!(shared_factors(&all), []);
-        assert_eq!(shared_factors(&[]), []);
-        assert_eq!(shared_factors(&[&[15], &[0, 15], &[21]]), [(0, 1), (0, 2), (1, 2)]);
+        assert_eq!(shared_factors(&all), Shared::default());
+        assert_eq!(shared_factors(&[]), Shared::default());
+        assert_eq!(shared_factors(&[&[15], &[0, 15], &[21]]).pairs, [(0, 1), (0, 2), (1, 2)]);
     }
 }

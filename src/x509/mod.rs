@@ -12,6 +12,7 @@ mod extensions;
 mod json;
 pub mod judge;
 pub mod key;
+mod long_product;
 pub mod name;
 pub mod roots;
 pub mod rsa;

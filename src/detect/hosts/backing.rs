@@ -26,6 +26,9 @@ pub trait Backing: fmt::Debug + Send + Sync {
     /// What was written goes on its way now, however little it is.
     fn flush(&self) {}
 
+    /// The run is over: what is written from now on belongs together.
+    fn finish(&self) {}
+
     /// Forgets the baselines of hosts that were last seen before this time.
     fn expire(&self, _before: Timestamp) {}
 

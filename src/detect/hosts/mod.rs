@@ -487,6 +487,9 @@ impl Detector for Hosts {
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
+        if let Some(backing) = &self.backing {
+            backing.finish();
+        }
         for (key, held) in self.holding.take_all() {
             self.decide((&key, held), policy, findings);
         }

@@ -514,6 +514,16 @@ impl HostRecord {
         });
     }
 
+    /// Forgets a certificate, and its issuer unless another accepted certificate has the same: how things stood before it
+    /// came, as far as that can be told.
+    pub fn forget(&mut self, sha256: &Sha256) {
+        let Some(place) = self.certificates.iter().position(|known| known.sha256 == sha256.0) else { return };
+        let gone = self.certificates.remove(place);
+        if self.accepted().all(|known| known.issuer != gone.issuer) {
+            self.issuers.retain(|known| known.key != gone.issuer);
+        }
+    }
+
     /// A self-signed or private certificate took the place of another one.
     pub fn note_rotation(&mut self, at: Timestamp) {
         let [_, second, third] = self.rotations;

@@ -1,0 +1,171 @@
+//! Handshakes as they must have been, made of what is stored, so that they can be judged again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::detect::observation::{ClientProof, Connection as Facts, Ends, KeyExchangeVerdict, Observation};
+use crate::detect::sighting::HostKey;
+use crate::direction::Direction;
+use crate::packet::{Endpoint, Transport};
+use crate::time::{Moment, Order, Timestamp};
+use crate::tls::{ClientHello, Handshake, ServerHello};
+use crate::x509::Certificate;
+
+use super::{InventoryError, Store};
+
+/// Leaves of a host that are looked at, the latest.
+const LEAVES: u32 = 16;
+/// Certificates of CAs among which the chain of a leaf is looked for.
+const CANDIDATES: u32 = 64;
+/// Certificates of a chain.
+const CHAIN: usize = 8;
+
+/// `role.id` of a server's leaf.
+const LEAF: u8 = 0;
+
+/// Where and when a leaf came first.
+struct Came {
+    certificate: i64,
+    at: Timestamp,
+    server: IpAddr,
+    transport: Transport,
+}
+
+impl Store {
+    /// For each leaf that a host presented a handshake at its first sight, the one presented last at the end. What the
+    /// inventory does not have is as in the plainest handshake: the client is no one, the hellos are of TLS 1.2.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn presented(&self, key: &HostKey) -> Result<Vec<Observation>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT change.certificate, change.first, endpoint.ip, host.transport
+             FROM name JOIN host ON host.name = name.id JOIN change ON change.host = host.id
+             JOIN sighting ON sighting.certificate = change.certificate AND sighting.name = name.id
+             JOIN endpoint ON endpoint.id = sighting.endpoint AND endpoint.port = host.port
+                 AND endpoint.transport = host.transport
+             WHERE name.name = ? AND host.port = ? AND sighting.role = ?
+             GROUP BY change.certificate, host.id ORDER BY change.last DESC, change.first DESC LIMIT ?",
+        )?;
+        let rows = statement.query_map(params![stored_name(key), key.port, LEAF, LEAVES], |row| {
+            let transport =
+                if row.get_ref(3)?.as_str()? == Transport::Udp.name() { Transport::Udp } else { Transport::Tcp };
+            let server = row.get_ref(2)?.as_str()?.parse().unwrap_or_else(|_| IpAddr::from([0; 4]));
+            Ok(Came { certificate: row.get(0)?, at: Timestamp(row.get(1)?), server, transport })
+        })?;
+        let mut came = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        came.reverse();
+        let mut observations = Vec::new();
+        for (frame, came) in (1..).zip(&came) {
+            if let Some(chain) = chain(&connection, (key, came.certificate))? {
+                observations.push(observation(key, (frame, came), chain));
+            }
+        }
+        Ok(observations)
+    }
+
+    /// Hosts of this name, at whatever port.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn hosts_named(&self, name: &str) -> Result<Vec<HostKey>, InventoryError> {
+        let key = |port| HostKey { name: name.to_owned(), port };
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT port FROM baseline WHERE key = ?1
+             UNION SELECT host.port FROM name JOIN host ON host.name = name.id WHERE name.name = ?2 ORDER BY 1",
+        )?;
+        let ports = statement.query_map(params![name, stored_name(&key(0))], |row| row.get(0))?;
+        Ok(ports.map(|port| port.map(key)).collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// The name of a host in table `name`.
+pub(super) fn stored_name(key: &HostKey) -> String {
+    let name = key.name.strip_prefix("ech:").unwrap_or(&key.name);
+    // Addresses are there as they are written everywhere else.
+    match name.strip_prefix("ip:[").and_then(|name| name.strip_suffix(']')) {
+        Some(address) => format!("ip:{address}"),
+        None => name.to_owned(),
+    }
+}
+
+/// A leaf and the CAs above it that were sent for the same host; `None` when its bytes are not there.
+fn chain(connection: &Connection, (key, leaf): (&HostKey, i64)) -> rusqlite::Result<Option<Vec<Arc<Certificate>>>> {
+    let der = |number: i64| -> rusqlite::Result<Option<Certificate>> {
+        let mut statement = connection.prepare_cached("SELECT der FROM der WHERE certificate = ?")?;
+        let found: Option<Vec<u8>> = statement.query_row([number], |row| row.get(0)).optional()?;
+        Ok(found.map(|der| Certificate::parse(&der)))
+    };
+    let Some(leaf) = der(leaf)? else { return Ok(None) };
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT sighting.certificate FROM name JOIN sighting ON sighting.name = name.id
+         WHERE name.name = ? AND sighting.role BETWEEN 1 AND 3 ORDER BY 1 DESC LIMIT ?",
+    )?;
+    let numbers = statement.query_map(params![stored_name(key), CANDIDATES], |row| row.get(0))?;
+    let mut candidates = Vec::new();
+    for number in numbers {
+        candidates.extend(der(number?)?);
+    }
+    let mut chain = vec![Arc::new(leaf)];
+    while let Some(facts) = chain.last().and_then(|last| last.facts.clone()).filter(|_| chain.len() < CHAIN) {
+        let above = candidates.iter().position(|candidate| {
+            let subject = candidate.facts.as_ref().map(|facts| &facts.subject.normalized);
+            subject == Some(&facts.issuer.normalized)
+        });
+        let Some(above) = above else { break };
+        chain.push(Arc::new(candidates.swap_remove(above)));
+    }
+    Ok(Some(chain))
+}
+
+fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc<Certificate>>) -> Observation {
+    let order = Order { clock: came.at, frame, ordinal: 0 };
+    let moment = Moment { order, timestamp: came.at, time_known: true, frame, ..Moment::default() };
+    // No two hellos have the same random: that would be a finding of its own.
+    let random = |side: u8| {
+        let mut random = server_chain.first().map_or([0; 32], |leaf| leaf.sha256.0);
+        random[0] ^= side;
+        random
+    };
+    let hello = ClientHello {
+        legacy_version: 0x0303,
+        random: random(1),
+        cipher_suites: vec![0xc02b, 0xc02f],
+        compression_methods: vec![0],
+        server_name: key.server_name().map(|name| name.as_bytes().into()),
+        encrypted_client_hello: key.name.starts_with("ech:"),
+        ..ClientHello::default()
+    };
+    let answer =
+        ServerHello { legacy_version: 0x0303, random: random(2), cipher_suite: Some(0xc02b), ..ServerHello::default() };
+    let handshake = Handshake {
+        client: Some(Direction::LowToHigh),
+        first: moment,
+        last: moment,
+        ended: moment,
+        client_hello: Some(Box::new(hello)),
+        server_hello: Some(Box::new(answer)),
+        resumed: Some(false),
+        established: Some(true),
+        complete: true,
+        ..Handshake::default()
+    };
+    Observation {
+        ends: Ends {
+            client: Endpoint { address: IpAddr::from([0; 4]), port: 0 },
+            server: Endpoint { address: came.server, port: key.port },
+            transport: came.transport,
+            virtual_network: 0,
+        },
+        connection: Facts::default(),
+        handshake: Box::new(handshake),
+        server_chain,
+        client_chain: Vec::new(),
+        key_exchange: KeyExchangeVerdict::NotChecked,
+        client_proof: ClientProof::NotChecked,
+    }
+}
