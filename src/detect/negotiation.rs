@@ -571,7 +571,7 @@ mod tests {
             let mut last = Vec::new();
             for handshake in 0..=STEADY {
                 let mut observation = scene.handshake("10.0.0.1", "203.0.113.10", &[]);
-                observation.handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304, 0x0303];
+                observation.handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304, 0x0303].into();
                 let hello = observation.handshake.server_hello.as_mut().unwrap();
                 hello.selected_version = (handshake < STEADY).then_some(0x0304);
                 last.clear();
