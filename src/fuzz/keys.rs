@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::chunk;
 use crate::time::ValidityTime;
-use crate::x509::batch_gcd::shared_factors;
+use crate::x509::batch_gcd::{Shared, shared_factors};
 use crate::x509::chain::{Budget, SignatureMemo, Verifier};
 use crate::x509::coprime::are_coprime;
 use crate::x509::judge::{Purpose, Question, judge};
@@ -89,7 +89,8 @@ pub fn factors(input: &[u8]) {
             break;
         }
     }
-    let pairs = shared_factors(&moduli);
+    let Shared { pairs, left_out } = shared_factors(&moduli);
+    assert_eq!(left_out, 0);
     assert!(pairs.is_sorted() && pairs.iter().all(|(one, other)| one < other && *other < moduli.len()), "{pairs:?}");
     if moduli.iter().all(|modulus| modulus.len() <= 2_048)
         && let Some(coprime) = are_coprime(&moduli)
