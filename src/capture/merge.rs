@@ -419,7 +419,7 @@ impl Files {
     #[inline(always)]
     fn count(&mut self, record: &Record) {
         self.sequence += 1;
-        self.stats.capture_packets += 1;
+        self.stats.capture_packets = self.sequence;
         self.stats.capture_bytes += u64::try_from(record.length).unwrap_or(0);
     }
 

@@ -140,7 +140,8 @@ fn ipv4(bytes: &[u8]) -> Option<FlowPacket<'_>> {
     let transport = Transport::read(bytes.get(header_length..total)?, protocol)?;
     let (from, to) = (u32::from_be_bytes([s0, s1, s2, s3]), u32::from_be_bytes([d0, d1, d2, d3]));
     let [from_port, to_port] = transport.ports;
-    let upwards = (from, from_port) <= (to, to_port);
+    let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+    let upwards = end(from, from_port) <= end(to, to_port);
     let key = if upwards {
         PackedKey::v4([from, to], [from_port, to_port], protocol)
     } else {
