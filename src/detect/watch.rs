@@ -175,6 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn one_key_for_all_leaves_is_told_and_many_are_not() {
+        for same in [true, false] {
+            let mut scene = Scene::new(&[]);
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            let (shared, proxy) = (Arc::new(key()), Ca::new("Proxy"));
+            let mut found = Vec::new();
+            // Popular names count as public without having been seen.
+            for site in ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com"] {
+                let plan = Plan::of(&[site]);
+                let plan = if same { plan.keyed(&shared) } else { plan };
+                found.extend(scene.serve(&mut watch, (site, "10.2.0.22"), &proxy.chain(&plan)));
+            }
+            let told = of(&found, "MITM-007").unwrap();
+            assert_eq!(told.evidence.pro.iter().any(|point| point.id == "leaf_key"), same);
+        }
+    }
+
+    #[test]
     fn portal_raises_no_case_per_host() {
         let public = Ca::new("Public Root");
         let mut scene = Scene::new(&[&public]);

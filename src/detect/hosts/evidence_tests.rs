@@ -201,4 +201,25 @@ fn others_count_within_the_hour() {
     };
     assert!(!run(60).contains(&"H6"), "two subnets within the hour");
     assert!(run(60).contains(&"H5"));
+    assert!(run(7_300).contains(&"H6"), "the second subnet came too late");
+}
+
+#[test]
+fn an_own_key_on_a_host_of_ours_that_was_never_seen_may_be_home_made() {
+    let forged = || {
+        let own = Arc::new(key());
+        let home = Ca::with_key("Home", rcgen::KeyPair::try_from(own.serialize_der()).unwrap());
+        home.leaf(&Plan::of(&["wiki.lan", HOST]).keyed(&own))
+    };
+    for (host, known, severity) in
+        [("wiki.lan", false, Severity::Medium), ("wiki.lan", true, Severity::High), (HOST, false, Severity::High)]
+    {
+        let mut scene = Scene::new(&[]);
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 10);
+        if known {
+            scene.serve(&mut hosts, (host, "10.0.0.1"), &Ca::new("CA").chain(&Plan::of(&[host])));
+        }
+        let found = scene.serve(&mut hosts, (host, "10.0.0.1"), &[forged()]);
+        assert_eq!(of(&found, "MITM-003").unwrap().severity, severity, "{host} {known}");
+    }
 }
