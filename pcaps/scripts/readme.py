@@ -117,7 +117,8 @@ rest. Addresses are private or reserved for documentation, hosts are `example` n
   right (veth leaves them open), and in scenarios that last days each connection is moved in time as a whole. Rows that say more
   (tags, losses, rewritten signatures) name the script that does it.
 - `ca/public-roots.pem` are the roots of the "public" sites: give them with `--roots`. `ca/private-roots.pem` are the private ones, which
-  belong into a policy's `internal_ca`, if anywhere. `lists/` has the policy and the lists of cert-listed.pcap. Their keys are kept nowhere but in `scripts/.state/`, which is not committed.
+  belong into a policy's `internal_ca`, if anywhere. Their keys are kept nowhere but in `scripts/.state/`, which is not committed.
+- `lists/` has the policy of cert-listed.pcap and the lists that it names.
 - The public leaves carry two SCTs of test logs. Sites have server addresses outside the private ranges, intranet hosts inside.
 - Clients: 10.1.0.11, 10.1.0.13 curl; 10.1.0.12, 10.2.0.23 GnuTLS; 10.2.0.21 Python; 10.2.0.22 OpenSSL, and the one that is attacked.
 

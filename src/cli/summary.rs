@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::event::display_filter;
 use crate::report::{AlertRow, Summary};
 use crate::sink::{About, Event, Sink, SinkError};
 
@@ -46,6 +47,8 @@ impl Sink for SummarySink {
                 rule: view.alert.head.rule.id.to_owned(),
                 message: view.alert.head.message.clone(),
                 count: view.alert.count,
+                times: [view.alert.first_seen, view.alert.last_seen],
+                display_filter: view.alert.samples.first().map(display_filter).unwrap_or_default(),
             }),
             About::Certificate(_) => {}
         }

@@ -137,7 +137,7 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
 }
 
 /// A display filter of Wireshark that shows the connection.
-fn display_filter(sample: &Sample) -> String {
+pub fn display_filter(sample: &Sample) -> String {
     let ends = sample.ends;
     let transport = match ends.transport {
         Transport::Tcp => "tcp",

@@ -20,7 +20,7 @@ mod contract;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use alert::{AlertView, append_alert};
+pub use alert::{AlertView, append_alert, display_filter};
 pub use certificate::{CertificateView, Role, Side, append_certificate};
 pub use context::{Context, Detail, Observer, Places};
 pub use memo::Memo;

@@ -14,7 +14,7 @@ use crate::detect::observation::Observation;
 use crate::event::{cipher_name, version_name};
 use crate::stats::Stats;
 use crate::text::printable;
-use crate::time::{Moment, NANOS_PER_SECOND};
+use crate::time::{Moment, NANOS_PER_SECOND, Timestamp};
 use crate::tls::Anomaly;
 use crate::x509::{Certificate, Name, Sha256};
 
@@ -40,6 +40,10 @@ pub struct AlertRow {
     pub message: String,
     /// How often it was found.
     pub count: u64,
+    /// First and last packet time.
+    pub times: [Timestamp; 2],
+    /// Shows the first connection in Wireshark; empty when it is about none.
+    pub display_filter: String,
 }
 
 /// Gathers what the summary shows.
@@ -174,7 +178,12 @@ impl Summary {
                 }
                 text.push_str(word);
             }
-            let _ = writeln!(text, "\n    id {}", printable(&alert.id));
+            let [first, last] = alert.times.map(|time| time.rfc3339().to_string().chars().take(19).collect::<String>());
+            let _ = writeln!(text, "\n    from {first}Z to {last}Z");
+            if !alert.display_filter.is_empty() {
+                let _ = writeln!(text, "    wireshark {}", printable(&alert.display_filter));
+            }
+            let _ = writeln!(text, "    id {}", printable(&alert.id));
         }
         if alerts.len() > ROWS {
             let _ = writeln!(text, "  and {} more", alerts.len() - ROWS);
@@ -461,8 +470,18 @@ mod tests {
             rule: "B".into(),
             message: "late\u{1b}[2J".into(),
             count: 1,
+            times: [Timestamp::new(1_717_243_200, 5); 2],
+            display_filter: String::new(),
         });
-        summary.alert(AlertRow { id: "1".into(), severity: 99, rule: "A".into(), message: "first".into(), count: 2 });
+        summary.alert(AlertRow {
+            id: "1".into(),
+            severity: 99,
+            rule: "A".into(),
+            message: "first".into(),
+            count: 2,
+            times: [Timestamp::new(1_717_243_200, 5), Timestamp::new(1_717_243_299, 0)],
+            display_filter: "ip.addr == 192.0.2.1".into(),
+        });
         summary
     }
 
