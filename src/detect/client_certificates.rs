@@ -16,7 +16,7 @@ use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{Span, Timestamp};
-use crate::tls::fingerprint::ja4::ja4;
+use crate::tls::fingerprint::memo::FingerprintMemo;
 use crate::x509::judge::ProblemKind;
 use crate::x509::{Certificate, Facts, Sha256};
 
@@ -42,6 +42,7 @@ const THREE_DAYS: Span = Span::seconds(3 * 86_400);
 pub struct ClientCertificates {
     keys: Memory<Sha256, Usage>,
     servers: Memory<HostKey, Accepted>,
+    fingerprints: FingerprintMemo,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +90,8 @@ struct Use<'a> {
 
 impl Default for ClientCertificates {
     fn default() -> Self {
-        Self { keys: Memory::new(MAX_KEYS), servers: Memory::new(MAX_SERVERS) }
+        let fingerprints = FingerprintMemo::default();
+        Self { keys: Memory::new(MAX_KEYS), servers: Memory::new(MAX_SERVERS), fingerprints }
     }
 }
 
@@ -136,9 +138,9 @@ impl ClientCertificates {
         if known && !roaming && new_place && allowed != Some(true) && other.is_some() {
             findings.push(used.two_places());
         }
-        if let Some(fingerprint) = sighting.observation.handshake.client_hello.as_deref() {
-            let fingerprint = ja4(fingerprint, sighting.observation.handshake.protocol);
-            findings.extend(usage.software(used, &fingerprint, (known, outside)));
+        if let Some(hello) = sighting.observation.handshake.client_hello.as_deref() {
+            let prints = self.fingerprints.prints(hello, sighting.observation.handshake.protocol);
+            findings.extend(usage.software(used, &prints.ja4, (known, outside)));
         }
         usage.note(prefix, clock, (known, least));
     }
