@@ -1,9 +1,9 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
-use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
+use super::hosts::sketch::{address_hash, mark, stable_hash, stable_hash_of, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
@@ -61,14 +61,18 @@ impl Negotiation {
     }
 
     /// Takes note of a handshake. `multi`: the host is known to have several certificates, maybe several operators.
-    pub fn observe(&mut self, sighting: &Sighting<'_>, multi: bool, findings: &mut Vec<Finding>) {
+    pub fn observe(&mut self, sighting: &Sighting<'_>, multi: impl FnOnce() -> bool, findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
         let Some(offer) = handshake.client_hello.as_deref() else { return };
-        findings.extend(self.sentinel(sighting, offer));
-        findings.extend(not_offered(sighting, offer));
+        add(findings, self.sentinel(sighting, offer));
+        add(findings, not_offered(sighting, offer));
         let host = host_hash(sighting);
-        findings.extend(self.regression(sighting, (offer, host)).filter(|_| !multi));
-        findings.extend(self.fallback(sighting, (offer, host)));
+        if let Some(found) = self.regression(sighting, (offer, host))
+            && !multi()
+        {
+            findings.push(found);
+        }
+        add(findings, self.fallback(sighting, (offer, host)));
     }
 
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
@@ -337,15 +341,11 @@ fn mixed(left: u64, right: u64) -> u64 {
 pub fn shape(hello: &ClientHello) -> u64 {
     let suites = hello.cipher_suites.iter().copied().filter(|suite| !is_grease(*suite));
     // server_name and ALPN change with the host, padding and tickets with the moment.
-    let extensions = hello.extensions.iter().map(|extension| extension.kind);
-    let mut extensions: Vec<u16> =
-        extensions.filter(|kind| !is_grease(*kind) && !matches!(kind, 0 | 16 | 21 | 35 | 41 | 42 | 44)).collect();
+    let kinds = hello.extensions.iter().map(|extension| extension.kind);
+    let mut extensions: Vec<u16> = Vec::with_capacity(hello.extensions.len());
+    extensions.extend(kinds.filter(|kind| !is_grease(*kind) && !matches!(kind, 0 | 16 | 21 | 35 | 41 | 42 | 44)));
     extensions.sort_unstable();
-    let mut octets = Vec::with_capacity(2 * (hello.cipher_suites.len() + extensions.len() + 1));
-    for number in suites.chain([0xffff]).chain(extensions) {
-        octets.extend_from_slice(&number.to_be_bytes());
-    }
-    stable_hash(&octets)
+    stable_hash_of(suites.chain([0xffff]).chain(extensions).flat_map(u16::to_be_bytes))
 }
 
 #[cfg(test)]
@@ -375,7 +375,7 @@ mod tests {
         let mut observation = scene.handshake(client, "203.0.113.10", &[]);
         change(&mut observation.handshake);
         let mut findings = Vec::new();
-        scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, false, &mut findings));
+        scene.with("www.example.com", &observation, |sighting| rules.observe(sighting, || false, &mut findings));
         findings
     }
 

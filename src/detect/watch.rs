@@ -60,7 +60,7 @@ impl Watch {
 impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.hosts.recall(sighting);
-        let multi = self.hosts.is_multi(sighting.host, sighting.clock);
+        let multi = || self.hosts.is_multi(sighting.host, sighting.clock);
         self.negotiation.observe(sighting, multi, findings);
         self.ephemeral.observe(sighting, findings);
         self.nonces.observe(sighting, findings);
