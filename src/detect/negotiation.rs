@@ -162,15 +162,15 @@ impl Negotiation {
     fn fallback(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let key = mixed(host, address_hash(sighting.observation.ends.client.address));
-        let (talk, _) = self.talks.entry(&key, Talk::default);
-        let talk = talk?;
-        let before = *talk;
-        if handshake.version() == Some(0x0304) {
-            talk.tls13 = talk.tls13.saturating_add(1);
-        }
-        let broken = matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout);
-        if broken && handshake.established != Some(true) {
-            talk.broken = Some(sighting.clock);
+        let before = self.talks.get(&key).copied().unwrap_or_default();
+        let tls13 = handshake.version() == Some(0x0304);
+        let broken =
+            matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout) && handshake.established != Some(true);
+        // Anything else says nothing about a fallback to come.
+        if tls13 || broken {
+            let talk = self.talks.entry(&key, Talk::default).0?;
+            talk.tls13 = talk.tls13.saturating_add(u32::from(tls13));
+            talk.broken = if broken { Some(sighting.clock) } else { talk.broken };
         }
         let signaled = offer.cipher_suites.contains(&SIGNALING_FALLBACK);
         let refused = handshake

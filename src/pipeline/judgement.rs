@@ -107,7 +107,13 @@ impl Judgement {
             let mut found = self.judge.advance(clock);
             let before = found.len();
             let wanted = &mut |finding: &mut Finding| asked || self.alerts.wants(finding);
-            found.append(&mut self.judge.observe_briefly(observation, clock, wanted));
+            let mut more = self.judge.observe_briefly(observation, clock, wanted);
+            // Nearly always there is nothing before.
+            if before == 0 {
+                found = more;
+            } else {
+                found.append(&mut more);
+            }
             (found, before)
         }));
         let Ok((found, before)) = found else {
