@@ -7,15 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use crate::time::{NANOS_PER_SECOND, Order, Span, Timestamp};
 
 use super::catalogue::{Category, Effect, Severity};
-use super::finding::{AlertId, Finding};
+use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
+use super::memory::Memory;
 use super::observation::{Ends, Observation};
 
 /// Causes that are remembered; beyond, findings of new causes are only counted.
 const CAUSES: usize = 50_000;
+/// Causes whose ids are remembered.
+const IDS: usize = 8_192;
 /// Hosts and clients that one alert tells apart; beyond, its numbers are lower bounds.
 const KEPT: usize = 4_096;
 /// Handshakes that one alert names.
@@ -55,7 +61,7 @@ pub struct Alert {
     /// A suppression of the policy silences it.
     pub suppressed: bool,
     /// Handshakes that were counted: the first ones, and the last.
-    counted: BTreeSet<Order>,
+    counted: Vec<Order>,
     last_counted: Option<Order>,
     told: Option<Told>,
     /// What earlier runs told of it.
@@ -189,18 +195,36 @@ pub enum When {
 }
 
 /// Gathers findings by cause.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Alerts {
     when: When,
-    causes: BTreeMap<(AlertId, bool), Alert>,
+    causes: HashMap<CauseKey, Alert, FixedState>,
+    /// Ids of causes that were asked for.
+    ids: Memory<Cause, AlertId>,
     backing: Option<Arc<dyn Backing>>,
     brakes: BTreeMap<&'static str, (i64, u32)>,
+    /// Told causes of which there is more to tell, by the end of their window.
+    waiting: BTreeSet<(Timestamp, CauseKey)>,
     /// What became of findings.
     pub counts: Counts,
 }
 
 /// A cause, and whether it is the suppressed part of it.
 pub type CauseKey = (AlertId, bool);
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            when: When::AtEnd,
+            causes: HashMap::with_hasher(FixedState::with_seed(0)),
+            ids: Memory::new(IDS),
+            backing: None,
+            brakes: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            counts: Counts::default(),
+        }
+    }
+}
 
 impl Alerts {
     /// None yet.
@@ -213,6 +237,17 @@ impl Alerts {
     pub fn remembering(mut self, backing: Option<Arc<dyn Backing>>) -> Self {
         self.backing = backing;
         self
+    }
+
+    /// Whether a finding will head its cause, so that its message is read.
+    pub fn wants(&mut self, finding: &mut Finding) -> bool {
+        if finding.effect == Effect::Mark {
+            return false;
+        }
+        let id = self.id(finding);
+        finding.id = Some(id);
+        let known = self.causes.get(&(id, finding.suppressed_by.is_some()));
+        known.is_none_or(|alert| finding.precedence() < alert.head.precedence())
     }
 
     /// Takes a finding in. Says what is to be told at once. `observation` is asked only where the finding heads its
@@ -230,7 +265,7 @@ impl Alerts {
         }
         let suppressed = finding.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
-        let key = (finding.cause.alert_id(), suppressed);
+        let key = (self.id(&finding), suppressed);
         let full = self.causes.len() >= CAUSES;
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
@@ -257,18 +292,24 @@ impl Alerts {
         let status = match alert.told {
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
-            Some(_) => return None,
+            Some(told) => {
+                if alert.count > told.count {
+                    self.waiting.insert((told.window_ends, key));
+                }
+                return None;
+            }
         };
         self.tell(key, clock).then_some((key, status))
     }
 
     /// Causes of which there is more to tell, since their window is over.
     pub fn advance(&mut self, clock: Timestamp) -> Vec<CauseKey> {
-        if self.when == When::AtEnd {
-            return Vec::new();
+        let mut due = Vec::new();
+        while let Some((_, key)) = self.waiting.first().copied().filter(|(ends, _)| *ends <= clock) {
+            self.waiting.pop_first();
+            due.push(key);
         }
-        let over = |alert: &Alert| alert.told.is_some_and(|told| told.window_ends <= clock && alert.count > told.count);
-        let due: Vec<CauseKey> = self.causes.iter().filter(|(_, alert)| over(alert)).map(|(key, _)| *key).collect();
+        due.sort_unstable();
         due.into_iter().filter(|key| self.tell(*key, clock)).collect()
     }
 
@@ -318,7 +359,18 @@ impl Alerts {
 
     /// Alerts in order of their id.
     pub fn iter(&self) -> impl Iterator<Item = &Alert> {
-        self.causes.values()
+        let mut alerts: Vec<_> = self.causes.iter().collect();
+        alerts.sort_unstable_by_key(|(key, _)| **key);
+        alerts.into_iter().map(|(_, alert)| alert)
+    }
+
+    fn id(&mut self, finding: &Finding) -> AlertId {
+        if let Some(id) = finding.id.or_else(|| self.ids.get(&finding.cause).copied()) {
+            return id;
+        }
+        let id = finding.cause.alert_id();
+        self.ids.insert(finding.cause.clone(), id);
+        id
     }
 
     /// Notes that the cause is told now, unless the brake of its rule holds.
@@ -331,6 +383,9 @@ impl Alerts {
         }
         brake.1 = brake.1.saturating_add(1);
         let window_ends = clock.plus(alert.window());
+        if let Some(told) = alert.told {
+            self.waiting.remove(&(told.window_ends, key));
+        }
         alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
         if brake.1 > ALERTS_A_MINUTE {
             self.counts.braked += 1;
@@ -354,7 +409,7 @@ impl Alert {
             samples: Vec::new(),
             observation,
             suppressed,
-            counted: BTreeSet::new(),
+            counted: Vec::new(),
             last_counted: None,
             told: None,
             earlier: None,
@@ -417,11 +472,13 @@ impl Alert {
     fn absorb(&mut self, other: Self) {
         self.rules.extend(other.rules);
         self.severity = self.severity.max(other.severity);
-        let both = self.counted.intersection(&other.counted).count();
+        let mut counted: BTreeSet<Order> = self.counted.drain(..).collect();
+        let both = other.counted.iter().filter(|order| counted.contains(order)).count();
         let both = u64::try_from(both).unwrap_or(u64::MAX);
         self.count = self.count.saturating_add(other.count).saturating_sub(both);
         self.fresh = self.fresh.saturating_add(other.fresh).saturating_sub(both);
-        self.counted.extend(other.counted);
+        counted.extend(other.counted);
+        self.counted = counted.into_iter().collect();
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         self.hosts.absorb(other.hosts);
@@ -446,12 +503,18 @@ impl Alert {
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
         let order = finding.moment.order;
-        if self.last_counted == Some(order) || self.counted.contains(&order) {
+        // Most come in order.
+        let place = match self.counted.last() {
+            Some(last) if *last >= order => self.counted.binary_search(&order),
+            _ => Err(self.counted.len()),
+        };
+        let Err(place) = place else { return };
+        if self.last_counted == Some(order) {
             return;
         }
         self.last_counted = Some(order);
         if self.counted.len() < KEPT {
-            self.counted.insert(order);
+            self.counted.insert(place, order);
         }
         self.count = self.count.saturating_add(1);
         self.fresh = self.fresh.saturating_add(u64::from(!old));
@@ -617,6 +680,47 @@ mod tests {
         assert_eq!(alerts.finish(), []);
         take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 3_614));
         assert_eq!(alerts.finish().iter().map(|(_, status)| *status).collect::<Vec<_>>(), [AlertStatus::Update]);
+    }
+
+    #[test]
+    fn windows_end_one_by_one_and_what_is_told_waits_no_longer() {
+        let mut alerts = Alerts::new(When::AtOnce);
+        let keys = |due: Vec<CauseKey>| due.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
+        for (key, second) in [(1, 10), (2, 20), (3, 30), (1, 40), (2, 50)] {
+            take(&mut alerts, finding(&EXPIRED, key, second));
+        }
+        let day = 86_400;
+        assert_eq!(keys(alerts.advance(Timestamp::new(day + 9, 999_999_999))), []);
+        assert_eq!(keys(alerts.advance(Timestamp::new(day + 10, 0))), [id(1)]);
+        // Of the third nothing more came; the second is told by its severity before its window ends.
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 2, day + 11)), Some(AlertStatus::Escalated));
+        assert_eq!(keys(alerts.advance(Timestamp::new(day + 100, 0))), []);
+        // More of it comes when its window is long over.
+        take(&mut alerts, finding(&EXPIRED, 3, 3 * day));
+        assert_eq!(keys(alerts.advance(Timestamp::new(3 * day, 0))), [id(3)]);
+        assert_eq!(keys(alerts.advance(Timestamp::new(9 * day, 0))), []);
+        assert_eq!(alerts.finish(), []);
+    }
+
+    #[test]
+    fn only_what_heads_its_cause_is_wanted() {
+        let mut alerts = Alerts::new(When::AtEnd);
+        let mut wants = |rule, suppressed, effect| {
+            let mut one = finding(rule, 1, 1);
+            one.suppressed_by = suppressed;
+            one.effect = effect;
+            let wanted = alerts.wants(&mut one);
+            take(&mut alerts, one);
+            wanted
+        };
+        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Mark));
+        assert!(wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
+        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
+        assert!(wants(&LEAF_SIGNED_BY_OWN_KEY, None, Effect::Alert));
+        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
+        assert!(wants(&UNTRUSTED_ISSUER, Some(3), Effect::Alert));
+        assert!(!wants(&UNTRUSTED_ISSUER, Some(3), Effect::Alert));
     }
 
     #[test]

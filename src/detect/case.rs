@@ -8,7 +8,7 @@ use crate::x509::chain::Ending;
 use crate::x509::{Certificate, Facts};
 
 use super::catalogue::{Effect, Rule, Severity};
-use super::finding::{Cause, Evidence, Finding, Seen};
+use super::finding::{Cause, Completion, Evidence, Finding, Seen};
 use super::knowledge::Knowledge;
 use super::sighting::Sighting;
 
@@ -27,7 +27,8 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(sighting: &'a Sighting<'a>, knowledge: &'a Knowledge) -> Self {
+    /// `public_suffix`: the server name has one.
+    pub(super) fn new(sighting: &'a Sighting<'a>, knowledge: &'a Knowledge, public_suffix: bool) -> Self {
         let server = sighting.observation.ends.server;
         let target = Target { name: sighting.host.server_name(), address: server.address, port: server.port };
         let policy = sighting.policy;
@@ -36,7 +37,7 @@ impl<'a> Case<'a> {
             sighting,
             knowledge,
             target,
-            internal: policy.is_internal(&target),
+            internal: policy.is_home(target.address) || (target.name.is_some() && !public_suffix),
             owned: entry.is_some_and(HostEntry::is_owned),
             entry,
         }
@@ -71,9 +72,25 @@ impl<'a> Case<'a> {
         keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
     }
 
+    /// A finding about the server's leaf whose message and evidence are written by `completion` if they are needed.
+    pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: Completion) -> Finding {
+        let moment = self.sighting.observation.handshake.first;
+        let mut finding = Finding::new(rule, cause, moment, String::new());
+        finding.host = self.sighting.host.text();
+        finding.ends = Some(self.sighting.observation.ends);
+        finding.certificate = self.sighting.observation.server_chain.first().cloned();
+        finding.completion = Some(completion);
+        finding
+    }
+
+    /// What a rule distinguishes by besides the host.
+    pub(super) fn subject(&self, rule: &'static Rule, parts: Vec<String>) -> Cause {
+        Cause::Subject { rule: rule.id, host: self.sighting.host.text(), parts }
+    }
+
     /// A finding about the host. Its cause is rule, host and `parts`.
     pub(super) fn finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
-        let host = self.sighting.host.to_string();
+        let host = self.sighting.host.text();
         let cause = Cause::Subject { rule: rule.id, host: host.clone(), parts: parts.to_vec() };
         let mut finding = Finding::new(rule, cause, self.sighting.observation.handshake.first, message);
         finding.host = host;

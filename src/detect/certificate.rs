@@ -10,7 +10,7 @@ use super::catalogue::{
     CHAIN_SIGNATURE_INVALID, EXPIRED, EXPIRING, NAME_MISMATCH, NO_SCT, NOT_YET_VALID, SELF_SIGNED, Severity,
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
@@ -38,7 +38,9 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         wrong_usage,
         no_sct,
     ];
-    findings.extend(checks.into_iter().filter_map(|check| check(case)));
+    for check in checks {
+        add(findings, check(case));
+    }
 }
 
 fn problem(case: &Case<'_>, kind: ProblemKind) -> Option<Problem> {
@@ -47,17 +49,22 @@ fn problem(case: &Case<'_>, kind: ProblemKind) -> Option<Problem> {
 
 /// CERT-001.
 fn expired(case: &Case<'_>) -> Option<Finding> {
-    let problem = problem(case, ProblemKind::Expired)?;
-    let path = case.path();
-    let certificate = path.iter().find(|one| one.sha256 == problem.certificate)?;
-    let facts = certificate.facts.as_deref()?;
-    let (at, end) = (case.sighting.at?, facts.not_after?);
-    let what = match problem.depth {
-        0 => format!("a certificate that expired on {}", date(end)),
-        _ => format!("a certificate whose CA {} expired on {}", quoted(&facts.subject.text), date(end)),
-    };
-    let parts = [problem.certificate.to_string(), date(at)];
-    let mut finding = case.leaf_finding(&EXPIRED, &parts, format!("{} {what}", case.gave()));
+    let expired = problem(case, ProblemKind::Expired)?;
+    let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate)?;
+    certificate.facts.as_deref()?.not_after?;
+    let parts = vec![expired.certificate.to_string(), date(case.sighting.at?)];
+    let mut finding = case.brief((&EXPIRED, case.subject(&EXPIRED, parts)), |case, finding| {
+        let Some(expired) = problem(case, ProblemKind::Expired) else { return };
+        let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate);
+        let Some(facts) = certificate.and_then(|one| one.facts.as_deref()) else { return };
+        let end = facts.not_after.map(date).unwrap_or_default();
+        let what = match expired.depth {
+            0 => format!("a certificate that expired on {end}"),
+            _ => format!("a certificate whose CA {} expired on {end}", quoted(&facts.subject.text)),
+        };
+        finding.message = format!("{} {what}", case.gave());
+        finding.evidence.observed = case.seen();
+    });
     if case.owned {
         finding.severity = Severity::High;
     }
@@ -81,8 +88,12 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     if left >= limit {
         return None;
     }
-    let message = format!("{} a certificate that expires on {}", case.gave(), date(end));
-    let mut finding = case.leaf_finding(&EXPIRING, &[leaf.sha256.to_string()], message);
+    let cause = case.subject(&EXPIRING, vec![leaf.sha256.to_string()]);
+    let mut finding = case.brief((&EXPIRING, cause), |case, finding| {
+        let end = case.leaf().and_then(|(_, facts)| facts.not_after).map(date).unwrap_or_default();
+        finding.message = format!("{} a certificate that expires on {end}", case.gave());
+        finding.evidence.observed = case.seen();
+    });
     if !short && left < days.last()? * DAY {
         finding.severity = Severity::Medium;
     }
@@ -117,16 +128,19 @@ fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-005.
 fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
-    let (_, facts) = case.leaf()?;
+    case.leaf()?;
     let chain = case.sighting.server?;
     let open = [Ending::PrivateRoot, Ending::Incomplete, Ending::TooLong, Ending::Budget];
     if !open.contains(&chain.judgement.ending) || case.is_internal_ca() || case.is_authorised_interception() {
         return None;
     }
-    let why = if chain.report.missing_issuer().is_none() { NO_ANCHOR } else { NOT_SEEN };
-    let message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(&facts.issuer.text));
-    let mut finding = case.leaf_finding(&UNTRUSTED_ISSUER, &[], message);
-    finding.cause = chain.cause()?;
+    let mut finding = case.brief((&UNTRUSTED_ISSUER, chain.cause()?), |case, finding| {
+        let missing = case.sighting.server.and_then(|chain| chain.report.missing_issuer());
+        let why = if missing.is_none() { NO_ANCHOR } else { NOT_SEEN };
+        let issuer = case.leaf().map_or("", |(_, facts)| facts.issuer.text.as_str());
+        finding.message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(issuer));
+        finding.evidence.observed = case.seen();
+    });
     if case.owned && !case.internal {
         finding.severity = Severity::Medium;
     }
@@ -254,9 +268,28 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-010.
 fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, facts) = case.leaf()?;
-    let judgement = &case.sighting.server?.judgement;
+    let (leaf, _) = case.leaf()?;
+    if wrong_usages(case).is_empty() {
+        return None;
+    }
+    let cause = case.subject(&WRONG_USAGE, vec![leaf.sha256.to_string()]);
+    let mut finding = case.brief((&WRONG_USAGE, cause), |case, finding| {
+        let reasons = wrong_usages(case);
+        let first = reasons.first().copied().unwrap_or_default();
+        finding.message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
+        finding.evidence.observed = case.seen();
+        let point = |reason: &&str| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() };
+        finding.evidence.pro = reasons.iter().map(point).collect();
+    });
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
+}
+
+/// What the certificates of the chain are used for though they are not meant for it.
+fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
     let mut reasons = Vec::new();
+    let (Some((_, facts)), Some(server)) = (case.leaf(), case.sighting.server) else { return reasons };
+    let judgement = &server.judgement;
     // Who signs for himself is his own CA.
     let is_ca = facts.basic_constraints.is_some_and(|(ca, _)| ca);
     if is_ca && judgement.ending != Ending::SelfSigned && facts.issuer.normalized != facts.subject.normalized {
@@ -278,13 +311,7 @@ fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
             reasons.push(reason);
         }
     }
-    let first = reasons.first()?;
-    let message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
-    let mut finding = case.leaf_finding(&WRONG_USAGE, &[leaf.sha256.to_string()], message);
-    finding.evidence.pro =
-        reasons.iter().map(|reason| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() }).collect();
-    lower_unless(case.is_ours(), &mut finding);
-    Some(finding)
+    reasons
 }
 
 /// The key usage lacks what the key exchange needs (RFC 8446 section 4.4.2.2, RFC 5246 section 7.4.2).

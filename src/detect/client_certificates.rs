@@ -18,7 +18,6 @@ use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{Span, Timestamp};
-use crate::tls::fingerprint::ja4::ja4;
 use crate::x509::judge::ProblemKind;
 use crate::x509::{Certificate, Facts, Sha256};
 
@@ -138,9 +137,8 @@ impl ClientCertificates {
         if known && !roaming && new_place && allowed != Some(true) && other.is_some() {
             findings.push(used.two_places());
         }
-        if let Some(fingerprint) = sighting.observation.handshake.client_hello.as_deref() {
-            let fingerprint = ja4(fingerprint, sighting.observation.handshake.protocol);
-            findings.extend(usage.software(used, &fingerprint, (known, outside)));
+        if let Some(kind) = sighting.client_kind {
+            findings.extend(usage.software(used, &kind.ja4, (known, outside)));
         }
         usage.note(prefix, clock, (known, least));
     }

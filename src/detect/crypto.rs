@@ -11,16 +11,34 @@ use super::catalogue::{
     WEAK_CIPHER, WEAK_DH_GROUP, WEAK_KEY,
 };
 use super::dh_groups;
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::proof::{KeyExchangeFault, KeyExchangeVerdict};
 use super::weak_rsa::WeakRsa;
 
-/// Runs every check of this file but those of [`weak_rsa`](super::weak_rsa), whose verdict is handed in.
-pub(super) fn check(case: &Case<'_>, weak: Option<WeakRsa>, findings: &mut Vec<Finding>) {
-    let checks = [obsolete_version, weak_cipher, weak_key, weak_dh_group, ske_signature_invalid, pq_status];
-    findings.extend(checks.into_iter().filter_map(|check| check(case)));
-    findings.extend(leaked_by_fault(case));
-    findings.extend(weak.and_then(|weak| factorable(case, weak)));
+/// What is the same whenever a key or a cipher suite is seen again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lasting {
+    /// How the leaf's RSA key can be factored.
+    pub(super) factorable: Option<WeakRsa>,
+    /// How weak the cipher suite is, and why.
+    pub(super) cipher: Option<CipherWeakness>,
+}
+
+/// How weak a cipher suite is, and why.
+pub(super) type CipherWeakness = (Severity, &'static str);
+
+/// Runs every check of this file. What was found out once for all is handed in.
+pub(super) fn check(case: &Case<'_>, lasting: Lasting, findings: &mut Vec<Finding>) {
+    add(findings, obsolete_version(case));
+    if let Some(weakness) = lasting.cipher {
+        add(findings, weak_cipher(case, weakness));
+    }
+    for check in [weak_key, weak_dh_group, ske_signature_invalid, pq_status, leaked_by_fault] {
+        add(findings, check(case));
+    }
+    if let Some(weak) = lasting.factorable {
+        add(findings, factorable(case, weak));
+    }
 }
 
 /// CRYP-001.
@@ -43,11 +61,10 @@ fn obsolete_version(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// CRYP-002.
-fn weak_cipher(case: &Case<'_>) -> Option<Finding> {
+fn weak_cipher(case: &Case<'_>, (mut severity, why): CipherWeakness) -> Option<Finding> {
     let handshake = &case.sighting.observation.handshake;
     let number = handshake.server_hello.as_deref()?.cipher_suite?;
     let name = cipher_suite(number)?;
-    let (mut severity, why) = weakness(name)?;
     let mut export = false;
     if name.contains("EXPORT") {
         export = true;
@@ -65,8 +82,13 @@ fn weak_cipher(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+/// How weak a cipher suite is, by its number.
+pub(super) fn cipher_weakness(number: u16) -> Option<CipherWeakness> {
+    weakness(cipher_suite(number)?)
+}
+
 /// How weak a cipher suite is by its name, and why.
-fn weakness(name: &str) -> Option<(Severity, &'static str)> {
+fn weakness(name: &str) -> Option<CipherWeakness> {
     let has = |part| name.contains(part);
     Some(if has("_NULL_") || name.ends_with("_NULL") || matches!(name, "TLS_SHA256_SHA256" | "TLS_SHA384_SHA384") {
         (Severity::High, "no encryption")

@@ -9,6 +9,7 @@ use sha2::Digest as _;
 use crate::time::Moment;
 use crate::x509::{Certificate, Sha256};
 
+use super::case::Case;
 use super::catalogue::{
     CLONED_CERTIFICATE, Effect, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, PIN_MISMATCH, Rule,
     SHARED_PUBLIC_KEY, Severity,
@@ -44,7 +45,14 @@ pub struct Finding {
     pub message: String,
     /// Why.
     pub evidence: Evidence,
+    /// Writes message and evidence, where they are not written yet: most findings are only counted.
+    pub(super) completion: Option<Completion>,
+    /// Id of the alert, once it was asked for.
+    pub(super) id: Option<AlertId>,
 }
+
+/// Writes message and evidence of a finding about a case.
+pub(super) type Completion = fn(&Case<'_>, &mut Finding);
 
 impl Finding {
     /// A finding with the rule's own severity, confidence and effect, at `moment`, still without evidence.
@@ -63,6 +71,8 @@ impl Finding {
             suppressed_by: None,
             message,
             evidence: Evidence::default(),
+            completion: None,
+            id: None,
         }
     }
 
@@ -79,6 +89,14 @@ impl Finding {
             _ => 3,
         };
         (tier, Reverse(self.severity), Reverse(self.confidence), self.rule.id)
+    }
+}
+
+/// Adds a finding, if there is one: what is absent is not copied about, as `extend` does it.
+#[inline]
+pub(super) fn add(findings: &mut Vec<Finding>, found: Option<Finding>) {
+    if let Some(found) = found {
+        findings.push(found);
     }
 }
 

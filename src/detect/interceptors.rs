@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
 use super::finding::{Cause, Finding, Point};
-use super::hosts::presented::{Presented, target};
+use super::hosts::presented::Presented;
 use super::hosts::report::{Place, some_names};
 use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
 use super::memory::Memory;
 use super::popular::is_popular;
 use super::sighting::Sighting;
-use crate::policy::registrable_domain;
 use crate::time::{Span, Timestamp};
 use crate::x509::Sha256;
 
@@ -40,9 +39,17 @@ pub struct Interceptors {
 #[derive(Clone, Debug, Default)]
 struct Answers {
     /// The domains.
-    domains: BTreeMap<Box<str>, Domain>,
+    domains: Domains,
     /// Where it answered before it was known for what it is.
     waiting: Vec<Place>,
+}
+
+/// Domains that were asked for lately.
+#[derive(Clone, Debug, Default)]
+struct Domains {
+    known: BTreeMap<Box<str>, Domain>,
+    /// None was asked for the last time before this.
+    oldest: Option<Timestamp>,
 }
 
 /// A domain that was asked for.
@@ -56,7 +63,7 @@ struct Domain {
 #[derive(Clone, Debug, Default)]
 struct Signer {
     /// The domains.
-    domains: BTreeMap<Box<str>, Domain>,
+    domains: Domains,
     clients: [u64; 8],
     keys: [u64; 2],
     /// Where it signed before it was known for what it is.
@@ -87,7 +94,8 @@ impl Interceptors {
 
     /// Takes note of a chain.
     pub fn observe(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) {
-        let Some(domain) = target(sighting).name.and_then(registrable_domain) else { return };
+        // Without a certain name nothing is known to match.
+        let Some(domain) = new.domain.as_deref() else { return };
         match new.name_matches {
             Some(true) if new.public => {
                 let known = stable_hash(domain.as_bytes());
@@ -113,15 +121,17 @@ impl Interceptors {
         let client = sighting.observation.ends.client.address;
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
-        remember(&mut signer.domains, domain, (sighting.clock, window));
+        signer.domains.remember(domain, (sighting.clock, window));
+        let domains = &signer.domains.known;
         let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
-        let known = signer.domains.values().filter(public).count();
-        if signer.domains.len() < number("domains") || known < number("public") {
+        let known = || domains.values().filter(public).count();
+        if domains.len() < number("domains") || known() < number("public") {
             wait(&mut signer.waiting, sighting);
             return Vec::new();
         }
         let place = Place::of(sighting);
-        let domains: Vec<String> = signer.domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        let known = known();
+        let domains: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         let clients = estimate(&signer.clients);
         let what = format!(
             "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
@@ -160,7 +170,8 @@ impl Interceptors {
         let client = address_hash(sighting.observation.ends.client.address);
         let (answers, _) = self.pairs.entry(&(client, leaf), Answers::default);
         let Some(Answers { domains, waiting }) = answers else { return Vec::new() };
-        remember(domains, domain, (sighting.clock, window));
+        domains.remember(domain, (sighting.clock, window));
+        let domains = &domains.known;
         if domains.len() < names {
             wait(waiting, sighting);
             return Vec::new();
@@ -203,19 +214,25 @@ fn wait(waiting: &mut Vec<Place>, sighting: &Sighting<'_>) {
     }
 }
 
-/// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
-fn remember(domains: &mut BTreeMap<Box<str>, Domain>, domain: &str, (clock, window): (Timestamp, Span)) {
-    domains.retain(|_, known| clock.since(known.last) <= window);
-    if let Some(known) = domains.get_mut(domain) {
-        known.last = clock;
-        return;
+impl Domains {
+    /// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
+    fn remember(&mut self, domain: &str, (clock, window): (Timestamp, Span)) {
+        if self.oldest.is_some_and(|oldest| clock.since(oldest) > window) {
+            self.known.retain(|_, known| clock.since(known.last) <= window);
+            self.oldest = self.known.values().map(|known| known.last).min();
+        }
+        self.oldest = self.oldest.map_or(Some(clock), |oldest| Some(oldest.min(clock)));
+        if let Some(known) = self.known.get_mut(domain) {
+            known.last = clock;
+            return;
+        }
+        if self.known.len() >= MAX_DOMAINS {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.last).map(|(domain, _)| domain.clone());
+            oldest.and_then(|oldest| self.known.remove(&oldest));
+        }
+        let hash = stable_hash(domain.as_bytes());
+        self.known.insert(domain.into(), Domain { last: clock, hash, popular: is_popular(domain) });
     }
-    if domains.len() >= MAX_DOMAINS {
-        let oldest = domains.iter().min_by_key(|(_, known)| known.last).map(|(domain, _)| domain.clone());
-        oldest.and_then(|oldest| domains.remove(&oldest));
-    }
-    let hash = stable_hash(domain.as_bytes());
-    domains.insert(domain.into(), Domain { last: clock, hash, popular: is_popular(domain) });
 }
 
 #[cfg(test)]

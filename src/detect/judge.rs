@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::policy::{Day, Policy, Profile, Subject, Target};
+use crate::policy::{Day, Policy, Profile, Subject, Target, has_public_suffix};
 use crate::time::{Span, Timestamp, ValidityTime};
+use crate::tls::fingerprint::memo::{self, KindMemo};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
@@ -14,7 +15,8 @@ use super::alerts::When;
 use super::case::{Case, validity_time};
 use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
-use super::crypto;
+use super::client_kind::ClientKind;
+use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Finding};
 use super::hosts::Hosts;
 use super::knowledge::Knowledge;
@@ -34,6 +36,8 @@ const JUDGEMENTS: usize = 40_000;
 const MISMATCHES: usize = 20_000;
 /// RSA keys whose weakness is remembered.
 const KEYS: usize = 50_000;
+/// Server names whose suffix is remembered.
+const NAMES: usize = 50_000;
 /// Hosts of the policy whose last leaf is remembered.
 const LEAVES: usize = 10_000;
 /// Issuers that were not seen and may yet be.
@@ -61,9 +65,14 @@ pub struct Judge {
     /// Alerts about the names of a leaf.
     misnamed: Memory<Sha256, Misnamed>,
     keys: Memory<Sha256, Option<WeakRsa>>,
+    ciphers: Memory<u16, Option<CipherWeakness>>,
+    /// Kinds of client.
+    client_kinds: KindMemo<ClientKind>,
+    /// Whether the public registers names under the suffix of a server name.
+    public_suffixes: Memory<Box<str>, bool>,
     leaves: Memory<HostKey, (Sha256, Sha256)>,
-    /// One chain of each issuer that was not seen, by the alert about it.
-    incomplete: Memory<AlertId, Vec<Arc<Certificate>>>,
+    /// One chain of each issuer that was not seen, by the cause of the alert about it.
+    incomplete: Memory<Cause, Vec<Arc<Certificate>>>,
     /// Findings about such chains, where they wait.
     open: Option<OpenChains>,
     when: When,
@@ -135,6 +144,9 @@ impl Judge {
             mismatches: Memory::new(MISMATCHES),
             misnamed: Memory::new(MISNAMED),
             keys: Memory::new(KEYS),
+            ciphers: Memory::new(usize::from(u16::MAX)),
+            client_kinds: KindMemo::default(),
+            public_suffixes: Memory::new(NAMES),
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
             open: None,
@@ -160,6 +172,17 @@ impl Judge {
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
     pub fn observe(&mut self, observation: &Observation, clock: Timestamp) -> Vec<Finding> {
+        self.observe_briefly(observation, clock, &mut |_| true)
+    }
+
+    /// [`observe`](Self::observe) where only some findings are read: of those that are not `wanted`, message and evidence
+    /// may be missing.
+    pub fn observe_briefly(
+        &mut self,
+        observation: &Observation,
+        clock: Timestamp,
+        wanted: &mut dyn FnMut(&mut Finding) -> bool,
+    ) -> Vec<Finding> {
         let host = HostKey::of(observation);
         let at = validity_time(&observation.handshake.first);
         let knowledge = Arc::clone(&self.knowledge);
@@ -172,6 +195,15 @@ impl Judge {
         let name = name.filter(|_| host.certain_name().is_some());
         let server = self.judged(&observation.server_chain, (name, at), Purpose::Server);
         let client = self.judged(&observation.client_chain, (None, at), Purpose::Client);
+        let client_kind = observation.handshake.client_hello.as_deref().map(|hello| {
+            let protocol = observation.handshake.protocol;
+            let make = || {
+                let kind = ClientKind::of(hello, protocol);
+                let bytes = size_of::<ClientKind>() + kind.ja4.capacity();
+                (kind, bytes)
+            };
+            self.client_kinds.get(|kind| memo::client_kind(kind, hello, protocol), make)
+        });
         let sighting = Sighting {
             observation,
             host: &host,
@@ -179,12 +211,14 @@ impl Judge {
             at,
             server: server.as_deref(),
             client: client.as_deref(),
+            client_kind: client_kind.as_deref(),
             policy: &knowledge.policy,
             knowledge: &knowledge,
             offline: self.offline,
         };
         let mut findings = Vec::new();
-        let case = Case::new(&sighting, &knowledge);
+        let public_suffix = host.server_name().is_some_and(|name| has_public(&mut self.public_suffixes, name));
+        let case = Case::new(&sighting, &knowledge, public_suffix);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
         let is_open = sighting.server.as_ref().is_some_and(open);
@@ -192,10 +226,13 @@ impl Judge {
             && self.open.is_none()
             && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
         {
-            self.incomplete.entry(&finding.cause.alert_id(), || observation.server_chain.clone());
+            self.incomplete.entry(&finding.cause, || observation.server_chain.clone());
         }
-        let weak = weak_key(&mut self.keys, observation);
-        crypto::check(&case, weak, &mut findings);
+        let lasting = Lasting {
+            factorable: weak_key(&mut self.keys, observation),
+            cipher: weak_cipher(&mut self.ciphers, observation),
+        };
+        crypto::check(&case, lasting, &mut findings);
         listed::check(&case, &mut findings);
         policy_rules::check(&case, last_leaf(&mut self.leaves, &case), &mut findings);
         for detector in &mut self.detectors {
@@ -205,7 +242,20 @@ impl Judge {
         self.explain_mismatch(&case, &mut findings);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
         if let Some(chain) = server.as_deref().filter(|_| is_open) {
+            // What waits is read when the case is gone.
+            for finding in &mut findings {
+                if let Some(completion) = finding.completion.take_if(|_| finding.rule == &UNTRUSTED_ISSUER) {
+                    completion(&case, finding);
+                }
+            }
             self.hold(chain, (observation, clock), &mut findings);
+        }
+        for finding in &mut findings {
+            if let Some(completion) = finding.completion.take()
+                && wanted(finding)
+            {
+                completion(&case, finding);
+            }
         }
         // What waited is about earlier handshakes.
         let mut all = self.completed_by_fresh();
@@ -230,10 +280,10 @@ impl Judge {
         };
         let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
         let finding = findings.remove(place);
-        let id = finding.cause.alert_id();
+        let cause = finding.cause.clone();
         let told = open.hold(finding, observation, (missing, until));
         if !told.is_empty() {
-            self.incomplete.entry(&id, || observation.server_chain.clone());
+            self.incomplete.entry(&cause, || observation.server_chain.clone());
         }
         findings.extend(told);
     }
@@ -313,7 +363,8 @@ impl Judge {
     /// What became of alerts: of those about chains that were incomplete when they were judged, now that all CAs of the
     /// capture are known, and of those about the names of a portal.
     pub fn completed(&mut self) -> Vec<(AlertId, Afterthought)> {
-        let waiting: Vec<_> = self.incomplete.iter().map(|(id, presented)| (*id, presented.clone())).collect();
+        let waiting: Vec<_> =
+            self.incomplete.iter().map(|(cause, presented)| (cause.alert_id(), presented.clone())).collect();
         let portals = self.misnamed.iter().filter(|(_, misnamed)| misnamed.is_portal);
         let explained = portals.flat_map(|(_, misnamed)| &misnamed.alerts);
         let mut completed: Vec<_> = explained.map(|id| (*id, Afterthought::Retract(NAME_MISMATCH.id))).collect();
@@ -501,6 +552,22 @@ fn weak_key(keys: &mut Memory<Sha256, Option<WeakRsa>>, observation: &Observatio
     let weak = weak_rsa::test(&facts.key.modulus);
     keys.insert(facts.spki_sha256, weak);
     weak
+}
+
+/// How weak the chosen cipher suite is, remembered or looked up.
+fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, observation: &Observation) -> Option<CipherWeakness> {
+    let number = observation.handshake.server_hello.as_deref()?.cipher_suite?;
+    ciphers.entry(&number, || crypto::cipher_weakness(number)).0.copied().flatten()
+}
+
+/// Whether a name has a public suffix, remembered or looked up.
+fn has_public(names: &mut Memory<Box<str>, bool>, name: &str) -> bool {
+    if let Some(known) = names.get(name) {
+        return *known;
+    }
+    let public = has_public_suffix(name);
+    names.insert(name.into(), public);
+    public
 }
 
 /// Leaf and key that a host of the policy showed last; notes those of now.

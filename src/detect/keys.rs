@@ -1,11 +1,14 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
 use sha2::Digest as _;
 
 use super::catalogue::{
     EPHEMERAL_KEY_REUSE, ISSUER_SERIAL_COLLISION, SERVER_RANDOM_REUSE, SHARED_PUBLIC_KEY, Severity,
 };
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
@@ -281,6 +284,11 @@ fn numbered(facts: &Facts, significant: &[u8]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
+/// A hash that is the same in this run only: it is not stored.
+fn quick_hash(octets: &[u8]) -> u64 {
+    FixedState::with_seed(0).hash_one(octets)
+}
+
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).
 #[derive(Debug)]
 pub struct Ephemeral {
@@ -312,12 +320,12 @@ impl Ephemeral {
     /// Takes note of a handshake.
     pub fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
-        let Some(client_random) = handshake.client_hello.as_ref().map(|hello| stable_hash(&hello.random)) else {
+        let Some(client_random) = handshake.client_hello.as_ref().map(|hello| quick_hash(&hello.random)) else {
             return;
         };
-        findings.extend(self.random(sighting, client_random));
+        add(findings, self.random(sighting, client_random));
         if handshake.resumed == Some(false) {
-            findings.extend(self.ephemeral(sighting, client_random));
+            add(findings, self.ephemeral(sighting, client_random));
         }
     }
 
@@ -327,7 +335,7 @@ impl Ephemeral {
             return None;
         }
         let server = sighting.observation.ends.server;
-        let key = stable_hash(&hello.random);
+        let key = quick_hash(&hello.random);
         let Some(known) = self.randoms.get(&key).copied() else {
             self.randoms.insert(key, Random { client_random, server });
             return None;
@@ -358,7 +366,7 @@ impl Ephemeral {
 
     fn ephemeral(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
         let (public, finite_field) = ephemeral_key(&sighting.observation.handshake)?;
-        let hash = stable_hash(public);
+        let hash = quick_hash(public);
         let server = sighting.observation.ends.server;
         let (values, _) = self.servers.entry(&server, Vec::new);
         let values = values?;

@@ -12,7 +12,7 @@ use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
 use super::crl::{Crl, Revoked};
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
 use super::sighting::Sighting;
@@ -22,10 +22,10 @@ const STALE: u8 = 60;
 
 /// Runs every check of this file.
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    findings.extend(revoked(case));
-    findings.extend(blocklisted(case));
-    findings.extend(known_key(case));
-    findings.extend(indicator(case));
+    add(findings, revoked(case));
+    add(findings, blocklisted(case));
+    add(findings, known_key(case));
+    add(findings, indicator(case));
 }
 
 /// CERT-013.

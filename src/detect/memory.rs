@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hash::Hash;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
 /// A bounded map. The seed of its hash is fixed: nothing that leaves depends on the order of buckets.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     }
 
     /// The value of `key`.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&V> {
         self.map.get(key)
     }
 

@@ -5,6 +5,7 @@ mod case;
 pub mod catalogue;
 mod certificate;
 pub mod client_certificates;
+pub mod client_kind;
 #[cfg(test)]
 mod condition_tests;
 pub mod crl;

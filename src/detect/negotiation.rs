@@ -1,13 +1,12 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::tls::fingerprint::ja4::ja4_r;
 use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
 use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_tls13_draft};
@@ -67,11 +66,11 @@ impl Negotiation {
     pub fn observe(&mut self, sighting: &Sighting<'_>, (multi, doubted): (bool, bool), findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
         let Some(offer) = handshake.client_hello.as_deref() else { return };
-        findings.extend(self.sentinel(sighting, offer));
-        findings.extend(not_offered(sighting, offer));
+        add(findings, self.sentinel(sighting, offer));
+        add(findings, not_offered(sighting, offer));
         let host = host_hash(sighting);
-        findings.extend(self.regression(sighting, (offer, host), doubted).filter(|_| !multi));
-        findings.extend(self.fallback(sighting, (offer, host)));
+        add(findings, self.regression(sighting, (offer, host), doubted).filter(|_| !multi));
+        add(findings, self.fallback(sighting, (offer, host)));
     }
 
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
@@ -126,7 +125,7 @@ impl Negotiation {
         if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
             return None;
         }
-        let key = mixed(host, kind_of(offer, handshake.protocol));
+        let key = mixed(host, sighting.client_kind?.hash);
         let (kind, _) = self.kinds.entry(&key, Kind::default);
         let kind = kind?;
         let server = subnet_hash(sighting.observation.ends.server.address);
@@ -167,15 +166,15 @@ impl Negotiation {
     fn fallback(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let key = mixed(host, address_hash(sighting.observation.ends.client.address));
-        let (talk, _) = self.talks.entry(&key, Talk::default);
-        let talk = talk?;
-        let before = *talk;
-        if handshake.version() == Some(0x0304) {
-            talk.tls13 = talk.tls13.saturating_add(1);
-        }
-        let broken = matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout);
-        if broken && handshake.established != Some(true) {
-            talk.broken = Some(sighting.clock);
+        let before = self.talks.get(&key).copied().unwrap_or_default();
+        let tls13 = handshake.version() == Some(0x0304);
+        let broken =
+            matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout) && handshake.established != Some(true);
+        // Anything else says nothing about a fallback to come.
+        if tls13 || broken {
+            let talk = self.talks.entry(&key, Talk::default).0?;
+            talk.tls13 = talk.tls13.saturating_add(u32::from(tls13));
+            talk.broken = if broken { Some(sighting.clock) } else { talk.broken };
         }
         let signaled = offer.cipher_suites.contains(&SIGNALING_FALLBACK);
         let refused = handshake
@@ -349,11 +348,6 @@ fn mixed(left: u64, right: u64) -> u64 {
     let mixed = left.rotate_left(32) ^ right.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
-}
-
-/// What kind of client it is: equal for hellos of one JA4. The lists that JA4 hashes are hashed here in a cheaper way.
-pub fn kind_of(hello: &ClientHello, protocol: Protocol) -> u64 {
-    stable_hash(ja4_r(hello, protocol).as_bytes())
 }
 
 /// How a server answers: version, cipher suite, group, extensions in order, application protocol, and whether it asked

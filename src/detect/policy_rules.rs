@@ -12,7 +12,7 @@ use super::catalogue::{
     CERTIFICATE_HYGIENE, ISSUER_NOT_ALLOWED, KEY_POLICY, PROTOCOL_POLICY, UNLISTED_CERTIFICATE, WRONG_KIND_OF_CA,
     WRONG_PLACE,
 };
-use super::finding::Finding;
+use super::finding::{Finding, add};
 use super::knowledge::attributes;
 
 /// Alternative names of one certificate that are looked up.
@@ -23,11 +23,13 @@ const DAY: i64 = 86_400;
 pub(super) fn check(case: &Case<'_>, before: Option<(Sha256, Sha256)>, findings: &mut Vec<Finding>) {
     if let Some(entry) = case.entry {
         let checks = [issuer_not_allowed, unlisted_certificate, protocol_policy, certificate_hygiene];
-        findings.extend(checks.into_iter().filter_map(|check| check(case, entry)));
-        findings.extend(key_policy(case, entry, before));
+        for check in checks {
+            add(findings, check(case, entry));
+        }
+        add(findings, key_policy(case, entry, before));
     }
-    findings.extend(wrong_place(case));
-    findings.extend(wrong_kind_of_ca(case));
+    add(findings, wrong_place(case));
+    add(findings, wrong_kind_of_ca(case));
 }
 
 /// POL-001.

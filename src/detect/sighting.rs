@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use crate::detect::client_kind::ClientKind;
 use crate::detect::finding::{Cause, Finding};
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
@@ -32,6 +33,8 @@ pub struct Sighting<'a> {
     pub server: Option<&'a JudgedChain>,
     /// The client's chain.
     pub client: Option<&'a JudgedChain>,
+    /// What kind of client it is; `None` without a ClientHello.
+    pub client_kind: Option<&'a ClientKind>,
     /// What the owner allows.
     pub policy: &'a Policy,
     /// Lists, revocation lists, anchors.
@@ -115,6 +118,16 @@ impl HostKey {
         Some(self.name.strip_prefix("ech:").unwrap_or(&self.name))
     }
 
+    /// As [`Display`](fmt::Display) writes it.
+    pub fn text(&self) -> String {
+        let port = self.port.to_string();
+        let mut text = String::with_capacity(self.name.len().saturating_add(port.len()).saturating_add(1));
+        text.push_str(&self.name);
+        text.push(':');
+        text.push_str(&port);
+        text
+    }
+
     /// The name that certificates are measured against: none with an encrypted ClientHello, whose name is only the outer
     /// one.
     pub fn certain_name(&self) -> Option<&str> {
@@ -125,23 +138,35 @@ impl HostKey {
 impl fmt::Display for HostKey {
     /// `login.example.com:443`, `ip:192.0.2.1:443`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.name, self.port)
+        f.write_str(&self.text())
     }
 }
 
 /// The host name that raw octets of `server_name` hold, in lower case without trailing dot; `None` when they are no name
 /// (RFC 1123 section 2.1 with underscores; an address is no name, RFC 6066 section 3).
 fn host_name(raw: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(raw).ok()?;
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    let number = || text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    (text.len() <= 253 && text.split('.').all(label) && !number()).then(|| text.to_ascii_lowercase())
+    let raw = raw.strip_suffix(b".").unwrap_or(raw);
+    if raw.len() > 253 {
+        return None;
+    }
+    let mut name = String::with_capacity(raw.len());
+    // Octets of the label so far, whether all of them are digits, and the last one.
+    let (mut length, mut digits, mut last) = (0_usize, true, b'-');
+    let is_label = |length: usize, last: u8| (1..=63).contains(&length) && last != b'-';
+    for octet in raw.iter().copied() {
+        match octet {
+            b'.' if is_label(length, last) => (length, digits, last) = (0, true, b'-'),
+            b'-' if length == 0 => return None,
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => {
+                length = length.saturating_add(1);
+                digits &= octet.is_ascii_digit();
+                last = octet;
+            }
+            _ => return None,
+        }
+        name.push(char::from(octet.to_ascii_lowercase()));
+    }
+    (is_label(length, last) && !digits).then_some(name)
 }
 
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.

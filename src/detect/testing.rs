@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
 
+use super::client_kind::ClientKind;
 use super::finding::Finding;
 use super::knowledge::Knowledge;
 use super::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
@@ -235,6 +236,8 @@ impl Scene {
         let name = Some(host).filter(|name| !name.contains(':'));
         let server = self.judged(&observation.server_chain, (at, name), Purpose::Server);
         let client = self.judged(&observation.client_chain, (at, None), Purpose::Client);
+        let hello = observation.handshake.client_hello.as_deref();
+        let client_kind = hello.map(|hello| ClientKind::of(hello, observation.handshake.protocol));
         let sighting = Sighting {
             observation,
             host: &HostKey { name: host.to_owned(), port: observation.ends.server.port },
@@ -242,6 +245,7 @@ impl Scene {
             at,
             server: server.as_ref(),
             client: client.as_ref(),
+            client_kind: client_kind.as_ref(),
             policy: &self.policy,
             knowledge: &self.knowledge,
             offline: self.offline,

@@ -75,10 +75,14 @@ fn has_close_primes(modulus: &[u8]) -> bool {
     }
     let mut a = root + &one;
     let mut rest = &a * &a - &n;
+    // Their low bits go along: squares modulo 16 are 0, 1, 4 and 9.
+    let (mut low_a, mut low_rest) = (low_octet(&a), low_octet(&rest));
     for _ in 0..ROUNDS {
-        if is_square(&rest) {
+        if matches!(low_rest & 15, 0 | 1 | 4 | 9) && is_square(&rest) {
             return true;
         }
+        low_rest = low_rest.wrapping_add(low_a).wrapping_add(low_a).wrapping_add(1);
+        low_a = low_a.wrapping_add(1);
         // (a + 1)^2 = a^2 + 2a + 1
         rest += &a;
         rest += &a;
@@ -88,12 +92,11 @@ fn has_close_primes(modulus: &[u8]) -> bool {
     false
 }
 
+fn low_octet(number: &BigUint) -> u8 {
+    number.to_bytes_le().first().copied().unwrap_or(0)
+}
+
 fn is_square(number: &BigUint) -> bool {
-    let low = number.to_bytes_le().first().copied().unwrap_or(0) & 0x0f;
-    // Squares modulo 16.
-    if !matches!(low, 0 | 1 | 4 | 9) {
-        return false;
-    }
     // Squares modulo a few odd numbers: the root is taken of one candidate in some hundred.
     for modulus in [63_u32, 65, 11, 17, 19, 23, 31] {
         let rest = number % modulus;
@@ -106,9 +109,14 @@ fn is_square(number: &BigUint) -> bool {
     &root * &root == *number
 }
 
-/// The integer part of the square root, by Newton's method from above.
+/// The integer part of the square root, by Newton's method from above: it begins with the root of the upper half.
 fn square_root(number: &BigUint) -> BigUint {
-    let mut root = BigUint::from(1_u32) << number.bits().div_ceil(2);
+    let bits = number.bits();
+    let lower = bits / 4;
+    let mut root = match bits {
+        0..64 => BigUint::from(1_u32) << bits.div_ceil(2),
+        _ => (square_root(&(number >> (2 * lower))) + 1_u32) << lower,
+    };
     loop {
         if root == BigUint::from(0_u32) {
             return root;
@@ -215,6 +223,17 @@ mod tests {
             let root = square_root(&BigUint::from(number));
             assert_eq!(root, BigUint::from(number.isqrt()), "{number}");
             assert_eq!(is_square(&BigUint::from(number)), number.isqrt().pow(2) == number);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn roots_of_long_numbers_are_exact(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..300)) {
+            let (number, one) = (BigUint::from_bytes_be(&octets), BigUint::from(1_u32));
+            let root = square_root(&number);
+            proptest::prop_assert!(&root * &root <= number);
+            proptest::prop_assert!((&root + &one) * (&root + &one) > number);
+            proptest::prop_assert_eq!(square_root(&(&number * &number)), number);
         }
     }
 

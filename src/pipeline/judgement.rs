@@ -106,9 +106,11 @@ impl Judgement {
         if let Some(knowledge) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
             self.judge.renew(knowledge);
         }
+        let asked = self.why_not.is_some();
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut found = self.judge.advance(clock);
-            found.extend(self.judge.observe(observation, clock));
+            let wanted = &mut |finding: &mut Finding| asked || self.alerts.wants(finding);
+            found.append(&mut self.judge.observe_briefly(observation, clock, wanted));
             found
         }));
         let Ok(found) = found else {

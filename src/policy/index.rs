@@ -33,6 +33,12 @@ impl HostIndex {
 
     /// The place of the entry that holds for a host.
     pub(super) fn find(&self, target: &Target<'_>) -> Option<usize> {
+        if self.names.is_empty() && self.parents.is_empty() && self.others.is_empty() {
+            return None;
+        }
+        if self.names.is_empty() && self.parents.is_empty() && self.others.is_empty() {
+            return None;
+        }
         let by_port =
             |ports: &HashMap<Option<u16>, usize>| ports.get(&Some(target.port)).or_else(|| ports.get(&None)).copied();
         let lower = target.name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());

@@ -23,7 +23,7 @@ pub fn are_coprime(moduli: &[&[u8]]) -> Option<bool> {
                 let block = modulus.reduced(block);
                 modulus.reduced(&product_of(&product, &block))
             });
-            if !is_one(&gcd(number.clone(), common)) {
+            if shares_factor(number, &common) {
                 return Some(false);
             }
             among = product_of(&among, number);
@@ -56,22 +56,14 @@ impl<'a> Modulus<'a> {
         rest.resize(number.len().max(length), 0);
         rest.push(0);
         let steps = rest.len().saturating_sub(length).saturating_sub(1);
-        for start in 0..steps {
+        let mut start = 0;
+        while start < steps {
             let Some(window) = rest.get_mut(start..) else { break };
-            let factor = window.first().copied().unwrap_or(0).wrapping_mul(self.inverse);
-            let mut carry = 0;
-            let Some((low, high)) = window.split_at_mut_checked(length) else { break };
-            for (to, limb) in low.iter_mut().zip(self.limbs) {
-                (*to, carry) = multiply_add((factor, *limb), *to, carry);
-            }
-            for to in high {
-                let (sum, over) = to.overflowing_add(carry);
-                *to = sum;
-                if !over {
-                    break;
-                }
-                carry = 1;
-            }
+            start = start.saturating_add(if steps - start >= 2 && length >= 2 {
+                self.two(window)
+            } else {
+                self.one(window)
+            });
         }
         let mut left = rest.split_off(steps);
         // Below the modulus plus a one above its limbs: one subtraction makes room.
@@ -81,14 +73,71 @@ impl<'a> Modulus<'a> {
         left.truncate(length);
         left
     }
+
+    /// Clears the lowest limb of `rest`.
+    fn one(&self, rest: &mut [u64]) -> usize {
+        let factor = rest.first().copied().unwrap_or(0).wrapping_mul(self.inverse);
+        let Some((low, high)) = rest.split_at_mut_checked(self.limbs.len()) else { return 1 };
+        let mut carry = 0;
+        for (to, limb) in low.iter_mut().zip(self.limbs) {
+            (*to, carry) = multiply_add((factor, *limb), *to, carry);
+        }
+        add_at(high, carry);
+        1
+    }
+
+    /// Clears the lowest two limbs of `rest` on one way through it: two chains of carries, half the loads and stores.
+    fn two(&self, rest: &mut [u64]) -> usize {
+        let ([first, limbs @ ..], [lowest, rest @ ..]) = (self.limbs, rest) else { return 1 };
+        let factor = lowest.wrapping_mul(self.inverse);
+        let (zero, mut carry) = multiply_add((factor, *first), *lowest, 0);
+        *lowest = zero;
+        // The second factor is known once the first has changed the second limb.
+        let second =
+            limbs.first().zip(rest.first()).map_or(0, |(limb, to)| multiply_add((factor, *limb), *to, carry).0);
+        let other = second.wrapping_mul(self.inverse);
+        let (mut below, mut other_carry) = (*first, 0);
+        let Some((low, high)) = rest.split_at_mut_checked(limbs.len()) else { return 1 };
+        for (to, limb) in low.iter_mut().zip(limbs) {
+            let sum;
+            (sum, carry) = multiply_add((factor, *limb), *to, carry);
+            (*to, other_carry) = multiply_add((other, below), sum, other_carry);
+            below = *limb;
+        }
+        let Some((to, high)) = high.split_first_mut() else { return 1 };
+        let sum = u128::from(*to).wrapping_add(carry.into());
+        let (low, over) = halves(sum);
+        (*to, other_carry) = multiply_add((other, below), low, other_carry);
+        let (sum, again) = halves(u128::from(over).wrapping_add(other_carry.into()));
+        add_at(high, sum);
+        add_at(high.get_mut(1..).unwrap_or_default(), again);
+        2
+    }
+}
+
+/// Adds a limb to a number.
+fn add_at(number: &mut [u64], mut carry: u64) {
+    for to in number {
+        let (sum, over) = to.overflowing_add(carry);
+        *to = sum;
+        if !over {
+            return;
+        }
+        carry = 1;
+    }
+}
+
+/// Low and high limb.
+#[expect(clippy::cast_possible_truncation, reason = "the limbs of a number of two")]
+#[inline]
+fn halves(number: u128) -> (u64, u64) {
+    (number as u64, (number >> 64) as u64)
 }
 
 /// a * b + c + d, low and high limb; that fits in two.
-#[expect(clippy::cast_possible_truncation, reason = "the limbs of a number of two")]
 #[inline]
 fn multiply_add((a, b): (u64, u64), c: u64, d: u64) -> (u64, u64) {
-    let sum = u128::from(a).wrapping_mul(b.into()).wrapping_add(c.into()).wrapping_add(d.into());
-    (sum as u64, (sum >> 64) as u64)
+    halves(u128::from(a).wrapping_mul(b.into()).wrapping_add(c.into()).wrapping_add(d.into()))
 }
 
 fn limbs(modulus: &[u8]) -> Vec<u64> {
@@ -115,57 +164,128 @@ fn product_of(left: &[u64], right: &[u64]) -> Vec<u64> {
     product
 }
 
-/// The odd greatest common divisor by subtracting and halving (Stein 1967); `odd` is odd, and without zeros at the top.
-fn gcd(mut odd: Vec<u64>, mut other: Vec<u64>) -> Vec<u64> {
-    trim(&mut other);
-    loop {
-        let Some(zeros) = other.iter().position(|limb| *limb != 0) else { return odd };
-        if zeros > 0 {
-            other.drain(..zeros);
+/// Bits of a limb of [`Signed`]; two stay free for sums.
+const BITS: u32 = 62;
+const MASK: i64 = i64::MAX >> 1;
+
+/// Whether a number has a common factor with an odd one: division steps, 62 at a time on the lowest limbs alone
+/// (Bernstein, Yang 2019).
+fn shares_factor(odd: &[u64], number: &[u64]) -> bool {
+    let length = odd.len().max(number.len()).saturating_mul(64).div_ceil(BITS as usize).saturating_add(1);
+    let (mut f, mut g) = (signed(odd, length), signed(number, length));
+    let mut delta = -1;
+    // Theorem 11.2: so many steps are enough. Should they not be, the caller looks closer.
+    let steps = length.saturating_mul(BITS as usize).saturating_mul(49).saturating_add(80) / 17;
+    for _ in 0..=steps / BITS as usize {
+        if g.iter().all(|limb| *limb == 0) {
+            // Plus or minus one.
+            let rest = f.get(1..).unwrap_or_default();
+            return !matches!(f.first(), Some(1)) && !matches!(f.first(), Some(-1))
+                || rest.iter().any(|limb| *limb != 0);
         }
-        let low = other.first().copied().unwrap_or(1);
-        if low & 1 == 0 {
-            halve(&mut other, low.trailing_zeros());
-            trim(&mut other);
-        }
-        if is_less(&other, &odd) {
-            std::mem::swap(&mut odd, &mut other);
-        }
-        // Both are odd: the difference is halved on the way.
-        let low = |number: &[u64]| number.first().copied().unwrap_or(0);
-        match low(&other).wrapping_sub(low(&odd)) {
-            0 => subtract(&mut other, &odd),
-            difference => subtract_and_halve(&mut other, &odd, difference.trailing_zeros()),
-        }
-        trim(&mut other);
+        let low = |number: &[i64]| number.first().copied().unwrap_or(0).cast_unsigned();
+        let steps = division_steps(&mut delta, (low(&f), low(&g)));
+        step(&mut f, &mut g, steps);
+        shorten(&mut f, &mut g);
     }
+    true
 }
 
-/// Divides by two `times` (0 to 63).
-fn halve(number: &mut [u64], times: u32) {
-    subtract_and_halve(number, &[], times);
-}
-
-/// `larger` becomes the difference divided by two `times` (0 to 63).
-fn subtract_and_halve(larger: &mut [u64], smaller: &[u64], times: u32) {
-    let mut borrow = false;
-    let above = 64_u32.saturating_sub(times);
-    let mut to = larger.iter_mut();
-    let mut padded = smaller.iter().copied().chain(std::iter::repeat(0));
-    let mut difference = |limb: u64| {
-        let (first, under) = limb.overflowing_sub(padded.next().unwrap_or(0));
-        let (second, again) = first.overflowing_sub(u64::from(borrow));
-        borrow = under || again;
-        second
+/// A number in limbs of 62 bits, the top one with the sign.
+fn signed(number: &[u64], length: usize) -> Vec<i64> {
+    let limb = |place: usize| {
+        let bit = place.saturating_mul(BITS as usize);
+        let at = |place: usize| u128::from(number.get(place).copied().unwrap_or(0));
+        let pair = at(bit / 64) | (at((bit / 64).saturating_add(1)) << 64);
+        i64::try_from((pair >> (bit % 64)) & u128::from(MASK.cast_unsigned())).unwrap_or(0)
     };
-    let Some(mut place) = to.next() else { return };
-    let mut below = difference(*place);
-    for next in to {
-        let upper = difference(*next);
-        *place = (below >> times) | upper.checked_shl(above).unwrap_or(0);
-        (place, below) = (next, upper);
+    (0..length).map(limb).collect()
+}
+
+/// What 62 division steps do with two numbers, times 2^62: new f = (u f + v g), new g = (q f + r g).
+#[derive(Clone, Copy, Debug)]
+struct Steps {
+    u: i64,
+    v: i64,
+    q: i64,
+    r: i64,
+}
+
+/// 62 division steps, of which only the lowest 62 bits of both numbers decide. `delta` is the negated one of the paper.
+fn division_steps(delta: &mut i64, (mut f, mut g): (u64, u64)) -> Steps {
+    let (mut u, mut v, mut q, mut r) = (1_u64, 0_u64, 0_u64, 1_u64);
+    let mut left = BITS;
+    loop {
+        // A one above: never more zeros than steps are left.
+        let zeros = (g | (u64::MAX << left)).trailing_zeros();
+        g >>= zeros;
+        u <<= zeros;
+        v <<= zeros;
+        *delta = delta.wrapping_sub(i64::from(zeros));
+        left = left.saturating_sub(zeros);
+        if left == 0 {
+            break;
+        }
+        if *delta < 0 {
+            *delta = delta.wrapping_neg();
+            (f, g) = (g, f.wrapping_neg());
+            (u, q) = (q, u.wrapping_neg());
+            (v, r) = (r, v.wrapping_neg());
+        }
+        // So many of the next steps add f or not, as the bits of g want it: f times one factor clears them all.
+        let most = u32::try_from(delta.saturating_add(1)).unwrap_or(u32::MAX).min(left).min(4);
+        let inverse = f.wrapping_add((f.wrapping_add(1) & 4) << 1);
+        let factor = inverse.wrapping_neg().wrapping_mul(g) & (u64::MAX >> (64_u32.saturating_sub(most)));
+        g = g.wrapping_add(f.wrapping_mul(factor));
+        q = q.wrapping_add(u.wrapping_mul(factor));
+        r = r.wrapping_add(v.wrapping_mul(factor));
     }
-    *place = below >> times;
+    Steps { u: u.cast_signed(), v: v.cast_signed(), q: q.cast_signed(), r: r.cast_signed() }
+}
+
+/// Applies steps to whole numbers.
+fn step(f: &mut [i64], g: &mut [i64], by: Steps) {
+    let (mut carry_f, mut carry_g) = (0_i128, 0_i128);
+    let (u, v, q, r) = (i128::from(by.u), i128::from(by.v), i128::from(by.q), i128::from(by.r));
+    let mut below: Option<(&mut i64, &mut i64)> = None;
+    for (f, g) in f.iter_mut().zip(g.iter_mut()) {
+        let (old_f, old_g) = (i128::from(*f), i128::from(*g));
+        carry_f = carry_f.wrapping_add(u.wrapping_mul(old_f)).wrapping_add(v.wrapping_mul(old_g));
+        carry_g = carry_g.wrapping_add(q.wrapping_mul(old_f)).wrapping_add(r.wrapping_mul(old_g));
+        // The lowest limbs are zero now: all others move down by one.
+        if let Some((f, g)) = below {
+            (*f, *g) = (low_bits(carry_f), low_bits(carry_g));
+        }
+        carry_f >>= BITS;
+        carry_g >>= BITS;
+        below = Some((f, g));
+    }
+    if let Some((f, g)) = below {
+        (*f, *g) = (whole(carry_f), whole(carry_g));
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are wanted")]
+fn low_bits(number: i128) -> i64 {
+    number as i64 & MASK
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a top limb fits, as both numbers only get smaller")]
+fn whole(number: i128) -> i64 {
+    number as i64
+}
+
+/// Drops a top limb that is only the sign of both.
+fn shorten(f: &mut Vec<i64>, g: &mut Vec<i64>) {
+    let is_sign = |number: &[i64]| matches!(number.last(), Some(0 | -1));
+    while f.len() > 1 && is_sign(f) && is_sign(g) {
+        for number in [&mut *f, &mut *g] {
+            let sign = number.pop().unwrap_or(0);
+            if let Some(top) = number.last_mut() {
+                *top |= sign << BITS;
+            }
+        }
+    }
 }
 
 /// `larger` becomes the difference; what is borrowed beyond its top is lost.
@@ -178,15 +298,6 @@ fn subtract(larger: &mut [u64], smaller: &[u64]) {
         *to = difference;
         borrow = under || again;
     }
-}
-
-/// Both without zeros at the top.
-fn is_less(left: &[u64], right: &[u64]) -> bool {
-    left.len().cmp(&right.len()).then_with(|| left.iter().rev().cmp(right.iter().rev())).is_lt()
-}
-
-fn is_one(number: &[u64]) -> bool {
-    number == [1]
 }
 
 fn trim(number: &mut Vec<u64>) {

@@ -11,6 +11,7 @@
     reason = "a test program: it ends with a message, and its numbers are its own"
 )]
 
+mod hosts;
 mod scenes;
 mod wire;
 

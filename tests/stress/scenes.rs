@@ -75,6 +75,7 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene { name: "tiny_records", memory: 400 * MIB, nanos_per_frame: 40_000, play: tiny_records },
     Scene { name: "tiny_segments", memory: 400 * MIB, nanos_per_frame: 8_000, play: tiny_segments },
     Scene { name: "every_second_byte", memory: 400 * MIB, nanos_per_frame: 20_000, play: every_second_byte },
+    Scene { name: "known_hosts", memory: 250_000_000, nanos_per_frame: 4_000_000_000, play: known_hosts },
 ];
 
 impl Scene {
@@ -629,6 +630,13 @@ fn tiny_segments(play: &Play) -> Result {
 /// Every second byte of a connection never comes.
 fn every_second_byte(play: &Play) -> Result {
     bytes(play, (256 << 10) / DIVISOR, |_, number| (number * 2, [0x16, 3, 1, 2, 0][number as usize % 5]))
+}
+
+/// Baselines of 200,000 hosts, and no packet.
+fn known_hosts(_: &Play) -> Result {
+    let hosts = crate::hosts::fill();
+    assert_eq!(hosts.lost(), 0);
+    Result { stats: Stats::default(), seen: Seen::default() }
 }
 
 fn bytes(play: &Play, length: u32, byte: impl Fn(u32, u32) -> (u32, u8)) -> Result {

@@ -36,11 +36,12 @@ pub struct Question<'a> {
 
 /// Finds what holds; gives the proofs for the score.
 pub fn examine(question: &Question<'_>, findings: &mut Vec<Finding>) -> Vec<Point> {
-    let found = [pin(question), own_key(question), clone(question), impersonation(question), product(question)];
     let mut proofs = Vec::new();
-    for (finding, proof) in found.into_iter().flatten() {
-        proofs.extend(proof.filter(|_| finding.effect == Effect::Alert));
-        findings.push(finding);
+    for rule in [pin, own_key, clone, impersonation, product] {
+        if let Some((finding, proof)) = rule(question) {
+            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert));
+            findings.push(finding);
+        }
     }
     proofs
 }

@@ -557,11 +557,10 @@ fn answer(sighting: &Sighting<'_>) -> Answer {
     let observation = sighting.observation;
     let handshake = &observation.handshake;
     let upper = |hash: u64| u32::try_from(hash >> 32).unwrap_or(0);
-    let client = handshake.client_hello.as_deref();
-    let stack = client.zip(handshake.server_hello.as_deref()).map(|(client, server)| {
-        let kind = super::negotiation::kind_of(client, handshake.protocol);
-        (upper(kind), upper(super::negotiation::stack_of(handshake, server)))
-    });
+    let stack = sighting
+        .client_kind
+        .zip(handshake.server_hello.as_deref())
+        .map(|(client, server)| (upper(client.hash), upper(super::negotiation::stack_of(handshake, server))));
     Answer { stack, times: handshake.answered_after.zip(observation.connection.syn_rtt) }
 }
 

@@ -6,7 +6,7 @@ use super::sketch::stable_hash;
 use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
 use crate::detect::sighting::{Sighting, claimed_issuer};
-use crate::policy::Target;
+use crate::policy::{Target, registrable_domain};
 use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
 use crate::x509::judge::ProblemKind;
 use crate::x509::name::matches_host;
@@ -38,6 +38,8 @@ pub struct Presented {
     pub sct: SctEvidence,
     /// Whether it is for the name of the host; `None` without a name.
     pub name_matches: Option<bool>,
+    /// Registrable domain of that name.
+    pub domain: Option<Arc<str>>,
     /// Names in lower case, sorted, each once.
     pub names: Arc<[String]>,
     /// See [`super::record::KnownCertificate::serial`].
@@ -142,6 +144,7 @@ impl Presented {
             own_key,
             sct: SctEvidence::Unknown,
             name_matches: host_name.map(|name| matches_host(facts, name)),
+            domain: host_name.and_then(registrable_domain).map(Arc::from),
             names: names_of(facts).into(),
             serial: serial(&facts.serial),
             not_before: facts.not_before.map_or(i64::MIN, |at| at.seconds()),
@@ -217,7 +220,7 @@ pub fn target<'a>(sighting: &Sighting<'a>) -> Target<'a> {
 
 /// The host for people: `login.example.com:443`.
 pub fn host_text(sighting: &Sighting<'_>) -> String {
-    format!("{}:{}", sighting.host.name, sighting.host.port)
+    sighting.host.text()
 }
 
 /// The names of a leaf, lower case, sorted, each once: the alternative names, or the common names where there are none.

@@ -4,9 +4,13 @@ use std::net::IpAddr;
 
 /// A hash that is the same in every run and version: it is stored with the baseline.
 pub fn stable_hash(octets: &[u8]) -> u64 {
+    stable_hash_of(octets.iter().copied())
+}
+
+/// [`stable_hash`] of octets that stand nowhere together.
+pub fn stable_hash_of(octets: impl Iterator<Item = u8>) -> u64 {
     let fnv = octets
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3));
     // FNV spreads its low bits badly; the finaliser of SplitMix64 mixes them.
     let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
