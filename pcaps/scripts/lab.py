@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -46,6 +47,8 @@ class Lab:
         self.dir = tempfile.mkdtemp(prefix="tlswatch-lab-")
         os.chmod(self.dir, 0o755)
         atexit.register(self.close)
+        # timeout(1) ends a run so; without this nothing would be removed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     # ---- building and removing -------------------------------------------------------------------------------------
     def __enter__(self):
