@@ -5,6 +5,7 @@ mod support;
 
 use std::path::PathBuf;
 
+use etherparse::PacketBuilder;
 use serde_json::Value;
 use tlswatch::capture::Files;
 use tlswatch::config::Limits;
@@ -86,6 +87,25 @@ fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
         assert!(stats.flow_evicted > 20, "{name}: only {} evictions", stats.flow_evicted);
         assert!(stats.tls_handshakes > 100, "{name}: only {} handshakes", stats.tls_handshakes);
     }
+}
+
+/// Flows that are not followed have many packets before a worker could have said so.
+#[test]
+fn flows_of_datagrams_are_the_same_for_any_threads() {
+    let frames = (0_u16..600).map(|number| {
+        let mut data = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([192, 0, 2, 1], [198, 51, 100, 1], 64)
+            .udp(40_000 + number % 7, if number % 2 == 0 { 53 } else { 443 })
+            .write(&mut data, &[7; 40])
+            .unwrap();
+        let original_len = u32::try_from(data.len()).unwrap();
+        Captured { time: 1_700_000_000_000_000_000, link_type: 1, data, original_len }
+    });
+    let file = to_pcap(&frames.collect::<Vec<_>>());
+    let run =
+        any_run_is_the_same("datagrams", &Limits::default(), |options| run_bytes("udp.pcap", file.clone(), options));
+    assert_eq!((run.outcome.stats.flow_not_tls, run.outcome.stats.decode_udp), (14, 600));
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Sink for SummarySink {
                 message: view.alert.head.message.clone(),
                 count: view.alert.count,
                 times: [view.alert.first_seen, view.alert.last_seen],
-                display_filter: view.alert.samples.first().map(display_filter).unwrap_or_default(),
+                display_filter: display_filter(view.alert),
             }),
             About::Certificate(_) => {}
         }

@@ -126,19 +126,17 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
         append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
     });
     w.numbers("frames", alert.samples.iter().map(|sample| sample.frame));
-    // The handshake that the line is about, be it decided later than others of the same cause.
-    let head = head.ends.map(|ends| Sample { ends, frame: head.moment.frame });
-    w.text(
-        "display_filter",
-        &head.or_else(|| alert.samples.first().copied()).as_ref().map(display_filter).unwrap_or_default(),
-    );
+    w.text("display_filter", &display_filter(alert));
     w.flag("suppressed", alert.suppressed);
     w.object("evidence", |w| evidence(w, &alert.head.evidence));
 }
 
 /// A display filter of Wireshark that shows the connection.
-pub fn display_filter(sample: &Sample) -> String {
-    let ends = sample.ends;
+pub fn display_filter(alert: &Alert) -> String {
+    // The handshake that the line is about, be it decided later than others of the same cause.
+    let Some(ends) = alert.head.ends.or_else(|| alert.samples.first().map(|sample| sample.ends)) else {
+        return String::new();
+    };
     let transport = match ends.transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",

@@ -25,8 +25,6 @@ pub enum Entry {
     Begin(FlowRef, Box<Beginning>, Encapsulation, Moment),
     /// A TCP segment; its payload is a range of the arena.
     Segment(FlowRef, SegmentIn<'static>, Range<usize>),
-    /// A UDP datagram.
-    Datagram(FlowRef),
     /// A connection is over.
     End(FlowRef, Order, HandshakeEnd),
     /// The clock jumped right after the connection's last packet.

@@ -22,8 +22,6 @@ pub trait Dispatch {
     fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment));
     /// A segment of it; `true` when its flow needs no more of them.
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool;
-    /// A datagram of a UDP flow; `true` when its flow needs no more of them.
-    fn datagram(&mut self, flow: FlowRef) -> bool;
     /// A connection is over.
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
     /// The clock jumped right after the last packet of `flow`.
@@ -102,10 +100,6 @@ impl Dispatch for Inline<'_> {
         let done = self.worker.segment(flow, segment);
         self.count();
         done
-    }
-
-    fn datagram(&mut self, flow: FlowRef) -> bool {
-        self.worker.datagram(flow)
     }
 
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
@@ -194,11 +188,6 @@ impl Dispatch for Threads {
         false
     }
 
-    fn datagram(&mut self, flow: FlowRef) -> bool {
-        self.push(flow, |batch| batch.push(Entry::Datagram(flow)));
-        false
-    }
-
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
         self.push(flow, |batch| batch.push(Entry::End(flow, at, end)));
     }
@@ -246,11 +235,6 @@ pub fn work(
                 }
                 Entry::Segment(flow, segment, _) => {
                     if worker.segment(*flow, &SegmentIn { payload, ..*segment }) {
-                        decided.push(*flow);
-                    }
-                }
-                Entry::Datagram(flow) => {
-                    if worker.datagram(*flow) {
                         decided.push(*flow);
                     }
                 }

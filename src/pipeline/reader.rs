@@ -235,31 +235,32 @@ impl Follow<'_> {
         if !action.forward {
             return;
         }
+        if packet.key.transport() == Transport::Udp {
+            // DTLS and QUIC are further variants of `Session`; until then no UDP flow is followed, so its first datagram decides
+            // it. Not in its worker, whose answer would come after more datagrams or fewer.
+            self.stats.flow_not_tls += 1;
+            self.table.decided(flow);
+            return;
+        }
         if action.begin
             && let Some(beginning) = self.table.beginning(flow)
         {
             dispatch.begin(flow, &beginning, (encapsulation(), moment));
         }
-        let done = match packet.key.transport() {
-            Transport::Udp => dispatch.datagram(flow),
-            Transport::Tcp => {
-                let off = self.checksums == ChecksumMode::Off;
-                let checksum = if off { packet.checksum } else { packet.verify_checksum() };
-                let segment = SegmentIn {
-                    direction: packet.direction,
-                    sequence: packet.sequence,
-                    flags: packet.flags,
-                    ip_id: packet.ip_id,
-                    snapped: packet.missing,
-                    bad_checksum: checksum == Checksum::Bad,
-                    seen: action.seen,
-                    at: *moment,
-                    payload: packet.payload,
-                };
-                dispatch.segment(flow, &segment)
-            }
+        let off = self.checksums == ChecksumMode::Off;
+        let checksum = if off { packet.checksum } else { packet.verify_checksum() };
+        let segment = SegmentIn {
+            direction: packet.direction,
+            sequence: packet.sequence,
+            flags: packet.flags,
+            ip_id: packet.ip_id,
+            snapped: packet.missing,
+            bad_checksum: checksum == Checksum::Bad,
+            seen: action.seen,
+            at: *moment,
+            payload: packet.payload,
         };
-        if done {
+        if dispatch.segment(flow, &segment) {
             self.table.decided(flow);
         }
     }

@@ -182,14 +182,6 @@ impl Worker {
         false
     }
 
-    /// A datagram of a UDP flow. DTLS and QUIC are further variants of `Session`; until then no UDP flow is followed, so its
-    /// first datagram decides it.
-    pub fn datagram(&mut self, flow: FlowRef) -> bool {
-        self.drop_connection(flow);
-        self.stats.flow_not_tls += 1;
-        true
-    }
-
     /// A connection is over.
     pub fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
         self.expire_if_due(flow, at.clock);
