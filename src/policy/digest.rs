@@ -33,12 +33,15 @@ pub fn digest(text: &str) -> Option<Digest> {
     if let Some(rest) = rest.strip_prefix(':') {
         return hexadecimal(rest);
     }
-    let encoded = rest.strip_prefix("//").or_else(|| rest.strip_prefix('/'))?;
-    // 64 digits are valid base64 of 48 octets, so that the two spellings cannot be confused.
-    hexadecimal(encoded).or_else(|| {
-        let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
-        bytes.try_into().ok()
-    })
+    // 64 digits are valid base64 of 48 octets, so that the two encodings cannot be confused.
+    let read = |encoded: &str| {
+        hexadecimal(encoded).or_else(|| {
+            let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).ok()?;
+            bytes.try_into().ok()
+        })
+    };
+    // Base64 may begin with a slash itself: only the length tells whether the second one belongs to it.
+    rest.strip_prefix("//").and_then(read).or_else(|| rest.strip_prefix('/').and_then(read))
 }
 
 /// Reads exactly `N` octets of hexadecimal digits in any case, with a colon between all octets or none.
@@ -86,6 +89,15 @@ mod tests {
         ] {
             assert_eq!(digest(&text), Some(wanted), "{text}");
             assert_eq!(CertificateHash::parse(&text), Some(CertificateHash::Sha256(wanted)), "{text}");
+        }
+        for first in [[0xff, 0xff], [0xfc, 0x10]] {
+            let mut wanted = wanted;
+            wanted[..2].copy_from_slice(&first);
+            let (base64, unpadded) = (STANDARD.encode(wanted), STANDARD_NO_PAD.encode(wanted));
+            assert!(base64.starts_with('/'));
+            for text in [format!("sha256/{base64}"), format!("sha256//{base64}"), format!("sha256/{unpadded}")] {
+                assert_eq!(digest(&text), Some(wanted), "{text}");
+            }
         }
         for text in [
             String::new(),
