@@ -120,7 +120,7 @@ pub(crate) fn print(text: &str) -> u8 {
     print_with(|out| out.write_all(text.as_bytes()))
 }
 
-/// [`print`] of what is too long to be held in memory.
+/// [`print()`] of what is too long to be held in memory.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> u8 {
     use std::io::Write;
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());

@@ -164,7 +164,7 @@ fn product_of(left: &[u64], right: &[u64]) -> Vec<u64> {
     product
 }
 
-/// Bits of a limb of [`Signed`]; two stay free for sums.
+/// Bits of a limb of a signed number; two stay free for sums.
 const BITS: u32 = 62;
 const MASK: i64 = i64::MAX >> 1;
 
