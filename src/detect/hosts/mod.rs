@@ -591,4 +591,6 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod tests;

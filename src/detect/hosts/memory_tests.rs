@@ -1,0 +1,99 @@
+//! What becomes of baselines: how long they are kept, when they are written, how much room they take.
+
+use std::sync::Arc;
+
+use super::tests::HOST;
+use super::*;
+use crate::detect::testing::{Ca, DAY, Plan, START, Scene};
+
+/// One stored baseline, and what is written and asked of it.
+#[derive(Debug, Default)]
+struct Stored {
+    record: std::sync::Mutex<Option<HostRecord>>,
+    expired: std::sync::Mutex<Vec<Timestamp>>,
+}
+
+impl Backing for Stored {
+    fn read(&self, key: &HostKey) -> Option<HostRecord> {
+        self.record.lock().unwrap().clone().filter(|record| record.key() == *key)
+    }
+
+    fn write(&self, record: &HostRecord) {
+        *self.record.lock().unwrap() = Some(record.clone());
+    }
+
+    fn expire(&self, before: Timestamp) {
+        self.expired.lock().unwrap().push(before);
+    }
+}
+
+#[test]
+fn a_baseline_is_kept_ninety_days_beyond_the_last_sight() {
+    for (days, known) in [(89, true), (91, false)] {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let stored = Arc::new(Stored::default());
+        let run = |scene: &mut Scene| {
+            let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+            hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+            let chain = public.chain(&Plan::of(&[HOST]));
+            scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+            scene.finish(&mut hosts);
+            stored.record.lock().unwrap().clone().unwrap()
+        };
+        assert_eq!(run(&mut scene).support, 1);
+        scene.now += days * DAY;
+        let record = run(&mut scene);
+        assert_eq!((record.support, record.certificates.len()), if known { (2, 2) } else { (1, 1) }, "{days} days");
+    }
+}
+
+#[test]
+fn live_baselines_are_written_every_ten_seconds_even_when_nothing_comes() {
+    let public = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&public]);
+    scene.offline = false;
+    let stored = Arc::new(Stored::default());
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+    let at = |second: i64| Timestamp::new(START + second, 0);
+    hosts.save(at(-1));
+    let chain = public.chain(&Plan::of(&[HOST]));
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+    hosts.save(at(8));
+    assert!(stored.record.lock().unwrap().is_none());
+    hosts.save(at(9));
+    assert_eq!(stored.record.lock().unwrap().take().unwrap().support, 1);
+    hosts.save(at(60));
+    assert!(stored.record.lock().unwrap().is_none(), "nothing changed");
+    // Once a day what is too old leaves the file.
+    assert!(stored.expired.lock().unwrap().is_empty());
+    hosts.save(at(DAY + 60));
+    assert_eq!(*stored.expired.lock().unwrap(), [at(60 - 89 * DAY)]);
+}
+
+#[test]
+fn two_hundred_thousand_hosts_fit() {
+    let public = Ca::new("A Public Certification Authority With A Long Name");
+    let scene = Scene::new(&[&public]);
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), table::MAX_HOSTS);
+    let mut scene = scene;
+    let chains = [public.chain(&Plan::of(&[HOST])), public.chain(&Plan::of(&[HOST]))];
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chains[0]);
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chains[1]);
+    let model = hosts.table.iter().next().unwrap().clone();
+    assert_eq!((model.certificates.len(), model.issuers.len()), (2, 1));
+    let one = model.memory();
+    assert!(one < 1_024, "{one} bytes");
+    for number in 0..table::MAX_HOSTS + 10 {
+        let mut record = model.clone();
+        record.name = format!("host-number-{number}.example.com").into();
+        record.certificates.shrink_to_fit();
+        record.issuers.shrink_to_fit();
+        hosts.restore(record);
+    }
+    assert_eq!(hosts.table.len(), table::MAX_HOSTS);
+    let all = hosts.table.memory();
+    assert!(all < 250_000_000, "{all} bytes");
+    assert!(!hosts.take_spilled().is_empty());
+}
