@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::{LaxSlicedPacket, PacketBuilder};
 use tlswatch::config::Limits;
-use tlswatch::packet::{ChecksumMode, Decoder, Frame, LinkType, verify_checksum};
+use tlswatch::packet::{ChecksumMode, Decoder, FlowPacket, Frame, LinkType, verify_checksum};
 use tlswatch::stats::Stats;
 use tlswatch::time::Timestamp;
 
@@ -64,6 +64,15 @@ fn decode(c: &mut Criterion) {
             }
         });
     });
+    for (name, data) in [("glance, ipv4 tcp", frames(tcp4)), ("glance, ipv6 tcp", frames(tcp6))] {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                for data in &data {
+                    black_box(FlowPacket::glance(&frame(data)));
+                }
+            });
+        });
+    }
     let mut decoder = Decoder::new(&Limits::default(), ChecksumMode::Count);
     for (name, data) in [("ipv4 tcp", frames(tcp4)), ("ipv6 tcp", frames(tcp6)), ("vxlan", frames(vxlan))] {
         let mut stats = Stats::default();

@@ -16,7 +16,8 @@ use crate::detect::alerts::When;
 use crate::direction::Direction;
 use crate::event::{Context, Detail, Observer as Sensor};
 use crate::flow::tcp::{Placed, TcpHalf, TcpLimits};
-use crate::packet::{ChecksumMode, Decoder, Frame, LinkType, TransportPayload, verify_checksum};
+use crate::packet::flow_packet::tags;
+use crate::packet::{ChecksumMode, Decoder, FlowPacket, Frame, LinkType, TransportPayload, verify_checksum};
 use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options};
 use crate::report::Summary;
@@ -89,7 +90,14 @@ pub fn packets(input: &[u8]) -> (u64, u64) {
             original_len: u32::try_from(data.len()).unwrap_or(u32::MAX),
             data,
         };
-        if let Some(packet) = decoder.decode(&frame, &mut stats) {
+        let packet = decoder.decode(&frame, &mut stats);
+        if let Some(glance) = FlowPacket::glance(&frame) {
+            let decoded = packet.as_ref().map(|packet| (FlowPacket::of(packet), packet.encapsulation));
+            let checksum = glance.verify_checksum();
+            let glanced = (FlowPacket { checksum, ..glance }, tags(&frame));
+            assert_eq!(decoded, Some(glanced), "a glance tells something else than decoding");
+        }
+        if let Some(packet) = packet {
             let payload = match packet.payload {
                 TransportPayload::Tcp(segment) => segment.payload,
                 TransportPayload::Udp(payload) => payload,

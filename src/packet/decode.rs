@@ -1,7 +1,6 @@
-//! One frame to its innermost segment: a straight path for what nearly all frames are, and a walk for the rest.
+//! One frame to its innermost segment, layer by layer. Plain frames need no decoding: see [`super::flow_packet`].
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::Limits;
 use crate::stats::Stats;
@@ -10,14 +9,11 @@ use crate::time::Timestamp;
 use super::fragment::{Defragmenter, Fragment, Whole};
 use super::ip::{After, FragmentHeader};
 use super::transport::{self, Below, verify_checksum};
-use super::walk::{IpFacts, Next, Stop, Walk};
-use super::{Checksum, Encapsulation, Frame, Layer, LinkType, Packet, TransportPayload, ip, link, tunnel};
+use super::walk::{Next, Stop, Walk};
+use super::{Checksum, Frame, Packet, TransportPayload, ip, link, tunnel};
 
 /// Reassembled datagrams that one frame may complete inside one another.
 const MAX_NESTED_DATAGRAMS: usize = 2;
-
-/// VLAN tags that the straight path follows.
-const FAST_TAGS: usize = 4;
 
 /// What is done about transport checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,15 +52,12 @@ impl Decoder {
     /// The innermost segment or datagram of a frame; `None` is counted in `stats` by its reason.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>, stats: &mut Stats) -> Option<Packet<'a>> {
         let checksums = self.checksums;
-        let mut packet = match fast(frame) {
-            Some(packet) => packet,
-            None => match self.slow(frame, stats) {
-                Ok(packet) => packet,
-                Err(stop) => {
-                    count(stop, stats);
-                    return None;
-                }
-            },
+        let mut packet = match self.walk(frame, stats) {
+            Ok(packet) => packet,
+            Err(stop) => {
+                count(stop, stats);
+                return None;
+            }
         };
         match packet.payload {
             TransportPayload::Tcp(_) => stats.decode_tcp += 1,
@@ -83,7 +76,7 @@ impl Decoder {
         Some(packet)
     }
 
-    fn slow<'a>(&'a mut self, frame: &Frame<'a>, stats: &mut Stats) -> Result<Packet<'a>, Stop> {
+    fn walk<'a>(&'a mut self, frame: &Frame<'a>, stats: &mut Stats) -> Result<Packet<'a>, Stop> {
         let original = usize::try_from(frame.original_len).unwrap_or(usize::MAX);
         let missing = u32::try_from(original.saturating_sub(frame.data.len())).unwrap_or(u32::MAX);
         let mut walk = Walk::new(frame.data, missing, self.tunnel_limit);
@@ -197,85 +190,6 @@ fn resume<'a>(walk: &mut Walk<'a>, whole: Whole, buffer: &'a [u8]) -> Next {
         ip.hop_limit = whole.hop_limit;
     }
     Next::Protocol(whole.protocol)
-}
-
-/// Ethernet, VLAN tags, IPv4 or IPv6 without fragments and extensions, TCP or UDP, all of it captured. Anything else,
-/// damage too, is `None`: the slow path knows what to make of it.
-#[inline]
-fn fast<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
-    if frame.link_type != LinkType::ETHERNET {
-        return None;
-    }
-    let ([.., high, low], mut rest) = frame.data.split_first_chunk::<14>()?;
-    let mut ether_type = u16::from_be_bytes([*high, *low]);
-    let mut encapsulation = Encapsulation::default();
-    for _ in 0..FAST_TAGS {
-        if !matches!(ether_type, 0x8100 | 0x88a8) {
-            break;
-        }
-        let ([t0, t1, e0, e1], inner) = rest.split_first_chunk::<4>()?;
-        encapsulation.push(Layer::Vlan(u16::from_be_bytes([*t0, *t1]) & 0x0fff));
-        ether_type = u16::from_be_bytes([*e0, *e1]);
-        rest = inner;
-    }
-    let (protocol, data, ip) = match ether_type {
-        0x0800 => fast_v4(rest)?,
-        0x86dd => fast_v6(rest)?,
-        _ => return None,
-    };
-    let below = Below { ip, encapsulation, virtual_network: 0, missing: 0 };
-    match protocol {
-        6 => transport::tcp(data, &below).ok(),
-        17 => {
-            let packet = transport::udp(data, &below).ok()?;
-            let tunnel = tunnel::is_port(packet.destination_port) || tunnel::is_port(packet.source_port);
-            (!tunnel).then_some(packet)
-        }
-        _ => None,
-    }
-}
-
-#[inline]
-fn fast_v4(data: &[u8]) -> Option<(u8, &[u8], IpFacts)> {
-    let header = data.first_chunk::<20>()?;
-    let [first, _, l0, l1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-    let length = usize::from(first & 0x0f) * 4;
-    let total = usize::from(u16::from_be_bytes([l0, l1]));
-    // Neither more fragments nor an offset; "don't fragment" does not matter.
-    let fragmented = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
-    if first >> 4 != 4 || length < 20 || fragmented {
-        return None;
-    }
-    let payload = data.get(length..total)?;
-    let ip = IpFacts {
-        source: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
-        destination: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
-        id: Some(u16::from_be_bytes([i0, i1])),
-        hop_limit: ttl,
-        pseudo_header_known: true,
-    };
-    Some((protocol, payload, ip))
-}
-
-#[inline]
-fn fast_v6(data: &[u8]) -> Option<(u8, &[u8], IpFacts)> {
-    let (header, rest) = data.split_first_chunk::<40>()?;
-    let [first, _, _, _, l0, l1, next_header, hop_limit, addresses @ ..] = header;
-    let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-    if first >> 4 != 6 || length == 0 {
-        return None;
-    }
-    let payload = rest.get(..length)?;
-    let (source, destination) = addresses.split_first_chunk::<16>()?;
-    let destination = destination.first_chunk::<16>()?;
-    let ip = IpFacts {
-        source: IpAddr::V6(Ipv6Addr::from(*source)),
-        destination: IpAddr::V6(Ipv6Addr::from(*destination)),
-        id: None,
-        hop_limit: *hop_limit,
-        pseudo_header_known: true,
-    };
-    Some((*next_header, payload, ip))
 }
 
 fn count(stop: Stop, stats: &mut Stats) {

@@ -515,7 +515,7 @@ fn transport_of(data: &[u8]) -> Option<(IpAddr, IpAddr, u16, u16, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn straight_path_agrees_with_etherparse(
+    fn plain_frames_agree_with_etherparse(
         tags in 0..3_usize,
         v6: bool,
         tcp: bool,
