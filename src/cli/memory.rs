@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::capture::{Files, Source as _};
+use crate::cli::tell;
 use crate::detect::finding::AlertId;
 use crate::detect::hosts::backing::{Backing, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
@@ -12,6 +13,7 @@ use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
 use crate::inventory::{Baselines, Capture, Counted, Gather, Inventory, InventoryError, Store};
 use crate::pipeline::Selection;
+use crate::text::printable;
 use crate::time::{Moment, Timestamp};
 use crate::x509::Sha256;
 
@@ -63,8 +65,15 @@ impl Memory {
             {
                 if known {
                     counted.files.insert(file);
+                } else if let Some(handshakes) = self.inventory.counted(&digest, base)? {
+                    counted.handshakes.insert(file, handshakes);
                 } else {
-                    counted.handshakes.insert(file, self.inventory.counted(&digest, base)?);
+                    // Rather nothing than twice.
+                    if base {
+                        let why = "too much of it was read in part before: nothing of it is counted again";
+                        tell(&printable(&format!("{path}: {why}")));
+                    }
+                    counted.files.insert(file);
                 }
             }
         }

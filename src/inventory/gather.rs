@@ -194,7 +194,7 @@ pub struct Gather {
     handshakes: usize,
     /// What was counted before.
     counted: Arc<Counted>,
-    /// Captures of the run of which only a part is read, by file, and the handshakes that were counted.
+    /// Captures of the run of which only a part is read, by file, and the handshakes of the batch.
     parts: HashMap<u32, (Sha256, Vec<u64>)>,
     /// Somebody else commits, when there is more to come.
     uncommitted: bool,
@@ -268,7 +268,11 @@ impl Gather {
         if self.batch.handshakes == 0 {
             return Ok(());
         }
-        self.inventory.send(Order::Batch(Box::new(std::mem::take(&mut self.batch)))).map_err(SinkError::from)
+        self.inventory.send(Order::Batch(Box::new(std::mem::take(&mut self.batch))))?;
+        for (capture, handshakes) in self.parts.values_mut().filter(|(_, handshakes)| !handshakes.is_empty()) {
+            self.inventory.send(Order::Part(*capture, std::mem::take(handshakes)))?;
+        }
+        Ok(())
     }
 }
 
@@ -304,9 +308,6 @@ impl Sink for Gather {
             return Ok(());
         }
         self.send()?;
-        for (_, (capture, handshakes)) in self.parts.drain() {
-            self.inventory.send(Order::Part(capture, handshakes))?;
-        }
         if self.uncommitted { Ok(()) } else { self.inventory.commit().map_err(SinkError::from) }
     }
 }

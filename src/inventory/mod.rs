@@ -243,16 +243,17 @@ impl Inventory {
     }
 
     /// Numbers of the handshakes of a capture that were counted while only a part of it was read, into this inventory and,
-    /// if so wanted, the other one.
+    /// if so wanted, the other one; `None` when there are more than are held in memory.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn counted(&self, digest: &crate::x509::Sha256, base: bool) -> Result<HashSet<u64>, InventoryError> {
-        let mut counted = self.store.counted(digest)?;
+    pub fn counted(&self, digest: &crate::x509::Sha256, base: bool) -> Result<Option<HashSet<u64>>, InventoryError> {
+        let Some(mut counted) = self.store.counted(digest)? else { return Ok(None) };
         if let Some(base) = self.base.as_ref().filter(|_| base) {
-            counted.extend(base.counted(digest)?);
+            let Some(others) = base.counted(digest)? else { return Ok(None) };
+            counted.extend(others);
         }
-        Ok(counted)
+        Ok(Some(counted))
     }
 
     /// An alert that an earlier run told, into this inventory or the other one.

@@ -18,6 +18,9 @@ use super::{InventoryError, StoredAlert, lock, schema};
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// Handshakes of a capture read in part that are held in memory.
+const MAX_COUNTED: i64 = 8 << 20;
+
 /// An open inventory.
 #[derive(Debug)]
 pub struct Store {
@@ -262,12 +265,18 @@ impl Store {
         Ok(statement.exists(params![sha256.0, newest])?)
     }
 
-    /// Handshakes of a capture that were counted while only a part of it was read.
+    /// Handshakes of a capture that were counted while only a part of it was read; `None` when there are more than are
+    /// held in memory.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub(super) fn counted(&self, digest: &Sha256) -> Result<HashSet<u64>, InventoryError> {
+    pub(super) fn counted(&self, digest: &Sha256) -> Result<Option<HashSet<u64>>, InventoryError> {
         let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT coalesce(sum(length(handshakes)), 0) / 8 FROM capture_part WHERE capture = ?")?;
+        if statement.query_row([digest.0], |row| row.get::<_, i64>(0))? > MAX_COUNTED {
+            return Ok(None);
+        }
         let mut statement = connection.prepare_cached("SELECT handshakes FROM capture_part WHERE capture = ?")?;
         let mut rows = statement.query([digest.0])?;
         let mut counted = HashSet::new();
@@ -275,7 +284,7 @@ impl Store {
             let octets = row.get_ref(0)?.as_blob().unwrap_or_default();
             counted.extend(octets.as_chunks::<8>().0.iter().map(|number| u64::from_be_bytes(*number)));
         }
-        Ok(counted)
+        Ok(Some(counted))
     }
 
     /// Whether a key was seen: that of a certificate, by the SHA-256 of its SubjectPublicKeyInfo.

@@ -365,7 +365,7 @@ fn parts_of_a_capture_are_counted_once() {
     let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
     let all = observations();
     let read = |part: &[Observation], whole: bool| {
-        let handshakes = inventory.counted(&capture.digest, true).unwrap();
+        let handshakes = inventory.counted(&capture.digest, true).unwrap().unwrap();
         let counted = Counted { handshakes: [(0, handshakes)].into(), ..Counted::default() };
         let gather = Gather::new(Arc::clone(&inventory), 2).without(Arc::new(counted));
         let mut gather = if whole { gather } else { gather.of_parts([(0, capture.digest)].into()) };
@@ -386,7 +386,12 @@ fn parts_of_a_capture_are_counted_once() {
     assert_eq!(read(&all[..6], false), 6.into());
     assert_eq!(rows(inventory.store(), "SELECT sum(length(handshakes)) FROM capture_part"), [[48.into()]]);
     assert_eq!(read(&all, true), 10.into());
-    assert!(inventory.counted(&capture.digest, true).unwrap().is_empty());
+    assert!(inventory.counted(&capture.digest, true).unwrap().unwrap().is_empty());
+    // More than is held in memory.
+    let other = Sha256([8; 32]);
+    let insert = "INSERT INTO capture_part (capture, handshakes) VALUES (?, zeroblob(?))";
+    inventory.store().connection().execute(insert, rusqlite::params![other.0, (8 << 20) * 8 + 8]).unwrap();
+    assert!(inventory.counted(&other, true).unwrap().is_none());
 }
 
 #[test]
