@@ -142,9 +142,10 @@ impl Reader {
         self.frames += 1;
         self.last = frame.sequence;
         let usual = self.clock.advance(frame.timestamp, frame.time_known);
-        if usual
-            && self.glances
-            && let Some(packet) = FlowPacket::glance(frame)
+        self.decoding = frame.sequence;
+        let glance = if usual && self.glances { FlowPacket::glance(frame) } else { None };
+        self.decoding = 0;
+        if let Some(packet) = glance
             && self.table.passes(&packet, self.clock.now())
         {
             let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
@@ -185,7 +186,9 @@ impl Reader {
             interface: frame.interface,
         };
         let Self { decoder, table, clock, stats, checksums, decoding, .. } = self;
+        *decoding = frame.sequence;
         if let Some(packet) = FlowPacket::glance(frame).filter(|_| self.glances) {
+            *decoding = 0;
             match packet.key.transport() {
                 Transport::Tcp => stats.decode_tcp += 1,
                 Transport::Udp => stats.decode_udp += 1,
@@ -194,7 +197,6 @@ impl Reader {
             follow.packet(&packet, (&moment, || tags(frame)), dispatch);
             return;
         }
-        *decoding = frame.sequence;
         let packet = decoder.decode(frame, stats);
         *decoding = 0;
         let Some(packet) = packet else { return };
