@@ -117,6 +117,7 @@ impl Dispatch for Inline<'_> {
     fn round(&mut self, clock: Order, _: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
         self.entries = 0;
         self.worker.advance(clock.clock);
+        self.worker.report();
         self.give();
         self.correlator.advance(0, clock)
     }
@@ -244,6 +245,7 @@ pub fn work(
         }
         let clock = batch.clock;
         worker.advance(clock.clock);
+        worker.report();
         decided.dedup();
         batch.clear();
         batch.decided = decided;

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Event, Sink, SinkError, create_options};
 
-/// Bytes gathered before they are written: some hundred events, so that system calls do not show in a profile.
-const BUFFER: usize = 1 << 20;
+/// Bytes gathered before they are written: some thirty events, so that system calls do not show in a profile. More would
+/// only push what is worked on out of the second-level cache.
+const BUFFER: usize = 64 << 10;
 
 /// Writes lines as they come.
 #[derive(Debug)]
