@@ -432,8 +432,15 @@ impl Finished {
         } else {
             Default::default()
         };
-        let observation =
-            Box::new(Observation { ends, connection, handshake, server_chain, client_chain, key_exchange, client_proof });
+        let observation = Box::new(Observation {
+            ends,
+            connection,
+            handshake,
+            server_chain,
+            client_chain,
+            key_exchange,
+            client_proof,
+        });
         count(&observation, stats);
         let line = event::tls_line(&observation, &shared.context, memo);
         Report::new(order, line, observation)
