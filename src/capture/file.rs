@@ -13,6 +13,7 @@ use super::compress::{self, Compression};
 use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng, Secrets};
 use super::record::{Damage, Parsed, Record};
+use super::run::Taken;
 
 /// Reads the frames of one file.
 pub(super) struct CaptureFile {
@@ -53,18 +54,21 @@ impl CaptureFile {
         Self { blocks, format: Format::Unknown, compressed, last: Timestamp(0), number: 0 }
     }
 
-    /// The next frame of a classic file if it is at hand; `None` leaves everything to [`Self::advance`].
-    #[inline(always)]
-    pub(super) fn at_hand(&mut self) -> Option<Record> {
-        if let Format::Pcap(pcap) = &self.format
-            && let Parsed::Record(record) = pcap.parse(self.blocks.available())
-        {
-            self.blocks.consume(record.size);
-            self.last = record.timestamp;
-            self.number += 1;
-            return Some(record);
+    /// What was read of a classic file and not given yet.
+    pub(super) fn at_hand(&self) -> Option<(Pcap, &[u8])> {
+        match &self.format {
+            Format::Pcap(pcap) => Some((*pcap, self.blocks.available())),
+            _ => None,
         }
-        None
+    }
+
+    /// Moves on over frames of a classic file that were taken from what [`Self::at_hand`] lent; returns their bytes.
+    pub(super) fn take(&mut self, taken: Taken) -> u64 {
+        let Format::Pcap(pcap) = &self.format else { return 0 };
+        self.blocks.consume(taken.bytes);
+        self.number += taken.frames;
+        let headers = taken.frames.saturating_mul(pcap.record_header());
+        u64::try_from(taken.bytes).unwrap_or(0).saturating_sub(headers)
     }
 
     /// The next frame, `None` at the end. After trouble the next call goes on where that is possible, else ends.

@@ -17,6 +17,7 @@ use super::file::{CaptureFile, Trouble};
 use super::filter::Filter;
 use super::pcapng::Secrets;
 use super::record::Record;
+use super::run::{Run, Taken};
 use super::{CaptureError, Next, Problem, ProblemKind, Progress, Source};
 
 /// What of the capture is wanted.
@@ -46,6 +47,8 @@ pub struct Files {
     options: Options,
     select_all: bool,
     sequence: u64,
+    /// What was taken of the last run.
+    taken: Taken,
     /// Files that are open, the current one and suspended ones included.
     open: usize,
     /// Of these, the ones without a descriptor.
@@ -123,6 +126,7 @@ impl Files {
             select_all: options.select_all(),
             options,
             sequence: 0,
+            taken: Taken::default(),
             open: 0,
             suspended: 0,
             max_descriptors: MAX_DESCRIPTORS,
@@ -384,19 +388,14 @@ impl Files {
         self.problems.push(Problem { path, kind });
     }
 
-    /// The next frame where nothing has to be asked: one file is left, all of it is wanted, and its next frame was read.
-    #[inline(always)]
-    fn at_hand(&mut self) -> Option<Record> {
-        let Some(open) = &mut self.current else { return None };
-        if !self.waiting.is_empty() || !self.select_all {
-            return None;
+    /// Takes note of how far the last run got.
+    fn settle(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        if let Some(open) = self.current.as_mut().filter(|_| taken.frames > 0) {
+            self.sequence += taken.frames;
+            self.stats.capture_packets = self.sequence;
+            self.stats.capture_bytes += open.file.take(taken);
         }
-        let record = open.file.at_hand()?;
-        if self.link_type != Some(record.link_type) {
-            self.meet(record.link_type);
-        }
-        self.count(&record);
-        Some(record)
     }
 
     /// The next frame that is wanted.
@@ -416,7 +415,6 @@ impl Files {
         }
     }
 
-    #[inline(always)]
     fn count(&mut self, record: &Record) {
         self.sequence += 1;
         self.stats.capture_packets = self.sequence;
@@ -457,15 +455,9 @@ impl Files {
 }
 
 impl Source for Files {
-    #[inline(always)]
     fn next(&mut self) -> Result<Next<'_>, CaptureError> {
-        let record = match self.at_hand() {
-            Some(record) => record,
-            None => match self.select() {
-                Some(record) => record,
-                None => return Ok(Next::End),
-            },
-        };
+        self.settle();
+        let Some(record) = self.select() else { return Ok(Next::End) };
         let Some(open) = &self.current else { return Ok(Next::End) };
         Ok(Next::Frame(Frame {
             sequence: self.sequence,
@@ -478,6 +470,14 @@ impl Source for Files {
             original_len: record.original_len,
             data: open.file.data(&record),
         }))
+    }
+
+    /// Where nothing has to be asked: one file is left and all of it is wanted.
+    fn run(&mut self) -> Option<Run<'_>> {
+        self.settle();
+        let open = self.current.as_ref().filter(|_| self.select_all && self.waiting.is_empty())?;
+        let at_hand = open.file.at_hand()?;
+        Some(Run::new(at_hand, (open.index, (self.sequence, open.file.number)), &mut self.taken))
     }
 
     fn file_path(&self, file: u32) -> Option<&str> {

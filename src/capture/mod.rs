@@ -13,6 +13,7 @@ mod merge;
 mod pcap;
 mod pcapng;
 mod record;
+mod run;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,7 @@ pub use filter::Filter;
 pub use merge::{Files, Options};
 pub use pcapng::Secrets;
 pub use record::Damage;
+pub use run::Run;
 
 /// Where frames come from, one after the other.
 pub trait Source {
@@ -33,6 +35,11 @@ pub trait Source {
     /// # Errors
     /// Only what ends the whole run; damage of one file is told by [`Self::problems`].
     fn next(&mut self) -> Result<Next<'_>, CaptureError>;
+
+    /// The frames that are at hand without asking for each, if the source has such; others come with [`Self::next`].
+    fn run(&mut self) -> Option<Run<'_>> {
+        None
+    }
 
     /// The path of a file as the user gave it (`-` for standard input); `None` live.
     fn file_path(&self, file: u32) -> Option<&str>;
@@ -53,6 +60,10 @@ pub trait Source {
 impl<S: Source + ?Sized> Source for &mut S {
     fn next(&mut self) -> Result<Next<'_>, CaptureError> {
         (**self).next()
+    }
+
+    fn run(&mut self) -> Option<Run<'_>> {
+        (**self).run()
     }
 
     fn file_path(&self, file: u32) -> Option<&str> {

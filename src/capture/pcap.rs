@@ -70,6 +70,11 @@ impl Pcap {
         })
     }
 
+    /// Bytes in front of the data of each record.
+    pub(super) fn record_header(&self) -> u64 {
+        u64::try_from(self.record_header).unwrap_or(0)
+    }
+
     fn of_magic(magic: [u8; 4]) -> Option<Self> {
         const MICRO: u32 = 0xa1b2_c3d4;
         const NANO: u32 = 0xa1b2_3c4d;

@@ -6,11 +6,9 @@
 //! Each slot keeps one queue per class of flow (no payload / payload / closing / UDP) in order of entry. A flow that was
 //! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
 
-use foldhash::fast::FixedState;
-
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
-use crate::packet::flow_key::{PackedKey, SLOTS};
+use crate::packet::flow_key::{PackedKey, SLOTS, Seeds};
 use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
@@ -70,6 +68,24 @@ pub struct Ended {
     pub flow: FlowRef,
     /// It ended by time; else a new connection took its place.
     pub expired: bool,
+}
+
+/// What a look at a packet told.
+#[derive(Clone, Copy, Debug)]
+pub enum Look {
+    /// It changes nothing but a time, which was noted.
+    Passed,
+    /// It may matter.
+    Sight(Sight),
+    /// The table must be swept first.
+    Unknown,
+}
+
+/// Where the flow of a packet is, so that it need not be looked for again.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    hash: u64,
+    found: Option<u32>,
 }
 
 /// What a worker must know at the beginning of a flow.
@@ -160,8 +176,8 @@ impl Default for Queue {
 /// All flows.
 #[derive(Debug)]
 pub struct FlowTable {
-    slots: Vec<Slot>,
-    hasher: FixedState,
+    slots: Box<[Slot; SLOTS]>,
+    seeds: Seeds,
     capacity: usize,
     timeouts: [Span; 4],
     pending_syns: Vec<PendingSyn>,
@@ -178,8 +194,8 @@ impl FlowTable {
     /// An empty table. `seed` spreads flows over the slots: fixed offline, random live, so that nobody can aim at a slot.
     pub fn new(limits: &Limits, seed: u64) -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
-            hasher: FixedState::with_seed(seed),
+            slots: Box::new(std::array::from_fn(|_| Slot::default())),
+            seeds: Seeds::new(seed),
             capacity: limits.flows_per_slot.clamp(1, 1 << 23),
             timeouts: [
                 limits.half_open_timeout,
@@ -195,8 +211,8 @@ impl FlowTable {
     /// Takes note of a packet that was seen when the capture's clock stood at `clock`, and says what to do with it.
     pub fn observe(&mut self, packet: &FlowPacket<'_>, clock: Timestamp, stats: &mut Stats) -> Action {
         self.sweep(clock, stats);
-        let hash = packet.key.hash_with(&self.hasher);
-        let found = self.slots.get((hash >> 56) as usize).and_then(|slot| slot.find(hash, &packet.key));
+        let hash = packet.key.hash(&self.seeds);
+        let found = self.slots.get(slot_of(hash)).and_then(|slot| slot.find(hash, &packet.key));
         self.follow((hash, found), (packet, clock), stats)
     }
 
@@ -204,26 +220,43 @@ impl FlowTable {
     /// [`FlowTable::observe`] would: nearly all packets belong to flows whose handshake is over, or acknowledge without
     /// saying anything.
     #[inline(always)]
-    pub fn passes(&mut self, packet: &FlowPacket<'_>, clock: Timestamp) -> bool {
-        if packet.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
-            || !self.pending_syns.is_empty()
-            || clock >= self.next_sweep
-        {
-            return false;
+    pub fn look(&mut self, packet: &FlowPacket<'_>, clock: Timestamp) -> Look {
+        if clock >= self.next_sweep {
+            return Look::Unknown;
         }
-        let hash = packet.key.hash_with(&self.hasher);
-        let Some(slot) = self.slots.get_mut((hash >> 56) as usize) else { return false };
-        let Some(at) = slot.find(hash, &packet.key) else { return false };
-        let Some(entry) = slot.entries.get_mut(at as usize) else { return false };
+        let hash = packet.key.hash(&self.seeds);
+        let Some(slot) = self.slots.get_mut(slot_of(hash)) else { return Look::Unknown };
+        let found = slot.find(hash, &packet.key);
+        let Some(entry) = found.and_then(|at| slot.entries.get_mut(at as usize)) else {
+            return Look::Sight(Sight { hash, found });
+        };
         let idle = packet.payload.is_empty();
         let settled = idle || (entry.state & state::DECIDED != 0 && entry.class != Class::NoPayload);
         let seen = entry.state & state::SEEN << bit(packet.direction) != 0;
         let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
-        if !settled || !seen || clock >= entry.last_seen.plus(timeout) {
-            return false;
+        if !settled
+            || !seen
+            || packet.flags.any(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST)
+            || !self.pending_syns.is_empty()
+            || clock >= entry.last_seen.plus(timeout)
+        {
+            return Look::Sight(Sight { hash, found });
         }
         entry.last_seen = clock;
-        true
+        Look::Passed
+    }
+
+    /// [`FlowTable::observe`] after [`FlowTable::look`] at the same packet and clock, with nothing in between.
+    pub fn observe_again(
+        &mut self,
+        look: Look,
+        (packet, clock): (&FlowPacket<'_>, Timestamp),
+        stats: &mut Stats,
+    ) -> Action {
+        match look {
+            Look::Sight(Sight { hash, found }) => self.follow((hash, found), (packet, clock), stats),
+            Look::Passed | Look::Unknown => self.observe(packet, clock, stats),
+        }
     }
 
     fn follow(
@@ -232,7 +265,7 @@ impl FlowTable {
         (packet, clock): (&FlowPacket<'_>, Timestamp),
         stats: &mut Stats,
     ) -> Action {
-        let slot_number = (hash >> 56) as usize;
+        let slot_number = slot_of(hash);
         let mut action = Action::default();
         let Some(slot) = self.slots.get_mut(slot_number) else { return action };
         let mut index = found;
@@ -242,7 +275,7 @@ impl FlowTable {
             if slot.has(at, state::BEGUN) {
                 action.ended = slot.reference(slot_number, at).map(|flow| Ended { flow, expired: true });
             }
-            slot.remove(at, &self.hasher);
+            slot.remove(at, &self.seeds);
             stats.flow_expired += 1;
             index = None;
         }
@@ -250,7 +283,7 @@ impl FlowTable {
             Some(index) => index,
             None => {
                 if slot.live() >= self.capacity {
-                    action.evicted = slot.evict(slot_number, clock, &self.hasher);
+                    action.evicted = slot.evict(slot_number, clock, &self.seeds);
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
@@ -307,7 +340,7 @@ impl FlowTable {
 
     /// The capture ended: flows whose time was over by `clock` are counted as expired. The table is empty afterwards.
     pub fn finish(&mut self, clock: Timestamp, stats: &mut Stats) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut() {
             let expired = (0..slot.entries.len())
                 .filter(|at| {
                     let at = u32::try_from(*at).unwrap_or(NONE);
@@ -344,8 +377,8 @@ impl FlowTable {
         // While one waits every packet takes the long way: a SYN that nobody answers must not keep it so.
         let [wait, ..] = self.timeouts;
         self.pending_syns.retain(|pending| clock < pending.at.plus(wait));
-        for slot in &mut self.slots {
-            slot.sweep(clock, (&self.timeouts, &self.hasher), stats);
+        for slot in self.slots.iter_mut() {
+            slot.sweep(clock, (&self.timeouts, &self.seeds), stats);
         }
     }
 
@@ -490,7 +523,12 @@ impl Entry {
 impl Slot {
     #[inline(always)]
     fn find(&self, hash: u64, key: &PackedKey) -> Option<u32> {
-        self.index.find(hash, |at| self.entries.get(at as usize).is_some_and(|entry| entry.key == *key))
+        for at in self.index.places(hash) {
+            if self.entries.get(at as usize)?.key == *key {
+                return Some(at);
+            }
+        }
+        None
     }
 
     fn live(&self) -> usize {
@@ -551,9 +589,9 @@ impl Slot {
         at
     }
 
-    fn remove(&mut self, at: u32, hasher: &FixedState) {
+    fn remove(&mut self, at: u32, seeds: &Seeds) {
         let Some(key) = self.entries.get(at as usize).map(|entry| entry.key) else { return };
-        self.index.remove(key.hash_with(hasher), at);
+        self.index.remove(key.hash(seeds), at);
         self.unlink(at);
         if let Some(entry) = self.entries.get_mut(at as usize) {
             entry.state = 0;
@@ -562,7 +600,7 @@ impl Slot {
     }
 
     /// Makes room: the flow that was seen longest ago, of the least valuable class that has one.
-    fn evict(&mut self, slot_number: usize, clock: Timestamp, hasher: &FixedState) -> Option<FlowRef> {
+    fn evict(&mut self, slot_number: usize, clock: Timestamp, seeds: &Seeds) -> Option<FlowRef> {
         let class = CLASSES.into_iter().find(|class| self.head(*class) != NONE)?;
         for _ in 0..SECOND_CHANCES {
             let head = self.head(class);
@@ -576,11 +614,11 @@ impl Slot {
         let head = self.head(class);
         let begun = self.has(head, state::BEGUN) && !self.has(head, state::DECIDED);
         let flow = self.reference(slot_number, head);
-        self.remove(head, hasher);
+        self.remove(head, seeds);
         flow.filter(|_| begun)
     }
 
-    fn sweep(&mut self, clock: Timestamp, (timeouts, hasher): (&[Span; 4], &FixedState), stats: &mut Stats) {
+    fn sweep(&mut self, clock: Timestamp, (timeouts, seeds): (&[Span; 4], &Seeds), stats: &mut Stats) {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
             loop {
@@ -590,7 +628,7 @@ impl Slot {
                     break;
                 }
                 if clock >= entry.last_seen.plus(timeout) {
-                    self.remove(head, hasher);
+                    self.remove(head, seeds);
                     stats.flow_expired += 1;
                 } else {
                     self.unlink(head);
@@ -695,6 +733,13 @@ impl Class {
             Self::Payload => 3,
         }
     }
+}
+
+/// The highest bits of the hash choose the slot; the index in it uses others.
+#[inline(always)]
+fn slot_of(hash: u64) -> usize {
+    let [slot, ..] = hash.to_be_bytes();
+    usize::from(slot)
 }
 
 fn bit(direction: Direction) -> u16 {

@@ -1,6 +1,5 @@
 //! The key of a flow: both ends in canonical order, so that both directions share it.
 
-use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
 use crate::direction::Direction;
@@ -88,11 +87,50 @@ impl FlowKey {
 }
 
 /// A [`FlowKey`] as the table compares and hashes it: six words without a branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct PackedKey {
     addresses: [u64; 4],
     ports: u64,
     network: u32,
+}
+
+/// What hashes of keys depend on beside the keys: unknown to who sends packets, where that matters.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds([u64; 2]);
+
+impl Seeds {
+    /// Made of any number, also one with few bits set.
+    pub fn new(seed: u64) -> Self {
+        // The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+        let mix = |number: u64| {
+            let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            number ^ number >> 31
+        };
+        let step = 0x9e37_79b9_7f4a_7c15_u64;
+        Self([mix(seed.wrapping_add(step)), mix(seed.wrapping_add(step.wrapping_mul(2)))])
+    }
+}
+
+/// Both halves of a product, one over the other: each bit depends on all bits of both numbers.
+#[inline(always)]
+fn fold(one: u64, two: u64) -> u64 {
+    let product = u128::from(one).wrapping_mul(u128::from(two));
+    half(product >> 64) ^ half(product)
+}
+
+#[inline(always)]
+fn half(bits: u128) -> u64 {
+    u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0)
+}
+
+impl PartialEq for PackedKey {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let ([a, low @ ..], [b, high @ ..]) = (&self.addresses, &other.addresses);
+        // IPv4 addresses leave the other words empty.
+        self.ports == other.ports && a == b && self.network == other.network && (self.is_v4() || low == high)
+    }
 }
 
 impl PackedKey {
@@ -108,7 +146,6 @@ impl PackedKey {
                     IpAddr::V4(address) => (0, u64::from(u32::from(address))),
                     IpAddr::V6(address) => {
                         let bits = u128::from(address);
-                        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
                         (half(bits >> 64), half(bits))
                     }
                 };
@@ -129,7 +166,7 @@ impl PackedKey {
         let [a, b, c, d] = self.addresses;
         let address = |high: u64, low: u64| IpAddr::from((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
         let v4 = |value: u64| IpAddr::from(u32::try_from(value & 0xffff_ffff).unwrap_or(0).to_be_bytes());
-        let (low, high) = if self.ports & 1 == 0 { (v4(a >> 32), v4(a)) } else { (address(a, b), address(c, d)) };
+        let (low, high) = if self.is_v4() { (v4(a >> 32), v4(a)) } else { (address(a, b), address(c, d)) };
         let port = |shift: u32| u16::try_from(self.ports >> shift & 0xffff).unwrap_or(0);
         FlowKey {
             low: Endpoint { address: low, port: port(48) },
@@ -139,43 +176,55 @@ impl PackedKey {
         }
     }
 
-    /// Hash of the key.
-    #[inline]
-    pub fn hash_with<S: BuildHasher>(&self, state: &S) -> u64 {
-        let mut hasher = state.build_hasher();
+    /// Hash of the key: one multiplication for IPv4, as every packet pays for it.
+    #[inline(always)]
+    pub fn hash(&self, seeds: &Seeds) -> u64 {
+        let Seeds([first, second]) = *seeds;
         let [a, b, c, d] = self.addresses;
-        hasher.write_u64(a);
-        if self.ports & 1 != 0 {
-            hasher.write_u64(b);
-            hasher.write_u64(c);
-            hasher.write_u64(d);
+        let mut high = a ^ first;
+        if !self.is_v4() {
+            high = fold(fold(high, b ^ second) ^ c, d ^ second);
         }
-        hasher.write_u64(self.ports);
-        hasher.write_u32(self.network);
-        hasher.finish()
+        if self.network != 0 {
+            high = fold(high, u64::from(self.network) ^ second);
+        }
+        fold(high, self.ports ^ second)
     }
 
-    /// The key of a flow of `protocol` (6 or 17) between IPv4 addresses outside tunnels, lower end first.
-    #[inline]
-    pub fn v4([low, high]: [u32; 2], [low_port, high_port]: [u16; 2], protocol: u8) -> Self {
-        let ports = u64::from(low_port) << 48 | u64::from(high_port) << 32;
-        Self {
-            addresses: [u64::from(low) << 32 | u64::from(high), 0, 0, 0],
-            ports: ports | u64::from(protocol) << 8,
-            network: 0,
-        }
+    #[inline(always)]
+    fn is_v4(&self) -> bool {
+        self.ports & 1 == 0
     }
 
-    /// The key of a flow of `protocol` (6 or 17) between IPv6 addresses outside tunnels, lower end first.
-    #[inline]
-    pub fn v6([low, high]: [u128; 2], [low_port, high_port]: [u16; 2], protocol: u8) -> Self {
-        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+    /// The key of a flow of `protocol` (6 or 17) between IPv4 addresses outside tunnels, and which way a packet from the first
+    /// to the second end goes.
+    #[inline(always)]
+    pub fn v4([from, to]: [u32; 2], [from_port, to_port]: [u16; 2], protocol: u8) -> (Self, Direction) {
+        let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
+        let addresses = u64::from(from) << 32 | u64::from(to);
+        let ports = u32::from(from_port) << 16 | u32::from(to_port);
+        let (addresses, ports, direction) = if end(from, from_port) <= end(to, to_port) {
+            (addresses, ports, Direction::LowToHigh)
+        } else {
+            (addresses.rotate_left(32), ports.rotate_left(16), Direction::HighToLow)
+        };
+        let ports = u64::from(ports) << 32 | u64::from(protocol) << 8;
+        (Self { addresses: [addresses, 0, 0, 0], ports, network: 0 }, direction)
+    }
+
+    /// The same of IPv6 addresses.
+    #[inline(always)]
+    pub fn v6([from, to]: [u128; 2], [from_port, to_port]: [u16; 2], protocol: u8) -> (Self, Direction) {
+        let upwards = (from, from_port) <= (to, to_port);
+        let (low, high) = if upwards { (from, to) } else { (to, from) };
+        let (low_port, high_port) = if upwards { (from_port, to_port) } else { (to_port, from_port) };
         let ports = u64::from(low_port) << 48 | u64::from(high_port) << 32;
-        Self {
+        let key = Self {
             addresses: [half(low >> 64), half(low), half(high >> 64), half(high)],
             ports: ports | u64::from(protocol) << 8 | 1,
             network: 0,
-        }
+        };
+        (key, if upwards { Direction::LowToHigh } else { Direction::HighToLow })
     }
 
     /// Transport protocol.
@@ -187,5 +236,38 @@ impl PackedKey {
     /// Sum of the 16-bit words of both addresses, as the pseudo-header of a checksum takes them (RFC 9293 section 3.1).
     pub fn address_sum(&self) -> u64 {
         self.addresses.iter().map(|word| (word >> 32) + (word & 0xffff_ffff)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flows that differ in one field only, as those of one client or to one server do, fill all slots alike.
+    #[test]
+    fn similar_keys_go_to_all_slots_and_places() {
+        let v4 = |number: u32| PackedKey::v4([0x0a00_0001 + number, 0xc0a8_0001], [40_000, 443], 6).0;
+        let ports = |number: u32| {
+            let port = u16::try_from(number % 60_000 + 1).unwrap_or(0);
+            PackedKey::v4([0x0a00_0001, 0xc0a8_0001], [port, 443], 17).0
+        };
+        let v6 = |number: u32| PackedKey::v6([0x2001_0db8 << 96 | u128::from(number), 1], [40_000, 443], 6).0;
+        let network = |number: u32| PackedKey { network: number, ..v4(0) };
+        let families: [&dyn Fn(u32) -> PackedKey; 4] = [&v4, &ports, &v6, &network];
+        for (family, key) in families.into_iter().enumerate() {
+            for seed in [0, 1, u64::MAX] {
+                let seeds = Seeds::new(seed);
+                let (mut slots, mut places) = ([0_u32; 256], [0_u32; 256]);
+                for number in 0..25_600 {
+                    let [slot, _, place, ..] = key(number).hash(&seeds).to_be_bytes();
+                    slots[usize::from(slot)] += 1;
+                    places[usize::from(place)] += 1;
+                }
+                // 100 on average; further than six deviations away is no accident.
+                for count in slots.iter().chain(&places) {
+                    assert!((40..=160).contains(count), "family {family}, seed {seed}: {count}");
+                }
+            }
+        }
     }
 }

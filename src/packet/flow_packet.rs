@@ -34,6 +34,27 @@ pub struct FlowPacket<'a> {
     pub transport: &'a [u8],
 }
 
+/// What looks at a packet.
+pub trait Visitor<'a> {
+    /// What it says.
+    type Answer;
+
+    /// Looks at it. To be inlined by all means.
+    fn visit(self, packet: FlowPacket<'a>) -> Self::Answer;
+}
+
+/// Gives back the packet.
+struct Itself;
+
+impl<'a> Visitor<'a> for Itself {
+    type Answer = FlowPacket<'a>;
+
+    #[inline(always)]
+    fn visit(self, packet: FlowPacket<'a>) -> FlowPacket<'a> {
+        packet
+    }
+}
+
 /// VLAN tags that the short way follows.
 const TAGS: usize = 4;
 
@@ -65,22 +86,29 @@ impl<'a> FlowPacket<'a> {
     /// `None` where only decoding can tell. Inlined, so that what its caller does not look at is not read.
     #[inline(always)]
     pub fn glance(frame: &Frame<'a>) -> Option<Self> {
+        Self::glance_for(frame, Itself)
+    }
+
+    /// Gives what [`FlowPacket::glance`] tells to `visitor`, whose code is made for each kind of packet of its own: what is
+    /// known of the kind need not be asked again.
+    #[inline(always)]
+    pub fn glance_for<V: Visitor<'a>>(frame: &Frame<'a>, visitor: V) -> Option<V::Answer> {
         if frame.link_type != LinkType::ETHERNET {
             return None;
         }
-        let ([.., e0, e1], mut rest) = frame.data.split_first_chunk::<14>()?;
-        let mut ether_type = [*e0, *e1];
+        let (head, mut rest) = frame.data.split_first_chunk::<14>()?;
+        let mut ether_type = last_two(head);
         for _ in 0..TAGS {
             if !matches!(ether_type, VLAN | SERVICE_VLAN) {
                 break;
             }
-            let ([_, _, e0, e1], inner) = rest.split_first_chunk::<4>()?;
-            ether_type = [*e0, *e1];
+            let (tag, inner) = rest.split_first_chunk::<4>()?;
+            ether_type = last_two(tag);
             rest = inner;
         }
         match ether_type {
-            [0x08, 0x00] => ipv4(rest),
-            [0x86, 0xdd] => ipv6(rest),
+            IPV4 => ipv4(rest, visitor),
+            IPV6 => ipv6(rest, visitor),
             _ => None,
         }
     }
@@ -110,68 +138,101 @@ impl<'a> FlowPacket<'a> {
 /// The VLAN tags of a frame of which [`FlowPacket::glance`] told something: all that it can be wrapped in.
 pub fn tags(frame: &Frame<'_>) -> Encapsulation {
     let mut encapsulation = Encapsulation::default();
-    let Some(([.., e0, e1], mut rest)) = frame.data.split_first_chunk::<14>() else { return encapsulation };
-    let mut ether_type = [*e0, *e1];
+    let Some((head, mut rest)) = frame.data.split_first_chunk::<14>() else { return encapsulation };
+    let mut ether_type = last_two(head);
     while matches!(ether_type, VLAN | SERVICE_VLAN)
-        && let Some(([t0, t1, e0, e1], inner)) = rest.split_first_chunk::<4>()
+        && let Some((tag, inner)) = rest.split_first_chunk::<4>()
     {
-        encapsulation.push(Layer::Vlan(u16::from_be_bytes([*t0, *t1]) & 0x0fff));
-        ether_type = [*e0, *e1];
+        let [t0, t1, ..] = *tag;
+        encapsulation.push(Layer::Vlan(u16::from_be_bytes([t0, t1]) & 0x0fff));
+        ether_type = last_two(tag);
         rest = inner;
     }
     encapsulation
 }
 
-const VLAN: [u8; 2] = [0x81, 0x00];
-const SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 #[inline(always)]
-fn ipv4(bytes: &[u8]) -> Option<FlowPacket<'_>> {
-    let header = bytes.first_chunk::<20>()?;
-    let [start, _, t0, t1, i0, i1, o0, o1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-    let header_length = usize::from(start & 0x0f) << 2;
-    // Neither more fragments nor an offset; "don't fragment" does not matter.
-    let fragment = u16::from_be_bytes([o0, o1]) & 0x3fff;
-    let total = usize::from(u16::from_be_bytes([t0, t1]));
-    if start >> 4 != 4 || header_length < 20 || fragment != 0 {
-        return None;
-    }
-    let transport = Transport::read(bytes.get(header_length..total)?, protocol)?;
-    let (from, to) = (u32::from_be_bytes([s0, s1, s2, s3]), u32::from_be_bytes([d0, d1, d2, d3]));
-    let [from_port, to_port] = transport.ports;
-    let end = |address: u32, port: u16| u64::from(address) << 16 | u64::from(port);
-    let upwards = end(from, from_port) <= end(to, to_port);
-    let key = if upwards {
-        PackedKey::v4([from, to], [from_port, to_port], protocol)
-    } else {
-        PackedKey::v4([to, from], [to_port, from_port], protocol)
-    };
-    Some(transport.with(key, upwards, Some(u16::from_be_bytes([i0, i1]))))
+fn last_two<const N: usize>(bytes: &[u8; N]) -> u16 {
+    bytes.last_chunk().map_or(0, |two| u16::from_be_bytes(*two))
+}
+
+/// A header as 32-bit words in host order; `N` is a quarter of its length.
+#[inline(always)]
+fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.first_chunk::<N>().map(|words| words.map(u32::from_be_bytes))
+}
+
+/// Upper and lower half of a word.
+#[inline(always)]
+fn halves(word: u32) -> [u16; 2] {
+    let [a, b, c, d] = word.to_be_bytes();
+    [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
 }
 
 #[inline(always)]
-fn ipv6(bytes: &[u8]) -> Option<FlowPacket<'_>> {
-    let (header, rest) = bytes.split_first_chunk::<40>()?;
-    let [start, _, _, _, l0, l1, next, _, addresses @ ..] = header;
-    let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-    if start >> 4 != 6 || length == 0 {
+fn ipv4<'a, V: Visitor<'a>>(bytes: &'a [u8], visitor: V) -> Option<V::Answer> {
+    let [first, second, third, from, to] = words(bytes)?;
+    let [start, ..] = first.to_be_bytes();
+    let [_, total] = halves(first);
+    let [id, fragment] = halves(second);
+    let [_, protocol, ..] = third.to_be_bytes();
+    // Version 4 without options, neither more fragments nor an offset; "don't fragment" does not matter.
+    if start != 0x45 || fragment & 0x3fff != 0 {
         return None;
     }
-    let transport = Transport::read(rest.get(..length)?, *next)?;
-    let (from, to) = addresses.split_first_chunk::<16>()?;
-    let (from, to) = (u128::from_be_bytes(*from), u128::from_be_bytes(*to.first_chunk::<16>()?));
-    let [from_port, to_port] = transport.ports;
-    let upwards = (from, from_port) <= (to, to_port);
-    let key = if upwards {
-        PackedKey::v6([from, to], [from_port, to_port], *next)
-    } else {
-        PackedKey::v6([to, from], [to_port, from_port], *next)
-    };
-    Some(transport.with(key, upwards, None))
+    let bytes = bytes.get(20..usize::from(total))?;
+    let (ends, id) = ([from, to], Some(id));
+    match protocol {
+        TCP => {
+            let transport = Transport::tcp(bytes)?;
+            Some(visitor.visit(transport.with(PackedKey::v4(ends, transport.ports, TCP), id)))
+        }
+        UDP => {
+            let transport = Transport::udp(bytes)?;
+            Some(visitor.visit(transport.with(PackedKey::v4(ends, transport.ports, UDP), id)))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn ipv6<'a, V: Visitor<'a>>(bytes: &'a [u8], visitor: V) -> Option<V::Answer> {
+    let [first, second, f0, f1, f2, f3, t0, t1, t2, t3] = words(bytes)?;
+    let [length, _] = halves(second);
+    let [_, _, next, _] = second.to_be_bytes();
+    if first >> 28 != 6 || length == 0 {
+        return None;
+    }
+    let bytes = bytes.get(40..usize::from(length) + 40)?;
+    let ends = [address([f0, f1, f2, f3]), address([t0, t1, t2, t3])];
+    match next {
+        TCP => {
+            let transport = Transport::tcp(bytes)?;
+            Some(visitor.visit(transport.with(PackedKey::v6(ends, transport.ports, TCP), None)))
+        }
+        UDP => {
+            let transport = Transport::udp(bytes)?;
+            Some(visitor.visit(transport.with(PackedKey::v6(ends, transport.ports, UDP), None)))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn address(words: [u32; 4]) -> u128 {
+    words.into_iter().fold(0, |bits, word| bits << 32 | u128::from(word))
 }
 
 /// What the transport header tells.
+#[derive(Clone, Copy)]
 struct Transport<'a> {
     ports: [u16; 2],
     sequence: u32,
@@ -184,45 +245,35 @@ struct Transport<'a> {
 
 impl<'a> Transport<'a> {
     #[inline(always)]
-    fn read(bytes: &'a [u8], protocol: u8) -> Option<Self> {
-        match protocol {
-            6 => {
-                let header = bytes.first_chunk::<20>()?;
-                let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, ..] = *header;
-                let length = usize::from(offset >> 4) << 2;
-                if length < header.len() {
-                    return None;
-                }
-                Some(Self {
-                    ports: [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])],
-                    sequence: u32::from_be_bytes([q0, q1, q2, q3]),
-                    acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
-                    flags: TcpFlags(flags),
-                    payload: bytes.get(length..)?,
-                    bytes,
-                })
-            }
-            UDP => {
-                let header = bytes.first_chunk::<8>()?;
-                let [s0, s1, d0, d1, l0, l1, ..] = *header;
-                let ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
-                let length = usize::from(u16::from_be_bytes([l0, l1]));
-                if ports.into_iter().any(tunnel::is_port) {
-                    return None;
-                }
-                let bytes = bytes.get(..length)?;
-                let payload = bytes.get(header.len()..)?;
-                Some(Self { ports, sequence: 0, acknowledgment: 0, flags: TcpFlags::default(), payload, bytes })
-            }
-            _ => None,
+    fn tcp(bytes: &'a [u8]) -> Option<Self> {
+        let [ports, sequence, acknowledgment, fourth, _] = words(bytes)?;
+        let [offset, flags, ..] = fourth.to_be_bytes();
+        let length = usize::from(offset >> 4) << 2;
+        if length < 20 {
+            return None;
         }
+        let payload = bytes.get(length..)?;
+        Some(Self { ports: halves(ports), sequence, acknowledgment, flags: TcpFlags(flags), payload, bytes })
     }
 
     #[inline(always)]
-    fn with(self, key: PackedKey, upwards: bool, ip_id: Option<u16>) -> FlowPacket<'a> {
+    fn udp(bytes: &'a [u8]) -> Option<Self> {
+        let [ports, second] = words(bytes)?;
+        let ports = halves(ports);
+        let [length, _] = halves(second);
+        if ports.into_iter().any(tunnel::is_port) {
+            return None;
+        }
+        let bytes = bytes.get(..usize::from(length))?;
+        let payload = bytes.get(8..)?;
+        Some(Self { ports, sequence: 0, acknowledgment: 0, flags: TcpFlags::default(), payload, bytes })
+    }
+
+    #[inline(always)]
+    fn with(self, (key, direction): (PackedKey, Direction), ip_id: Option<u16>) -> FlowPacket<'a> {
         FlowPacket {
             key,
-            direction: if upwards { Direction::LowToHigh } else { Direction::HighToLow },
+            direction,
             sequence: self.sequence,
             acknowledgment: self.acknowledgment,
             flags: self.flags,

@@ -69,11 +69,16 @@ impl Clock {
     /// A frame of this time, if nothing about it is unusual; `false` leaves it to [`Clock::tick`].
     #[inline(always)]
     pub fn advance(&mut self, time: Timestamp, known: bool) -> bool {
-        let Some(now) = self.now else { return false };
-        if !known || self.suspect.is_some() || time.since(now) > self.limit {
+        let Some(now) = &mut self.now else { return false };
+        if !known || self.suspect.is_some() {
             return false;
         }
-        self.now = Some(now.max(time));
+        if time > *now {
+            if time.0.checked_sub(now.0).is_none_or(|ahead| Span(ahead) > self.limit) {
+                return false;
+            }
+            *now = time;
+        }
         true
     }
 

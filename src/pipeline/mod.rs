@@ -176,7 +176,7 @@ pub fn run<'a>(
     } else {
         threaded(&mut reader, (source, progress), (options, &shared), correlator)?
     };
-    outcome.span = reader.span;
+    outcome.span = reader.span();
     outcome.stats = reader.stats;
     outcome.panics = reader.panics;
     for worker in gone {

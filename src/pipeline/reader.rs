@@ -1,15 +1,17 @@
 //! The reader: frames to the flow table, and what matters to the workers. It alone decodes and keeps the clock.
 
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::capture::{Next, Source};
+use crate::capture::{Next, Run, Source};
 use crate::config::Limits;
 use crate::event::Places;
+use crate::flow::table::{Action, Look};
 use crate::flow::{FlowRef, FlowTable, SegmentIn};
-use crate::packet::flow_packet::tags;
+use crate::packet::flow_packet::{Visitor, tags};
 use crate::packet::{Checksum, ChecksumMode, Decoder, Encapsulation, FlowPacket, Frame, Transport};
 use crate::pipeline::PipelineError;
-use crate::pipeline::clock::{Clock, Tick};
+use crate::pipeline::clock::Clock;
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::worker::PACKET_ORDINAL;
 use crate::stats::Stats;
@@ -33,8 +35,7 @@ pub struct Reader {
     frames: u32,
     /// The last frame.
     last: u64,
-    /// Time of the first and the latest packet.
-    pub span: Option<(Timestamp, Timestamp)>,
+    span: Extent,
     known: (u32, u32),
     /// Counters of the reader; those of the source come on top.
     pub stats: Stats,
@@ -56,12 +57,18 @@ impl Reader {
             decided: Vec::new(),
             frames: 0,
             last: 0,
-            span: None,
+            span: Extent::default(),
             known: (u32::MAX, u32::MAX),
             stats: Stats::default(),
             panics: Vec::new(),
             decoding: 0,
         }
+    }
+
+    /// Time of the first and the latest packet.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let Extent { first, last } = self.span;
+        (first <= last).then_some((first, last))
     }
 
     /// Reads the source to its end. Returns the clock at the end.
@@ -104,9 +111,24 @@ impl Reader {
         (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
     ) -> Result<(), PipelineError> {
         loop {
+            if let Some(mut run) = source.run().filter(|run| run.place() == self.known) {
+                self.run_of_frames(&mut run, dispatch);
+                let taken = run.taken();
+                if taken > 0 {
+                    self.last = run.sequence();
+                    self.frames = self.frames.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+                    if dispatch.is_full() || self.frames >= ROUND_FRAMES {
+                        self.round(dispatch)?;
+                        progress(source);
+                    }
+                    continue;
+                }
+            }
             match source.next()? {
                 Next::Frame(frame) => {
                     let place = (frame.file, frame.interface);
+                    self.frames += 1;
+                    self.last = frame.sequence;
                     self.frame(&frame, dispatch);
                     if place != self.known {
                         self.known = place;
@@ -127,6 +149,17 @@ impl Reader {
         }
     }
 
+    /// Takes frames until none is at hand or a round should end. A function of its own, so that all registers are there for
+    /// what every packet pays.
+    #[inline(never)]
+    fn run_of_frames(&mut self, run: &mut Run<'_>, dispatch: &mut impl Dispatch) {
+        for frame in run {
+            if !self.frame(&frame, dispatch) && dispatch.is_full() {
+                return;
+            }
+        }
+    }
+
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {
         self.frames = 0;
         let upto = Order { clock: self.clock.now(), frame: self.last, ordinal: u32::MAX };
@@ -137,36 +170,36 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes a frame; `true` when it did not matter.
     #[inline(always)]
-    fn frame(&mut self, frame: &Frame<'_>, dispatch: &mut impl Dispatch) {
-        self.frames += 1;
-        self.last = frame.sequence;
-        let usual = self.clock.advance(frame.timestamp, frame.time_known);
-        self.decoding = frame.sequence;
-        let glance = if usual && self.glances { FlowPacket::glance(frame) } else { None };
-        self.decoding = 0;
-        if let Some(packet) = glance
-            && self.table.passes(&packet, self.clock.now())
-        {
-            let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
-            self.span = Some((first.min(frame.timestamp), last.max(frame.timestamp)));
-            match packet.key.transport() {
-                Transport::Tcp => self.stats.decode_tcp += 1,
-                Transport::Udp => self.stats.decode_udp += 1,
+    fn frame(&mut self, frame: &Frame<'_>, dispatch: &mut impl Dispatch) -> bool {
+        if self.glances && self.clock.advance(frame.timestamp, frame.time_known) {
+            self.decoding = frame.sequence;
+            let passing = Passing { reader: self, frame, dispatch };
+            if let Some(passed) = FlowPacket::glance_for(frame, passing) {
+                return passed;
             }
-            return;
         }
-        self.frame_that_matters((frame, usual), dispatch);
+        let frame = black_box(*frame);
+        self.unusual_frame(&frame, dispatch);
+        false
     }
 
-    /// A frame that begins or ends something, or of which only decoding can tell.
+    /// A frame that may begin or end something.
     #[inline(never)]
-    fn frame_that_matters(&mut self, (frame, usual): (&Frame<'_>, bool), dispatch: &mut impl Dispatch) {
-        let ticked = if usual {
-            Tick { time_known: true, confirmed: None }
-        } else {
-            self.clock.tick(frame.timestamp, frame.time_known, &mut self.stats)
-        };
+    fn frame_that_matters(&mut self, frame: &Frame<'_>, look: Look, dispatch: &mut impl Dispatch) {
+        let Some(packet) = FlowPacket::glance(frame) else { return };
+        let moment = self.moment(frame, true);
+        let action = self.table.observe_again(look, (&packet, self.clock.now()), &mut self.stats);
+        let Self { table, clock, stats, checksums, .. } = self;
+        let mut follow = Follow { table, clock, stats, checksums: *checksums };
+        follow.packet((&packet, action), (&moment, || tags(frame)), dispatch);
+    }
+
+    /// A frame of which only decoding can tell, or whose time is doubtful.
+    #[inline(never)]
+    fn unusual_frame(&mut self, frame: &Frame<'_>, dispatch: &mut impl Dispatch) {
+        let ticked = self.clock.tick(frame.timestamp, frame.time_known, &mut self.stats);
         if let Some(jump) = ticked.confirmed {
             for flow in jump {
                 self.table.touch(flow, self.clock.now());
@@ -174,34 +207,80 @@ impl Reader {
             }
         }
         if ticked.time_known {
-            let (first, last) = self.span.unwrap_or((frame.timestamp, frame.timestamp));
-            self.span = Some((first.min(frame.timestamp), last.max(frame.timestamp)));
+            self.span.add(frame.timestamp);
         }
-        let moment = Moment {
+        let moment = self.moment(frame, ticked.time_known);
+        let Self { decoder, table, clock, stats, checksums, decoding, .. } = self;
+        *decoding = frame.sequence;
+        let packet = decoder.decode(frame, stats);
+        *decoding = 0;
+        let Some(decoded) = packet else { return };
+        let packet = FlowPacket::of(&decoded);
+        let action = table.observe(&packet, moment.order.clock, stats);
+        let mut follow = Follow { table, clock, stats, checksums: *checksums };
+        follow.packet((&packet, action), (&moment, || decoded.encapsulation), dispatch);
+    }
+
+    fn moment(&self, frame: &Frame<'_>, time_known: bool) -> Moment {
+        Moment {
             order: Order { clock: self.clock.now(), frame: frame.sequence, ordinal: PACKET_ORDINAL },
             timestamp: frame.timestamp,
-            time_known: ticked.time_known,
+            time_known,
             frame: frame.number,
             file: frame.file,
             interface: frame.interface,
-        };
-        let Self { decoder, table, clock, stats, checksums, decoding, .. } = self;
-        *decoding = frame.sequence;
-        if let Some(packet) = FlowPacket::glance(frame).filter(|_| self.glances) {
-            *decoding = 0;
-            match packet.key.transport() {
-                Transport::Tcp => stats.decode_tcp += 1,
-                Transport::Udp => stats.decode_udp += 1,
-            }
-            let mut follow = Follow { table, clock, stats, checksums: *checksums };
-            follow.packet(&packet, (&moment, || tags(frame)), dispatch);
-            return;
         }
-        let packet = decoder.decode(frame, stats);
-        *decoding = 0;
-        let Some(packet) = packet else { return };
-        let mut follow = Follow { table, clock, stats, checksums: *checksums };
-        follow.packet(&FlowPacket::of(&packet), (&moment, || packet.encapsulation), dispatch);
+    }
+}
+
+/// Looks at a frame of which a glance told the packet; says whether it did not matter.
+struct Passing<'a, 'f, D> {
+    reader: &'a mut Reader,
+    frame: &'a Frame<'f>,
+    dispatch: &'a mut D,
+}
+
+impl<'p, D: Dispatch> Visitor<'p> for Passing<'_, '_, D> {
+    type Answer = bool;
+
+    #[inline(always)]
+    fn visit(self, packet: FlowPacket<'p>) -> bool {
+        let Self { reader, frame, dispatch } = self;
+        reader.decoding = 0;
+        reader.span.add(frame.timestamp);
+        match packet.key.transport() {
+            Transport::Tcp => reader.stats.decode_tcp += 1,
+            Transport::Udp => reader.stats.decode_udp += 1,
+        }
+        let look = reader.table.look(&packet, reader.clock.now());
+        if let Look::Passed = look {
+            return true;
+        }
+        // A copy: what is lent must lie in memory, and for frames that pass nothing needs to. So the packet is looked at again.
+        let frame = black_box(*frame);
+        reader.frame_that_matters(&frame, look, dispatch);
+        false
+    }
+}
+
+/// From the smallest to the largest time.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self { first: Timestamp::MAX, last: Timestamp::MIN }
+    }
+}
+
+impl Extent {
+    #[inline(always)]
+    fn add(&mut self, time: Timestamp) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
     }
 }
 
@@ -217,11 +296,10 @@ impl Follow<'_> {
     #[inline]
     fn packet(
         &mut self,
-        packet: &FlowPacket<'_>,
+        (packet, action): (&FlowPacket<'_>, Action),
         (moment, encapsulation): (&Moment, impl FnOnce() -> Encapsulation),
         dispatch: &mut impl Dispatch,
     ) {
-        let action = self.table.observe(packet, moment.order.clock, self.stats);
         let before = Order { ordinal: 0, ..moment.order };
         if let Some(ended) = action.ended {
             let end = if ended.expired { HandshakeEnd::Timeout } else { HandshakeEnd::Superseded };

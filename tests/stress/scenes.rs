@@ -225,7 +225,7 @@ fn claims_all_allowed(play: &Play) -> Result {
     assert!(result.seen.end_of_capture <= 512, "at most two of 256 KiB fit in each of 256 slots");
     // Few flows do not meet every slot.
     let slots = if cfg!(debug_assertions) { 100 } else { 256 };
-    assert!(result.seen.end_of_capture >= slots, "each slot holds at least one");
+    assert!(result.seen.end_of_capture >= slots, "each slot holds at least one: {}", result.seen.end_of_capture);
     result
 }
 
