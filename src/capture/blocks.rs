@@ -1,6 +1,12 @@
-//! Input in large blocks: what is not yet used up moves to the head of the buffer when more is read.
+//! Input in large blocks: what is not yet used up moves to the head of the buffer when more is read. Or a window of a file,
+//! where that is possible.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::mapped::Mapped;
 
 /// Bytes read at once: enough to make the calls cheap, little enough to leave the second-level cache to the flows.
 pub(super) const BLOCK: usize = 128 << 10;
@@ -15,9 +21,13 @@ pub(super) const SMALL_BLOCK: usize = 64 << 10;
 /// ```
 pub(super) struct Blocks {
     buffer: Vec<u8>,
+    /// Takes the place of `buffer`.
+    window: Option<Window>,
+    /// A second handle of the input, if it may be mapped.
+    mappable: Option<Mappable>,
     start: usize,
     end: usize,
-    /// Position of `buffer[0]` in the stream.
+    /// Position of the first byte of the buffer or window in the stream.
     base: u64,
     ended: bool,
     failure: Option<io::Error>,
@@ -26,16 +36,69 @@ pub(super) struct Blocks {
     block: usize,
 }
 
+/// A handle of the file that [`Blocks`] reads, and where to count what is read of it past the input.
+pub(super) struct Mappable {
+    pub(super) file: File,
+    pub(super) progress: Arc<AtomicU64>,
+    /// Bytes at its beginning that are in `progress` already.
+    pub(super) counted: u64,
+}
+
+struct Window {
+    mapped: Mapped,
+    progress: Arc<AtomicU64>,
+    /// Up to where bytes of the file are in `progress`.
+    counted: u64,
+}
+
+impl Window {
+    fn count_up_to(&mut self, end: u64) {
+        self.progress.fetch_add(end.saturating_sub(self.counted), Ordering::Relaxed);
+        self.counted = self.counted.max(end);
+    }
+}
+
 impl Blocks {
     /// A reader that reads `block` bytes at once.
     pub(super) fn new(input: Box<dyn Read + Send>, block: usize) -> Self {
-        Self { buffer: vec![0; block], start: 0, end: 0, base: 0, ended: false, failure: None, input, block }
+        Self {
+            buffer: vec![0; block],
+            window: None,
+            mappable: None,
+            start: 0,
+            end: 0,
+            base: 0,
+            ended: false,
+            failure: None,
+            input,
+            block,
+        }
     }
 
     /// The bytes that are read and not used up.
     #[inline(always)]
     pub(super) fn available(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+        self.bytes().get(self.start..self.end).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        match &self.window {
+            None => &self.buffer,
+            Some(window) => window.mapped.bytes(),
+        }
+    }
+
+    /// The input is this file and nothing else, and will be read to its end without long pauses: it may be mapped.
+    pub(super) fn map_rest(&mut self, mappable: Mappable) {
+        self.mappable = Some(mappable);
+    }
+
+    /// To be called after every pause: a file that somebody waits for is read from now on, not mapped.
+    pub(super) fn refresh(&mut self) {
+        if self.window.as_ref().is_some_and(|window| !window.mapped.is_held()) {
+            self.leave_window();
+        }
     }
 
     /// Uses up `length` bytes of what is available.
@@ -48,7 +111,7 @@ impl Blocks {
     #[inline(always)]
     pub(super) fn used(&self, behind: usize, length: usize) -> &[u8] {
         let end = self.start.saturating_sub(behind);
-        self.buffer.get(end.saturating_sub(length)..end).unwrap_or_default()
+        self.bytes().get(end.saturating_sub(length)..end).unwrap_or_default()
     }
 
     /// Position of the first available byte in the (decompressed) stream.
@@ -63,6 +126,10 @@ impl Blocks {
         while self.end - self.start < need {
             if self.ended {
                 return false;
+            }
+            if self.window.is_some() || self.mappable.is_some() {
+                self.move_window(need);
+                continue;
             }
             self.make_room(need);
             let free = self.buffer.get_mut(self.end..).unwrap_or_default();
@@ -104,7 +171,8 @@ impl Blocks {
     pub(super) fn suspend(&mut self, keep: usize, input: Box<dyn Read + Send>) {
         let from = self.start.saturating_sub(keep);
         let to = if self.ended { self.end } else { self.start };
-        let kept = self.buffer.get(from..to).unwrap_or_default().to_vec();
+        let kept = self.bytes().get(from..to).unwrap_or_default().to_vec();
+        (self.window, self.mappable) = (None, None);
         self.base = self.base.saturating_add(u64::try_from(from).unwrap_or(0));
         self.start -= from;
         self.end = kept.len();
@@ -122,6 +190,48 @@ impl Blocks {
         self.failure.take()
     }
 
+    /// Maps what comes next, or reads on where that is not possible.
+    fn move_window(&mut self, need: usize) {
+        let offset = self.offset();
+        if let Some(Mappable { file, progress, counted }) = self.mappable.take() {
+            let counted = counted.max(self.base_of_end());
+            self.window = Mapped::new(file).map(|mapped| Window { mapped, progress, counted });
+        }
+        let Some(window) = &mut self.window else { return };
+        if window.mapped.move_to(offset, need) {
+            self.buffer = Vec::new();
+            (self.base, self.start, self.end) = (offset, 0, window.mapped.bytes().len());
+            let end = self.base_of_end();
+            if let Some(window) = &mut self.window {
+                window.count_up_to(end);
+            }
+        }
+        if self.end - self.start < need {
+            // The end of the file is found by reading it.
+            self.leave_window();
+        }
+    }
+
+    /// Reads on from here, also what the window held already: it must not be touched any more.
+    fn leave_window(&mut self) {
+        let offset = self.offset();
+        let Some(Window { mapped, progress, counted }) = self.window.take() else { return };
+        (self.base, self.start, self.end) = (offset, 0, 0);
+        // This is read again.
+        progress.fetch_sub(counted.saturating_sub(offset), Ordering::Relaxed);
+        let mut file = mapped.into_file();
+        if let Err(error) = file.seek(SeekFrom::Start(offset)) {
+            self.ended = true;
+            self.failure = Some(error);
+        }
+        self.input = Box::new(Tap { input: Box::new(file), progress });
+    }
+
+    /// Position of the end of what is at hand in the stream.
+    fn base_of_end(&self) -> u64 {
+        self.base.saturating_add(u64::try_from(self.end).unwrap_or(u64::MAX))
+    }
+
     fn make_room(&mut self, need: usize) {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -133,5 +243,19 @@ impl Blocks {
         if self.buffer.len() < length {
             self.buffer.resize(length, 0);
         }
+    }
+}
+
+/// Counts the bytes of the input for the display of progress.
+pub(super) struct Tap {
+    pub(super) input: Box<dyn Read + Send>,
+    pub(super) progress: Arc<AtomicU64>,
+}
+
+impl Read for Tap {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        self.progress.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+        Ok(length)
     }
 }

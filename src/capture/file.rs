@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use crate::time::Timestamp;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Mappable, Tap};
 use super::compress::{self, Compression};
 use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng, Secrets};
@@ -52,6 +52,19 @@ impl CaptureFile {
         let (input, compressed) = decompressed(Box::new(Tap { input, progress }));
         let blocks = Blocks::new(input, block);
         Self { blocks, format: Format::Unknown, compressed, last: Timestamp(0), number: 0 }
+    }
+
+    /// The input is this file, which is read to its end without other files in between.
+    pub(super) fn read_alone(&mut self, file: File, progress: Arc<AtomicU64>) {
+        if !self.compressed {
+            let counted = u64::try_from(compress::MAGIC_LENGTH).unwrap_or(0);
+            self.blocks.map_rest(Mappable { file, progress, counted });
+        }
+    }
+
+    /// To be called after every pause.
+    pub(super) fn refresh(&mut self) {
+        self.blocks.refresh();
     }
 
     /// What was read of a classic file and not given yet.
@@ -229,20 +242,6 @@ impl CaptureFile {
                 }
             }
         }
-    }
-}
-
-/// Counts the bytes of the input for the display of progress.
-struct Tap {
-    input: Box<dyn Read + Send>,
-    progress: Arc<AtomicU64>,
-}
-
-impl Read for Tap {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.input.read(buffer)?;
-        self.progress.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
-        Ok(length)
     }
 }
 

@@ -232,23 +232,35 @@ impl Files {
             let keep = single || !fs::metadata(&input.path).is_ok_and(|metadata| metadata.is_file());
             if keep {
                 let progress = Arc::clone(&self.progress);
-                if let Some(file) = self.open_file(index, BLOCK, progress) {
+                if let Some(file) = self.open_file(index, (BLOCK, single), progress) {
                     self.enter(index, file);
                 }
-            } else if let Some(mut file) = self.open_file(index, SMALL_BLOCK, Arc::default()) {
+            } else if let Some(mut file) = self.open_file(index, (SMALL_BLOCK, false), Arc::default()) {
                 self.waiting.push(Reverse((first_time(&mut file), index)));
             }
         }
     }
 
-    fn open_file(&mut self, index: u32, block: usize, progress: Arc<AtomicU64>) -> Option<CaptureFile> {
+    /// Opens a file to be read in blocks of this many bytes, maybe `alone`, as the only one.
+    fn open_file(
+        &mut self,
+        index: u32,
+        (block, alone): (usize, bool),
+        progress: Arc<AtomicU64>,
+    ) -> Option<CaptureFile> {
         let input = self.input(index)?;
-        let opened: io::Result<Box<dyn Read + Send>> = match input.origin {
-            Origin::StandardInput => Ok(Box::new(io::stdin())),
-            _ => File::open(&input.path).map(|file| Box::new(file) as Box<dyn Read + Send>),
-        };
-        match opened {
-            Ok(reader) => Some(CaptureFile::new(reader, block, progress)),
+        if input.origin == Origin::StandardInput {
+            return Some(CaptureFile::new(Box::new(io::stdin()), block, progress));
+        }
+        match File::open(&input.path) {
+            Ok(file) => {
+                let second = file.try_clone().ok().filter(|_| alone);
+                let mut capture = CaptureFile::new(Box::new(file), block, Arc::clone(&progress));
+                if let Some(second) = second {
+                    capture.read_alone(second, progress);
+                }
+                Some(capture)
+            }
             Err(error) => {
                 self.set_state(index, State::Gone);
                 self.trouble(index, Trouble::Io(error));
@@ -336,7 +348,7 @@ impl Files {
                 State::Closed => {
                     let block = if self.open < LARGE_BLOCKS { BLOCK } else { SMALL_BLOCK };
                     let progress = Arc::clone(&self.progress);
-                    if let Some(file) = self.open_file(index, block, progress) {
+                    if let Some(file) = self.open_file(index, (block, false), progress) {
                         self.enter(index, file);
                     }
                 }
@@ -478,6 +490,13 @@ impl Source for Files {
         let open = self.current.as_ref().filter(|_| self.select_all && self.waiting.is_empty())?;
         let at_hand = open.file.at_hand()?;
         Some(Run::new(at_hand, (open.index, (self.sequence, open.file.number)), &mut self.taken))
+    }
+
+    fn refresh(&mut self) {
+        self.settle();
+        if let Some(open) = &mut self.current {
+            open.file.refresh();
+        }
     }
 
     fn file_path(&self, file: u32) -> Option<&str> {

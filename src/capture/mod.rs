@@ -9,6 +9,7 @@ mod file;
 mod filter;
 #[cfg(feature = "live")]
 pub mod live;
+mod mapped;
 mod merge;
 mod pcap;
 mod pcapng;
@@ -41,6 +42,9 @@ pub trait Source {
         None
     }
 
+    /// To be called after every pause: while one waits, files may be changed.
+    fn refresh(&mut self) {}
+
     /// The path of a file as the user gave it (`-` for standard input); `None` live.
     fn file_path(&self, file: u32) -> Option<&str>;
 
@@ -64,6 +68,10 @@ impl<S: Source + ?Sized> Source for &mut S {
 
     fn run(&mut self) -> Option<Run<'_>> {
         (**self).run()
+    }
+
+    fn refresh(&mut self) {
+        (**self).refresh();
     }
 
     fn file_path(&self, file: u32) -> Option<&str> {

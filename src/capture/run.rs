@@ -2,8 +2,12 @@
 
 use crate::packet::Frame;
 
+use super::mapped::prefetch;
 use super::pcap::Pcap;
 use super::record::Parsed;
+
+/// How far ahead of a frame memory is asked for: two or three frames, so that it has come when they are looked at.
+const AHEAD: usize = 3_000;
 
 /// The frames of a classic capture file that were read and not yet given, lent together: taking one is reading its header.
 ///
@@ -55,6 +59,7 @@ impl<'a> Iterator for Run<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
+        prefetch(self.rest, AHEAD);
         let Parsed::Record(record) = self.pcap.parse(self.rest) else { return None };
         let (bytes, rest) = self.rest.split_at_checked(record.size)?;
         let data = bytes.get(record.size.saturating_sub(record.length)..)?;

@@ -120,6 +120,7 @@ impl Reader {
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
                         self.round(dispatch)?;
                         progress(source);
+                        source.refresh();
                     }
                     continue;
                 }
@@ -137,6 +138,7 @@ impl Reader {
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
                         self.round(dispatch)?;
                         progress(source);
+                        source.refresh();
                     }
                 }
                 Next::Idle(now) => {

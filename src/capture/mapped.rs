@@ -1,0 +1,279 @@
+//! A capture file in memory without copying it: a window of its pages, moved along.
+//!
+//! Reading a large capture is mostly the kernel's copy of it (two thirds of all time where nearly all packets are bulk). A
+//! mapping costs less than half, but a process that touches a page which is gone is killed: when somebody cuts the file, or the
+//! disk fails. So a window is only used while both cannot happen. A lease (fcntl(2), `F_SETLEASE`) makes who wants to write or
+//! cut the file wait until the lease is given back, which [`Mapped::is_held`] is asked for after every pause; and all pages of
+//! a window are read before it is touched, by a call that tells of a failing disk. Where either is not to be had, files are
+//! read as ever.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{Advice, Mmap, MmapOptions};
+
+/// Bytes of a window: small beside what a process needs, large beside what moving it costs.
+const WINDOW: usize = 4 << 20;
+
+/// Files shorter than this are not worth it.
+const LEAST: u64 = 4 << 20;
+
+/// A file of which a window is mapped.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    file: File,
+    length: u64,
+    window: Option<Mmap>,
+}
+
+impl Mapped {
+    /// Takes the lease, if the file is one that it is worth it for and that it is given for.
+    pub(super) fn new(file: File) -> Option<Self> {
+        file.metadata().ok().filter(|about| about.is_file() && about.len() >= LEAST)?;
+        lease::take(&file)?;
+        // Only now nobody can change it any more.
+        let length = file.metadata().map_or(0, |about| about.len());
+        Some(Self { file, length, window: None })
+    }
+
+    /// Whether nobody waits for the file. The window must not be touched after half a minute without asking.
+    pub(super) fn is_held(&self) -> bool {
+        lease::is_held(&self.file)
+    }
+
+    /// The bytes of the window.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.window.as_deref().unwrap_or_default()
+    }
+
+    /// Moves the window to `offset`, with `need` bytes if the file has so many there. `false` when it ends at `offset`, or the
+    /// mapping is not to be had.
+    pub(super) fn move_to(&mut self, offset: u64, need: usize) -> bool {
+        // First, so that two windows never count together.
+        self.window = None;
+        let rest = self.length.saturating_sub(offset);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(need.max(WINDOW));
+        if length == 0 || !self.is_held() {
+            return false;
+        }
+        self.window = map(&self.file, offset, length).filter(|window| window.advise(Advice::PopulateRead).is_ok());
+        self.window.is_some()
+    }
+
+    /// Gives the file back, with the lease.
+    pub(super) fn into_file(self) -> File {
+        let Self { file, .. } = self;
+        lease::give_back(&file);
+        file
+    }
+}
+
+/// Leases of files (fcntl(2)).
+#[cfg(target_os = "linux")]
+mod lease {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    /// Chooses the signal that tells of somebody waiting for the file; libc does not name it.
+    const F_SETSIG: libc::c_int = 10;
+
+    /// Takes a lease for reading; `None` when somebody writes the file, it belongs to another user, or its file system has none.
+    pub(super) fn take(file: &File) -> Option<()> {
+        // A signal that is ignored by default: whether somebody waits is asked for instead.
+        control(file, F_SETSIG, libc::SIGURG)?;
+        control(file, libc::F_SETLEASE, libc::F_RDLCK).map(|_| ())
+    }
+
+    /// Whether nobody waits for the file.
+    pub(super) fn is_held(file: &File) -> bool {
+        control(file, libc::F_GETLEASE, 0) == Some(libc::F_RDLCK)
+    }
+
+    /// Lets others go on.
+    pub(super) fn give_back(file: &File) {
+        let _ = control(file, libc::F_SETLEASE, libc::F_UNLCK);
+    }
+
+    #[expect(unsafe_code, reason = "fcntl(2): the standard library does not offer leases")]
+    fn control(file: &File, command: libc::c_int, argument: libc::c_int) -> Option<libc::c_int> {
+        // SAFETY: the commands used take an integer and touch no memory of this process; the descriptor is open.
+        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
+        (answer >= 0).then_some(answer)
+    }
+}
+
+/// Other systems have no leases: files are read there.
+#[cfg(not(target_os = "linux"))]
+mod lease {
+    use std::fs::File;
+
+    pub(super) fn take(_: &File) -> Option<()> {
+        None
+    }
+
+    pub(super) fn is_held(_: &File) -> bool {
+        false
+    }
+
+    pub(super) fn give_back(_: &File) {}
+}
+
+#[expect(unsafe_code, reason = "a mapping is only sound while nobody changes the file")]
+fn map(file: &File, begin: u64, length: usize) -> Option<Mmap> {
+    // SAFETY: the lease keeps others from writing or cutting the file as long as it is held, which the caller has asked, and
+    // asks again after every pause.
+    let mapped: io::Result<Mmap> = unsafe { MmapOptions::new().offset(begin).len(length).map(file) };
+    mapped.ok()
+}
+
+/// Asks for the cache lines at `ahead`, which will be needed soon.
+#[inline(always)]
+#[expect(unsafe_code, reason = "there is no safe name for a prefetch")]
+pub(super) fn prefetch(bytes: &[u8], ahead: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(place) = bytes.get(ahead..).and_then(|rest| rest.first_chunk::<128>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let place = place.as_ptr().cast::<i8>();
+        // SAFETY: a prefetch changes nothing that a program could see, and never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(place);
+            _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(64));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, ahead);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::path::Path;
+    use std::thread;
+
+    use super::super::{Files, Next, Options, Source};
+    use super::*;
+
+    /// A classic file of a little more than three windows, with frames of all sizes up to 3,000 bytes.
+    fn capture() -> Vec<u8> {
+        let mut bytes: Vec<u8> =
+            [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+        for number in 0_u32.. {
+            let length = number * 37 % 3_000;
+            for value in [number, 0, length, length] {
+                bytes.extend(value.to_le_bytes());
+            }
+            bytes.extend((0..length).map(|at| (at ^ number).to_le_bytes()[0]));
+            if bytes.len() > 3 * WINDOW + 12_345 {
+                break;
+            }
+        }
+        bytes
+    }
+
+    type Seen = Vec<(u64, i64, Vec<u8>)>;
+
+    /// All frames: by runs as far as there are some, or one by one; `between` is called after each run, or thousand frames.
+    fn drain(files: &mut Files, by_runs: bool, mut between: impl FnMut(&mut Files, usize)) -> Seen {
+        let mut seen = Seen::new();
+        loop {
+            if by_runs && let Some(run) = files.run() {
+                let before = seen.len();
+                seen.extend(run.take(1_000).map(|frame| (frame.number, frame.timestamp.0, frame.data.to_vec())));
+                if seen.len() > before {
+                    between(files, seen.len());
+                    continue;
+                }
+            }
+            match files.next().unwrap() {
+                Next::Frame(frame) => seen.push((frame.number, frame.timestamp.0, frame.data.to_vec())),
+                _ => return seen,
+            }
+            if seen.len().is_multiple_of(1_000) {
+                between(files, seen.len());
+            }
+        }
+    }
+
+    fn open(path: &Path) -> Files {
+        Files::open(&[path.to_owned()], Options::default())
+    }
+
+    fn plain(bytes: Vec<u8>) -> (Seen, Files) {
+        let mut files = Files::from_reader("x", Box::new(io::Cursor::new(bytes)), Options::default());
+        (drain(&mut files, false, |_, _| {}), files)
+    }
+
+    /// Whether leases are to be had where tests keep their files.
+    fn leases(path: &Path) -> bool {
+        Mapped::new(File::open(path).unwrap()).is_some()
+    }
+
+    #[test]
+    fn mapped_files_give_what_read_ones_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        let whole = capture();
+        for length in [whole.len(), whole.len() - 1, WINDOW + 24, WINDOW + 40, WINDOW - 1] {
+            let bytes = whole.get(..length).unwrap().to_vec();
+            fs::write(&path, &bytes).unwrap();
+            let (expected, reader) = plain(bytes);
+            for by_runs in [false, true] {
+                let mut files = open(&path);
+                assert_eq!(drain(&mut files, by_runs, |files, _| files.refresh()), expected, "{length} {by_runs}");
+                let (stats, plain) = (files.stats(), reader.stats());
+                assert_eq!(stats.capture_packets, plain.capture_packets);
+                assert_eq!(stats.capture_bytes, plain.capture_bytes);
+                assert_eq!(stats.capture_damaged, plain.capture_damaged);
+                assert_eq!(files.progress().read, u64::try_from(length).unwrap());
+            }
+        }
+    }
+
+    /// Somebody cuts the file while it is read: he waits until the window is left, and what he left is read.
+    #[test]
+    fn a_file_that_is_cut_is_read_to_where_it_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        let whole = capture();
+        fs::write(&path, &whole).unwrap();
+        if !leases(&path) {
+            return;
+        }
+        let kept = 2 * WINDOW;
+        let mut files = open(&path);
+        let mut cutter = None;
+        let seen = drain(&mut files, true, |files, number| {
+            if number >= 1_000 && cutter.is_none() {
+                let path = path.clone();
+                let cut = move || {
+                    let file = OpenOptions::new().write(true).open(path).unwrap();
+                    file.set_len(u64::try_from(kept).unwrap()).unwrap();
+                };
+                cutter = Some(thread::spawn(cut));
+                // As a slow sink would make the reader wait; the one who cuts waits for the reader meanwhile.
+                for _ in 0..10_000 {
+                    if cutter.as_ref().unwrap().is_finished() {
+                        break;
+                    }
+                    files.refresh();
+                    thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
+        });
+        cutter.unwrap().join().unwrap();
+        assert_eq!(seen, plain(whole.get(..kept).unwrap().to_vec()).0);
+        assert_eq!(files.stats().capture_damaged, 1);
+    }
+
+    /// A file that somebody writes is not mapped, so it may grow or shrink as it likes.
+    #[test]
+    fn a_file_that_is_written_is_not_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        fs::write(&path, capture()).unwrap();
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        assert!(!leases(&path));
+        drop(writer);
+    }
+}
