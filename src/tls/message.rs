@@ -13,7 +13,7 @@ pub(super) struct Message<'a> {
     /// Without the 4-byte header.
     pub(super) body: &'a [u8],
     /// Packet with its first byte.
-    pub(super) start: Moment,
+    pub(super) start: &'a Moment,
 }
 
 /// What the joiner gives.
@@ -56,7 +56,7 @@ impl Joiner {
         &'a mut self,
         input: &mut &'p [u8],
         message_bytes: usize,
-        at: &Moment,
+        at: &'a Moment,
     ) -> Option<Joined<'a>> {
         loop {
             match self.state {
@@ -66,10 +66,14 @@ impl Joiner {
                 }
                 State::Header => {
                     if self.have == 0 {
-                        self.start = *at;
-                        if let Some((header, rest)) = input.split_first_chunk() {
-                            (self.header, self.have, *input) = (*header, 4, rest);
+                        if let Some((kind, body, rest)) = whole(input, message_bytes) {
+                            *input = rest;
+                            return Some(Joined::Message(Message { kind, body, start: at }));
                         }
+                        if input.is_empty() {
+                            return None;
+                        }
+                        self.start = *at;
                     }
                     while self.have < 4 {
                         let (byte, rest) = input.split_first()?;
@@ -79,14 +83,14 @@ impl Joiner {
                     }
                     self.have = 0;
                     let [kind, high, middle, low] = self.header;
-                    let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                    let length = u24([high, middle, low]);
                     if length > limit(kind, message_bytes) {
                         self.state = State::Skipping(length);
                         return Some(Joined::Odd(Anomaly::MessageTooLong));
                     }
                     if let Some((body, rest)) = input.split_at_checked(length) {
                         *input = rest;
-                        return Some(Joined::Message(Message { kind, body, start: self.start }));
+                        return Some(Joined::Message(Message { kind, body, start: &self.start }));
                     }
                     self.state = State::Body(length);
                 }
@@ -101,7 +105,7 @@ impl Joiner {
                     }
                     self.state = State::Given;
                     let [kind, ..] = self.header;
-                    return Some(Joined::Message(Message { kind, body: &self.body, start: self.start }));
+                    return Some(Joined::Message(Message { kind, body: &self.body, start: &self.start }));
                 }
                 State::Skipping(missing) => {
                     let (part, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
@@ -163,12 +167,12 @@ impl Joiner {
         }
     }
 
-    /// Adds a part of a body of which `missing` bytes are to come. Grows by doubling, but never beyond the message: what a
-    /// header only claims costs nothing, and a message takes no more than its length.
+    /// Adds a part of a body of which `missing` bytes are to come. Grows to four times what came, but never beyond the
+    /// message: what a header only claims costs nothing, and a message takes no more than its length.
     fn append(&mut self, part: &[u8], missing: usize) {
         let length = self.body.len();
         if self.body.capacity() - length < part.len() {
-            let wanted = (2 * self.body.capacity()).min(length + missing).max(length + part.len());
+            let wanted = (4 * (length + part.len())).min(length + missing);
             self.body.reserve_exact(wanted - length);
         }
         self.body.extend_from_slice(part);
@@ -187,6 +191,17 @@ impl Joiner {
     pub(super) fn memory(&self) -> usize {
         self.body.capacity()
     }
+}
+
+/// Type and body of the message that begins `input`, and what follows it, where it is all there and short enough.
+fn whole(input: &[u8], message_bytes: usize) -> Option<(u8, &[u8], &[u8])> {
+    let ([kind, high, middle, low], rest) = input.split_first_chunk()?;
+    let (body, rest) = rest.split_at_checked(u24([*high, *middle, *low]))?;
+    (body.len() <= limit(*kind, message_bytes)).then_some((*kind, body, rest))
+}
+
+fn u24([high, middle, low]: [u8; 3]) -> usize {
+    usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
 }
 
 /// Bytes of buffer that are kept from message to message.
