@@ -19,6 +19,11 @@ pub struct TcpLimits {
 /// Bytes already handed on that are kept to compare later copies with, per direction.
 const HISTORY_BYTES: usize = 8 << 10;
 
+/// The same where the bytes are encrypted and nothing reads them: a full segment, since what is sent again is nearly always
+/// what came last. A copy of older bytes changes nothing that is told of the connection; to keep all of them for it would be
+/// most of what a connection takes.
+const OPAQUE_HISTORY: usize = 3 << 9;
+
 /// Sizes of its allocation.
 const HISTORY_STEPS: [usize; 3] = [1 << 10, 6 << 10, 2 * HISTORY_BYTES];
 
@@ -42,15 +47,17 @@ const COPY_WINDOW: Span = Span::millis(50);
 pub struct TcpHalf {
     /// Sequence number of the next byte to hand on; `None` until the beginning is known.
     next: Option<u32>,
+    /// Sequence number right after the last byte, once a FIN was seen.
+    end: Option<u32>,
     /// Stored segments by distance from `next` (or by arrival while it is unknown).
     pending: Vec<Stored>,
     pending_bytes: usize,
-    /// Sequence number right after the last byte, once a FIN was seen.
-    end: Option<u32>,
-    /// The last bytes handed on; they end at `next`.
+    /// The last bytes that were handed on and remembered.
     history: Vec<u8>,
+    /// Sequence number right after `history`.
+    history_end: u32,
+    recent_at: u32,
     recent: [Recent; RECENT],
-    recent_at: usize,
 }
 
 #[derive(Debug)]
@@ -60,19 +67,20 @@ struct Stored {
     at: Moment,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A segment that was seen, packed so that two words tell it from others.
+#[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    sequence: u32,
-    len: usize,
-    ip_id: Option<u16>,
-    flags: u8,
+    /// Sequence number and length.
+    place: u64,
+    /// IP identification and flags.
+    kind: u64,
     at: Timestamp,
 }
 
 /// What became of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Placed<'a> {
-    /// These bytes come next: hand them on, then drain [`TcpHalf::next_stored`].
+    /// These bytes come next: hand them on, [`TcpHalf::remember`] them, then drain [`TcpHalf::next_stored`] the same way.
     Now(&'a [u8]),
     /// Stored until what is missing comes.
     Stored,
@@ -128,22 +136,26 @@ impl TcpHalf {
 
     /// Whether this is the same packet as one just seen (equal sequence number, length, flags and IP identification).
     pub fn is_copy(&mut self, segment: &SegmentMark, at: Timestamp) -> bool {
-        let mark =
-            Recent { sequence: segment.sequence, len: segment.len, ip_id: segment.ip_id, flags: segment.flags, at };
+        let length = u32::try_from(segment.len).unwrap_or(u32::MAX);
+        let ip_id = segment.ip_id.map_or(1 << 16, u64::from);
+        let mark = Recent {
+            place: u64::from(segment.sequence) << 32 | u64::from(length),
+            kind: ip_id << 8 | u64::from(segment.flags),
+            at,
+        };
         let copy = self.recent.iter().any(|seen| {
-            seen.len == mark.len
-                && seen.sequence == mark.sequence
-                && seen.flags == mark.flags
-                && seen.ip_id == mark.ip_id
+            seen.place == mark.place
+                && seen.kind == mark.kind
                 && seen.at != Timestamp::default()
                 && mark.at.since(seen.at)
-                    <= if mark.ip_id.is_some_and(|id| id != 0) { COPY_WINDOW } else { Span(100_000) }
+                    <= if segment.ip_id.is_some_and(|id| id != 0) { COPY_WINDOW } else { Span(100_000) }
                 && seen.at.since(mark.at) <= COPY_WINDOW
         });
-        if let Some(slot) = self.recent.get_mut(self.recent_at) {
+        let slot = usize::try_from(self.recent_at).unwrap_or(0) % RECENT;
+        if let Some(slot) = self.recent.get_mut(slot) {
             *slot = mark;
         }
-        self.recent_at = (self.recent_at + 1) % RECENT;
+        self.recent_at = self.recent_at.wrapping_add(1);
         copy
     }
 
@@ -173,7 +185,7 @@ impl TcpHalf {
         let ahead = sequence.wrapping_sub(next);
         if ahead == 0 {
             let fresh = self.trim_at_end(next, payload);
-            self.hand_on(fresh);
+            self.move_on(fresh);
             return (if fresh.is_empty() { Placed::Old } else { Placed::Now(fresh) }, odd);
         }
         if ahead < WINDOW {
@@ -189,13 +201,39 @@ impl TcpHalf {
         let (old, fresh) = payload.split_at(behind.min(payload.len()));
         let keep_alive = payload.len() <= 1;
         odd.retransmission = !keep_alive;
-        odd.conflict = !keep_alive && self.conflicts_with_history(behind, old);
+        odd.conflict = !keep_alive && self.conflicts_with_history(sequence, old);
         let fresh = self.trim_at_end(next, fresh);
         if fresh.is_empty() {
             return (Placed::Old, odd);
         }
-        self.hand_on(fresh);
+        self.move_on(fresh);
         (Placed::Now(fresh), odd)
+    }
+
+    /// Keeps bytes that were just handed on, to compare later copies with; of `opaque` ones, which nobody reads, fewer.
+    /// Apart from placing, since a segment that ends the observation needs not be remembered.
+    pub fn remember(&mut self, bytes: &[u8], opaque: bool) {
+        let Some(next) = self.next else { return };
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if self.history_end != next.wrapping_sub(length) {
+            self.history.clear();
+        }
+        self.history_end = next;
+        let keep = if opaque { OPAQUE_HISTORY } else { HISTORY_BYTES };
+        let last = bytes.get(bytes.len().saturating_sub(keep)..).unwrap_or(bytes);
+        let wanted = self.history.len() + last.len();
+        let most = if opaque { OPAQUE_HISTORY.max(self.history.capacity()) } else { 2 * HISTORY_BYTES };
+        if wanted > most {
+            let surplus = self.history.len().min(wanted.saturating_sub(keep));
+            self.history.drain(..surplus);
+        }
+        let wanted = self.history.len() + last.len();
+        if wanted > self.history.capacity() {
+            // Three steps, for a hello, a flight and all there can be: each step copies.
+            let step = HISTORY_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
+            self.history.reserve_exact(if opaque { wanted.max(OPAQUE_HISTORY) } else { step } - self.history.len());
+        }
+        self.history.extend_from_slice(last);
     }
 
     /// The next stored bytes that are in order now, with the packet they came in.
@@ -215,7 +253,7 @@ impl TcpHalf {
             if fresh.is_empty() {
                 continue;
             }
-            self.hand_on(fresh);
+            self.move_on(fresh);
             let bytes = if behind == 0 && fresh.len() == stored.bytes.len() { stored.bytes } else { fresh.into() };
             return Some((bytes, stored.at));
         }
@@ -292,7 +330,7 @@ impl TcpHalf {
         if self.pending.is_empty() && begins(payload) {
             self.next = Some(sequence);
             let fresh = self.trim_at_end(sequence, payload);
-            self.hand_on(fresh);
+            self.move_on(fresh);
             return Placed::Now(fresh);
         }
         self.store(sequence, payload, at);
@@ -317,25 +355,9 @@ impl TcpHalf {
         payload.get(..room.min(payload.len())).unwrap_or(&[])
     }
 
-    fn hand_on(&mut self, bytes: &[u8]) {
+    fn move_on(&mut self, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.next = self.next.map(|next| next.wrapping_add(length));
-        if bytes.len() >= HISTORY_BYTES {
-            self.history.clear();
-            self.history.extend_from_slice(bytes.get(bytes.len() - HISTORY_BYTES..).unwrap_or(&[]));
-            return;
-        }
-        if self.history.len() + bytes.len() > 2 * HISTORY_BYTES {
-            let surplus = self.history.len().saturating_sub(HISTORY_BYTES);
-            self.history.drain(..surplus);
-        }
-        let wanted = self.history.len() + bytes.len();
-        if wanted > self.history.capacity() {
-            // Three steps, for a hello, a flight and all there can be: each step copies.
-            let room = HISTORY_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
-            self.history.reserve_exact(room - self.history.len());
-        }
-        self.history.extend_from_slice(bytes);
     }
 
     fn store(&mut self, sequence: u32, payload: &[u8], at: &Moment) {
@@ -368,15 +390,16 @@ impl TcpHalf {
         }
     }
 
-    fn conflicts_with_history(&self, behind: usize, old: &[u8]) -> bool {
-        let Some(start) = self.history.len().checked_sub(behind) else {
-            // Part of it is older than what was kept: compare what can be compared.
-            let unknown = behind - self.history.len();
-            return old
-                .get(unknown..)
-                .is_some_and(|rest| rest.iter().zip(&self.history).any(|(copy, first)| copy != first));
+    /// Whether bytes handed on before differ from `old`, which begins at `sequence`; compares what is remembered of them.
+    fn conflicts_with_history(&self, sequence: u32, old: &[u8]) -> bool {
+        let behind = usize::try_from(self.history_end.wrapping_sub(sequence)).unwrap_or(usize::MAX);
+        let (first, old) = match self.history.len().checked_sub(behind) {
+            Some(start) => (self.history.get(start..), Some(old)),
+            None => (Some(self.history.as_slice()), old.get(behind - self.history.len()..)),
         };
-        self.history.get(start..).is_some_and(|first| old.iter().zip(first).any(|(copy, first)| copy != first))
+        let (first, old) = (first.unwrap_or_default(), old.unwrap_or_default());
+        let length = first.len().min(old.len());
+        first.get(..length) != old.get(..length)
     }
 
     fn conflicts_with_pending(&self, sequence: u32, payload: &[u8]) -> bool {
@@ -432,9 +455,11 @@ mod tests {
             let (placed, odd) = half.place((*sequence, payload), &at, |_| true);
             conflict |= odd.conflict;
             if let Placed::Now(bytes) = placed {
+                half.remember(bytes, false);
                 out.extend_from_slice(bytes);
             }
             while let Some((bytes, _)) = half.next_stored() {
+                half.remember(&bytes, false);
                 out.extend_from_slice(&bytes);
             }
         }
@@ -455,6 +480,52 @@ mod tests {
         half.set_initial_sequence(0);
         let (out, conflict) = feed(&mut half, &[(1, b"abc".to_vec()), (2, b"XXd".to_vec()), (5, b"e".to_vec())]);
         assert_eq!((out.as_slice(), conflict), (b"abcde".as_slice(), true));
+    }
+
+    #[test]
+    fn what_is_remembered_is_compared_wherever_copies_begin() {
+        for (opaque, kept) in [(false, HISTORY_BYTES), (true, OPAQUE_HISTORY)] {
+            let mut half = TcpHalf::default();
+            half.set_initial_sequence(0);
+            let mut stream = Vec::new();
+            for (piece, length) in (1_u8..).zip([500_usize, 1_460, 1, 1_460, 9_000, 700, 1_460, 64]) {
+                let bytes = vec![piece; length];
+                let sequence = u32::try_from(stream.len() + 1).unwrap();
+                assert_eq!(half.place((sequence, &bytes), &moment(1), |_| true).0, Placed::Now(&bytes));
+                half.remember(&bytes, opaque);
+                stream.extend(bytes);
+                let known = kept.min(stream.len());
+                assert!(half.memory() <= 2 * kept.max(1_024), "{} bytes", half.memory());
+                for back in [2, 3, 65, 1_000, 1_536, 3_000, 8_192] {
+                    let start = stream.len().saturating_sub(back);
+                    let sequence = u32::try_from(start + 1).unwrap();
+                    let mut copy = stream[start..].to_vec();
+                    let (placed, odd) = half.place((sequence, &copy), &moment(1), |_| true);
+                    assert_eq!((placed, odd.conflict), (Placed::Old, false), "{back}");
+                    let other = copy.len() - known.min(copy.len());
+                    copy[other] ^= 1;
+                    assert!(half.place((sequence, &copy), &moment(1), |_| true).1.conflict, "{back} of {known}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_remembered_is_not_compared() {
+        let mut half = TcpHalf::default();
+        half.set_initial_sequence(0);
+        for (sequence, remembered) in [(1, true), (4, false), (7, true)] {
+            let bytes = [u8::from(remembered); 3];
+            half.place((sequence, &bytes), &moment(1), |_| true);
+            if remembered {
+                half.remember(&bytes, false);
+            }
+        }
+        let mut conflict = |sequence, bytes: &[u8]| half.place((sequence, bytes), &moment(1), |_| true).1.conflict;
+        assert!(!conflict(1, &[9; 6]), "the gap in memory hides what lies before it");
+        assert!(!conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 1]));
+        assert!(conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 9]));
+        assert!(conflict(8, &[9, 1]));
     }
 
     #[test]
