@@ -254,6 +254,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn drain(&mut self, direction: Direction, limits: &Limits, stats: &mut Stats) {
         while self.halves.of(direction).has_pending()
             && let Some((bytes, at)) = self.halves.of_mut(direction).next_stored()

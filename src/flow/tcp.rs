@@ -19,10 +19,10 @@ pub struct TcpLimits {
 /// Bytes already handed on that are kept to compare later copies with, per direction.
 const HISTORY_BYTES: usize = 8 << 10;
 
-/// The same where the bytes are encrypted and nothing reads them: a full segment, since what is sent again is nearly always
-/// what came last. A copy of older bytes changes nothing that is told of the connection; to keep all of them for it would be
-/// most of what a connection takes.
-const OPAQUE_HISTORY: usize = 3 << 9;
+/// The same of bytes that are encrypted and that nobody reads, behind those that came before: what is sent again is nearly
+/// always what came last, and an older copy changes nothing that is told of the connection. To keep all of them would be most
+/// of what a connection takes.
+const OPAQUE_HISTORY: usize = 1 << 10;
 
 /// Sizes of its allocation.
 const HISTORY_STEPS: [usize; 3] = [1 << 10, 6 << 10, 2 * HISTORY_BYTES];
@@ -52,10 +52,13 @@ pub struct TcpHalf {
     /// Stored segments by distance from `next` (or by arrival while it is unknown).
     pending: Vec<Stored>,
     pending_bytes: usize,
-    /// The last bytes that were handed on and remembered.
+    /// Bytes that were handed on and remembered: the `kept` that came before opaque ones, then the last.
     history: Vec<u8>,
     /// Sequence number right after `history`.
     history_end: u32,
+    /// How many of `history` stay there whatever comes, and the sequence number right after them.
+    kept: usize,
+    kept_end: u32,
     recent_at: u32,
     recent: [Recent; RECENT],
 }
@@ -210,28 +213,47 @@ impl TcpHalf {
         (Placed::Now(fresh), odd)
     }
 
-    /// Keeps bytes that were just handed on, to compare later copies with; of `opaque` ones, which nobody reads, fewer.
-    /// Apart from placing, since a segment that ends the observation needs not be remembered.
+    /// Keeps bytes that were just handed on, to compare later copies with. `opaque` says that nobody reads what follows them,
+    /// of which less is kept. Apart from placing, since a segment that ends the observation needs not be remembered.
     pub fn remember(&mut self, bytes: &[u8], opaque: bool) {
         let Some(next) = self.next else { return };
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if self.history_end != next.wrapping_sub(length) {
-            self.history.clear();
+            self.clear_history();
         }
         self.history_end = next;
-        let keep = if opaque { OPAQUE_HISTORY } else { HISTORY_BYTES };
-        let last = bytes.get(bytes.len().saturating_sub(keep)..).unwrap_or(bytes);
-        let wanted = self.history.len() + last.len();
-        let most = if opaque { OPAQUE_HISTORY.max(self.history.capacity()) } else { 2 * HISTORY_BYTES };
-        if wanted > most {
-            let surplus = self.history.len().min(wanted.saturating_sub(keep));
-            self.history.drain(..surplus);
+        if opaque && self.kept > 0 {
+            let room = OPAQUE_HISTORY.max(self.history.capacity().saturating_sub(self.kept));
+            self.append_to_history(bytes, [room, OPAQUE_HISTORY], &[self.kept + OPAQUE_HISTORY]);
+            return;
+        }
+        if self.kept > 0 {
+            // What was opaque is over: what was kept before it does not end where the rest begins.
+            self.history.drain(..self.kept);
+            self.kept = 0;
+        }
+        let opaque_room = [bytes.len().min(HISTORY_BYTES) + self.history.len() + OPAQUE_HISTORY];
+        let steps = if opaque { opaque_room.as_slice() } else { &HISTORY_STEPS };
+        self.append_to_history(bytes, [2 * HISTORY_BYTES, HISTORY_BYTES], steps);
+        if opaque {
+            (self.kept, self.kept_end) = (self.history.len(), next);
+        }
+    }
+
+    /// Appends to what is remembered behind `kept`. When that comes to more than `most`, the last `least` bytes are left.
+    fn append_to_history(&mut self, bytes: &[u8], [most, least]: [usize; 2], steps: &[usize]) {
+        let last = bytes.get(bytes.len().saturating_sub(least)..).unwrap_or(bytes);
+        let behind = self.history.len() - self.kept;
+        let wanted = behind + last.len();
+        if wanted > most || last.len() < bytes.len() {
+            let surplus = wanted.saturating_sub(least).min(behind);
+            self.history.drain(self.kept..self.kept + surplus);
         }
         let wanted = self.history.len() + last.len();
         if wanted > self.history.capacity() {
-            // Three steps, for a hello, a flight and all there can be: each step copies.
-            let step = HISTORY_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
-            self.history.reserve_exact(if opaque { wanted.max(OPAQUE_HISTORY) } else { step } - self.history.len());
+            // In few steps, since each copies.
+            let step = steps.iter().copied().find(|step| *step >= wanted).unwrap_or(wanted);
+            self.history.reserve_exact(step - self.history.len());
         }
         self.history.extend_from_slice(last);
     }
@@ -288,7 +310,7 @@ impl TcpHalf {
             return Some(0);
         }
         self.next = Some(first.sequence);
-        self.history.clear();
+        self.clear_history();
         Some(u64::from(missing))
     }
 
@@ -305,7 +327,7 @@ impl TcpHalf {
             return None;
         }
         self.next = Some(end);
-        self.history.clear();
+        self.clear_history();
         Some(rest)
     }
 
@@ -313,12 +335,13 @@ impl TcpHalf {
     pub fn clear(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
-        self.history = Vec::new();
+        self.forget_history();
     }
 
     /// Frees what is only kept to compare later copies with.
     pub fn forget_history(&mut self) {
         self.history = Vec::new();
+        self.kept = 0;
     }
 
     fn place_unsettled<'a>(
@@ -392,14 +415,13 @@ impl TcpHalf {
 
     /// Whether bytes handed on before differ from `old`, which begins at `sequence`; compares what is remembered of them.
     fn conflicts_with_history(&self, sequence: u32, old: &[u8]) -> bool {
-        let behind = usize::try_from(self.history_end.wrapping_sub(sequence)).unwrap_or(usize::MAX);
-        let (first, old) = match self.history.len().checked_sub(behind) {
-            Some(start) => (self.history.get(start..), Some(old)),
-            None => (Some(self.history.as_slice()), old.get(behind - self.history.len()..)),
-        };
-        let (first, old) = (first.unwrap_or_default(), old.unwrap_or_default());
-        let length = first.len().min(old.len());
-        first.get(..length) != old.get(..length)
+        let (kept, last) = self.history.split_at_checked(self.kept).unwrap_or_default();
+        differs((kept, self.kept_end), (sequence, old)) || differs((last, self.history_end), (sequence, old))
+    }
+
+    fn clear_history(&mut self) {
+        self.history.clear();
+        self.kept = 0;
     }
 
     fn conflicts_with_pending(&self, sequence: u32, payload: &[u8]) -> bool {
@@ -416,6 +438,18 @@ impl TcpHalf {
             }
         })
     }
+}
+
+/// Whether `known`, which ends at `end`, and `copy`, which begins at `sequence`, differ where they overlap.
+fn differs((known, end): (&[u8], u32), (sequence, copy): (u32, &[u8])) -> bool {
+    let behind = usize::try_from(end.wrapping_sub(sequence)).unwrap_or(usize::MAX);
+    let (known, copy) = match known.len().checked_sub(behind) {
+        Some(start) => (known.get(start..), Some(copy)),
+        None => (Some(known), copy.get(behind - known.len()..)),
+    };
+    let (known, copy) = (known.unwrap_or_default(), copy.unwrap_or_default());
+    let length = known.len().min(copy.len());
+    known.get(..length) != copy.get(..length)
 }
 
 /// What tells copies of a packet.
@@ -484,30 +518,66 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_compared_wherever_copies_begin() {
-        for (opaque, kept) in [(false, HISTORY_BYTES), (true, OPAQUE_HISTORY)] {
+        // From this piece on the bytes are opaque; the first of them is kept too.
+        for opaque_from in [0_usize, 1, 2, 6, 99] {
             let mut half = TcpHalf::default();
             half.set_initial_sequence(0);
-            let mut stream = Vec::new();
-            for (piece, length) in (1_u8..).zip([500_usize, 1_460, 1, 1_460, 9_000, 700, 1_460, 64]) {
-                let bytes = vec![piece; length];
-                let sequence = u32::try_from(stream.len() + 1).unwrap();
-                assert_eq!(half.place((sequence, &bytes), &moment(1), |_| true).0, Placed::Now(&bytes));
-                half.remember(&bytes, opaque);
+            let (mut stream, mut kept) = (Vec::new(), 0..0);
+            for (number, length) in [500_usize, 1_460, 1, 1_460, 9_000, 700, 1_460, 64].into_iter().enumerate() {
+                let bytes = vec![u8::try_from(number).unwrap(); length];
+                let sequence = |at: usize| u32::try_from(at + 1).unwrap();
+                assert_eq!(half.place((sequence(stream.len()), &bytes), &moment(1), |_| true).0, Placed::Now(&bytes));
+                half.remember(&bytes, number >= opaque_from);
                 stream.extend(bytes);
-                let known = kept.min(stream.len());
-                assert!(half.memory() <= 2 * kept.max(1_024), "{} bytes", half.memory());
-                for back in [2, 3, 65, 1_000, 1_536, 3_000, 8_192] {
-                    let start = stream.len().saturating_sub(back);
-                    let sequence = u32::try_from(start + 1).unwrap();
+                if number == opaque_from {
+                    kept = stream.len().saturating_sub(HISTORY_BYTES)..stream.len();
+                }
+                let lately = if number > opaque_from { OPAQUE_HISTORY } else { HISTORY_BYTES };
+                let lately = stream.len().saturating_sub(lately)..stream.len();
+                assert!(half.memory() <= 3 * HISTORY_BYTES, "{} bytes", half.memory());
+                for start in (0..stream.len() - 2).step_by(61) {
                     let mut copy = stream[start..].to_vec();
-                    let (placed, odd) = half.place((sequence, &copy), &moment(1), |_| true);
-                    assert_eq!((placed, odd.conflict), (Placed::Old, false), "{back}");
-                    let other = copy.len() - known.min(copy.len());
-                    copy[other] ^= 1;
-                    assert!(half.place((sequence, &copy), &moment(1), |_| true).1.conflict, "{back} of {known}");
+                    let mut conflict = |copy: &[u8]| {
+                        let (placed, odd) = half.place((sequence(start), copy), &moment(1), |_| true);
+                        assert_eq!(placed, Placed::Old);
+                        odd.conflict
+                    };
+                    assert!(!conflict(&copy), "{start}");
+                    for place in [start, start + 1, start + 700, start + 2_000, stream.len() - 1] {
+                        if place < stream.len() && (kept.contains(&place) || lately.contains(&place)) {
+                            copy[place - start] ^= 0x80;
+                            assert!(conflict(&copy), "{place} of a copy from {start}");
+                            copy[place - start] ^= 0x80;
+                        }
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn memory_of_opaque_bytes_is_small_and_ends_with_them() {
+        let mut half = TcpHalf::default();
+        half.set_initial_sequence(0);
+        let mut sequence = 1;
+        let mut take = |half: &mut TcpHalf, opaque| {
+            half.place((sequence, &[7; 1_400]), &moment(1), |_| true);
+            half.remember(&[7; 1_400], opaque);
+            sequence += 1_400;
+            half.memory()
+        };
+        for _ in 0..20 {
+            assert!(take(&mut half, true) <= 1_400 + OPAQUE_HISTORY);
+        }
+        // A handshake in clear begins on the same connection.
+        assert!(take(&mut half, false) > 0);
+        let clear = sequence_of(&half) - 1_400;
+        assert!(half.place((clear, &[8; 9]), &moment(1), |_| true).1.conflict);
+        assert!(!half.place((1, &[8; 9]), &moment(1), |_| true).1.conflict, "what was kept is forgotten");
+    }
+
+    fn sequence_of(half: &TcpHalf) -> u32 {
+        half.next.unwrap()
     }
 
     #[test]

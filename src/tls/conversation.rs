@@ -3,7 +3,6 @@
 use super::certificate::{CertificateLimits, ocsp_response};
 use super::finished::Finished;
 use super::message::Message;
-use super::record::{APPLICATION_DATA, RecordHeader};
 use super::side::Side;
 use super::transcript::Transcript;
 use super::{
@@ -184,7 +183,7 @@ impl Conversation {
         }
     }
 
-    /// A handshake message in clear.
+    /// A handshake message in clear. What each kind needs stays apart: a hello takes a large stack frame.
     pub(super) fn on_message(&mut self, message: &Message<'_>, place: Place<'_>) {
         let direction = place.direction;
         if self.handshake.client.is_none() {
@@ -238,12 +237,10 @@ impl Conversation {
         self.ssl2
     }
 
-    /// A record that begins; only its header is used.
-    pub(super) fn on_record(&mut self, header: RecordHeader, place: Place<'_>) {
-        if header.kind == APPLICATION_DATA {
-            self.on_application_data(header.length, place);
-            self.check(place.at);
-        }
+    /// A record of application data begins; only its header is used.
+    pub(super) fn on_application_record(&mut self, length: u16, place: Place<'_>) {
+        self.on_application_data(length, place);
+        self.check(place.at);
     }
 
     /// A ChangeCipherSpec record is whole.
@@ -322,6 +319,7 @@ impl Conversation {
         self.version
     }
 
+    #[inline(never)]
     fn on_client_hello(
         &mut self,
         message: &Message<'_>,
@@ -390,6 +388,7 @@ impl Conversation {
         }
     }
 
+    #[inline(never)]
     fn on_server_hello(
         &mut self,
         message: &Message<'_>,
@@ -440,6 +439,7 @@ impl Conversation {
     }
 
     /// Everything that is no hello.
+    #[inline(never)]
     fn on_later_message(&mut self, message: &Message<'_>, place: Place<'_>) {
         let from_client = self.handshake.client == Some(place.direction);
         let version = self.version().unwrap_or(0x0303);

@@ -56,7 +56,7 @@ impl Joiner {
         &'a mut self,
         input: &mut &'p [u8],
         message_bytes: usize,
-        at: &'a Moment,
+        at: &Moment,
     ) -> Option<Joined<'a>> {
         loop {
             match self.state {
@@ -66,14 +66,10 @@ impl Joiner {
                 }
                 State::Header => {
                     if self.have == 0 {
-                        if let Some((kind, body, rest)) = whole(input, message_bytes) {
-                            *input = rest;
-                            return Some(Joined::Message(Message { kind, body, start: at }));
-                        }
-                        if input.is_empty() {
-                            return None;
-                        }
                         self.start = *at;
+                        if let Some((header, rest)) = input.split_first_chunk() {
+                            (self.header, self.have, *input) = (*header, 4, rest);
+                        }
                     }
                     while self.have < 4 {
                         let (byte, rest) = input.split_first()?;
@@ -123,6 +119,22 @@ impl Joiner {
                 }
             }
         }
+    }
+
+    /// Takes a message that lies whole in `input` off it, between two messages: what [`Self::next`] would give, without a
+    /// change of state. Honest hellos nearly always do.
+    #[inline]
+    pub(super) fn whole<'p>(&self, input: &mut &'p [u8], message_bytes: usize) -> Option<(u8, &'p [u8])> {
+        if self.have != 0 || self.state != State::Header {
+            return None;
+        }
+        let ([kind, high, middle, low], rest) = input.split_first_chunk()?;
+        let (body, rest) = rest.split_at_checked(u24([*high, *middle, *low]))?;
+        if body.len() > limit(*kind, message_bytes) {
+            return None;
+        }
+        *input = rest;
+        Some((*kind, body))
     }
 
     /// `missing` bytes of the payload never came: the message they belong to is lost, later ones are not.
@@ -191,13 +203,6 @@ impl Joiner {
     pub(super) fn memory(&self) -> usize {
         self.body.capacity()
     }
-}
-
-/// Type and body of the message that begins `input`, and what follows it, where it is all there and short enough.
-fn whole(input: &[u8], message_bytes: usize) -> Option<(u8, &[u8], &[u8])> {
-    let ([kind, high, middle, low], rest) = input.split_first_chunk()?;
-    let (body, rest) = rest.split_at_checked(u24([*high, *middle, *low]))?;
-    (body.len() <= limit(*kind, message_bytes)).then_some((*kind, body, rest))
 }
 
 fn u24([high, middle, low]: [u8; 3]) -> usize {

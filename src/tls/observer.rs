@@ -49,7 +49,8 @@ struct Half {
     strayed: bool,
     /// The open record gave a message.
     gave: bool,
-    ssl2: Option<Ssl2>,
+    /// Boxed, since SSL 2 is rare.
+    ssl2: Option<Box<Ssl2>>,
 }
 
 /// An SSL 2 record whose message is read.
@@ -254,7 +255,7 @@ impl Live {
     fn memory(&self) -> usize {
         let halves = Direction::BOTH.into_iter().map(|direction| {
             let half = self.halves.of(direction);
-            half.joiner.memory() + half.ssl2.as_ref().map_or(0, |ssl2| ssl2.body.capacity())
+            half.joiner.memory() + half.ssl2.as_ref().map_or(0, |ssl2| size_of::<Ssl2>() + ssl2.body.capacity())
         });
         halves.sum::<usize>() + self.talk.memory()
     }
@@ -268,9 +269,15 @@ impl Half {
 
     /// A record that is whole: all of its steps at once.
     fn record(&mut self, (header, payload): (RecordHeader, &[u8]), talk: &mut Conversation, place: Place<'_>) {
+        if header.kind == APPLICATION_DATA && header.length <= ENCRYPTED_LIMIT && !self.strayed {
+            // Only the header is used.
+            self.record = header;
+            self.mode = Mode::Skip;
+            talk.on_application_record(header.length, place);
+            return;
+        }
         self.begin(header, talk, place);
-        if header.kind == APPLICATION_DATA || talk.is_over() {
-            // Only the header of application data is used.
+        if talk.is_over() {
             return;
         }
         if !payload.is_empty() {
@@ -290,7 +297,7 @@ impl Half {
         }
         let place = Place { record_version: header.version, ..place };
         if let Some(kind) = header.ssl2_message {
-            self.ssl2 = Some(Ssl2 { kind, start: *place.at, body: vec![kind] });
+            self.ssl2 = Some(Box::new(Ssl2 { kind, start: *place.at, body: vec![kind] }));
             self.mode = Mode::Skip;
             return;
         }
@@ -314,7 +321,7 @@ impl Half {
             talk.note(Anomaly::RecordTooLong);
         }
         if header.kind == APPLICATION_DATA {
-            talk.on_record(header, place);
+            talk.on_application_record(header.length, place);
         }
     }
 
@@ -392,6 +399,16 @@ impl Half {
 
     fn messages(&mut self, payload: &[u8], talk: &mut Conversation, place: Place<'_>) {
         let mut input = payload;
+        while let Some((kind, body)) = self.joiner.whole(&mut input, talk.message_bytes()) {
+            self.gave = true;
+            talk.on_message(&Message { kind, body, start: place.at }, place);
+            if talk.is_over() {
+                return;
+            }
+        }
+        if input.is_empty() {
+            return;
+        }
         while let Some(joined) = self.joiner.next(&mut input, talk.message_bytes(), place.at) {
             match joined {
                 Joined::Message(message) => {
