@@ -172,7 +172,9 @@ impl Connection {
         let settled = half.is_settled();
         let (placed, odd) = half
             .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
-        self.note(odd, stats);
+        if odd != Oddity::default() {
+            self.note(odd, stats);
+        }
         if !settled && !matches!(placed, Placed::Stored) {
             self.session.note(Anomaly::MidStream);
         }

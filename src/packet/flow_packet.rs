@@ -253,10 +253,12 @@ fn sum(data: &[u8]) -> u64 {
     for word in words {
         total = total.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
     }
-    let mut last = [0; 4];
-    for (place, byte) in last.iter_mut().zip(rest) {
-        *place = *byte;
-    }
+    let last = match *rest {
+        [a, b, c, ..] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        [] => [0; 4],
+    };
     total = total.wrapping_add(u64::from(u32::from_ne_bytes(last)));
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);

@@ -24,6 +24,7 @@ pub struct Observer {
 }
 
 impl Default for Observer {
+    #[inline(always)] // Made where it is to stay, not moved there.
     fn default() -> Self {
         Self { live: Some(Live::default()), finished: Finished::default(), done: false }
     }
@@ -192,10 +193,11 @@ impl Live {
         let half = self.halves.of_mut(direction);
         let mut input = bytes;
         while !self.talk.is_over() {
+            if input.is_empty() && half.records.waits() {
+                return;
+            }
             if half.is_past_ssl2(&self.talk) {
-                if !input.is_empty() {
-                    self.talk.on_ssl2_rest(Place { direction, record_version: 2, at });
-                }
+                self.talk.on_ssl2_rest(Place { direction, record_version: 2, at });
                 return;
             }
             if let Some((header, payload)) = half.records.whole(&mut input) {
@@ -280,7 +282,14 @@ impl Half {
         if talk.is_over() {
             return;
         }
-        if !payload.is_empty() {
+        if self.mode == Mode::Handshake {
+            self.messages(payload, talk, place);
+            if !self.joiner.is_inside() {
+                // Nothing is left to be done at the end of the record.
+                self.mode = Mode::Skip;
+                return;
+            }
+        } else if !payload.is_empty() {
             self.payload(payload, talk, place);
         }
         if !talk.is_over() {

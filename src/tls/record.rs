@@ -138,6 +138,11 @@ impl RecordLayer {
         if self.state == State::Payload { self.left } else { 0 }
     }
 
+    /// Without more bytes there is nothing to tell. Only inside a record there may be: its end.
+    pub(super) fn waits(&self) -> bool {
+        self.state != State::Payload
+    }
+
     /// The stream stands between two records, or has not begun.
     pub(super) fn is_between(&self) -> bool {
         match self.state {
