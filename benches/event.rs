@@ -18,17 +18,21 @@ fn observation() -> Observation {
         cipher_suites: vec![
             0x0a0a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
             0x009d, 0x002f, 0x0035,
-        ],
+        ]
+        .into(),
         compression_methods: vec![0].into(),
-        extensions: [0x1a1a, 0, 23, 65281, 10, 11, 35, 16, 5, 13, 18, 51, 45, 43, 27, 0x2a2a].map(extension).into(),
+        extensions: [0x1a1a, 0, 23, 65281, 10, 11, 35, 16, 5, 13, 18, 51, 45, 43, 27, 0x2a2a]
+            .map(extension)
+            .to_vec()
+            .into(),
         has_extensions: true,
         server_name: Some(b"p130-contacts.example.com".to_vec().into()),
         supported_versions: vec![0x3a3a, 0x0304, 0x0303].into(),
-        groups: vec![0x4a4a, 0x11ec, 29, 23, 24],
+        groups: vec![0x4a4a, 0x11ec, 29, 23, 24].into(),
         point_formats: vec![0].into(),
-        signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601],
-        key_shares: vec![KeyShare { group: 0x11ec, public: 0..0 }, KeyShare { group: 29, public: 0..0 }],
-        alpn: vec![b"h2".to_vec().into(), b"http/1.1".to_vec().into()],
+        signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601].into(),
+        key_shares: vec![KeyShare { group: 0x11ec, public: 0..0 }, KeyShare { group: 29, public: 0..0 }].into(),
+        alpn: vec![b"h2".to_vec().into(), b"http/1.1".to_vec().into()].into(),
         psk_modes: vec![1].into(),
         certificate_compression: vec![2].into(),
         ..ClientHello::default()
@@ -36,7 +40,7 @@ fn observation() -> Observation {
     let answer = ServerHello {
         legacy_version: 0x0303,
         cipher_suite: Some(0xc02b),
-        extensions: [65281, 11, 16, 23].map(extension).into(),
+        extensions: [65281, 11, 16, 23].map(extension).to_vec().into(),
         has_extensions: true,
         ..ServerHello::default()
     };

@@ -142,10 +142,12 @@ pub fn tcp_half(input: &[u8]) {
         assert!(!odd.conflict, "equal copies do not contradict each other");
         if let Placed::Now(bytes) = placed {
             take(&mut place, bytes);
+            half.remember(bytes, flags & 2 != 0);
         }
         loop {
             while let Some((bytes, _)) = half.next_stored() {
                 take(&mut place, &bytes);
+                half.remember(&bytes, flags & 2 != 0);
             }
             if !half.gap_is_due(clock, &limits) {
                 break;
@@ -206,7 +208,10 @@ fn taken(observer: &mut Observer, frame: u64) -> usize {
 pub fn client_hello(input: &[u8]) {
     for hello in [ClientHello::parse(input, &mut Vec::new()), ClientHello::parse_ssl2(input, &mut Vec::new())] {
         let inside = |range: &std::ops::Range<usize>| hello.raw.get(range.clone()).is_some();
-        assert!(hello.extensions.iter().all(|extension| inside(&extension.body)), "an extension outside the hello");
+        assert!(
+            hello.extensions.iter().all(|extension| extension.body_in(&hello.raw).is_some()),
+            "an extension outside the hello"
+        );
         assert!(hello.key_shares.iter().all(|share| inside(&share.public)), "a key share outside the hello");
         assert!(hello.psk_identities.iter().all(inside), "an identity outside the hello");
         assert!(hello.session_ticket.iter().all(inside), "a ticket outside the hello");

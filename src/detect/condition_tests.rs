@@ -73,7 +73,7 @@ fn export_ciphers_are_graver_where_better_ones_were_offered() {
     let chain = ca.chain(&Plan::of(&["www.example.com"]));
     let severity = |offered: &[u16]| {
         let found = Bench::new(&[&ca]).changed(WWW, &chain, |one| {
-            one.handshake.client_hello.as_mut().unwrap().cipher_suites = offered.to_vec();
+            one.handshake.client_hello.as_mut().unwrap().cipher_suites = offered.to_vec().into();
             one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(0x0003);
         });
         how(&found, "CRYP-002").unwrap().0

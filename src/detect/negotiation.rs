@@ -491,11 +491,11 @@ mod tests {
                 },
                 false,
             ),
-            ("application protocol", &|_, hello| hello.alpn = Some((*b"h2").into()), true),
+            ("application protocol", &|_, hello| hello.alpn = Some(b"h2".as_slice().into()), true),
             (
                 "group",
                 &|offer, hello| {
-                    offer.groups = vec![29];
+                    offer.groups = vec![29].into();
                     hello.key_share = Some(KeyShare { group: 23, public: 0..0 });
                 },
                 true,

@@ -248,7 +248,7 @@ mod tests {
         let encrypted = |length: u16, end: HandshakeEnd| {
             move |handshake: &mut Handshake| {
                 handshake.server_hello.as_mut().unwrap().selected_version = Some(0x0304);
-                handshake.client_encrypted_lengths = vec![length];
+                handshake.client_encrypted_lengths = vec![length].into();
                 (handshake.end, handshake.established) = (end, None);
             }
         };

@@ -185,7 +185,7 @@ impl Scene {
         let hello = ClientHello {
             legacy_version: 0x0303,
             random: random(1),
-            cipher_suites: vec![0xc02b, 0xc02f],
+            cipher_suites: vec![0xc02b, 0xc02f].into(),
             compression_methods: vec![0].into(),
             ..ClientHello::default()
         };

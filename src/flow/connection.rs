@@ -172,7 +172,9 @@ impl Connection {
         let settled = half.is_settled();
         let (placed, odd) = half
             .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
-        self.note(odd, stats);
+        if odd != Oddity::default() {
+            self.note(odd, stats);
+        }
         if !settled && !matches!(placed, Placed::Stored) {
             self.session.note(Anomaly::MidStream);
         }
@@ -189,7 +191,8 @@ impl Connection {
                 self.drain(direction, limits, stats);
             }
         }
-        while self.halves.of(direction).gap_is_due(segment.at.order.clock, &tcp_limits(limits))
+        while self.halves.of(direction).has_pending()
+            && self.halves.of(direction).gap_is_due(segment.at.order.clock, &tcp_limits(limits))
             && !self.session.is_done()
         {
             self.skip(direction, (&segment.at, limits), stats);
@@ -248,10 +251,16 @@ impl Connection {
         if self.session.on_bytes(direction, bytes, (at, limits)) {
             stats.flow_not_tls += 1;
         }
+        if !self.session.is_done() {
+            self.halves.of_mut(direction).remember(bytes, self.session.is_opaque());
+        }
     }
 
+    #[inline]
     fn drain(&mut self, direction: Direction, limits: &Limits, stats: &mut Stats) {
-        while let Some((bytes, at)) = self.halves.of_mut(direction).next_stored() {
+        while self.halves.of(direction).has_pending()
+            && let Some((bytes, at)) = self.halves.of_mut(direction).next_stored()
+        {
             self.hand_on((direction, &bytes), (&at, limits), stats);
         }
     }
@@ -291,6 +300,9 @@ impl Connection {
             }
             self.drain_over_gaps(limits, stats);
             self.session.on_close(segment.direction, true, &segment.at);
+            return;
+        }
+        if !(self.halves.low_to_high.has_fin() || self.halves.high_to_low.has_fin()) {
             return;
         }
         for direction in Direction::BOTH {

@@ -19,6 +19,11 @@ pub struct TcpLimits {
 /// Bytes already handed on that are kept to compare later copies with, per direction.
 const HISTORY_BYTES: usize = 8 << 10;
 
+/// The same of bytes that are encrypted and that nobody reads, behind those that came before: what is sent again is nearly
+/// always what came last, and an older copy changes nothing that is told of the connection. To keep all of them would be most
+/// of what a connection takes.
+const OPAQUE_HISTORY: usize = 1 << 10;
+
 /// Sizes of its allocation.
 const HISTORY_STEPS: [usize; 3] = [1 << 10, 6 << 10, 2 * HISTORY_BYTES];
 
@@ -42,15 +47,20 @@ const COPY_WINDOW: Span = Span::millis(50);
 pub struct TcpHalf {
     /// Sequence number of the next byte to hand on; `None` until the beginning is known.
     next: Option<u32>,
+    /// Sequence number right after the last byte, once a FIN was seen.
+    end: Option<u32>,
     /// Stored segments by distance from `next` (or by arrival while it is unknown).
     pending: Vec<Stored>,
     pending_bytes: usize,
-    /// Sequence number right after the last byte, once a FIN was seen.
-    end: Option<u32>,
-    /// The last bytes handed on; they end at `next`.
+    /// Bytes that were handed on and remembered: the `kept` that came before opaque ones, then the last.
     history: Vec<u8>,
+    /// Sequence number right after `history`.
+    history_end: u32,
+    /// How many of `history` stay there whatever comes, and the sequence number right after them.
+    kept: usize,
+    kept_end: u32,
+    recent_at: u32,
     recent: [Recent; RECENT],
-    recent_at: usize,
 }
 
 #[derive(Debug)]
@@ -60,19 +70,20 @@ struct Stored {
     at: Moment,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A segment that was seen, packed so that two words tell it from others.
+#[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    sequence: u32,
-    len: usize,
-    ip_id: Option<u16>,
-    flags: u8,
+    /// Sequence number and length.
+    place: u64,
+    /// IP identification and flags.
+    kind: u64,
     at: Timestamp,
 }
 
 /// What became of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Placed<'a> {
-    /// These bytes come next: hand them on, then drain [`TcpHalf::next_stored`].
+    /// These bytes come next: hand them on, [`TcpHalf::remember`] them, then drain [`TcpHalf::next_stored`] the same way.
     Now(&'a [u8]),
     /// Stored until what is missing comes.
     Stored,
@@ -128,22 +139,26 @@ impl TcpHalf {
 
     /// Whether this is the same packet as one just seen (equal sequence number, length, flags and IP identification).
     pub fn is_copy(&mut self, segment: &SegmentMark, at: Timestamp) -> bool {
-        let mark =
-            Recent { sequence: segment.sequence, len: segment.len, ip_id: segment.ip_id, flags: segment.flags, at };
+        let length = u32::try_from(segment.len).unwrap_or(u32::MAX);
+        let ip_id = segment.ip_id.map_or(1 << 16, u64::from);
+        let mark = Recent {
+            place: u64::from(segment.sequence) << 32 | u64::from(length),
+            kind: ip_id << 8 | u64::from(segment.flags),
+            at,
+        };
         let copy = self.recent.iter().any(|seen| {
-            seen.len == mark.len
-                && seen.sequence == mark.sequence
-                && seen.flags == mark.flags
-                && seen.ip_id == mark.ip_id
+            seen.place == mark.place
+                && seen.kind == mark.kind
                 && seen.at != Timestamp::default()
                 && mark.at.since(seen.at)
-                    <= if mark.ip_id.is_some_and(|id| id != 0) { COPY_WINDOW } else { Span(100_000) }
+                    <= if segment.ip_id.is_some_and(|id| id != 0) { COPY_WINDOW } else { Span(100_000) }
                 && seen.at.since(mark.at) <= COPY_WINDOW
         });
-        if let Some(slot) = self.recent.get_mut(self.recent_at) {
+        let slot = usize::try_from(self.recent_at).unwrap_or(0) % RECENT;
+        if let Some(slot) = self.recent.get_mut(slot) {
             *slot = mark;
         }
-        self.recent_at = (self.recent_at + 1) % RECENT;
+        self.recent_at = self.recent_at.wrapping_add(1);
         copy
     }
 
@@ -173,7 +188,7 @@ impl TcpHalf {
         let ahead = sequence.wrapping_sub(next);
         if ahead == 0 {
             let fresh = self.trim_at_end(next, payload);
-            self.hand_on(fresh);
+            self.move_on(fresh);
             return (if fresh.is_empty() { Placed::Old } else { Placed::Now(fresh) }, odd);
         }
         if ahead < WINDOW {
@@ -189,13 +204,58 @@ impl TcpHalf {
         let (old, fresh) = payload.split_at(behind.min(payload.len()));
         let keep_alive = payload.len() <= 1;
         odd.retransmission = !keep_alive;
-        odd.conflict = !keep_alive && self.conflicts_with_history(behind, old);
+        odd.conflict = !keep_alive && self.conflicts_with_history(sequence, old);
         let fresh = self.trim_at_end(next, fresh);
         if fresh.is_empty() {
             return (Placed::Old, odd);
         }
-        self.hand_on(fresh);
+        self.move_on(fresh);
         (Placed::Now(fresh), odd)
+    }
+
+    /// Keeps bytes that were just handed on, to compare later copies with. `opaque` says that nobody reads what follows them,
+    /// of which less is kept. Apart from placing, since a segment that ends the observation needs not be remembered.
+    pub fn remember(&mut self, bytes: &[u8], opaque: bool) {
+        let Some(next) = self.next else { return };
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if self.history_end != next.wrapping_sub(length) {
+            self.clear_history();
+        }
+        self.history_end = next;
+        if opaque && self.kept > 0 {
+            let room = OPAQUE_HISTORY.max(self.history.capacity().saturating_sub(self.kept));
+            self.append_to_history(bytes, [room, OPAQUE_HISTORY], &[self.kept + OPAQUE_HISTORY]);
+            return;
+        }
+        if self.kept > 0 {
+            // What was opaque is over: what was kept before it does not end where the rest begins.
+            self.history.drain(..self.kept);
+            self.kept = 0;
+        }
+        let opaque_room = [bytes.len().min(HISTORY_BYTES) + self.history.len() + OPAQUE_HISTORY];
+        let steps = if opaque { opaque_room.as_slice() } else { &HISTORY_STEPS };
+        self.append_to_history(bytes, [2 * HISTORY_BYTES, HISTORY_BYTES], steps);
+        if opaque {
+            (self.kept, self.kept_end) = (self.history.len(), next);
+        }
+    }
+
+    /// Appends to what is remembered behind `kept`. When that comes to more than `most`, the last `least` bytes are left.
+    fn append_to_history(&mut self, bytes: &[u8], [most, least]: [usize; 2], steps: &[usize]) {
+        let last = bytes.get(bytes.len().saturating_sub(least)..).unwrap_or(bytes);
+        let behind = self.history.len() - self.kept;
+        let wanted = behind + last.len();
+        if wanted > most || last.len() < bytes.len() {
+            let surplus = wanted.saturating_sub(least).min(behind);
+            self.history.drain(self.kept..self.kept + surplus);
+        }
+        let wanted = self.history.len() + last.len();
+        if wanted > self.history.capacity() {
+            // In few steps, since each copies.
+            let step = steps.iter().copied().find(|step| *step >= wanted).unwrap_or(wanted);
+            self.history.reserve_exact(step - self.history.len());
+        }
+        self.history.extend_from_slice(last);
     }
 
     /// The next stored bytes that are in order now, with the packet they came in.
@@ -215,7 +275,7 @@ impl TcpHalf {
             if fresh.is_empty() {
                 continue;
             }
-            self.hand_on(fresh);
+            self.move_on(fresh);
             let bytes = if behind == 0 && fresh.len() == stored.bytes.len() { stored.bytes } else { fresh.into() };
             return Some((bytes, stored.at));
         }
@@ -250,7 +310,7 @@ impl TcpHalf {
             return Some(0);
         }
         self.next = Some(first.sequence);
-        self.history.clear();
+        self.clear_history();
         Some(u64::from(missing))
     }
 
@@ -267,7 +327,7 @@ impl TcpHalf {
             return None;
         }
         self.next = Some(end);
-        self.history.clear();
+        self.clear_history();
         Some(rest)
     }
 
@@ -275,12 +335,13 @@ impl TcpHalf {
     pub fn clear(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
-        self.history = Vec::new();
+        self.forget_history();
     }
 
     /// Frees what is only kept to compare later copies with.
     pub fn forget_history(&mut self) {
         self.history = Vec::new();
+        self.kept = 0;
     }
 
     fn place_unsettled<'a>(
@@ -292,7 +353,7 @@ impl TcpHalf {
         if self.pending.is_empty() && begins(payload) {
             self.next = Some(sequence);
             let fresh = self.trim_at_end(sequence, payload);
-            self.hand_on(fresh);
+            self.move_on(fresh);
             return Placed::Now(fresh);
         }
         self.store(sequence, payload, at);
@@ -317,25 +378,9 @@ impl TcpHalf {
         payload.get(..room.min(payload.len())).unwrap_or(&[])
     }
 
-    fn hand_on(&mut self, bytes: &[u8]) {
+    fn move_on(&mut self, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.next = self.next.map(|next| next.wrapping_add(length));
-        if bytes.len() >= HISTORY_BYTES {
-            self.history.clear();
-            self.history.extend_from_slice(bytes.get(bytes.len() - HISTORY_BYTES..).unwrap_or(&[]));
-            return;
-        }
-        if self.history.len() + bytes.len() > 2 * HISTORY_BYTES {
-            let surplus = self.history.len().saturating_sub(HISTORY_BYTES);
-            self.history.drain(..surplus);
-        }
-        let wanted = self.history.len() + bytes.len();
-        if wanted > self.history.capacity() {
-            // Three steps, for a hello, a flight and all there can be: each step copies.
-            let room = HISTORY_STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
-            self.history.reserve_exact(room - self.history.len());
-        }
-        self.history.extend_from_slice(bytes);
     }
 
     fn store(&mut self, sequence: u32, payload: &[u8], at: &Moment) {
@@ -368,15 +413,15 @@ impl TcpHalf {
         }
     }
 
-    fn conflicts_with_history(&self, behind: usize, old: &[u8]) -> bool {
-        let Some(start) = self.history.len().checked_sub(behind) else {
-            // Part of it is older than what was kept: compare what can be compared.
-            let unknown = behind - self.history.len();
-            return old
-                .get(unknown..)
-                .is_some_and(|rest| rest.iter().zip(&self.history).any(|(copy, first)| copy != first));
-        };
-        self.history.get(start..).is_some_and(|first| old.iter().zip(first).any(|(copy, first)| copy != first))
+    /// Whether bytes handed on before differ from `old`, which begins at `sequence`; compares what is remembered of them.
+    fn conflicts_with_history(&self, sequence: u32, old: &[u8]) -> bool {
+        let (kept, last) = self.history.split_at_checked(self.kept).unwrap_or_default();
+        differs((kept, self.kept_end), (sequence, old)) || differs((last, self.history_end), (sequence, old))
+    }
+
+    fn clear_history(&mut self) {
+        self.history.clear();
+        self.kept = 0;
     }
 
     fn conflicts_with_pending(&self, sequence: u32, payload: &[u8]) -> bool {
@@ -393,6 +438,18 @@ impl TcpHalf {
             }
         })
     }
+}
+
+/// Whether `known`, which ends at `end`, and `copy`, which begins at `sequence`, differ where they overlap.
+fn differs((known, end): (&[u8], u32), (sequence, copy): (u32, &[u8])) -> bool {
+    let behind = usize::try_from(end.wrapping_sub(sequence)).unwrap_or(usize::MAX);
+    let (known, copy) = match known.len().checked_sub(behind) {
+        Some(start) => (known.get(start..), Some(copy)),
+        None => (Some(known), copy.get(behind - known.len()..)),
+    };
+    let (known, copy) = (known.unwrap_or_default(), copy.unwrap_or_default());
+    let length = known.len().min(copy.len());
+    known.get(..length) != copy.get(..length)
 }
 
 /// What tells copies of a packet.
@@ -432,9 +489,11 @@ mod tests {
             let (placed, odd) = half.place((*sequence, payload), &at, |_| true);
             conflict |= odd.conflict;
             if let Placed::Now(bytes) = placed {
+                half.remember(bytes, false);
                 out.extend_from_slice(bytes);
             }
             while let Some((bytes, _)) = half.next_stored() {
+                half.remember(&bytes, false);
                 out.extend_from_slice(&bytes);
             }
         }
@@ -455,6 +514,88 @@ mod tests {
         half.set_initial_sequence(0);
         let (out, conflict) = feed(&mut half, &[(1, b"abc".to_vec()), (2, b"XXd".to_vec()), (5, b"e".to_vec())]);
         assert_eq!((out.as_slice(), conflict), (b"abcde".as_slice(), true));
+    }
+
+    #[test]
+    fn what_is_remembered_is_compared_wherever_copies_begin() {
+        // From this piece on the bytes are opaque; the first of them is kept too.
+        for opaque_from in [0_usize, 1, 2, 6, 99] {
+            let mut half = TcpHalf::default();
+            half.set_initial_sequence(0);
+            let (mut stream, mut kept) = (Vec::new(), 0..0);
+            for (number, length) in [500_usize, 1_460, 1, 1_460, 9_000, 700, 1_460, 64].into_iter().enumerate() {
+                let bytes = vec![u8::try_from(number).unwrap(); length];
+                let sequence = |at: usize| u32::try_from(at + 1).unwrap();
+                assert_eq!(half.place((sequence(stream.len()), &bytes), &moment(1), |_| true).0, Placed::Now(&bytes));
+                half.remember(&bytes, number >= opaque_from);
+                stream.extend(bytes);
+                if number == opaque_from {
+                    kept = stream.len().saturating_sub(HISTORY_BYTES)..stream.len();
+                }
+                let lately = if number > opaque_from { OPAQUE_HISTORY } else { HISTORY_BYTES };
+                let lately = stream.len().saturating_sub(lately)..stream.len();
+                assert!(half.memory() <= 3 * HISTORY_BYTES, "{} bytes", half.memory());
+                for start in (0..stream.len() - 2).step_by(61) {
+                    let mut copy = stream[start..].to_vec();
+                    let mut conflict = |copy: &[u8]| {
+                        let (placed, odd) = half.place((sequence(start), copy), &moment(1), |_| true);
+                        assert_eq!(placed, Placed::Old);
+                        odd.conflict
+                    };
+                    assert!(!conflict(&copy), "{start}");
+                    for place in [start, start + 1, start + 700, start + 2_000, stream.len() - 1] {
+                        if place < stream.len() && (kept.contains(&place) || lately.contains(&place)) {
+                            copy[place - start] ^= 0x80;
+                            assert!(conflict(&copy), "{place} of a copy from {start}");
+                            copy[place - start] ^= 0x80;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_opaque_bytes_is_small_and_ends_with_them() {
+        let mut half = TcpHalf::default();
+        half.set_initial_sequence(0);
+        let mut sequence = 1;
+        let mut take = |half: &mut TcpHalf, opaque| {
+            half.place((sequence, &[7; 1_400]), &moment(1), |_| true);
+            half.remember(&[7; 1_400], opaque);
+            sequence += 1_400;
+            half.memory()
+        };
+        for _ in 0..20 {
+            assert!(take(&mut half, true) <= 1_400 + OPAQUE_HISTORY);
+        }
+        // A handshake in clear begins on the same connection.
+        assert!(take(&mut half, false) > 0);
+        let clear = sequence_of(&half) - 1_400;
+        assert!(half.place((clear, &[8; 9]), &moment(1), |_| true).1.conflict);
+        assert!(!half.place((1, &[8; 9]), &moment(1), |_| true).1.conflict, "what was kept is forgotten");
+    }
+
+    fn sequence_of(half: &TcpHalf) -> u32 {
+        half.next.unwrap()
+    }
+
+    #[test]
+    fn what_was_not_remembered_is_not_compared() {
+        let mut half = TcpHalf::default();
+        half.set_initial_sequence(0);
+        for (sequence, remembered) in [(1, true), (4, false), (7, true)] {
+            let bytes = [u8::from(remembered); 3];
+            half.place((sequence, &bytes), &moment(1), |_| true);
+            if remembered {
+                half.remember(&bytes, false);
+            }
+        }
+        let mut conflict = |sequence, bytes: &[u8]| half.place((sequence, bytes), &moment(1), |_| true).1.conflict;
+        assert!(!conflict(1, &[9; 6]), "the gap in memory hides what lies before it");
+        assert!(!conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 1]));
+        assert!(conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 9]));
+        assert!(conflict(8, &[9, 1]));
     }
 
     #[test]

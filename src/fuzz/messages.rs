@@ -63,7 +63,10 @@ pub fn message(input: &[u8]) {
 
 fn server_hello(hello: &ServerHello) {
     let inside = |range: &Range<usize>| hello.raw.get(range.clone()).is_some();
-    assert!(hello.extensions.iter().all(|extension| inside(&extension.body)), "an extension outside the hello");
+    assert!(
+        hello.extensions.iter().all(|extension| extension.body_in(&hello.raw).is_some()),
+        "an extension outside the hello"
+    );
     assert!(hello.key_share.iter().all(|share| inside(&share.public)), "a key share outside the hello");
     assert!(hello.scts.iter().all(inside), "an SCT list outside the hello");
     let _ = (hello.version(), hello.draft(), hello.is_hello_retry_request());

@@ -134,7 +134,7 @@ fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc
     let hello = ClientHello {
         legacy_version: 0x0303,
         random: random(1),
-        cipher_suites: vec![0xc02b, 0xc02f],
+        cipher_suites: vec![0xc02b, 0xc02f].into(),
         compression_methods: vec![0].into(),
         server_name: key.server_name().map(|name| name.as_bytes().into()),
         encrypted_client_hello: key.name.starts_with("ech:"),

@@ -71,7 +71,7 @@ impl Session {
             Self::Probing(probing) => match probing.judge(direction, bytes, at) {
                 Verdict::Undecided => {}
                 Verdict::Tls => {
-                    let mut observer = Box::new(Observer::new(limits));
+                    let mut observer = Observer::boxed(limits);
                     std::mem::take(probing).hand_over(&mut observer);
                     observer.on_bytes(direction, bytes, at);
                     *self = Self::Tls(observer);
@@ -143,6 +143,15 @@ impl Session {
     /// Whether it is known to carry TLS.
     pub fn is_followed(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// Whether what comes from now on is encrypted and will not be read.
+    pub fn is_opaque(&self) -> bool {
+        match self {
+            Self::Tls(observer) => observer.is_opaque(),
+            Self::Probing(_) => false,
+            Self::Ignored => true,
+        }
     }
 
     /// Bytes held.

@@ -77,7 +77,7 @@ impl CertificateList {
 }
 
 /// Bounds of what a certificate message may become.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CertificateLimits {
     /// Bytes of an unpacked message.
     pub message_bytes: usize,
@@ -190,7 +190,7 @@ impl CertificateRequest {
     fn read(&mut self, mut reader: Reader<'_>, version: u16) -> Option<()> {
         self.certificate_types = reader.vector8()?.rest().into();
         if version >= 0x0303 {
-            self.signature_algorithms = numbers16(&mut reader)?;
+            self.signature_algorithms = numbers16::<[u16; 32]>(&mut reader)?.into_vec();
         }
         let mut authorities = reader.vector16()?;
         while !authorities.is_empty() {

@@ -1,8 +1,8 @@
 //! ClientHello: a total walk that reads what it can and notes what it cannot (RFC 8446 section 4.1.2).
 
 use super::reader::{Fit, Reader};
-use super::{Anomaly, ClientHello, Extension, FewNumbers, KeyShare};
-use smallvec::SmallVec;
+use super::{Anomaly, ClientHello, Extension, FewBytes, KeyShare};
+use smallvec::{Array, SmallVec};
 
 /// Extensions that are read of one hello. Honest ones have 30; what is kept of each takes six times its least bytes.
 const EXTENSIONS: usize = 1024;
@@ -13,29 +13,42 @@ const LIST: usize = 256;
 impl ClientHello {
     /// Reads the body of a ClientHello message (without its 4-byte header); never fails, but notes what contradicts itself.
     pub fn parse(body: &[u8], odd: &mut Vec<Anomaly>) -> Self {
-        let mut hello = Self { raw: body.into(), ..Self::default() };
-        if hello.read(Reader::new(body), odd).is_none() {
-            odd.push(Anomaly::MalformedClientHello);
-        }
+        let mut hello = Self::default();
+        hello.fill(body, odd);
         hello
     }
 
     /// Reads a CLIENT-HELLO of SSL 2 format, from its message type on (RFC 5246 appendix E.2).
     pub fn parse_ssl2(body: &[u8], odd: &mut Vec<Anomaly>) -> Self {
-        let mut hello = Self { raw: body.into(), ssl2_format: true, ..Self::default() };
-        if hello.read_ssl2(Reader::new(body)).is_none() {
+        let mut hello = Self::default();
+        hello.fill_ssl2(body, odd);
+        hello
+    }
+
+    /// [`Self::parse`] into a hello where it is to stay.
+    pub(super) fn fill(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
+        self.raw = body.into();
+        if self.read(Reader::new(body), odd).is_none() {
             odd.push(Anomaly::MalformedClientHello);
         }
-        hello
+    }
+
+    /// [`Self::parse_ssl2`] into a hello where it is to stay.
+    pub(super) fn fill_ssl2(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
+        self.raw = body.into();
+        self.ssl2_format = true;
+        if self.read_ssl2(Reader::new(body)).is_none() {
+            odd.push(Anomaly::MalformedClientHello);
+        }
     }
 
     /// Bytes held, about.
     pub(super) fn memory(&self) -> usize {
         // Numbers take as much as on the wire, a list of byte strings an allocation for each.
-        let places = self.extensions.capacity() * size_of::<Extension>()
-            + self.key_shares.capacity() * size_of::<KeyShare>()
+        let places = spilled(&self.extensions, size_of::<Extension>())
+            + spilled(&self.key_shares, size_of::<KeyShare>())
             + self.psk_identities.capacity() * size_of::<std::ops::Range<usize>>()
-            + self.alpn.capacity() * 3 * size_of::<Box<[u8]>>();
+            + spilled(&self.alpn, 3 * size_of::<FewBytes>());
         size_of::<Self>() + 2 * self.raw.len() + places
     }
 
@@ -46,7 +59,7 @@ impl ClientHello {
         if session_id.left() > 32 {
             odd.push(Anomaly::MalformedClientHello);
         }
-        self.session_id = session_id.rest().into();
+        self.session_id = SmallVec::from_slice(session_id.rest());
         let length = reader.u16()?;
         let (mut suites, fit) = reader.lax_part(length.into());
         if !suites.left().is_multiple_of(2) {
@@ -56,14 +69,13 @@ impl ClientHello {
         if fit == Fit::Short {
             return None;
         }
-        self.compression_methods = reader.vector8()?.rest().into();
+        self.compression_methods = SmallVec::from_slice(reader.vector8()?.rest());
         if reader.is_empty() {
             return Some(());
         }
         let length = reader.u16()?;
         self.has_extensions = true;
         let (block, fit) = reader.lax_part(length.into());
-        self.extensions.reserve_exact(block.left().div_ceil(4).min(24));
         let whole = walk_extensions(block, odd, |extension, body, odd| {
             if self.extension(extension.kind, body, odd).is_none() {
                 odd.push(Anomaly::MalformedExtension);
@@ -78,17 +90,17 @@ impl ClientHello {
             0 => self.read_server_name(body, odd),
             5 | 17 => self.status_request = true,
             10 => self.groups = numbers16(&mut body)?,
-            11 => self.point_formats = body.vector8()?.rest().into(),
+            11 => self.point_formats = SmallVec::from_slice(body.vector8()?.rest()),
             13 => self.signature_algorithms = numbers16(&mut body)?,
             16 => {
                 let mut list = body.vector16()?;
                 while !list.is_empty() && self.alpn.len() < LIST {
-                    self.alpn.push(list.vector8()?.rest().into());
+                    self.alpn.push(SmallVec::from_slice(list.vector8()?.rest()));
                 }
             }
             18 => self.signed_certificate_timestamp = true,
             27 => self.certificate_compression = numbers8(&mut body)?,
-            35 => self.session_ticket = Some(body.range(body.left())?),
+            35 => self.session_ticket = Some(body.rest_range()),
             // Drafts of TLS 1.3 before 23 sent key_share as 40.
             40 if self.key_shares.is_empty() => {
                 let _draft = self.read_key_shares(body);
@@ -103,7 +115,7 @@ impl ClientHello {
             }
             42 => self.early_data = true,
             43 => self.supported_versions = numbers8(&mut body)?,
-            45 => self.psk_modes = body.vector8()?.rest().into(),
+            45 => self.psk_modes = SmallVec::from_slice(body.vector8()?.rest()),
             51 => {
                 self.key_shares.clear();
                 self.read_key_shares(body)?;
@@ -137,7 +149,7 @@ impl ClientHello {
             if kind == 0 {
                 names += 1;
                 if self.server_name.is_none() {
-                    self.server_name = Some(name.rest().into());
+                    self.server_name = Some(SmallVec::from_slice(name.rest()));
                 } else {
                     names = names.max(2);
                 }
@@ -173,13 +185,18 @@ impl ClientHello {
         if fit == Fit::Short {
             return None;
         }
-        self.session_id = reader.take(session_id.into())?.into();
+        self.session_id = SmallVec::from_slice(reader.take(session_id.into())?);
         let challenge = reader.take(challenge.into())?;
         for (place, byte) in self.random.iter_mut().rev().zip(challenge.iter().rev()) {
             *place = *byte;
         }
         Some(())
     }
+}
+
+/// What a list holds outside of itself, at `each` bytes for an entry.
+fn spilled<A: Array>(list: &SmallVec<A>, each: usize) -> usize {
+    if list.spilled() { list.capacity() * each } else { 0 }
 }
 
 /// Walks a block of extensions; gives each to `each` with its body. `None` when the block ends inside an extension, whose remains
@@ -194,14 +211,13 @@ pub(super) fn walk_extensions<'a>(
         if block.is_empty() {
             return Some(());
         }
-        let kind = block.u16()?;
-        let length = block.u16()?;
-        let (body, fit) = block.lax_part(length.into());
+        let [k0, k1, l0, l1] = block.array()?;
+        let kind = u16::from_be_bytes([k0, k1]);
+        let (body, fit) = block.lax_part(u16::from_be_bytes([l0, l1]).into());
         if seen.before(kind) {
             odd.push(Anomaly::DuplicateExtension);
         }
-        let range = body.position()..body.position().saturating_add(body.left());
-        each(Extension { kind, body: range }, body, odd);
+        each(Extension::at(kind, body.position(), body.left()), body, odd);
         if fit == Fit::Short {
             return None;
         }
@@ -210,39 +226,73 @@ pub(super) fn walk_extensions<'a>(
 }
 
 /// A list of two-byte numbers with two bytes of length.
-pub(super) fn numbers16(body: &mut Reader<'_>) -> Option<Vec<u16>> {
+pub(super) fn numbers16<A>(body: &mut Reader<'_>) -> Option<SmallVec<A>>
+where
+    A: Array<Item = u16> + AsMut<[u16]> + Default,
+{
     let mut list = body.vector16()?;
     list.left().is_multiple_of(2).then(|| list.numbers())
 }
 
-fn numbers8(body: &mut Reader<'_>) -> Option<FewNumbers> {
+fn numbers8<A>(body: &mut Reader<'_>) -> Option<SmallVec<A>>
+where
+    A: Array<Item = u16> + AsMut<[u16]> + Default,
+{
     let mut list = body.vector8()?;
-    let (pairs, rest) = list.rest().as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
+    list.left().is_multiple_of(2).then(|| list.numbers())
 }
 
 /// Which extension numbers were met: the low ones exactly, of the others the first [`Seen::OTHERS`].
-#[derive(Default)]
 struct Seen {
-    low: u128,
-    others: SmallVec<[u16; Self::OTHERS]>,
+    low: [u64; 2],
+    others: [u16; Self::OTHERS],
+    count: usize,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { low: [0; 2], others: [0; Self::OTHERS], count: 0 }
+    }
 }
 
 impl Seen {
     /// Bounds the search: no honest hello has more extensions above 127.
     const OTHERS: usize = 32;
 
+    #[inline]
     fn before(&mut self, kind: u16) -> bool {
-        if kind < 128 {
-            let bit = 1_u128 << kind;
-            let before = self.low & bit != 0;
-            self.low |= bit;
+        if let Some(word) = self.low.get_mut(usize::from(kind >> 6)) {
+            let bit = 1_u64 << (kind & 63);
+            let before = *word & bit != 0;
+            *word |= bit;
             return before;
         }
-        let before = self.others.contains(&kind);
-        if !before && self.others.len() < Self::OTHERS {
-            self.others.push(kind);
+        let before = self.others.get(..self.count).is_some_and(|others| others.contains(&kind));
+        if !before && let Some(place) = self.others.get_mut(self.count) {
+            *place = kind;
+            self.count += 1;
         }
         before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_extensions_are_told_of_any_number() {
+        let mut seen = Seen::default();
+        for kind in [0, 63, 64, 127, 128, 0xfafa, u16::MAX] {
+            assert!(!seen.before(kind), "{kind}");
+            assert!(seen.before(kind), "{kind}");
+        }
+        for kind in 0x1000..0x1000 + 29 {
+            assert!(!seen.before(kind), "{kind}");
+        }
+        assert!(seen.before(0x1000));
+        assert!(!seen.before(0x2000), "no room is left");
+        assert!(!seen.before(0x2000), "no room is left");
+        assert!(seen.before(u16::MAX));
     }
 }

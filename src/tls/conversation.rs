@@ -1,14 +1,13 @@
 //! One handshake in the making: what the messages of both sides add up to, and when it is over.
 
-use std::collections::VecDeque;
-
 use super::certificate::{CertificateLimits, ocsp_response};
+use super::finished::Finished;
 use super::message::Message;
-use super::record::{APPLICATION_DATA, RecordHeader};
+use super::side::Side;
 use super::transcript::Transcript;
 use super::{
     Alert, Anomaly, CertificateForm, CertificateList, CertificateRequest, CertificateVerify, ClientHello, Handshake,
-    HandshakeEnd, Progress, ServerHello, ServerKeyExchange,
+    HandshakeEnd, ServerHello, ServerKeyExchange,
 };
 use crate::direction::{Direction, PerDirection};
 use crate::time::{Moment, Timestamp};
@@ -26,7 +25,7 @@ const LEAST_HELLO: usize = 34;
 const TLS13_ALERT: u16 = 19;
 
 /// The handshake that is being watched, and those that are over.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Conversation {
     limits: CertificateLimits,
     handshake: Box<Handshake>,
@@ -46,33 +45,20 @@ pub(super) struct Conversation {
     fatal: bool,
     /// One side reset the connection while a message of the other was on its way.
     reset: bool,
-    finished: VecDeque<Box<Handshake>>,
+    finished: Finished,
     over: bool,
-    /// Bytes that the messages of the handshake hold; they change only when a message comes.
+    /// `handshake` is over too and waits to be taken.
+    closed: bool,
+    /// Bytes that the messages of the handshake hold; each adds what it holds.
     held: usize,
+    /// Of the ServerHello; here too because every record asks for it.
+    version: Option<u16>,
+    /// The ServerHello has SSL 2 format.
+    ssl2: bool,
+    /// The first ClientHello offers early data.
+    offers_early: bool,
     /// When the first ClientHello was complete, until it is answered.
     asked: Option<Timestamp>,
-}
-
-/// What is known of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Side {
-    seen: bool,
-    /// Its bytes come from the beginning of the connection.
-    from_start: bool,
-    /// Its first packet in the capture was seen (SYN), or its end, even if it never carried bytes.
-    present: bool,
-    gap: bool,
-    /// Bytes before its ChangeCipherSpec are missing.
-    early_gap: bool,
-    closed: bool,
-    /// Some of its bytes belong to the handshake.
-    spoke: bool,
-    change_cipher_spec: bool,
-    /// A record after its ChangeCipherSpec was seen.
-    after_change: bool,
-    encrypted_handshake: bool,
-    application_data: u32,
 }
 
 /// Where a message or record was seen.
@@ -99,25 +85,8 @@ pub(super) enum Mode {
 }
 
 impl Conversation {
-    pub(super) fn new(limits: CertificateLimits) -> Self {
-        Self {
-            limits,
-            handshake: Box::default(),
-            begun: false,
-            sides: PerDirection::default(),
-            repeated: None,
-            transcript: Transcript::default(),
-            full_exchange: false,
-            ssl2_resumed: None,
-            server_answered: false,
-            answered_with_alert: false,
-            fatal: false,
-            reset: false,
-            finished: VecDeque::new(),
-            over: false,
-            held: 0,
-            asked: None,
-        }
+    pub(super) fn set_limits(&mut self, limits: CertificateLimits) {
+        self.limits = limits;
     }
 
     /// No later message is looked for.
@@ -125,8 +94,19 @@ impl Conversation {
         self.over
     }
 
-    pub(super) fn finished(&mut self) -> &mut VecDeque<Box<Handshake>> {
+    /// Handshakes that others have followed.
+    pub(super) fn finished(&mut self) -> &mut Finished {
         &mut self.finished
+    }
+
+    /// The handshake with which the observation ended.
+    pub(super) fn into_last(self) -> Option<Box<Handshake>> {
+        self.closed.then_some(self.handshake)
+    }
+
+    /// Both hellos of TLS 1.3 were seen: what follows is encrypted.
+    pub(super) fn is_opaque(&self) -> bool {
+        self.version == Some(0x0304) && self.handshake.client_hello.is_some()
     }
 
     /// Bytes of the longest message that is read.
@@ -135,7 +115,9 @@ impl Conversation {
     }
 
     pub(super) fn note(&mut self, anomaly: Anomaly) {
-        self.handshake.note(anomaly);
+        if !self.over {
+            self.handshake.note(anomaly);
+        }
     }
 
     pub(super) fn set_from_start(&mut self, direction: Direction) {
@@ -201,19 +183,20 @@ impl Conversation {
         }
     }
 
-    /// A handshake message in clear.
+    /// A handshake message in clear. What each kind needs stays apart: a hello takes a large stack frame.
     pub(super) fn on_message(&mut self, message: &Message<'_>, place: Place<'_>) {
         let direction = place.direction;
         if self.handshake.client.is_none() {
             self.handshake.client = client_by_message(message.kind, direction);
         }
         match message.kind {
-            1 => self.on_client_hello(message, place, ClientHello::parse),
-            2 => self.on_server_hello(message, place, ServerHello::parse),
-            6 => self.on_server_hello(message, place, ServerHello::parse_draft_retry),
+            1 => self.on_client_hello(message, place, ClientHello::fill),
+            2 => self.on_server_hello(message, place, ServerHello::fill),
+            6 => self.on_server_hello(message, place, ServerHello::fill_draft_retry),
             _ => self.on_later_message(message, place),
         }
-        self.held = self.weigh();
+        #[cfg(test)]
+        assert_eq!(self.held, self.weigh(), "each message adds what it holds");
         self.check(place.at);
     }
 
@@ -222,17 +205,15 @@ impl Conversation {
         match message.kind {
             1 => {
                 self.handshake.client.get_or_insert(place.direction);
-                self.on_client_hello(message, place, ClientHello::parse_ssl2);
+                self.on_client_hello(message, place, ClientHello::fill_ssl2);
             }
             4 => {
                 self.handshake.client.get_or_insert_with(|| place.direction.reversed());
                 let mut answer = None;
                 // In SSL 2 the ServerHello has type 4.
                 let message = Message { kind: 2, ..*message };
-                self.on_server_hello(&message, place, |body, odd| {
-                    let (hello, extra) = ServerHello::parse_ssl2(body, odd);
-                    answer = Some(extra);
-                    hello
+                self.on_server_hello(&message, place, |hello, body, odd| {
+                    answer = Some(hello.fill_ssl2(body, odd));
                 });
                 if let Some(answer) = answer {
                     self.ssl2_resumed = Some(answer.session_id_hit);
@@ -253,15 +234,13 @@ impl Conversation {
 
     /// Whether the connection goes on in SSL 2 after both hellos.
     pub(super) fn is_ssl2(&self) -> bool {
-        self.handshake.server_hello.as_ref().is_some_and(|hello| hello.ssl2_format)
+        self.ssl2
     }
 
-    /// A record that begins; only its header is used.
-    pub(super) fn on_record(&mut self, header: RecordHeader, place: Place<'_>) {
-        if header.kind == APPLICATION_DATA {
-            self.on_application_data(header.length, place);
-            self.check(place.at);
-        }
+    /// A record of application data begins; only its header is used.
+    pub(super) fn on_application_record(&mut self, length: u16, place: Place<'_>) {
+        self.on_application_data(length, place);
+        self.check(place.at);
     }
 
     /// A ChangeCipherSpec record is whole.
@@ -309,8 +288,8 @@ impl Conversation {
     /// Ends the handshake and with it the observation.
     pub(super) fn end(&mut self, end: HandshakeEnd, at: &Moment) {
         if !self.over {
+            self.closed = self.close(end, at);
             self.over = true;
-            self.close(end, at);
         }
     }
 
@@ -319,6 +298,7 @@ impl Conversation {
         size_of::<Handshake>() + self.held + self.transcript.memory()
     }
 
+    /// What [`Self::held`] is, from scratch.
     fn weigh(&self) -> usize {
         let handshake = &self.handshake;
         let hellos = [&handshake.client_hello, &handshake.second_client_hello, &self.repeated];
@@ -336,17 +316,19 @@ impl Conversation {
     }
 
     fn version(&self) -> Option<u16> {
-        self.handshake.version()
+        self.version
     }
 
+    #[inline(never)]
     fn on_client_hello(
         &mut self,
         message: &Message<'_>,
         place: Place<'_>,
-        parse: impl FnOnce(&[u8], &mut Vec<Anomaly>) -> ClientHello,
+        parse: impl FnOnce(&mut ClientHello, &[u8], &mut Vec<Anomaly>),
     ) {
         let mut odd = Vec::new();
-        let hello = Box::new(parse(message.body, &mut odd));
+        let mut hello = Box::<ClientHello>::default();
+        parse(&mut hello, message.body, &mut odd);
         if !hello.ssl2_format && (hello.legacy_version >> 8 != 3 || message.body.len() < LEAST_HELLO) {
             self.note(Anomaly::MalformedClientHello);
             return;
@@ -361,11 +343,13 @@ impl Conversation {
             let answers_retry =
                 self.handshake.hello_retry_request.is_some() && self.handshake.second_client_hello.is_none();
             if from_client && answers_retry {
+                self.held += hello.memory();
                 self.handshake.second_client_hello = Some(hello);
             } else if from_client && first.random == hello.random && first.ssl2_format == hello.ssl2_format {
                 if self.repeated.is_some() || hello.raw == first.raw || self.handshake.hello_retry_request.is_some() {
                     self.note(Anomaly::RepeatedClientHello);
                 } else {
+                    self.held += hello.memory();
                     self.repeated = Some(hello);
                 }
             } else {
@@ -395,18 +379,21 @@ impl Conversation {
         self.handshake.client = Some(place.direction);
         self.sides.of_mut(place.direction).from_start |= !self.sides.of(place.direction).gap;
         self.handshake.record_version = place.record_version;
+        self.held += hello.memory();
+        self.offers_early = hello.early_data;
         self.handshake.client_hello = Some(hello);
         self.asked = Some(*place.at).filter(|at| at.time_known).map(|at| at.timestamp);
         if self.begun && message.start.order < self.handshake.first.order {
-            self.handshake.first = message.start;
+            self.handshake.first = *message.start;
         }
     }
 
+    #[inline(never)]
     fn on_server_hello(
         &mut self,
         message: &Message<'_>,
         place: Place<'_>,
-        parse: impl FnOnce(&[u8], &mut Vec<Anomaly>) -> ServerHello,
+        parse: impl FnOnce(&mut ServerHello, &[u8], &mut Vec<Anomaly>),
     ) {
         let direction = place.direction;
         if self.handshake.client == Some(direction) {
@@ -414,7 +401,8 @@ impl Conversation {
             return;
         }
         let mut odd = Vec::new();
-        let hello = Box::new(parse(message.body, &mut odd));
+        let mut hello = Box::<ServerHello>::default();
+        parse(&mut hello, message.body, &mut odd);
         if message.kind == 2 && !hello.ssl2_format && message.body.len() < LEAST_HELLO {
             self.note(Anomaly::MalformedServerHello);
             return;
@@ -427,17 +415,18 @@ impl Conversation {
         let took = asked.map(|asked| message.start.timestamp.since(asked).nanos()).filter(|took| *took >= 0);
         let handshake = &mut self.handshake;
         handshake.answered_after = handshake.answered_after.or(took);
-        let place_of_hello = if hello.is_hello_retry_request() {
-            &mut handshake.hello_retry_request
-        } else {
-            &mut handshake.server_hello
-        };
+        let retry = hello.is_hello_retry_request();
+        let place_of_hello = if retry { &mut handshake.hello_retry_request } else { &mut handshake.server_hello };
         if place_of_hello.is_some() {
             self.note(Anomaly::RepeatedServerHello);
             return;
         }
-        if hello.is_hello_retry_request() {
+        self.held += hello.raw.len() * 2;
+        if retry {
             handshake.second_client_hello = self.repeated.take();
+        } else {
+            self.version = Some(hello.version());
+            self.ssl2 = hello.ssl2_format;
         }
         *place_of_hello = Some(hello);
         self.touch(message, place);
@@ -450,6 +439,7 @@ impl Conversation {
     }
 
     /// Everything that is no hello.
+    #[inline(never)]
     fn on_later_message(&mut self, message: &Message<'_>, place: Place<'_>) {
         let from_client = self.handshake.client == Some(place.direction);
         let version = self.version().unwrap_or(0x0303);
@@ -482,6 +472,7 @@ impl Conversation {
             (13, false) => {
                 if handshake.certificate_request.is_none() {
                     let request = CertificateRequest::parse(body, version, &mut odd);
+                    self.held += request.authorities.iter().map(|name| name.len()).sum::<usize>();
                     handshake.certificate_request = Some(Box::new(request));
                 }
             }
@@ -491,7 +482,11 @@ impl Conversation {
                 handshake.certificate_verify = Some(Box::new(verify));
             }
             (22, false) => match ocsp_response(body) {
-                Some(response) => handshake.ocsp_response = handshake.ocsp_response.take().or(Some(response)),
+                Some(response) if handshake.ocsp_response.is_none() => {
+                    self.held += response.len();
+                    handshake.ocsp_response = Some(response);
+                }
+                Some(_) => {}
                 None => odd.push(Anomaly::MalformedMessage),
             },
             // SupplementalData, CertificateURL, EndOfEarlyData, EncryptedExtensions, Finished (with a NULL cipher).
@@ -532,6 +527,7 @@ impl Conversation {
         } else {
             CertificateList::parse(message.body, limits.chain_length, odd)
         };
+        self.held += list.bytes.len();
         if from_client {
             self.handshake.client_certificates = Some(list);
         } else {
@@ -547,7 +543,7 @@ impl Conversation {
             if extension.kind != wanted && extension.kind != 9 {
                 continue;
             }
-            match hello.raw.get(extension.body.clone()) {
+            match extension.body_in(&hello.raw) {
                 Some([1]) => return CertificateForm::OpenPgp,
                 Some([2]) => return CertificateForm::RawPublicKey,
                 _ => {}
@@ -558,7 +554,8 @@ impl Conversation {
 
     fn on_application_data(&mut self, length: u16, place: Place<'_>) {
         let direction = place.direction;
-        let early = self.handshake.server_hello.is_none();
+        let version = self.version;
+        let early = version.is_none();
         let side = self.sides.of_mut(direction);
         side.application_data = side.application_data.saturating_add(1);
         if side.change_cipher_spec {
@@ -570,12 +567,11 @@ impl Conversation {
         };
         let handshake = &mut self.handshake;
         if from_client {
-            let offered_early = handshake.client_hello.as_ref().is_some_and(|hello| hello.early_data);
-            if early && offered_early {
+            if early && self.offers_early {
                 return;
             }
             if handshake.client_encrypted_lengths.len() < 2 {
-                if handshake.version() == Some(0x0304) && handshake.client_encrypted_lengths.is_empty() {
+                if version == Some(0x0304) && handshake.client_encrypted_lengths.is_empty() {
                     handshake.last = *place.at;
                 }
                 handshake.client_encrypted_lengths.push(length);
@@ -587,7 +583,7 @@ impl Conversation {
                 }
                 self.server_answered = true;
             } else if handshake.encrypted_lengths.len() < 16 {
-                if handshake.version() == Some(0x0304) {
+                if version == Some(0x0304) {
                     handshake.last = *place.at;
                 }
                 handshake.encrypted_lengths.push(length);
@@ -605,7 +601,7 @@ impl Conversation {
         };
         if !self.begun && begins {
             self.begun = true;
-            self.handshake.first = message.start;
+            self.handshake.first = *message.start;
         }
         self.handshake.last = *place.at;
         self.sides.of_mut(place.direction).spoke = true;
@@ -634,8 +630,7 @@ impl Conversation {
     fn is_done(&self) -> bool {
         let Some(client) = self.handshake.client else { return false };
         let (client, server) = (self.sides.of(client), self.sides.of(client.reversed()));
-        let early = self.handshake.server_hello.is_none()
-            && self.handshake.client_hello.as_ref().is_some_and(|hello| hello.early_data);
+        let early = self.version.is_none() && self.offers_early;
         if !early && client.application_data.max(server.application_data) >= BULK {
             return true;
         }
@@ -656,13 +651,11 @@ impl Conversation {
     /// A new handshake begins on the connection.
     fn supersede(&mut self, at: &Moment) {
         let next = self.handshake.ordinal + 1;
-        self.close(HandshakeEnd::Superseded, at);
+        let begun = self.close(HandshakeEnd::Superseded, at);
         if next >= HANDSHAKES {
-            self.over = true;
+            (self.over, self.closed) = (true, begun);
             return;
         }
-        let fresh = Self::new(self.limits);
-        let finished = std::mem::take(&mut self.finished);
         let keep = |side: &Side| Side {
             seen: side.seen,
             from_start: side.from_start,
@@ -672,14 +665,18 @@ impl Conversation {
         };
         let sides =
             PerDirection { low_to_high: keep(&self.sides.low_to_high), high_to_low: keep(&self.sides.high_to_low) };
-        *self = Self { finished, sides, ..fresh };
+        let finished = std::mem::take(&mut self.finished);
+        let old = std::mem::replace(self, Self { limits: self.limits, finished, sides, ..Self::default() });
+        if begun {
+            self.finished.push(old.handshake);
+        }
         self.handshake.ordinal = next;
     }
 
-    /// Moves the handshake to those that are over.
-    fn close(&mut self, end: HandshakeEnd, at: &Moment) {
+    /// Writes down how the handshake ended; `false` when there is none.
+    fn close(&mut self, end: HandshakeEnd, at: &Moment) -> bool {
         if !self.begun {
-            return;
+            return false;
         }
         self.begun = false;
         if self.repeated.take().is_some() {
@@ -687,14 +684,15 @@ impl Conversation {
         }
         let client = self.handshake.client.unwrap_or(Direction::LowToHigh);
         let (client, server) = (*self.sides.of(client), *self.sides.of(client.reversed()));
-        let mut handshake = std::mem::take(&mut self.handshake);
+        let (resumed, established) = (self.resumed(client, server), self.established(client, server));
+        let handshake = &mut *self.handshake;
         handshake.ended = *at;
         handshake.end = if self.reset && end != HandshakeEnd::Done { HandshakeEnd::Reset } else { end };
         handshake.client_progress = client.progress();
         handshake.server_progress = server.progress();
-        handshake.transcript = self.transcript.assemble(&handshake);
-        handshake.resumed = self.resumed(&handshake, client, server);
-        handshake.established = self.established(&handshake, client, server);
+        handshake.transcript = self.transcript.assemble(handshake);
+        handshake.resumed = resumed;
+        handshake.established = established;
         for (side, anomaly) in [(client, Anomaly::ClientGap), (server, Anomaly::ServerGap)] {
             if side.gap {
                 handshake.note(anomaly);
@@ -712,20 +710,21 @@ impl Conversation {
             handshake.note(Anomaly::MidStream);
         }
         let cut_short =
-            matches!(end, HandshakeEnd::EndOfCapture | HandshakeEnd::Evicted) && !clear_part_is_over(&handshake);
+            matches!(end, HandshakeEnd::EndOfCapture | HandshakeEnd::Evicted) && !clear_part_is_over(handshake);
         let damaged = handshake.anomalies.iter().any(|anomaly| {
             use Anomaly::{ClientGap, CutMessage, MemoryLimit, ServerGap, Snapped};
             matches!(anomaly, ClientGap | ServerGap | CutMessage | Snapped | MemoryLimit)
         });
         handshake.complete = !(one_sided || mid_stream || cut_short || damaged || client.gap || server.gap);
-        if handshake.version() != Some(0x0304) {
-            handshake.encrypted_lengths = Vec::new();
-            handshake.client_encrypted_lengths = Vec::new();
+        if self.version != Some(0x0304) {
+            handshake.encrypted_lengths.clear();
+            handshake.client_encrypted_lengths.clear();
         }
-        self.finished.push_back(handshake);
+        true
     }
 
-    fn resumed(&self, handshake: &Handshake, client: Side, server: Side) -> Option<bool> {
+    fn resumed(&self, client: Side, server: Side) -> Option<bool> {
+        let handshake = &self.handshake;
         let hello = handshake.server_hello.as_ref()?;
         if hello.ssl2_format {
             return self.ssl2_resumed;
@@ -742,7 +741,8 @@ impl Conversation {
         (short || whole).then_some(true)
     }
 
-    fn established(&self, handshake: &Handshake, client: Side, server: Side) -> Option<bool> {
+    fn established(&self, client: Side, server: Side) -> Option<bool> {
+        let handshake = &self.handshake;
         if self.fatal {
             return Some(false);
         }
@@ -758,18 +758,6 @@ impl Conversation {
             [client, server].iter().all(|side| side.change_cipher_spec && side.encrypted_handshake)
         };
         certain.then_some(true)
-    }
-}
-
-impl Side {
-    fn progress(self) -> Progress {
-        Progress {
-            change_cipher_spec: self.change_cipher_spec,
-            encrypted_handshake: self.encrypted_handshake,
-            application_data: u8::try_from(self.application_data).unwrap_or(u8::MAX),
-            seen: self.seen,
-            from_start: self.from_start,
-        }
     }
 }
 

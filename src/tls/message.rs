@@ -13,7 +13,7 @@ pub(super) struct Message<'a> {
     /// Without the 4-byte header.
     pub(super) body: &'a [u8],
     /// Packet with its first byte.
-    pub(super) start: Moment,
+    pub(super) start: &'a Moment,
 }
 
 /// What the joiner gives.
@@ -79,14 +79,14 @@ impl Joiner {
                     }
                     self.have = 0;
                     let [kind, high, middle, low] = self.header;
-                    let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                    let length = u24([high, middle, low]);
                     if length > limit(kind, message_bytes) {
                         self.state = State::Skipping(length);
                         return Some(Joined::Odd(Anomaly::MessageTooLong));
                     }
                     if let Some((body, rest)) = input.split_at_checked(length) {
                         *input = rest;
-                        return Some(Joined::Message(Message { kind, body, start: self.start }));
+                        return Some(Joined::Message(Message { kind, body, start: &self.start }));
                     }
                     self.state = State::Body(length);
                 }
@@ -101,7 +101,7 @@ impl Joiner {
                     }
                     self.state = State::Given;
                     let [kind, ..] = self.header;
-                    return Some(Joined::Message(Message { kind, body: &self.body, start: self.start }));
+                    return Some(Joined::Message(Message { kind, body: &self.body, start: &self.start }));
                 }
                 State::Skipping(missing) => {
                     let (part, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
@@ -119,6 +119,22 @@ impl Joiner {
                 }
             }
         }
+    }
+
+    /// Takes a message that lies whole in `input` off it, between two messages: what [`Self::next`] would give, without a
+    /// change of state. Honest hellos nearly always do.
+    #[inline]
+    pub(super) fn whole<'p>(&self, input: &mut &'p [u8], message_bytes: usize) -> Option<(u8, &'p [u8])> {
+        if self.have != 0 || self.state != State::Header {
+            return None;
+        }
+        let ([kind, high, middle, low], rest) = input.split_first_chunk()?;
+        let (body, rest) = rest.split_at_checked(u24([*high, *middle, *low]))?;
+        if body.len() > limit(*kind, message_bytes) {
+            return None;
+        }
+        *input = rest;
+        Some((*kind, body))
     }
 
     /// `missing` bytes of the payload never came: the message they belong to is lost, later ones are not.
@@ -163,12 +179,12 @@ impl Joiner {
         }
     }
 
-    /// Adds a part of a body of which `missing` bytes are to come. Grows by doubling, but never beyond the message: what a
-    /// header only claims costs nothing, and a message takes no more than its length.
+    /// Adds a part of a body of which `missing` bytes are to come. Grows to four times what came, but never beyond the
+    /// message: what a header only claims costs nothing, and a message takes no more than its length.
     fn append(&mut self, part: &[u8], missing: usize) {
         let length = self.body.len();
         if self.body.capacity() - length < part.len() {
-            let wanted = (2 * self.body.capacity()).min(length + missing).max(length + part.len());
+            let wanted = (4 * (length + part.len())).min(length + missing);
             self.body.reserve_exact(wanted - length);
         }
         self.body.extend_from_slice(part);
@@ -187,6 +203,10 @@ impl Joiner {
     pub(super) fn memory(&self) -> usize {
         self.body.capacity()
     }
+}
+
+fn u24([high, middle, low]: [u8; 3]) -> usize {
+    usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)
 }
 
 /// Bytes of buffer that are kept from message to message.

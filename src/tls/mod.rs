@@ -15,6 +15,7 @@ pub mod certificate;
 mod client_hello;
 mod conversation;
 pub mod fingerprint;
+mod finished;
 mod key_exchange;
 mod message;
 pub mod names;
@@ -23,6 +24,7 @@ pub mod probe;
 mod reader;
 mod record;
 pub mod server_hello;
+mod side;
 mod transcript;
 
 pub use anomaly::Anomaly;
@@ -103,9 +105,9 @@ pub struct Handshake {
     pub record_version: u16,
     /// TLS 1.3 only: lengths of the encrypted records from ServerHello to the client's first encrypted record, server side,
     /// at most 16, then the client's first two.
-    pub encrypted_lengths: Vec<u16>,
+    pub encrypted_lengths: FewNumbers,
     /// TLS 1.3 only: lengths of the client's first encrypted records, at most 2.
-    pub client_encrypted_lengths: Vec<u16>,
+    pub client_encrypted_lengths: FewNumbers,
 }
 
 impl Handshake {
@@ -167,8 +169,22 @@ pub struct Progress {
 pub struct Extension {
     /// ExtensionType.
     pub kind: u16,
-    /// Range of the body in `raw`.
-    pub body: Range<usize>,
+    /// Range of the body in `raw`; narrow, since a hello has many of these.
+    pub body: Range<u32>,
+}
+
+impl Extension {
+    /// The extension `kind` whose body of `length` bytes begins at `start` of the raw hello.
+    fn at(kind: u16, start: usize, length: usize) -> Self {
+        // A hello has at most 64 KiB.
+        let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        Self { kind, body: narrow(start)..narrow(start.saturating_add(length)) }
+    }
+
+    /// The body, out of the raw hello.
+    pub fn body_in<'a>(&self, raw: &'a [u8]) -> Option<&'a [u8]> {
+        raw.get(usize::try_from(self.body.start).ok()?..usize::try_from(self.body.end).ok()?)
+    }
 }
 
 /// One entry of the `key_share` extension.
@@ -189,6 +205,15 @@ pub type FewBytes = SmallVec<[u8; 16]>;
 /// A list of two-byte codes that is short in honest hellos.
 pub type FewNumbers = SmallVec<[u16; 8]>;
 
+/// A list of about a dozen two-byte codes in honest hellos.
+pub type Numbers12 = SmallVec<[u16; 12]>;
+
+/// A list of about twenty two-byte codes in honest hellos.
+pub type Numbers20 = SmallVec<[u16; 20]>;
+
+/// A host name: few are longer.
+pub type NameBytes = SmallVec<[u8; 32]>;
+
 /// A ClientHello (RFC 8446 section 4.1.2), also one in SSL 2 format.
 #[derive(Clone, Debug, Default)]
 pub struct ClientHello {
@@ -203,27 +228,27 @@ pub struct ClientHello {
     /// `legacy_session_id`.
     pub session_id: SessionId,
     /// Cipher suites in order, GREASE included. SSL 2 ciphers (24 bits) only where their first byte is 0.
-    pub cipher_suites: Vec<u16>,
+    pub cipher_suites: Numbers20,
     /// Compression methods.
     pub compression_methods: FewBytes,
     /// Extensions in wire order, GREASE included.
-    pub extensions: Vec<Extension>,
+    pub extensions: SmallVec<[Extension; 18]>,
     /// An `extensions` block was present, maybe an empty one.
     pub has_extensions: bool,
     /// First `host_name` of `server_name`, raw bytes.
-    pub server_name: Option<Box<[u8]>>,
+    pub server_name: Option<NameBytes>,
     /// `supported_versions`.
     pub supported_versions: FewNumbers,
     /// `supported_groups`.
-    pub groups: Vec<u16>,
+    pub groups: Numbers12,
     /// `ec_point_formats`.
     pub point_formats: FewBytes,
     /// `signature_algorithms`.
-    pub signature_algorithms: Vec<u16>,
+    pub signature_algorithms: Numbers20,
     /// `key_share`.
-    pub key_shares: Vec<KeyShare>,
+    pub key_shares: SmallVec<[KeyShare; 2]>,
     /// `application_layer_protocol_negotiation`.
-    pub alpn: Vec<Box<[u8]>>,
+    pub alpn: SmallVec<[FewBytes; 2]>,
     /// Ranges in `raw` of the identities of `pre_shared_key`.
     pub psk_identities: Vec<Range<usize>>,
     /// `psk_key_exchange_modes`.
@@ -260,7 +285,7 @@ pub struct ServerHello {
     /// `legacy_compression_method`.
     pub compression_method: u8,
     /// Extensions in wire order.
-    pub extensions: Vec<Extension>,
+    pub extensions: SmallVec<[Extension; 6]>,
     /// An `extensions` block was present.
     pub has_extensions: bool,
     /// `selected_version` of `supported_versions`, as sent (0x7f1c for draft 28).
@@ -270,7 +295,7 @@ pub struct ServerHello {
     /// `selected_identity` of `pre_shared_key`.
     pub selected_psk: Option<u16>,
     /// ALPN protocol in clear.
-    pub alpn: Option<Box<[u8]>>,
+    pub alpn: Option<FewBytes>,
     /// `session_ticket` present: a NewSessionTicket will follow.
     pub session_ticket: bool,
     /// `status_request` present: a CertificateStatus may follow.

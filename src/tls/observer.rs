@@ -1,9 +1,8 @@
 //! The onlooker of one connection: bytes of both directions in, handshakes out.
 
-use std::collections::VecDeque;
-
 use super::certificate::CertificateLimits;
 use super::conversation::{Conversation, Mode, Place};
+use super::finished::Finished;
 use super::message::{Joined, Joiner, Message, limit};
 use super::record::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, CLEAR_LIMIT, ENCRYPTED_LIMIT, HANDSHAKE, Item, RecordHeader,
@@ -20,12 +19,19 @@ use crate::time::Moment;
 #[derive(Debug)]
 pub struct Observer {
     live: Option<Live>,
-    finished: VecDeque<Box<Handshake>>,
+    finished: Finished,
     done: bool,
 }
 
+impl Default for Observer {
+    #[inline(always)] // Made where it is to stay, not moved there.
+    fn default() -> Self {
+        Self { live: Some(Live::default()), finished: Finished::default(), done: false }
+    }
+}
+
 /// What is needed while a handshake is going on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Live {
     halves: PerDirection<Half>,
     talk: Conversation,
@@ -44,7 +50,8 @@ struct Half {
     strayed: bool,
     /// The open record gave a message.
     gave: bool,
-    ssl2: Option<Ssl2>,
+    /// Boxed, since SSL 2 is rare.
+    ssl2: Option<Box<Ssl2>>,
 }
 
 /// An SSL 2 record whose message is read.
@@ -64,8 +71,23 @@ struct Head {
 impl Observer {
     /// An observer of a new connection; keeps of `limits` only what it needs.
     pub fn new(limits: &Limits) -> Self {
+        let mut observer = Self::default();
+        observer.set_limits(limits);
+        observer
+    }
+
+    /// The same, made where it is to stay.
+    pub fn boxed(limits: &Limits) -> Box<Self> {
+        let mut observer = Box::<Self>::default();
+        observer.set_limits(limits);
+        observer
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
         let limits = CertificateLimits { message_bytes: limits.message_bytes, chain_length: limits.chain_length };
-        Self { live: Some(Live::new(limits)), finished: VecDeque::new(), done: false }
+        if let Some(live) = &mut self.live {
+            live.talk.set_limits(limits);
+        }
     }
 
     /// Bytes of one sender, in order, lent; `at` is the packet they came in.
@@ -101,7 +123,7 @@ impl Observer {
 
     /// Takes the next finished handshake, oldest first.
     pub fn take(&mut self) -> Option<Box<Handshake>> {
-        self.finished.pop_front()
+        self.finished.pop()
     }
 
     /// The connection is over: what there is of a handshake is finished. Does nothing after the end.
@@ -112,6 +134,11 @@ impl Observer {
         });
         self.done = true;
         self.live = None;
+    }
+
+    /// What is sent from now on is encrypted to both sides, as far as can be told: none of it will be read.
+    pub fn is_opaque(&self) -> bool {
+        self.live.as_ref().is_none_or(|live| live.talk.is_opaque())
     }
 
     /// Nothing more is looked for: the flow may be bypassed.
@@ -127,25 +154,19 @@ impl Observer {
     fn with(&mut self, step: impl FnOnce(&mut Live)) {
         let Some(live) = &mut self.live else { return };
         step(live);
-        let finished = live.talk.finished();
-        if self.finished.is_empty() && !finished.is_empty() {
-            self.finished = std::mem::take(finished);
-        } else if !finished.is_empty() {
-            self.finished.append(finished);
+        while let Some(handshake) = live.talk.finished().pop() {
+            self.finished.push(handshake);
         }
         if live.talk.is_over() {
             self.done = true;
-            self.live = None;
+            if let Some(last) = self.live.take().and_then(|live| live.talk.into_last()) {
+                self.finished.push(last);
+            }
         }
     }
 }
 
 impl Live {
-    fn new(limits: CertificateLimits) -> Self {
-        let halves = PerDirection { low_to_high: Half::default(), high_to_low: Half::default() };
-        Self { halves, talk: Conversation::new(limits) }
-    }
-
     fn on_bytes(&mut self, direction: Direction, bytes: &[u8], at: &Moment) {
         self.read(direction, bytes, at);
         if self.talk.awaits_end_of_message() && !self.halves.of(direction).joiner.is_inside() {
@@ -172,11 +193,16 @@ impl Live {
         let half = self.halves.of_mut(direction);
         let mut input = bytes;
         while !self.talk.is_over() {
-            if half.is_past_ssl2(&self.talk) {
-                if !input.is_empty() {
-                    self.talk.on_ssl2_rest(Place { direction, record_version: 2, at });
-                }
+            if input.is_empty() && half.records.waits() {
                 return;
+            }
+            if half.is_past_ssl2(&self.talk) {
+                self.talk.on_ssl2_rest(Place { direction, record_version: 2, at });
+                return;
+            }
+            if let Some((header, payload)) = half.records.whole(&mut input) {
+                half.record((header, payload), &mut self.talk, Place { direction, record_version: header.version, at });
+                continue;
             }
             let Some(item) = half.records.next(&mut input) else { return };
             let place = Place { direction, record_version: half.record.version, at };
@@ -231,7 +257,7 @@ impl Live {
     fn memory(&self) -> usize {
         let halves = Direction::BOTH.into_iter().map(|direction| {
             let half = self.halves.of(direction);
-            half.joiner.memory() + half.ssl2.as_ref().map_or(0, |ssl2| ssl2.body.capacity())
+            half.joiner.memory() + half.ssl2.as_ref().map_or(0, |ssl2| size_of::<Ssl2>() + ssl2.body.capacity())
         });
         halves.sum::<usize>() + self.talk.memory()
     }
@@ -243,16 +269,44 @@ impl Half {
         talk.is_ssl2() && self.ssl2.is_none() && self.records.is_between() && self.record.version != 0
     }
 
+    /// A record that is whole: all of its steps at once.
+    fn record(&mut self, (header, payload): (RecordHeader, &[u8]), talk: &mut Conversation, place: Place<'_>) {
+        if header.kind == APPLICATION_DATA && header.length <= ENCRYPTED_LIMIT && !self.strayed {
+            // Only the header is used.
+            self.record = header;
+            self.mode = Mode::Skip;
+            talk.on_application_record(header.length, place);
+            return;
+        }
+        self.begin(header, talk, place);
+        if talk.is_over() {
+            return;
+        }
+        if self.mode == Mode::Handshake {
+            self.messages(payload, talk, place);
+            if !self.joiner.is_inside() {
+                // Nothing is left to be done at the end of the record.
+                self.mode = Mode::Skip;
+                return;
+            }
+        } else if !payload.is_empty() {
+            self.payload(payload, talk, place);
+        }
+        if !talk.is_over() {
+            self.end(talk, place);
+        }
+    }
+
     fn begin(&mut self, header: RecordHeader, talk: &mut Conversation, place: Place<'_>) {
         self.record = header;
-        self.head = Head::default();
+        self.head.length = 0;
         self.gave = false;
         if std::mem::take(&mut self.strayed) {
             talk.note(Anomaly::LeadingBytes);
         }
         let place = Place { record_version: header.version, ..place };
         if let Some(kind) = header.ssl2_message {
-            self.ssl2 = Some(Ssl2 { kind, start: *place.at, body: vec![kind] });
+            self.ssl2 = Some(Box::new(Ssl2 { kind, start: *place.at, body: vec![kind] }));
             self.mode = Mode::Skip;
             return;
         }
@@ -276,7 +330,7 @@ impl Half {
             talk.note(Anomaly::RecordTooLong);
         }
         if header.kind == APPLICATION_DATA {
-            talk.on_record(header, place);
+            talk.on_application_record(header.length, place);
         }
     }
 
@@ -305,7 +359,7 @@ impl Half {
 
     fn end(&mut self, talk: &mut Conversation, place: Place<'_>) {
         if let Some(ssl2) = self.ssl2.take() {
-            let message = Message { kind: ssl2.kind, body: &ssl2.body, start: ssl2.start };
+            let message = Message { kind: ssl2.kind, body: &ssl2.body, start: &ssl2.start };
             talk.on_ssl2_message(&message, place);
             return;
         }
@@ -354,6 +408,16 @@ impl Half {
 
     fn messages(&mut self, payload: &[u8], talk: &mut Conversation, place: Place<'_>) {
         let mut input = payload;
+        while let Some((kind, body)) = self.joiner.whole(&mut input, talk.message_bytes()) {
+            self.gave = true;
+            talk.on_message(&Message { kind, body, start: place.at }, place);
+            if talk.is_over() {
+                return;
+            }
+        }
+        if input.is_empty() {
+            return;
+        }
         while let Some(joined) = self.joiner.next(&mut input, talk.message_bytes(), place.at) {
             match joined {
                 Joined::Message(message) => {

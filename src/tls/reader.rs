@@ -2,28 +2,31 @@
 
 use std::ops::Range;
 
+use smallvec::{Array, SmallVec};
+
 /// Reads forward through a part of a message; every step says `None` rather than read beyond the part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
+    /// What is not read yet.
     bytes: &'a [u8],
+    /// Offset of `bytes` in the whole message.
     at: usize,
-    end: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Reads all of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, end: bytes.len() }
+        Self { bytes, at: 0 }
     }
 
     /// Bytes not read yet.
     pub(crate) fn left(&self) -> usize {
-        self.end.saturating_sub(self.at)
+        self.bytes.len()
     }
 
     /// Nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.left() == 0
+        self.bytes.is_empty()
     }
 
     /// Offset in the whole message.
@@ -33,28 +36,41 @@ impl<'a> Reader<'a> {
 
     /// Range of the next `length` bytes in the whole message, which are then read.
     pub(crate) fn range(&mut self, length: usize) -> Option<Range<usize>> {
-        if length > self.left() {
-            return None;
-        }
         let start = self.at;
-        self.at += length;
+        self.take(length)?;
         Some(start..self.at)
+    }
+
+    /// Range of everything that is left, which is then read.
+    pub(crate) fn rest_range(&mut self) -> Range<usize> {
+        let start = self.at;
+        self.rest();
+        start..self.at
     }
 
     /// The next `length` bytes.
     pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let range = self.range(length)?;
-        self.bytes.get(range)
+        let (taken, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        // An offset in a slice: no overflow.
+        self.at = self.at.wrapping_add(length);
+        Some(taken)
     }
 
     /// Everything that is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
-        self.take(self.left()).unwrap_or_default()
+        let rest = self.bytes;
+        self.at = self.at.wrapping_add(rest.len());
+        self.bytes = &[];
+        rest
     }
 
     /// The next `N` bytes as an array.
     pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
+        let (taken, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        self.at = self.at.wrapping_add(N);
+        Some(*taken)
     }
 
     /// One byte.
@@ -79,15 +95,16 @@ impl<'a> Reader<'a> {
 
     /// A reader of the next `length` bytes, which count as read here.
     pub(crate) fn part(&mut self, length: usize) -> Option<Self> {
-        let range = self.range(length)?;
-        Some(Self { bytes: self.bytes, at: range.start, end: range.end })
+        let at = self.at;
+        Some(Self { bytes: self.take(length)?, at })
     }
 
     /// Like [`Self::part`], but takes what there is when `length` promises too much.
     pub(crate) fn lax_part(&mut self, length: usize) -> (Self, Fit) {
         let fit = if length > self.left() { Fit::Short } else { Fit::Whole };
-        let range = self.range(length.min(self.left())).unwrap_or(self.at..self.at);
-        (Self { bytes: self.bytes, at: range.start, end: range.end }, fit)
+        let at = self.at;
+        let bytes = self.take(length).unwrap_or_else(|| self.rest());
+        (Self { bytes, at }, fit)
     }
 
     /// A vector with one byte of length.
@@ -109,9 +126,19 @@ impl<'a> Reader<'a> {
     }
 
     /// All whole two-byte numbers that are left.
-    pub(crate) fn numbers(&mut self) -> Vec<u16> {
+    pub(crate) fn numbers<A>(&mut self) -> SmallVec<A>
+    where
+        A: Array<Item = u16> + AsMut<[u16]> + Default,
+    {
         let (pairs, _) = self.rest().as_chunks::<2>();
-        pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
+        if pairs.len() > A::size() {
+            return pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect::<Vec<_>>().into();
+        }
+        let mut numbers = A::default();
+        for (place, pair) in numbers.as_mut().iter_mut().zip(pairs) {
+            *place = u16::from_be_bytes(*pair);
+        }
+        SmallVec::from_buf_and_len(numbers, pairs.len())
     }
 }
 
@@ -138,6 +165,15 @@ mod tests {
         assert_eq!(part.rest(), [9]);
         assert_eq!(reader.rest(), [5]);
         assert!(reader.u8().is_none());
+    }
+
+    #[test]
+    fn numbers_are_read_into_any_room() {
+        for count in 0_u16..10 {
+            let bytes: Vec<u8> = (0..count).flat_map(|number| (number + 0x0102).to_be_bytes()).chain([9]).collect();
+            let wanted: Vec<u16> = (0..count).map(|number| number + 0x0102).collect();
+            assert_eq!(Reader::new(&bytes).numbers::<[u16; 4]>().as_slice(), wanted);
+        }
     }
 
     #[test]

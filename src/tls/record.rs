@@ -101,6 +101,23 @@ impl RecordLayer {
         }
     }
 
+    /// Takes a record that is whole off `input`, between two records: what [`Self::next`] would give one by one.
+    #[inline]
+    pub(super) fn whole<'a>(&mut self, input: &mut &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
+        if self.have != 0 || !matches!(self.state, State::Start | State::Header) {
+            return None;
+        }
+        let (header, rest) = input.split_first_chunk()?;
+        let header = parse_header(*header);
+        if header.version >> 8 != 3 || !(CHANGE_CIPHER_SPEC..=HIGHEST_TYPE).contains(&header.kind) {
+            return None;
+        }
+        let (payload, rest) = rest.split_at_checked(header.length.into())?;
+        *input = rest;
+        self.state = State::Header;
+        Some((header, payload))
+    }
+
     /// `missing` bytes of the stream never came.
     pub(super) fn skip(&mut self, missing: u64) -> Skipped {
         let left = u16::try_from(missing).ok().and_then(|missing| self.left.checked_sub(missing));
@@ -119,6 +136,11 @@ impl RecordLayer {
     /// Payload bytes of the open record that did not come yet; 0 between records.
     pub(super) fn left(&self) -> u16 {
         if self.state == State::Payload { self.left } else { 0 }
+    }
+
+    /// Without more bytes there is nothing to tell. Only inside a record there may be: its end.
+    pub(super) fn waits(&self) -> bool {
+        self.state != State::Payload
     }
 
     /// The stream stands between two records, or has not begun.

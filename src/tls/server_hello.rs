@@ -1,5 +1,7 @@
 //! ServerHello and HelloRetryRequest (RFC 8446 sections 4.1.3 and 4.1.4), their forms in drafts of TLS 1.3, and that of SSL 2.
 
+use smallvec::SmallVec;
+
 use super::client_hello::walk_extensions;
 use super::reader::{Fit, Reader};
 use super::{Anomaly, CertificateList, KeyShare, ServerHello};
@@ -13,30 +15,51 @@ pub const HELLO_RETRY_RANDOM: [u8; 32] = [
 impl ServerHello {
     /// Reads the body of a ServerHello message (without its 4-byte header); never fails, but notes what contradicts itself.
     pub fn parse(body: &[u8], odd: &mut Vec<Anomaly>) -> Self {
-        let mut hello = Self { raw: body.into(), ..Self::default() };
-        if hello.read(Reader::new(body), odd).is_none() {
-            odd.push(Anomaly::MalformedServerHello);
-        }
+        let mut hello = Self::default();
+        hello.fill(body, odd);
         hello
     }
 
     /// Reads a HelloRetryRequest of the drafts up to 21, which was a message of its own (type 6).
     pub fn parse_draft_retry(body: &[u8], odd: &mut Vec<Anomaly>) -> Self {
-        let mut hello = Self { raw: body.into(), random: HELLO_RETRY_RANDOM, ..Self::default() };
-        if hello.read_draft_retry(Reader::new(body), odd).is_none() {
-            odd.push(Anomaly::MalformedServerHello);
-        }
+        let mut hello = Self::default();
+        hello.fill_draft_retry(body, odd);
         hello
     }
 
     /// Reads an SSL 2 SERVER-HELLO from its message type on, and the certificate in it.
     pub fn parse_ssl2(body: &[u8], odd: &mut Vec<Anomaly>) -> (Self, Ssl2Answer) {
-        let mut hello = Self { raw: body.into(), ssl2_format: true, ..Self::default() };
-        let mut answer = Ssl2Answer::default();
-        if hello.read_ssl2(Reader::new(body), &mut answer).is_none() {
+        let mut hello = Self::default();
+        let answer = hello.fill_ssl2(body, odd);
+        (hello, answer)
+    }
+
+    /// [`Self::parse`] into a hello where it is to stay.
+    pub(super) fn fill(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
+        self.raw = body.into();
+        if self.read(Reader::new(body), odd).is_none() {
             odd.push(Anomaly::MalformedServerHello);
         }
-        (hello, answer)
+    }
+
+    /// [`Self::parse_draft_retry`] into a hello where it is to stay.
+    pub(super) fn fill_draft_retry(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
+        self.raw = body.into();
+        self.random = HELLO_RETRY_RANDOM;
+        if self.read_draft_retry(Reader::new(body), odd).is_none() {
+            odd.push(Anomaly::MalformedServerHello);
+        }
+    }
+
+    /// [`Self::parse_ssl2`] into a hello where it is to stay.
+    pub(super) fn fill_ssl2(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) -> Ssl2Answer {
+        self.raw = body.into();
+        self.ssl2_format = true;
+        let mut answer = Ssl2Answer::default();
+        if self.read_ssl2(Reader::new(body), &mut answer).is_none() {
+            odd.push(Anomaly::MalformedServerHello);
+        }
+        answer
     }
 
     /// Whether this is a HelloRetryRequest.
@@ -54,7 +77,7 @@ impl ServerHello {
             if session_id.left() > 32 {
                 odd.push(Anomaly::MalformedServerHello);
             }
-            self.session_id = session_id.rest().into();
+            self.session_id = SmallVec::from_slice(session_id.rest());
         }
         self.cipher_suite = Some(reader.u16()?);
         if !short {
@@ -90,8 +113,8 @@ impl ServerHello {
     fn extension(&mut self, kind: u16, mut body: Reader<'_>) -> Option<()> {
         match kind {
             5 | 17 => self.status_request = true,
-            16 => self.alpn = Some(body.vector16()?.vector8()?.rest().into()),
-            18 => self.scts = Some(body.range(body.left())?),
+            16 => self.alpn = Some(SmallVec::from_slice(body.vector16()?.vector8()?.rest())),
+            18 => self.scts = Some(body.rest_range()),
             35 => self.session_ticket = true,
             // 40 is key_share in drafts of TLS 1.3 before 23.
             40 if self.key_share.is_none() => {
@@ -133,7 +156,7 @@ impl ServerHello {
                 Some(CertificateList { bytes: certificate.into(), ranges: vec![range], ..Default::default() });
         }
         reader.take(suites.into())?;
-        self.session_id = reader.take(connection_id.into())?.into();
+        self.session_id = SmallVec::from_slice(reader.take(connection_id.into())?);
         Some(())
     }
 }

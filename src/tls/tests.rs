@@ -283,8 +283,8 @@ fn tls13_is_over_after_two_client_records_and_an_answer() {
     assert_eq!((handshake.version(), handshake.end), (Some(0x0304), HandshakeEnd::Done));
     // ChangeCipherSpec right after the ServerHello says nothing in TLS 1.3, and the echoed session id neither.
     assert_eq!((handshake.resumed, handshake.established, handshake.complete), (Some(false), Some(true), true));
-    assert_eq!(handshake.encrypted_lengths, [900, 40]);
-    assert_eq!(handshake.client_encrypted_lengths, [53, 90]);
+    assert_eq!(*handshake.encrypted_lengths, [900, 40]);
+    assert_eq!(*handshake.client_encrypted_lengths, [53, 90]);
     assert_eq!(handshake.server_hello.as_ref().unwrap().key_share.as_ref().unwrap().group, 29);
 }
 
@@ -310,7 +310,7 @@ fn early_data_does_not_end_anything() {
     let client = [record(22, &hello), record(20, &[1]), record(23, &[1; 500]), record(23, &[1; 500])].concat();
     let handshake = only(observe(&[(CLIENT, &client), (SERVER, &tls13_server()), (CLIENT, &tls13_client_end())]));
     assert!(handshake.client_hello.as_ref().unwrap().early_data && handshake.server_hello.is_some());
-    assert_eq!(handshake.client_encrypted_lengths, [53, 90]);
+    assert_eq!(*handshake.client_encrypted_lengths, [53, 90]);
 }
 
 #[test]
@@ -467,7 +467,7 @@ fn odd_cipher_suites_do_not_hide_the_name() {
     let handshake = only(observe(&[(CLIENT, &record(22, &message(1, &body)))]));
     let hello = handshake.client_hello.as_ref().unwrap();
     assert_eq!(hello.server_name.as_deref(), Some(&b"odd.example"[..]));
-    assert_eq!(hello.cipher_suites, [0x1301]);
+    assert_eq!(*hello.cipher_suites, [0x1301]);
     assert!(
         handshake.anomalies.contains(&Anomaly::OddCipherSuites)
             && handshake.anomalies.contains(&Anomaly::MalformedExtension)

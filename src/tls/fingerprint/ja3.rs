@@ -67,7 +67,7 @@ mod tests {
         // Both examples are those of the published description of JA3.
         let hello = ClientHello {
             legacy_version: 769,
-            cipher_suites: vec![4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99],
+            cipher_suites: vec![4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99].into(),
             ..Default::default()
         };
         assert_eq!(ja3_text(&hello), "769,4-5-10-9-100-98-3-6-19-18-99,,,");
@@ -79,9 +79,9 @@ mod tests {
         let kinds = [0, 10, 11];
         let hello = ClientHello {
             legacy_version: 769,
-            cipher_suites: vec![0x0a0a, 47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4],
-            extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec(),
-            groups: vec![0xfafa, 23, 24, 25],
+            cipher_suites: vec![0x0a0a, 47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4].into(),
+            extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec().into(),
+            groups: vec![0xfafa, 23, 24, 25].into(),
             point_formats: vec![0].into(),
             ..Default::default()
         };
@@ -91,8 +91,11 @@ mod tests {
 
     #[test]
     fn equal_nibbles_alone_are_no_grease() {
-        let hello =
-            ClientHello { legacy_version: 771, cipher_suites: vec![0x0101, 0x1a0a, 0x1a1a], ..Default::default() };
+        let hello = ClientHello {
+            legacy_version: 771,
+            cipher_suites: vec![0x0101, 0x1a0a, 0x1a1a].into(),
+            ..Default::default()
+        };
         assert_eq!(ja3_text(&hello), "771,257-6666,,,");
     }
 }

@@ -142,11 +142,12 @@ mod tests {
             cipher_suites: vec![
                 0x2a2a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
                 0x009d, 0x002f, 0x0035,
-            ],
-            extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec(),
+            ]
+            .into(),
+            extensions: kinds.map(|kind| Extension { kind, body: 0..0 }).to_vec().into(),
             supported_versions: vec![0x1a1a, 0x0304, 0x0303].into(),
-            signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601],
-            alpn: vec![b"h2"[..].into(), b"http/1.1"[..].into()],
+            signature_algorithms: vec![0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601].into(),
+            alpn: vec![b"h2"[..].into(), b"http/1.1"[..].into()].into(),
             ..Default::default()
         }
     }
@@ -165,7 +166,7 @@ mod tests {
     fn empty_lists_and_odd_alpn() {
         let bare = ClientHello { legacy_version: 0x0301, ..Default::default() };
         assert_eq!(ja4(&bare, Protocol::Tls), "t10i000000_000000000000_000000000000");
-        let odd = |value: &[u8]| ClientHello { alpn: vec![value.into()], ..Default::default() };
+        let odd = |value: &[u8]| ClientHello { alpn: vec![value.into()].into(), ..Default::default() };
         assert_eq!(alpn(&odd(&[0xab])), ('a', 'b'));
         assert_eq!(alpn(&odd(&[0x30, 0xab])), ('3', 'b'));
         assert_eq!(alpn(&odd(&[0x30, 0x31, 0xab, 0xcd])), ('3', 'd'));

@@ -134,7 +134,7 @@ mod tests {
     fn hello(ciphers: &[u16], kinds: &[u16]) -> ClientHello {
         ClientHello {
             legacy_version: 0x0303,
-            cipher_suites: ciphers.to_vec(),
+            cipher_suites: ciphers.to_vec().into(),
             extensions: kinds.iter().map(|kind| Extension { kind: *kind, body: 0..0 }).collect(),
             has_extensions: true,
             ..ClientHello::default()
@@ -156,14 +156,14 @@ mod tests {
             kind(&hello(&[0x1301], &[0xc02f, 0, 10])),
             kind(&hello(&[0x0a0a, 0x1301, 0xc02f], &[0, 10])),
             kind(&hello(&[0x1301, 0xc02f], &[10, 0])),
-            kind(&ClientHello { alpn: vec![b"h2".as_slice().into()], ..base() }),
-            kind(&ClientHello { alpn: vec![b"h".as_slice().into(), b"2".as_slice().into()], ..base() }),
+            kind(&ClientHello { alpn: vec![b"h2".as_slice().into()].into(), ..base() }),
+            kind(&ClientHello { alpn: vec![b"h".as_slice().into(), b"2".as_slice().into()].into(), ..base() }),
             kind(&ClientHello { server_name: name(b"a"), ..base() }),
             kind(&ClientHello { supported_versions: vec![0x0304].into(), ..base() }),
-            kind(&ClientHello { groups: vec![0x0304], ..base() }),
-            kind(&ClientHello { signature_algorithms: vec![0x0304], ..base() }),
+            kind(&ClientHello { groups: vec![0x0304].into(), ..base() }),
+            kind(&ClientHello { signature_algorithms: vec![0x0304].into(), ..base() }),
             kind(&ClientHello { certificate_compression: vec![0x0304].into(), ..base() }),
-            kind(&ClientHello { key_shares: vec![KeyShare { group: 0x0304, public: 0..0 }], ..base() }),
+            kind(&ClientHello { key_shares: vec![KeyShare { group: 0x0304, public: 0..0 }].into(), ..base() }),
             kind(&ClientHello { compression_methods: vec![1].into(), ..base() }),
             kind(&ClientHello { point_formats: vec![1].into(), ..base() }),
             kind(&ClientHello { psk_modes: vec![1].into(), ..base() }),
@@ -205,7 +205,7 @@ mod tests {
                 &ServerHello { key_share: Some(KeyShare { group: 0x0304, public: 0..0 }), ..Default::default() },
                 Protocol::Tls,
             ),
-            kind(&ServerHello { extensions, ..Default::default() }, Protocol::Tls),
+            kind(&ServerHello { extensions: extensions.into(), ..Default::default() }, Protocol::Tls),
         ];
         let count = kinds.len();
         kinds.sort_unstable();
