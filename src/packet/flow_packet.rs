@@ -300,7 +300,7 @@ fn sum(data: &[u8]) -> u64 {
         odd = odd.wrapping_add(u128::from(u64::from_ne_bytes(*d)));
     }
     let (words, rest) = rest.as_chunks::<4>();
-    let mut total = halves(even).wrapping_add(halves(odd));
+    let mut total = both_halves(even).wrapping_add(both_halves(odd));
     for word in words {
         total = total.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
     }
@@ -319,7 +319,7 @@ fn sum(data: &[u8]) -> u64 {
 }
 
 /// The 32-bit words of a sum, added up.
-fn halves(sum: u128) -> u64 {
+fn both_halves(sum: u128) -> u64 {
     let word = |shift: u32| u64::try_from(sum >> shift & 0xffff_ffff).unwrap_or(0);
     word(0) + word(32) + word(64) + word(96)
 }
