@@ -129,7 +129,7 @@ pub fn append_certificate(out: &mut Vec<u8>, view: &CertificateView<'_>, context
     let CertificateView { certificate, observation, .. } = *view;
     let first = observation.handshake.first;
     let names = Common::of(observation);
-    let id = EventId::new(&context.name, Dataset::Certificate)
+    let id = EventId::new(&mut Vec::new(), &context.name, Dataset::Certificate)
         .handshake(observation)
         .part(&certificate.sha256.0)
         .part(view.side.name().as_bytes())

@@ -1,72 +1,98 @@
 //! The `tlswatch.tls` event: one handshake.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Ends, Observation};
-use crate::packet::Layer;
-use crate::packet::community_id::append_community_id;
+use crate::packet::community_id::{append_community_id, community_id_text};
+use crate::packet::{Layer, Transport};
 use crate::time::Moment;
-use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
-use crate::x509::{AlternativeName, Certificate};
+use crate::tls::{Handshake, HandshakeEnd, KeyExchange, Protocol};
+use crate::x509::{AlternativeName, Certificate, LeafText};
 
 use super::context::{Context, Detail};
 use super::id::EventId;
-use super::json::{UPPER, Writer, push_hex, push_number};
-use super::kinds::Kinds;
-use super::memo::{Memo, SCRATCH_BYTES};
+use super::json::{LOWER, UPPER, Writer, hex, key, push_hex, push_number};
+use super::kinds::{ClientKind, Kinds, ServerKind};
+use super::memo::{Memo, Place};
+use super::wire::AddressText;
 use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
 
-/// The event of one handshake as one line, in an allocation of its length: many lines wait for the correlator at once.
+/// The event of one handshake as one line, in an allocation hardly longer: many lines wait for the correlator at once.
 pub fn tls_line(observation: &Observation, context: &Context, memo: &mut Memo) -> Vec<u8> {
-    let mut scratch = std::mem::take(&mut memo.scratch);
-    append_tls(&mut scratch, observation, context, memo);
-    let line = scratch.clone();
-    scratch.clear();
-    scratch.shrink_to(SCRATCH_BYTES);
-    memo.scratch = scratch;
+    let mut line = Vec::new();
+    append_tls(&mut line, observation, context, memo);
     line
 }
 
 /// Appends the event of one handshake as one line.
 ///
-/// Runs in a worker for every handshake, so nothing here builds a tree and little allocates. What many handshakes share
-/// comes from `memo`, which belongs to this thread and this context.
+/// Runs in a worker for every handshake, so nothing here builds a tree and nothing but the line allocates. What many
+/// handshakes share comes from `memo`, which belongs to this thread and this context.
 pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context, memo: &mut Memo) {
-    let Memo { times, places, kinds, scratch: _ } = memo;
+    let Memo { times, places, kinds, id } = memo;
     let handshake = &*observation.handshake;
     let names = Common::of(observation);
     let kinds = kinds.kinds(handshake, context.detail);
     let place = places.of(context, handshake.first);
-    let id = EventId::new(&context.name, Dataset::Tls).handshake(observation).finish();
+    let id = EventId::new(id, &context.name, Dataset::Tls).handshake(observation).finish();
+    let first = times.text(handshake.first.timestamp);
+    out.reserve(expected_bytes(observation, context, (&kinds, place)));
     Writer::line(out, |w| {
-        w.append("@timestamp", |out| times.append(out, handshake.first.timestamp));
+        w.append(key!("@timestamp"), |out| out.extend_from_slice(&first));
         w.members(&context.handshake.head);
-        w.object("event", |w| {
+        w.object(key!("event"), |w| {
             w.members(&context.handshake.event);
-            w.plain("outcome", outcome(observation));
+            w.plain(key!("outcome"), outcome(observation));
             if handshake.first.time_known && handshake.last.time_known {
-                w.append("start", |out| times.append(out, handshake.first.timestamp));
-                w.append("end", |out| times.append(out, handshake.last.timestamp));
+                let last = times.text(handshake.last.timestamp);
+                w.append(key!("start"), |out| out.extend_from_slice(&first));
+                w.append(key!("end"), |out| out.extend_from_slice(&last));
                 let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
                 if let Ok(duration) = u64::try_from(duration) {
-                    w.number("duration", duration);
+                    w.number(key!("duration"), duration);
                 }
             }
-            w.hex_lower("id", &id);
+            w.append(key!("id"), |out| out.extend_from_slice(&hex(&id, LOWER)));
         });
         w.members(&place.observer);
         connection(w, observation, &names, context);
-        w.object("tls", |w| tls(w, observation, (context.detail, None), (&kinds, &names)));
-        related(w, observation, &names, (&kinds, context.detail));
+        w.object(key!("tls"), |w| tls(w, observation, (context.detail, None), (kinds, &names)));
+        related(w, observation, &names, (kinds, context.detail));
         w.members(&place.log);
-        w.object("tlswatch", |w| facts::handshake(w, observation, &kinds));
+        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, kinds));
     });
 }
+
+/// Bytes of what every line holds besides what is counted: names of members, times, addresses, numbers.
+const OTHER_BYTES: usize = 1_024;
+
+/// Bytes that the line of a handshake will take, hardly ever less: so that it is allocated once.
+fn expected_bytes(observation: &Observation, context: &Context, (kinds, place): (&Kinds<'_>, &Place)) -> usize {
+    let constants = &context.handshake;
+    let name = observation.handshake.client_hello.as_deref().and_then(|hello| hello.server_name.as_deref());
+    let leaves = [observation.server_chain.first(), observation.client_chain.first()];
+    let leaves = leaves.into_iter().flatten().map(|leaf| leaf_text(leaf).members.len() + LEAF_BYTES);
+    OTHER_BYTES
+        + constants.head.len()
+        + constants.event.len()
+        + place.observer.len()
+        + place.log.len()
+        + 3 * name.map_or(0, <[u8]>::len)
+        + kinds.client.map_or(0, ClientKind::bytes)
+        + kinds.server.map_or(0, ServerKind::bytes)
+        + leaves.sum::<usize>()
+        + (observation.server_chain.len() + observation.client_chain.len()) * 2 * HASH_BYTES
+}
+
+/// Bytes of the hash of a certificate in a list.
+const HASH_BYTES: usize = 67;
+
+/// Bytes of the other hashes of a leaf.
+const LEAF_BYTES: usize = 43 + 81;
 
 /// The members of `event` that are the same in every event of a handshake.
 pub(super) fn event_of_handshake(w: &mut Writer<'_>) {
@@ -75,35 +101,33 @@ pub(super) fn event_of_handshake(w: &mut Writer<'_>) {
     w.raw("type", r#"["connection","protocol"]"#);
 }
 
-/// A hash of `related.hash`.
-enum Hash<'a> {
-    /// Shown in upper case.
-    Bytes(&'a [u8]),
-    /// Hexadecimal already.
-    Text(&'a str),
-}
-
 /// What one event tells more than once.
 pub(super) struct Common<'a> {
-    client: IpAddr,
-    server: IpAddr,
+    client: AddressText,
+    /// `None` where it is the client's.
+    other: Option<AddressText>,
     /// `server_name` where it is a valid host name.
-    pub(super) domain: Option<Cow<'a, str>>,
+    pub(super) domain: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Common<'a> {
     pub(super) fn of(observation: &'a Observation) -> Self {
         let hello = observation.handshake.client_hello.as_deref();
+        let (client, server) = (observation.ends.client.address, observation.ends.server.address);
         Self {
-            client: observation.ends.client.address,
-            server: observation.ends.server.address,
+            client: AddressText::of(client),
+            other: (server != client).then(|| AddressText::of(server)),
             domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
         }
     }
 
+    fn server(&self) -> &AddressText {
+        self.other.as_ref().unwrap_or(&self.client)
+    }
+
     /// Both addresses, each once.
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(self.client).chain((self.server != self.client).then_some(self.server))
+    fn addresses(&self) -> impl Iterator<Item = &AddressText> {
+        std::iter::once(&self.client).chain(&self.other)
     }
 }
 
@@ -152,23 +176,21 @@ pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
 /// `source`, `destination` and `network`.
 pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common<'_>, context: &Context) {
     let ends = &observation.ends;
-    w.object("source", |w| {
-        w.append("ip", |out| wire::push_address(out, names.client));
-        w.number("port", ends.client.port);
+    w.object(key!("source"), |w| {
+        w.append(key!("ip"), |out| names.client.push(out));
+        w.number(key!("port"), ends.client.port);
     });
-    w.object("destination", |w| {
-        w.append("ip", |out| wire::push_address(out, names.server));
-        w.number("port", ends.server.port);
-        w.plain("domain", names.domain.as_deref().unwrap_or_default());
+    w.object(key!("destination"), |w| {
+        w.append(key!("ip"), |out| names.server().push(out));
+        w.number(key!("port"), ends.server.port);
+        if let Some(domain) = &names.domain {
+            w.append(key!("domain"), |out| out.extend_from_slice(domain));
+        }
     });
-    w.object("network", |w| {
-        w.plain("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
-        w.plain("transport", ends.transport.name());
-        w.plain("protocol", wire::network_protocol(observation.handshake.protocol));
-        w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
-        w.append("community_id", |out| {
-            append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
-        });
+    w.object(key!("network"), |w| {
+        network(w, observation);
+        let community_id = community_id_text([ends.client, ends.server], ends.transport, context.community_seed);
+        w.append(key!("community_id"), |out| out.extend_from_slice(&community_id));
         if observation.connection.encapsulation.is_empty() {
             return;
         }
@@ -181,6 +203,20 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
         tag(w);
         w.object("inner", tag);
     });
+}
+
+/// Members of `network` that say what carried the handshake.
+fn network(w: &mut Writer<'_>, observation: &Observation) {
+    let (ends, protocol) = (&observation.ends, observation.handshake.protocol);
+    let ipv4 = ends.client.address.is_ipv4();
+    if ipv4 && ends.transport == Transport::Tcp && protocol == Protocol::Tls {
+        w.members(r#","type":"ipv4","transport":"tcp","protocol":"tls","iana_number":"6""#);
+        return;
+    }
+    w.plain("type", if ipv4 { "ipv4" } else { "ipv6" });
+    w.plain("transport", ends.transport.name());
+    w.plain("protocol", wire::network_protocol(protocol));
+    w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
 }
 
 /// What a finding knows of its handshake, where that is not kept: ends and certificate of the server.
@@ -216,40 +252,75 @@ pub(super) fn related(
     w: &mut Writer<'_>,
     observation: &Observation,
     names: &Common<'_>,
-    (kinds, detail): (&Kinds, Detail),
+    (kinds, detail): (Kinds<'_>, Detail),
 ) {
-    w.object("related", |w| {
-        w.appended("ip", names.addresses(), wire::push_address);
+    w.object(key!("related"), |w| {
+        w.appended(key!("ip"), names.addresses(), |out, address| address.push(out));
         let full = detail == Detail::Full;
         match observation.server_chain.first().filter(|_| full) {
             Some(leaf) => {
-                w.appended("hosts", related_hosts(names, leaf), |out, name| out.extend_from_slice(name.as_bytes()))
+                w.appended(key!("hosts"), related_hosts(names, leaf), |out, name| out.extend_from_slice(name));
             }
-            None => w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes())),
+            None => w.appended(key!("hosts"), &names.domain, |out, name| out.extend_from_slice(name)),
         }
-        let leaves = [observation.server_chain.first(), observation.client_chain.first()];
-        let chains = observation.server_chain.iter().chain(&observation.client_chain);
-        let hashes = chains
-            .map(|certificate| Hash::Bytes(&certificate.sha256.0))
-            .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
-            .chain(kinds.client.iter().map(|client| Hash::Text(&client.ja3)))
-            .chain(kinds.server.iter().filter(|server| !server.ja3s.is_empty()).map(|server| Hash::Text(&server.ja3s)));
-        w.appended("hash", hashes, |out, hash| match hash {
-            Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
-            Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
+        w.items(key!("hash"), |out| {
+            for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
+                out.extend_from_slice(hash_text(certificate));
+            }
+            for leaf in [observation.server_chain.first(), observation.client_chain.first()].into_iter().flatten() {
+                out.extend_from_slice(&leaf_text(leaf).sha1);
+            }
+            if let Some(client) = kinds.client {
+                out.extend_from_slice(client.hash.as_bytes());
+            }
+            if let Some(server) = kinds.server {
+                out.extend_from_slice(server.hash.as_bytes());
+            }
         });
     });
 }
 
 /// The name that the client asked for, and those of the certificate.
-fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a str> {
-    let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
-    for name in dns_names(leaf) {
+fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a [u8]> {
+    let mut hosts: Vec<&[u8]> = names.domain.as_deref().into_iter().collect();
+    for name in dns_names(leaf).map(str::as_bytes) {
         if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
             hosts.push(name);
         }
     }
     hosts
+}
+
+/// `,"<sha256>"`: made once, for a network shows each certificate many times.
+pub(super) fn hash_text(certificate: &Certificate) -> &[u8; HASH_BYTES] {
+    certificate.event_hash.get_or_init(|| framed(b",\"", &certificate.sha256.0))
+}
+
+/// What events say of a leaf: made once.
+pub(super) fn leaf_text(certificate: &Certificate) -> &LeafText {
+    certificate.event_leaf.get_or_init(|| {
+        let mut brief = 0;
+        let members = Writer::fragment(|w| {
+            leaf_members(w, certificate);
+            w.with(|out| brief = out.len());
+            w.raw("x509", &certificate.x509_json);
+        });
+        let key = certificate.facts.as_deref();
+        Box::new(LeafText {
+            members: members.into(),
+            brief,
+            sha1: framed(b",\"", &certificate.sha1),
+            key: key.map(|facts| framed(b",\"spki_sha256\":\"", &facts.spki_sha256.0)),
+        })
+    })
+}
+
+/// `start`, the bytes in upper-case hexadecimal and a quotation mark, which are `N` bytes together.
+fn framed<const N: usize>(start: &[u8], bytes: &[u8]) -> [u8; N] {
+    let mut out = start.to_vec();
+    push_hex(&mut out, bytes, UPPER);
+    out.push(b'"');
+    out.try_into().unwrap_or([b' '; N])
 }
 
 /// The VLAN ids of the first packet, outermost first.
@@ -291,29 +362,29 @@ fn tls(
     w: &mut Writer<'_>,
     observation: &Observation,
     (detail, shown): (Detail, Option<&Certificate>),
-    (kinds, names): (&Kinds, &Common<'_>),
+    (kinds, names): (Kinds<'_>, &Common<'_>),
 ) {
     let handshake = &*observation.handshake;
-    match &kinds.server {
+    match kinds.server {
         Some(server) => w.members(&server.choice),
         None => w.plain("version_protocol", wire::default_protocol(handshake.protocol)),
     }
     if let Some(group) = chosen_group(handshake) {
-        w.append("curve", |out| wire::push_group(out, group));
+        w.append(key!("curve"), |out| wire::push_group(out, group));
     }
-    w.members(kinds.server.as_ref().map_or("", |server| &server.next_protocol));
+    w.members(kinds.server.map_or("", |server| &server.next_protocol));
     if let Some(established) = handshake.established {
-        w.boolean("established", established);
+        w.boolean(key!("established"), established);
     }
     if let Some(resumed) = handshake.resumed {
-        w.boolean("resumed", resumed);
+        w.boolean(key!("resumed"), resumed);
     }
-    w.object("client", |w| {
-        if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), &kinds.client) {
+    w.object(key!("client"), |w| {
+        if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), kinds.client) {
             let name = hello.server_name.as_deref().unwrap_or_default();
             if names.domain.is_some() {
                 // A host name needs no escaping.
-                w.append("server_name", |out| out.extend_from_slice(name));
+                w.append(key!("server_name"), |out| out.extend_from_slice(name));
             } else {
                 w.wire_text("server_name", name);
             }
@@ -321,8 +392,8 @@ fn tls(
         }
         leaf(w, &observation.client_chain, (detail, shown));
     });
-    w.object("server", |w| {
-        w.members(kinds.server.as_ref().map_or("", |server| &server.prints));
+    w.object(key!("server"), |w| {
+        w.members(kinds.server.map_or("", |server| &server.prints));
         leaf(w, &observation.server_chain, (detail, shown));
     });
 }
@@ -342,19 +413,8 @@ fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], (detail, shown): (Detail
     if shown.is_some_and(|shown| shown.sha256 == certificate.sha256) {
         w.append("certificate", |out| out.extend_from_slice(pem(&certificate.der).as_bytes()));
     }
-    if detail == Detail::Lean {
-        leaf_members(w, certificate);
-        return;
-    }
-    // A network shows each certificate many times: its text is made once.
-    let members = certificate.event_members.get_or_init(|| {
-        let members = Writer::fragment(|w| {
-            leaf_members(w, certificate);
-            w.raw("x509", &certificate.x509_json);
-        });
-        members.into()
-    });
-    w.members(members);
+    let text = leaf_text(certificate);
+    w.members(if detail == Detail::Lean { text.members.get(..text.brief).unwrap_or_default() } else { &text.members });
 }
 
 fn leaf_members(w: &mut Writer<'_>, certificate: &Certificate) {
@@ -390,22 +450,20 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
     });
 }
 
-/// Writes the `tls` object of an alert, in less detail; gives the kinds of the hellos back.
+/// Writes the `tls` object of an alert, in less detail.
 pub(super) fn tls_of_alert(
     w: &mut Writer<'_>,
     (observation, shown): (&Observation, Option<&Certificate>),
-    names: &Common<'_>,
-) -> Kinds {
-    let kinds = Kinds::of(&observation.handshake, Detail::Standard);
-    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (&kinds, names)));
-    kinds
+    (kinds, names): (Kinds<'_>, &Common<'_>),
+) {
+    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (kinds, names)));
 }
 
 /// `related` of a certificate event.
 pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common<'_>, certificate: &Certificate) {
     w.object("related", |w| {
-        w.appended("ip", names.addresses(), wire::push_address);
-        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes()));
+        w.appended("ip", names.addresses(), |out, address| address.push(out));
+        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name));
         let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
         w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
     });

@@ -52,7 +52,7 @@ pub struct Conclusion {
 /// Puts the reports of all workers in order and hands their events to the sinks.
 pub struct Correlator<'a> {
     shared: Arc<Shared>,
-    merge: Merge,
+    merge: Merge<Report>,
     selection: Selection,
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     told: Memory<(Sha256, Side, Role), ()>,

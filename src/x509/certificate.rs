@@ -3,7 +3,7 @@
 use md5::Digest as _;
 
 use super::der::{self, Element, Reader};
-use super::{Certificate, Facts, Name, Sha256, extensions, json, key, name, note};
+use super::{Certificate, Facts, LeafText, Name, Sha256, extensions, json, key, name, note};
 use crate::time::{Civil, ValidityTime};
 
 impl Certificate {
@@ -12,21 +12,28 @@ impl Certificate {
     pub fn parse(der: &[u8]) -> Self {
         let facts = Facts::parse(der).map(Box::new);
         let x509_json = facts.as_deref().map(json::render).unwrap_or_default();
-        Self {
+        let mut certificate = Self {
             der: der.into(),
             sha256: Sha256(sha2::Sha256::digest(der).into()),
             sha1: sha1::Sha1::digest(der).into(),
             md5: md5::Md5::digest(der).into(),
             facts,
             x509_json,
-            event_members: std::sync::OnceLock::new(),
-        }
+            ..Self::default()
+        };
+        certificate.known_weight = certificate.weigh();
+        certificate
     }
 
     /// Bytes of memory that this certificate holds, about.
     pub fn weight(&self) -> usize {
+        // Asked for each time that the certificate is shown.
+        if self.known_weight > 0 { self.known_weight } else { self.weigh() }
+    }
+
+    fn weigh(&self) -> usize {
         let facts = self.facts.as_deref().map_or(0, Facts::weight);
-        size_of::<Self>() + self.der.len() + 2 * self.x509_json.len() + facts
+        size_of::<Self>() + size_of::<LeafText>() + self.der.len() + 2 * self.x509_json.len() + facts
     }
 }
 
