@@ -3,7 +3,7 @@
 use md5::Digest as _;
 
 use super::der::{self, Element, Reader};
-use super::{Certificate, Facts, LeafText, Name, Sha256, extensions, json, key, name, note};
+use super::{Authority, Certificate, Facts, LeafText, Name, Sha256, extensions, json, key, name, note};
 use crate::time::{Civil, ValidityTime};
 
 impl Certificate {
@@ -22,7 +22,26 @@ impl Certificate {
             ..Self::default()
         };
         certificate.known_weight = certificate.weigh();
+        certificate.known_authority = Some(certificate.authority());
         certificate
+    }
+
+    /// Whether it is one of a CA.
+    pub fn authority(&self) -> Authority {
+        // Asked for each time that the certificate is shown; the facts lie far away.
+        if let Some(known) = self.known_authority {
+            return known;
+        }
+        match self.facts.as_deref() {
+            Some(facts) if facts.basic_constraints.is_some_and(|(ca, _)| ca) => {
+                if facts.subject.normalized == facts.issuer.normalized {
+                    Authority::SelfIssued
+                } else {
+                    Authority::Issued
+                }
+            }
+            _ => Authority::No,
+        }
     }
 
     /// Bytes of memory that this certificate holds, about.
@@ -336,4 +355,23 @@ fn pss_hash(parameters: &[u8]) -> Option<&'static str> {
     let oid = hash.reader().tagged(der::SEQUENCE)?.reader().tagged(der::OID)?;
     let dotted = der::dotted(oid.content);
     HASHES.into_iter().find(|known| *known == dotted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_what_would_be_found() {
+        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|root| root.as_ref());
+        for der in roots.chain([&b"not a certificate"[..]]) {
+            let parsed = Certificate::parse(der);
+            let unknown = Certificate { known_weight: 0, known_authority: None, ..parsed.clone() };
+            assert!(parsed.known_weight > der.len());
+            assert_eq!(parsed.weight(), unknown.weight());
+            assert_eq!(parsed.authority(), unknown.authority());
+            let expected = if parsed.facts.is_some() { Authority::SelfIssued } else { Authority::No };
+            assert_eq!(parsed.known_authority, Some(expected));
+        }
+    }
 }

@@ -68,6 +68,19 @@ pub struct Certificate {
     pub event_hash: std::sync::OnceLock<[u8; 67]>,
     /// [`Certificate::weight`] where it is known; 0 where it is not.
     pub known_weight: usize,
+    /// [`Certificate::authority`] where it is known.
+    pub known_authority: Option<Authority>,
+}
+
+/// Whether a certificate is one of a CA, as far as it says so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// No `basicConstraints` with cA, or nothing that parses.
+    No,
+    /// A CA that another name issued.
+    Issued,
+    /// A CA that names itself as its issuer.
+    SelfIssued,
 }
 
 /// Texts of a certificate for events that show it as a leaf.
