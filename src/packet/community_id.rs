@@ -19,9 +19,6 @@ const BLOCK: usize = 64;
 /// What SHA-1 begins with (RFC 3174 section 6.1).
 const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
-/// Of base64 (RFC 4648 section 4).
-const ALPHABET: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 /// The identifier of the flow between `ends`, in either order.
 pub fn community_id(ends: [Endpoint; 2], transport: Transport, seed: u16) -> String {
     String::from_utf8(community_id_text(ends, transport, seed).to_vec()).unwrap_or_default()
@@ -42,7 +39,14 @@ pub fn community_id_text(ends: [Endpoint; 2], transport: Transport, seed: u16) -
     let mut block = [0; BLOCK];
     let length = match (low.address, high.address) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            lay_out(&mut block, (seed, transport), [(from.octets(), low), (to.octets(), high)])
+            // One number has all of it.
+            let ports = (u128::from(low.port) << 16) | u128::from(high.port);
+            let start =
+                (u128::from(seed) << 112) | (u128::from(from.to_bits()) << 80) | (u128::from(to.to_bits()) << 48);
+            if let Some(place) = block.first_chunk_mut() {
+                *place = (start | (u128::from(transport.number()) << 40) | ports).to_be_bytes();
+            }
+            16
         }
         (from, to) => {
             let octets = |address| match address {
@@ -60,11 +64,7 @@ pub fn community_id_text(ends: [Endpoint; 2], transport: Transport, seed: u16) -
     }
     let mut state = INITIAL;
     compress(&mut state, &[block]);
-    let mut digest = [0; 20];
-    for (place, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
-        *place = word.to_be_bytes();
-    }
-    base64_text(&digest)
+    base64_text(state)
 }
 
 /// Writes seed, addresses, protocol, padding and ports; returns how many bytes these are.
@@ -92,28 +92,40 @@ fn put<const N: usize>(rest: &mut &mut [u8], bytes: [u8; N]) {
     }
 }
 
-/// `1:` and the base64 (RFC 4648 section 4) of `digest`.
-fn base64_text(digest: &[u8; 20]) -> [u8; LENGTH] {
-    let mut text = [b'='; LENGTH];
-    let Some((start, rest)) = text.split_first_chunk_mut() else { return text };
-    *start = *b"1:";
-    let (groups, last) = digest.as_chunks::<3>();
-    let (places, _) = rest.as_chunks_mut::<4>();
-    let letter = |sextet: u32| {
-        let sextet = usize::try_from(sextet & 63).unwrap_or(0);
-        ALPHABET.get(sextet).copied().unwrap_or(b'=')
+/// `1:` and the base64 (RFC 4648 section 4) of a digest of five words.
+fn base64_text(digest: [u32; 5]) -> [u8; LENGTH] {
+    let [a, b, c, d, e] = digest.map(u64::from);
+    // Six bytes a word, the last filled up with zeros.
+    let sextets =
+        [(a << 16) | (b >> 16), ((b & 0xffff) << 32) | c, (d << 16) | (e >> 16), (e & 0xffff) << 32].map(sextets);
+    // Arithmetic instead of a table: the compiler makes vector code of it.
+    let letter = |sextet: u8| match sextet {
+        0..26 => sextet + b'A',
+        26..52 => sextet + (b'a' - 26),
+        52..62 => sextet - (52 - b'0'),
+        62 => b'+',
+        _ => b'/',
     };
-    let mut places = places.iter_mut();
-    // The groups lead: a place that finds none stays for the rest.
-    for ([a, b, c], place) in groups.iter().zip(places.by_ref()) {
-        let bits = u32::from_be_bytes([0, *a, *b, *c]);
-        *place = [letter(bits >> 18), letter(bits >> 12), letter(bits >> 6), letter(bits)];
+    let mut letters = [0; 32];
+    for (place, sextet) in letters.iter_mut().zip(sextets.as_flattened()) {
+        *place = letter(*sextet);
     }
-    if let ([a, b], Some(place)) = (last, places.next()) {
-        let bits = u32::from_be_bytes([0, *a, *b, 0]);
-        *place = [letter(bits >> 18), letter(bits >> 12), letter(bits >> 6), b'='];
+    let mut text = [b'='; LENGTH];
+    if let (Some((start, rest)), Some(letters)) = (text.split_first_chunk_mut(), letters.first_chunk::<27>())
+        && let Some(place) = rest.first_chunk_mut()
+    {
+        *start = *b"1:";
+        *place = *letters;
     }
     text
+}
+
+/// The eight groups of six bits of the lower six bytes of `word`.
+fn sextets(word: u64) -> [u8; 8] {
+    // Halves, quarters and eighths, each in a lane of its own.
+    let halves = ((word & 0xffff_ff00_0000) << 8) | (word & 0xff_ffff);
+    let quarters = ((halves & 0x00ff_f000_00ff_f000) << 4) | (halves & 0x0000_0fff_0000_0fff);
+    (((quarters & 0x0fc0_0fc0_0fc0_0fc0) << 2) | (quarters & 0x003f_003f_003f_003f)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -149,6 +161,19 @@ mod tests {
             for (seed, expected) in [0, 1].into_iter().zip(expected) {
                 assert_eq!(community_id([first, second], transport, seed), expected);
                 assert_eq!(community_id([second, first], transport, seed), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_letter_in_every_place() {
+        use base64::Engine as _;
+        for sextet in 0..64_u32 {
+            for shift in 0..32 {
+                let words = [sextet, !sextet, 0, u32::MAX, 0x1234_5678].map(|word: u32| word.rotate_left(shift));
+                let bytes = words.map(u32::to_be_bytes);
+                let text = format!("1:{}", base64::engine::general_purpose::STANDARD.encode(bytes.as_flattened()));
+                assert_eq!(base64_text(words), text.as_bytes());
             }
         }
     }
