@@ -9,23 +9,23 @@ use x509_parser::x509::X509Name;
 use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
-    CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange,
+    CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol,
     ServerHello, ServerKeyExchange,
 };
 use crate::x509::Certificate;
 
-use super::json::{UPPER, Writer, key, push_hex};
+use super::json::{UPPER, Writer, key, push_hex, push_number};
 use super::kinds::{ClientKind, Kinds, ServerKind};
-use super::tls::{complete, fatal_alert, hash_text, leaf_text, vlans};
+use super::tls::{Common, complete, fatal_alert, hash_text, leaf_text, vlans};
 use super::wire;
 
 /// Most names of accepted CAs that an event lists.
 const AUTHORITIES: usize = 64;
 
 /// Writes the members of `tlswatch`.
-pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
+pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
     let handshake = &*observation.handshake;
-    w.object(key!("client"), |w| client(w, observation, kinds));
+    w.object(key!("client"), |w| client(w, observation, (kinds, names)));
     w.object(key!("server"), |w| server(w, observation, kinds));
     w.flag(key!("hello_retry"), handshake.hello_retry_request.is_some());
     let client = handshake.client;
@@ -39,19 +39,26 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, kinds: Ki
     if !observation.connection.encapsulation.is_empty() {
         tunnel(w, observation);
     }
-    w.object(key!("frames"), |w| {
-        w.number(key!("first"), handshake.first.frame);
-        w.number(key!("last"), handshake.last.frame);
-    });
-    w.boolean(key!("complete"), complete(observation));
+    w.piece(r#","frames":{"first":"#);
+    w.with(|out| push_number(out, handshake.first.frame));
+    w.piece(r#","last":"#);
+    w.with(|out| push_number(out, handshake.last.frame));
+    if complete(observation) {
+        w.piece(r#"},"complete":true"#);
+    } else {
+        w.piece(r#"},"complete":false"#);
+    }
     if !handshake.first.time_known {
         w.boolean("time_known", false);
     }
     if observation.connection.duplicate_packets > 0 {
         w.number("duplicate_packets", observation.connection.duplicate_packets);
     }
-    if handshake.record_version != 0 {
-        w.append(key!("record_version"), |out| wire::push_version(out, handshake.record_version, handshake.protocol));
+    match handshake.record_version {
+        0 => {}
+        0x0301 if handshake.protocol == Protocol::Tls => w.piece(r#","record_version":"1.0""#),
+        0x0303 if handshake.protocol == Protocol::Tls => w.piece(r#","record_version":"1.2""#),
+        version => w.append("record_version", |out| wire::push_version(out, version, handshake.protocol)),
     }
     if let Some(draft) = handshake.server_hello.as_deref().and_then(ServerHello::draft) {
         w.append("version_draft", |out| wire::push_version(out, draft, handshake.protocol));
@@ -125,10 +132,10 @@ fn failure(handshake: &Handshake) -> Option<&'static str> {
     }
 }
 
-fn client(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
+fn client(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
     let handshake = &*observation.handshake;
     if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), kinds.client) {
-        client_hello(w, hello, kind);
+        client_hello(w, hello, (kind, names));
     }
     let key_exchange_seen = handshake.server_certificates.is_some() && handshake.complete;
     if handshake.certificate_request.is_some() || key_exchange_seen {
@@ -141,18 +148,28 @@ fn client(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
 }
 
 /// Most of it is the same for all hellos of one kind.
-fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, kind: &ClientKind) {
+fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, (kind, names): (&ClientKind, &Common<'_>)) {
     w.members(&kind.offers);
-    w.count(key!("session_id_length"), hello.session_id.len());
+    session_id_length(w, hello.session_id.len());
     w.flag(key!("ticket"), hello.session_ticket.is_some());
     w.count(key!("ticket_length"), hello.session_ticket.as_ref().map_or(0, ExactSizeIterator::len));
     w.flag(key!("psk"), !hello.psk_identities.is_empty());
     w.count(key!("psk_identities"), hello.psk_identities.len());
     w.members(&kind.modes);
-    if let Some(name) = hello.server_name.as_deref().filter(|name| needs_hex(name)) {
+    // A host name is told as it is.
+    if let Some(name) = hello.server_name.as_deref().filter(|name| names.domain.is_none() && needs_hex(name)) {
         w.hex_lower("server_name_hex", name);
     }
     w.members(&kind.extras);
+}
+
+/// 32 in nearly all hellos.
+fn session_id_length(w: &mut Writer<'_>, length: usize) {
+    if length == 32 {
+        w.piece(r#","session_id_length":32"#);
+    } else {
+        w.count(key!("session_id_length"), length);
+    }
 }
 
 /// The text of the event does not give back these bytes.
@@ -176,8 +193,8 @@ fn server(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
     if let Some(exchange) = handshake.server_key_exchange.as_deref() {
         w.object(key!("key_exchange"), |w| key_exchange(w, exchange));
     }
-    if let Some(request) = handshake.certificate_request.as_deref() {
-        w.object("certificate_request", |w| certificate_request(w, request));
+    if !kinds.request.is_empty() {
+        w.object("certificate_request", |w| w.members(kinds.request));
     }
     w.flag(key!("ocsp_stapled"), handshake.ocsp_response.is_some());
     if let Some((lifetime, length)) = handshake.new_session_ticket {
@@ -191,7 +208,7 @@ fn server(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
 
 fn server_hello(w: &mut Writer<'_>, hello: &ServerHello, handshake: &Handshake, kind: &ServerKind) {
     w.members(&kind.answers);
-    w.count(key!("session_id_length"), hello.session_id.len());
+    session_id_length(w, hello.session_id.len());
     w.flag(key!("ticket"), hello.session_ticket || handshake.new_session_ticket.is_some());
     w.flag(key!("psk"), hello.selected_psk.is_some());
     if hello.compression_method != 0 {
@@ -237,7 +254,8 @@ fn bits(number: &[u8]) -> usize {
     0
 }
 
-fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
+/// Members of `certificate_request`.
+pub(super) fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
     w.appended("types", request.certificate_types.iter().copied(), |out, kind| {
         wire::push_small(out, kind, wire::certificate_type);
     });

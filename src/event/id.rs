@@ -18,6 +18,9 @@ pub(super) struct EventId<'a>(&'a mut Vec<u8>);
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+/// Bytes that a handshake adds at most: nine lengths, two addresses and ports, and what else tells it apart.
+const HANDSHAKE: usize = 9 * 8 + 2 * (16 + 2) + 1 + 4 + 8 + 8 + 4;
+
 /// Bytes of a block of SHA-256.
 const BLOCK: usize = 64;
 
@@ -34,6 +37,8 @@ impl<'a> EventId<'a> {
     /// Adds both ends, the first packet's time and frame, and the ordinal on the connection.
     pub(super) fn handshake(self, observation: &Observation) -> Self {
         let (ends, first) = (&observation.ends, observation.handshake.first);
+        // Room for all of it at once.
+        self.0.reserve(HANDSHAKE);
         self.endpoint(ends.client)
             .endpoint(ends.server)
             .fixed([ends.transport.number()])
@@ -72,7 +77,16 @@ impl<'a> EventId<'a> {
 
     #[inline(always)]
     fn fixed<const N: usize>(self, bytes: [u8; N]) -> Self {
-        self.part(&bytes)
+        // One piece of a length that is known: its own length first.
+        let mut part = [[0; 8], [0; 8], [0; 8]];
+        if let Some((length, rest)) = part.as_flattened_mut().split_first_chunk_mut()
+            && let Some(place) = rest.first_chunk_mut()
+        {
+            *length = u64::try_from(N).unwrap_or(0).to_be_bytes();
+            *place = bytes;
+        }
+        self.0.extend_from_slice(part.as_flattened().get(..8 + N).unwrap_or_default());
+        self
     }
 
     #[inline(always)]

@@ -242,7 +242,6 @@ impl<'a> Writer<'a> {
     /// Members that are JSON already, without the braces around them, each with its comma.
     #[inline(always)]
     pub(super) fn members(&mut self, json: &str) {
-        debug_assert!(json.is_empty() || json.starts_with(','), "{json}");
         self.out.extend_from_slice(json.as_bytes());
     }
 
@@ -260,7 +259,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Anything that `append` writes: whole members, each with its comma.
+    /// Any part of the line; for literals, which take a few stores.
+    #[inline(always)]
+    pub(super) fn piece(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// Any part of the line.
+    #[inline(always)]
+    pub(super) fn bytes(&mut self, json: &[u8]) {
+        self.out.extend_from_slice(json);
+    }
+
+    /// Any part of the line, which `append` writes.
     #[inline]
     pub(super) fn with(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
         append(self.out);
@@ -354,7 +365,7 @@ pub(super) fn hex(bytes: &[u8; 16], letters: u8) -> [u8; 32] {
 
 // Arithmetic instead of a table, for vectors.
 #[inline]
-fn hex_pair(byte: u8, letters: u8) -> [u8; 2] {
+pub(super) fn hex_pair(byte: u8, letters: u8) -> [u8; 2] {
     let digit = |nibble: u8| nibble.wrapping_add(b'0').wrapping_add(if nibble > 9 { letters } else { 0 });
     [digit(byte >> 4), digit(byte & 0x0f)]
 }
@@ -362,21 +373,34 @@ fn hex_pair(byte: u8, letters: u8) -> [u8; 2] {
 /// `value` in decimal.
 #[inline]
 pub(super) fn push_number(out: &mut Vec<u8>, value: u64) {
-    let last = eight_digits(value);
-    if value < 100_000_000 {
-        let digits = u64::from_le_bytes(last);
-        // The first digit lies in the lowest byte. The eighth stays, whatever it is.
-        let zeros = ((digits & 0x000f_0f0f_0f0f_0f0f) | (1 << 56)).trailing_zeros() & !7;
-        push_first(out, (digits >> zeros).to_le_bytes(), 8 - zeros / 8);
-    } else {
-        push_number_above(out, value / 100_000_000);
-        out.extend_from_slice(&last);
+    match value {
+        0..10_000 => push_short_number(out, u32::try_from(value).unwrap_or(0)),
+        10_000..100_000_000 => {
+            let digits = u64::from_le_bytes(eight_digits(value));
+            // The first digit lies in the lowest byte. The eighth stays, whatever it is.
+            let zeros = ((digits & 0x000f_0f0f_0f0f_0f0f) | (1 << 56)).trailing_zeros() & !7;
+            push_first(out, (digits >> zeros).to_le_bytes(), 8 - zeros / 8);
+        }
+        _ => push_long_number(out, value),
     }
 }
 
-/// The digits before the last eight.
-fn push_number_above(out: &mut Vec<u8>, value: u64) {
-    push_number(out, value);
+/// Below 10,000: as [`eight_digits`] has it, in half of a word.
+#[inline]
+fn push_short_number(out: &mut Vec<u8>, value: u32) {
+    let hundreds = value / 100;
+    let pairs = hundreds | ((value - hundreds * 100) << 16);
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000f_000f;
+    let digits = tens | (pairs.wrapping_sub(tens.wrapping_mul(10)) << 8);
+    let zeros = (digits | (1 << 24)).trailing_zeros() & !7;
+    push_first(out, ((digits | 0x3030_3030) >> zeros).to_le_bytes(), 4 - zeros / 8);
+}
+
+/// Nine digits and more.
+#[inline(never)]
+fn push_long_number(out: &mut Vec<u8>, value: u64) {
+    push_number(out, value / 100_000_000);
+    out.extend_from_slice(&eight_digits(value));
 }
 
 /// The first `length` of `bytes`. All are written, which is one store, and those that are too many leave again.
@@ -442,6 +466,15 @@ mod tests {
     fn numbers_of_every_length() {
         let powers = (0..20).map(|power| 10_u64.pow(power));
         for value in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            push_number(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn every_short_number() {
+        for value in 0..11_000 {
             let mut out = Vec::new();
             push_number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), value.to_string());

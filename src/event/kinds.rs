@@ -5,10 +5,11 @@
 
 use crate::tls::fingerprint::ja3::{ja3, ja3s};
 use crate::tls::fingerprint::ja4::{ja4, ja4_r};
-use crate::tls::fingerprint::memo::{KindMemo, client_kind, server_kind};
+use crate::tls::fingerprint::memo::{KindMemo, client_kind, request_kind, server_kind};
 use crate::tls::{ClientHello, Handshake, Protocol, ServerHello, is_grease};
 
 use super::context::Detail;
+use super::facts::certificate_request;
 use super::json::Writer;
 use super::wire;
 
@@ -156,6 +157,8 @@ pub(super) struct Kinds<'a> {
     pub(super) client: Option<&'a ClientKind>,
     /// Of the ServerHello.
     pub(super) server: Option<&'a ServerKind>,
+    /// Members of `certificate_request`; empty without one.
+    pub(super) request: &'a str,
 }
 
 /// Kinds that were rendered before, all in the same detail.
@@ -163,6 +166,7 @@ pub(super) struct Kinds<'a> {
 pub(super) struct KindMemos {
     clients: KindMemo<ClientKind>,
     servers: KindMemo<ServerKind>,
+    requests: KindMemo<String>,
 }
 
 impl KindMemos {
@@ -185,7 +189,15 @@ impl KindMemos {
             };
             &**self.servers.look_up(|kind| server_kind(kind, hello, protocol), make)
         });
-        Kinds { client, server }
+        let request = handshake.certificate_request.as_deref().map_or("", |request| {
+            let make = || {
+                let members = Writer::fragment(|w| certificate_request(w, request));
+                let bytes = members.len();
+                (members, bytes)
+            };
+            self.requests.look_up(|kind| request_kind(kind, request), make).as_str()
+        });
+        Kinds { client, server, request }
     }
 }
 
@@ -296,6 +308,7 @@ mod tests {
                         ..Handshake::default()
                     };
                     let kinds = memos.kinds(&handshake, detail);
+                    prop_assert_eq!(kinds.request, "");
                     prop_assert_eq!((kinds.client, kinds.server), (Some(&fresh.0), Some(&fresh.1)));
                 }
             }

@@ -21,13 +21,6 @@ use super::{Dataset, ECS_VERSION, facts, wire};
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
 
-/// The event of one handshake as one line, in an allocation hardly longer: many lines wait for the correlator at once.
-pub fn tls_line(observation: &Observation, context: &Context, memo: &mut Memo) -> Vec<u8> {
-    let mut line = Vec::new();
-    append_tls(&mut line, observation, context, memo);
-    line
-}
-
 /// Appends the event of one handshake as one line.
 ///
 /// Runs in a worker for every handshake, so nothing here builds a tree and nothing but the line allocates. What many
@@ -42,48 +35,54 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
     let first = times.text(handshake.first.timestamp);
     out.reserve(expected_bytes(observation, context, (&kinds, place)));
     Writer::line(out, |w| {
-        w.append(key!("@timestamp"), |out| out.extend_from_slice(&first));
+        // What is always there is written in as few pieces as may be.
+        w.piece(r#","@timestamp":""#);
+        w.bytes(&first);
         w.members(&context.handshake.head);
-        w.object(key!("event"), |w| {
-            w.members(&context.handshake.event);
-            w.plain(key!("outcome"), outcome(observation));
-            if handshake.first.time_known && handshake.last.time_known {
-                let last = times.text(handshake.last.timestamp);
-                w.append(key!("start"), |out| out.extend_from_slice(&first));
-                w.append(key!("end"), |out| out.extend_from_slice(&last));
-                let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
-                if let Ok(duration) = u64::try_from(duration) {
-                    w.number(key!("duration"), duration);
-                }
+        if handshake.established == Some(true) {
+            w.piece(r#","outcome":"success""#);
+        } else {
+            w.plain("outcome", outcome(observation));
+        }
+        if handshake.first.time_known && handshake.last.time_known {
+            w.piece(r#","start":""#);
+            w.bytes(&first);
+            w.piece(r#"","end":""#);
+            w.bytes(&times.text(handshake.last.timestamp));
+            w.piece("\"");
+            let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
+            if let Ok(duration) = u64::try_from(duration) {
+                w.number(key!("duration"), duration);
             }
-            w.append(key!("id"), |out| out.extend_from_slice(&hex(&id, LOWER)));
-        });
+        }
+        w.piece(r#","id":""#);
+        w.bytes(&hex(&id, LOWER));
+        w.piece("\"}");
         w.members(&place.observer);
         connection(w, observation, &names, context);
         w.object(key!("tls"), |w| tls(w, observation, (context.detail, None), (kinds, &names)));
         related(w, observation, &names, (kinds, context.detail));
         w.members(&place.log);
-        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, kinds));
+        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names)));
     });
 }
 
 /// Bytes of what every line holds besides what is counted: names of members, times, addresses, numbers.
-const OTHER_BYTES: usize = 1_024;
+const OTHER_BYTES: usize = 1_536;
 
 /// Bytes that the line of a handshake will take, hardly ever less: so that it is allocated once.
 fn expected_bytes(observation: &Observation, context: &Context, (kinds, place): (&Kinds<'_>, &Place)) -> usize {
-    let constants = &context.handshake;
     let name = observation.handshake.client_hello.as_deref().and_then(|hello| hello.server_name.as_deref());
     let leaves = [observation.server_chain.first(), observation.client_chain.first()];
     let leaves = leaves.into_iter().flatten().map(|leaf| leaf_text(leaf).members.len() + LEAF_BYTES);
     OTHER_BYTES
-        + constants.head.len()
-        + constants.event.len()
+        + context.handshake.head.len()
         + place.observer.len()
         + place.log.len()
         + 3 * name.map_or(0, <[u8]>::len)
         + kinds.client.map_or(0, ClientKind::bytes)
         + kinds.server.map_or(0, ServerKind::bytes)
+        + kinds.request.len()
         + leaves.sum::<usize>()
         + (observation.server_chain.len() + observation.client_chain.len()) * 2 * HASH_BYTES
 }
@@ -176,24 +175,38 @@ pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
 /// `source`, `destination` and `network`.
 pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common<'_>, context: &Context) {
     let ends = &observation.ends;
-    w.object(key!("source"), |w| {
-        w.append(key!("ip"), |out| names.client.push(out));
-        w.number(key!("port"), ends.client.port);
-    });
-    w.object(key!("destination"), |w| {
-        w.append(key!("ip"), |out| names.server().push(out));
-        w.number(key!("port"), ends.server.port);
-        if let Some(domain) = &names.domain {
-            w.append(key!("domain"), |out| out.extend_from_slice(domain));
-        }
-    });
-    w.object(key!("network"), |w| {
-        network(w, observation);
-        let community_id = community_id_text([ends.client, ends.server], ends.transport, context.community_seed);
-        w.append(key!("community_id"), |out| out.extend_from_slice(&community_id));
-        if observation.connection.encapsulation.is_empty() {
-            return;
-        }
+    w.piece(r#","source":{"ip":""#);
+    w.with(|out| names.client.push(out));
+    w.piece(r#"","port":"#);
+    w.with(|out| push_number(out, ends.client.port.into()));
+    w.piece(r#"},"destination":{"ip":""#);
+    w.with(|out| names.server().push(out));
+    if ends.server.port == 443 {
+        w.piece(r#"","port":443"#);
+    } else {
+        w.piece(r#"","port":"#);
+        w.with(|out| push_number(out, ends.server.port.into()));
+    }
+    if let Some(domain) = &names.domain {
+        w.piece(r#","domain":""#);
+        w.bytes(domain);
+        w.piece("\"");
+    }
+    let protocol = observation.handshake.protocol;
+    if ends.client.address.is_ipv4() && ends.transport == Transport::Tcp && protocol == Protocol::Tls {
+        // Nearly all: one piece up to the Community ID.
+        w.piece(r#"},"network":{"type":"ipv4","transport":"tcp","protocol":"tls","iana_number":"6","community_id":""#);
+    } else {
+        w.piece(r#"},"network":{"type":"#);
+        w.piece(if ends.client.address.is_ipv4() { r#""ipv4""# } else { r#""ipv6""# });
+        w.plain("transport", ends.transport.name());
+        w.plain("protocol", wire::network_protocol(protocol));
+        w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
+        w.piece(r#","community_id":""#);
+    }
+    w.bytes(&community_id_text([ends.client, ends.server], ends.transport, context.community_seed));
+    w.piece("\"");
+    if !observation.connection.encapsulation.is_empty() {
         let mut tags = vlans(&observation.connection);
         let mut tag = |w: &mut Writer<'_>| {
             if let Some(id) = tags.next() {
@@ -202,21 +215,8 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
         };
         tag(w);
         w.object("inner", tag);
-    });
-}
-
-/// Members of `network` that say what carried the handshake.
-fn network(w: &mut Writer<'_>, observation: &Observation) {
-    let (ends, protocol) = (&observation.ends, observation.handshake.protocol);
-    let ipv4 = ends.client.address.is_ipv4();
-    if ipv4 && ends.transport == Transport::Tcp && protocol == Protocol::Tls {
-        w.members(r#","type":"ipv4","transport":"tcp","protocol":"tls","iana_number":"6""#);
-        return;
     }
-    w.plain("type", if ipv4 { "ipv4" } else { "ipv6" });
-    w.plain("transport", ends.transport.name());
-    w.plain("protocol", wire::network_protocol(protocol));
-    w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
+    w.piece("}");
 }
 
 /// What a finding knows of its handshake, where that is not kept: ends and certificate of the server.
@@ -254,30 +254,35 @@ pub(super) fn related(
     names: &Common<'_>,
     (kinds, detail): (Kinds<'_>, Detail),
 ) {
-    w.object(key!("related"), |w| {
-        w.appended(key!("ip"), names.addresses(), |out, address| address.push(out));
-        let full = detail == Detail::Full;
-        match observation.server_chain.first().filter(|_| full) {
-            Some(leaf) => {
-                w.appended(key!("hosts"), related_hosts(names, leaf), |out, name| out.extend_from_slice(name));
-            }
-            None => w.appended(key!("hosts"), &names.domain, |out, name| out.extend_from_slice(name)),
-        }
-        w.items(key!("hash"), |out| {
-            for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
+    w.piece(r#","related":{"ip":[""#);
+    w.with(|out| names.client.push(out));
+    if let Some(server) = &names.other {
+        w.piece(r#"",""#);
+        w.with(|out| server.push(out));
+    }
+    w.piece(r#""]"#);
+    let full = detail == Detail::Full;
+    if let Some(leaf) = observation.server_chain.first().filter(|_| full) {
+        w.appended("hosts", related_hosts(names, leaf), |out, name| out.extend_from_slice(name));
+    } else if let Some(domain) = &names.domain {
+        w.piece(r#","hosts":[""#);
+        w.bytes(domain);
+        w.piece(r#""]"#);
+    }
+    w.items(key!("hash"), |out| {
+        let (server, client) = (observation.server_chain.as_slice(), observation.client_chain.as_slice());
+        for chain in [server, client] {
+            for certificate in chain {
                 out.extend_from_slice(hash_text(certificate));
             }
-            for leaf in [observation.server_chain.first(), observation.client_chain.first()].into_iter().flatten() {
-                out.extend_from_slice(&leaf_text(leaf).sha1);
-            }
-            if let Some(client) = kinds.client {
-                out.extend_from_slice(client.hash.as_bytes());
-            }
-            if let Some(server) = kinds.server {
-                out.extend_from_slice(server.hash.as_bytes());
-            }
-        });
+        }
+        for leaf in [server.first(), client.first()].into_iter().flatten() {
+            out.extend_from_slice(&leaf_text(leaf).sha1);
+        }
+        out.extend_from_slice(kinds.client.map_or(&[], |client| client.hash.as_bytes()));
+        out.extend_from_slice(kinds.server.map_or(&[], |server| server.hash.as_bytes()));
     });
+    w.piece("}");
 }
 
 /// The name that the client asked for, and those of the certificate.
@@ -373,18 +378,24 @@ fn tls(
         w.append(key!("curve"), |out| wire::push_group(out, group));
     }
     w.members(kinds.server.map_or("", |server| &server.next_protocol));
-    if let Some(established) = handshake.established {
-        w.boolean(key!("established"), established);
-    }
-    if let Some(resumed) = handshake.resumed {
-        w.boolean(key!("resumed"), resumed);
+    if let (Some(true), Some(false)) = (handshake.established, handshake.resumed) {
+        w.piece(r#","established":true,"resumed":false"#);
+    } else {
+        if let Some(established) = handshake.established {
+            w.boolean("established", established);
+        }
+        if let Some(resumed) = handshake.resumed {
+            w.boolean(key!("resumed"), resumed);
+        }
     }
     w.object(key!("client"), |w| {
         if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), kinds.client) {
             let name = hello.server_name.as_deref().unwrap_or_default();
             if names.domain.is_some() {
                 // A host name needs no escaping.
-                w.append(key!("server_name"), |out| out.extend_from_slice(name));
+                w.piece(r#","server_name":""#);
+                w.bytes(name);
+                w.piece("\"");
             } else {
                 w.wire_text("server_name", name);
             }
@@ -513,6 +524,26 @@ mod tests {
         assert_eq!(event["tls"]["server"]["x509"]["serial_number"], "4A96");
         assert_eq!(event["tls"]["client"]["hash"]["sha1"], "33".repeat(20));
         assert_eq!(event["related"]["hosts"], serde_json::json!(["www.example.com", "mail.example.com"]));
+    }
+
+    #[test]
+    fn a_line_is_allocated_once() {
+        for detail in [Detail::Full, Detail::Standard, Detail::Lean] {
+            let context = Context::new(&super::super::Observer::default(), detail);
+            let (mut observation, mut memo) = (sample::observation(), Memo::default());
+            // What is rare and long.
+            observation.handshake.anomalies.clear();
+            observation.handshake.alerts.clear();
+            observation.handshake.certificate_request = None;
+            observation.connection.encapsulation = Default::default();
+            let kinds = memo.kinds.kinds(&observation.handshake, detail);
+            let place = memo.places.of(&context, observation.handshake.first);
+            let expected = expected_bytes(&observation, &context, (&kinds, place));
+            let mut out = Vec::new();
+            append_tls(&mut out, &observation, &context, &mut memo);
+            assert_eq!(out.capacity(), expected, "{} bytes have not grown", out.len());
+            assert!(expected < out.len() + 2 * OTHER_BYTES, "{expected} for {}", out.len());
+        }
     }
 
     #[test]

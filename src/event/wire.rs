@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::packet::Layer;
 use crate::tls::{Alert, Protocol, is_grease, names};
 
-use super::json::{LOWER, UPPER, push_first, push_hex, push_number};
+use super::json::{LOWER, UPPER, hex_pair, push_first, push_hex, push_number};
 
 /// Name of a cipher suite: IANA's, `GREASE`, or `0x1A2B`.
 pub fn cipher_name(cipher: u16) -> String {
@@ -254,8 +254,8 @@ const CLASSES: [u8; 256] = {
 pub(super) enum AddressText {
     /// The text and its length.
     Short([u8; 16], u32),
-    /// Written anew each time.
-    Other(IpAddr),
+    /// The same of an IPv6 address.
+    Long([u8; 48], u32),
 }
 
 impl AddressText {
@@ -267,7 +267,10 @@ impl AddressText {
                 let (text, length) = ipv4_text(address);
                 Self::Short(text, length)
             }
-            IpAddr::V6(_) => Self::Other(address),
+            IpAddr::V6(address) => {
+                let (text, length) = ipv6_text(address);
+                Self::Long(text, length)
+            }
         }
     }
 
@@ -276,54 +279,52 @@ impl AddressText {
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         match self {
             Self::Short(text, length) => push_first(out, *text, *length),
-            Self::Other(address) => push_address(out, *address),
+            Self::Long(text, length) => push_first(out, *text, *length),
         }
     }
 }
 
-/// Appends an address as [`IpAddr`] displays it, without the formatting machinery.
-pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => push_ipv4(out, address),
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => {
-                out.extend_from_slice(b"::ffff:");
-                push_ipv4(out, mapped);
-            }
-            None => push_ipv6(out, address),
-        },
-    }
-}
-
-fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
-    let (text, length) = ipv4_text(address);
-    push_first(out, text, length);
-}
-
 /// The dotted text, and how long it is.
 fn ipv4_text(address: Ipv4Addr) -> ([u8; 16], u32) {
-    // All octets at once, each in a lane of 16 bits; the multiplications divide by 100 and by 10.
-    let [a, b, c, d] = address.octets().map(u64::from);
-    let octets = a | (b << 16) | (c << 32) | (d << 48);
-    let hundreds = (octets.wrapping_mul(41) >> 12) & 0x000f_000f_000f_000f;
-    let below = octets.wrapping_sub(hundreds.wrapping_mul(100));
-    let tens = (below.wrapping_mul(103) >> 10) & 0x000f_000f_000f_000f;
-    let ones = below.wrapping_sub(tens.wrapping_mul(10));
-    let (mut text, mut length) = (0_u128, 0);
-    for lane in [0, 16, 32, 48] {
-        let digit = |digits: u64| digits >> lane & 0xf;
-        // The first digit lies in the lowest byte; the last one stays, whatever it is.
-        let digits = digit(hundreds) | (digit(tens) << 8) | (digit(ones) << 16);
-        let zeros = (digits | (1 << 16)).trailing_zeros() & !7;
-        text |= u128::from((digits | 0x2e30_3030) >> zeros).wrapping_shl(8 * length);
-        length += 4 - zeros / 8;
-    }
+    let [(a, a_bits), (b, b_bits), (c, c_bits), (d, d_bits)] = address.octets().map(|octet| {
+        let text = OCTETS.get(usize::from(octet)).copied().unwrap_or(0);
+        // A point leaves two bits of its byte free.
+        (u64::from(text), 32 - (text.leading_zeros() & !7))
+    });
+    let (start, start_bits) = (a | b.wrapping_shl(a_bits), a_bits + b_bits);
+    let (end, end_bits) = (c | d.wrapping_shl(c_bits), c_bits + d_bits);
+    let text = u128::from(start) | u128::from(end).wrapping_shl(start_bits);
     // The last point is one too many.
-    (text.to_le_bytes(), length.saturating_sub(1))
+    (text.to_le_bytes(), (start_bits + end_bits) / 8 - 1)
 }
 
-/// The text of RFC 5952 section 4: the first longest run of two or more zero groups becomes `::`.
-fn push_ipv6(out: &mut Vec<u8>, address: Ipv6Addr) {
+/// The digits of every octet with a point behind them; the first lies in the lowest byte.
+const OCTETS: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut rest = table.as_mut_slice();
+    let mut octet = 0_u8;
+    while let Some((place, after)) = rest.split_first_mut() {
+        let (hundreds, tens, ones) = (b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10);
+        *place = u32::from_le_bytes(match octet {
+            0..10 => [ones, b'.', 0, 0],
+            10..100 => [tens, ones, b'.', 0],
+            _ => [hundreds, tens, ones, b'.'],
+        });
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    table
+};
+
+/// The text of RFC 5952 section 4, and how long it is: the first longest run of two or more zero groups becomes `::`.
+fn ipv6_text(address: Ipv6Addr) -> ([u8; 48], u32) {
+    let mut text = Text { bytes: [0; 48], length: 0 };
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        let (dotted, length) = ipv4_text(mapped);
+        text.put(*b"::ffff:", 7);
+        text.put(dotted, length);
+        return (text.bytes, text.length);
+    }
     let groups = address.segments();
     let (mut longest, mut run) = (0..0, 0..0);
     for (place, group) in groups.into_iter().enumerate() {
@@ -335,23 +336,45 @@ fn push_ipv6(out: &mut Vec<u8>, address: Ipv6Addr) {
     for (place, group) in groups.into_iter().enumerate() {
         if longest.contains(&place) {
             if place == longest.start {
-                out.extend_from_slice(b"::");
+                text.put(*b"::", 2);
             }
             continue;
         }
         if place > 0 && place != longest.end {
-            out.push(b':');
+            text.put(*b":", 1);
         }
-        push_group_of_address(out, group);
+        let digits = u32::from_le_bytes(group_digits(group));
+        // Without leading zeros; the last digit stays, whatever it is.
+        let zeros = ((digits & !0x3030_3030) | (1 << 24)).trailing_zeros() & !7;
+        let zeros = if group == 0 { 24 } else { zeros };
+        text.put((digits >> zeros).to_le_bytes(), 4 - zeros / 8);
     }
+    (text.bytes, text.length)
 }
 
-/// Hexadecimal without leading zeros.
-fn push_group_of_address(out: &mut Vec<u8>, group: u16) {
-    let start = out.len();
-    push_hex(out, &group.to_be_bytes(), LOWER);
-    let zeros = usize::try_from(group.leading_zeros() / 4).unwrap_or(0).min(3);
-    out.drain(start..start + zeros);
+/// Four hexadecimal digits.
+fn group_digits(group: u16) -> [u8; 4] {
+    let [high, low] = group.to_be_bytes();
+    let [[a, b], [c, d]] = [hex_pair(high, LOWER), hex_pair(low, LOWER)];
+    [a, b, c, d]
+}
+
+/// A short text on the stack.
+struct Text {
+    bytes: [u8; 48],
+    length: u32,
+}
+
+impl Text {
+    /// Adds the first `length` of `bytes`; there is room for the longest address.
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N], length: u32) {
+        let start = usize::try_from(self.length).unwrap_or(0);
+        if let Some(place) = self.bytes.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+            self.length += length;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -387,13 +410,26 @@ mod tests {
                 assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
             }
         }
+        for group in 0..=u16::MAX {
+            let address = IpAddr::from([0xfd00, group, 1, 2, 3, 4, 5, group]);
+            assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
+        }
     }
 
     #[test]
     fn addresses_are_as_usual() {
-        for address in ["0.0.0.0", "255.255.255.255", "10.20.0.9", "::", "2001:db8::1", "::ffff:192.0.2.1"] {
+        for address in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.20.0.9",
+            "::",
+            "2001:db8::1",
+            "::ffff:192.0.2.1",
+            "::ffff:255.255.255.255",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(text(|out| push_address(out, address)), address.to_string());
+            assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
         }
     }
 
@@ -404,7 +440,6 @@ mod tests {
             groups in proptest::array::uniform8(proptest::sample::select(vec![0, 0, 0, 1, 0xab, 0xdb8, 0xffff])),
         ) {
             for address in [IpAddr::from(octets), IpAddr::from(groups)] {
-                proptest::prop_assert_eq!(text(|out| push_address(out, address)), address.to_string());
                 proptest::prop_assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::tls::{ClientHello, Protocol, ServerHello};
+use crate::tls::{CertificateRequest, ClientHello, Protocol, ServerHello};
 
 /// Values by the kind of hello that they are a pure function of. For one thread.
 ///
@@ -97,7 +97,7 @@ pub fn client_kind(kind: &mut Vec<u64>, hello: &ClientHello, protocol: Protocol)
     let [first, second, third] = bytes.map(|list| length(list.len()));
     kind.push(word([first, second, third, 0]));
     for list in lists {
-        append(kind, list, |number| *number, without_grease);
+        append_numbers(kind, list);
     }
     append(kind, &hello.extensions, |extension| extension.kind, without_grease);
     append(kind, &hello.key_shares, |share| share.group, without_grease);
@@ -127,6 +127,22 @@ pub fn server_kind(kind: &mut Vec<u64>, hello: &ServerHello, protocol: Protocol)
     }
 }
 
+/// Appends a CertificateRequest: all of it.
+pub fn request_kind(kind: &mut Vec<u64>, request: &CertificateRequest) {
+    kind.push(word([
+        length(request.certificate_types.len()),
+        length(request.signature_algorithms.len()),
+        length(request.authorities.len()),
+        0,
+    ]));
+    kind.push(request.authority_count.into());
+    append_bytes(kind, &request.certificate_types);
+    append(kind, &request.signature_algorithms, |number| *number, |word| word);
+    for name in &request.authorities {
+        append_name(kind, name);
+    }
+}
+
 fn number(protocol: Protocol) -> u16 {
     match protocol {
         Protocol::Tls => 0,
@@ -141,24 +157,28 @@ fn word([a, b, c, d]: [u16; 4]) -> u64 {
     u64::from(a) | (u64::from(b) << 16) | (u64::from(c) << 32) | (u64::from(d) << 48)
 }
 
-/// The four numbers of `word`, with one value for all of GREASE.
-#[inline]
+/// The four numbers of `word`, with one value for all of GREASE (RFC 8701): both bytes the same, ending with 0xa.
+#[inline(always)]
 fn without_grease(word: u64) -> u64 {
     const ONES: u64 = 0x0001_0001_0001_0001;
-    const GREASE: u64 = 0x0a0a * ONES;
-    let swapped = ((word & (0x00ff * ONES)) << 8) | (word >> 8 & (0x00ff * ONES));
-    // 0 where both bytes are the same and end with 0xa (RFC 8701).
-    let different = (word ^ swapped) | (word & (0x0f0f * ONES) ^ GREASE);
-    let is_grease = !(((different & (0x7fff * ONES)) + 0x7fff * ONES) | different) >> 15 & ONES;
-    let mask = is_grease.wrapping_mul(0xffff);
-    (word & !mask) | (GREASE & mask)
+    // In the low byte of each number, 0 for GREASE only.
+    let different = ((word ^ (word >> 8)) & (0x00ff * ONES)) | ((word & (0x000f * ONES)) ^ (0x000a * ONES));
+    // Only what takes away nothing keeps the bit above that byte.
+    let grease = (0x0100 * ONES).wrapping_sub(different) & (0x0100 * ONES);
+    if grease == 0 {
+        return word;
+    }
+    let mask = (grease >> 8).wrapping_mul(0xffff);
+    (word & !mask) | ((0x0a0a * ONES) & mask)
 }
 
 /// Appends the numbers of `items` in words, the last filled up with zeros.
-#[inline]
+#[inline(always)]
 fn append<T>(kind: &mut Vec<u64>, items: &[T], number: impl Fn(&T) -> u16, change: impl Fn(u64) -> u64) {
     let (fours, rest) = items.as_chunks();
-    kind.extend(fours.iter().map(|[a, b, c, d]| change(word([number(a), number(b), number(c), number(d)]))));
+    for [a, b, c, d] in fours {
+        kind.push(change(word([number(a), number(b), number(c), number(d)])));
+    }
     let last = match rest {
         [] => return,
         [a] => [number(a), 0, 0, 0],
@@ -166,6 +186,12 @@ fn append<T>(kind: &mut Vec<u64>, items: &[T], number: impl Fn(&T) -> u16, chang
         [a, b, c, ..] => [number(a), number(b), number(c), 0],
     };
     kind.push(change(word(last)));
+}
+
+/// The same of plain numbers. Not inlined: there are several lists of them.
+#[inline(never)]
+fn append_numbers(kind: &mut Vec<u64>, numbers: &[u16]) {
+    append(kind, numbers, |number| *number, without_grease);
 }
 
 /// Appends bytes in words, the last filled up with zeros.
@@ -298,6 +324,32 @@ mod tests {
                 assert_eq!(without_grease(word(numbers)), word(plain), "{value:x}");
             }
         }
+    }
+
+    #[test]
+    fn every_part_of_a_request_counts() {
+        let kind = |request: &CertificateRequest| {
+            let mut kind = Vec::new();
+            request_kind(&mut kind, request);
+            kind
+        };
+        let request = CertificateRequest::default;
+        let names = |names: &[&[u8]]| names.iter().map(|name| (*name).into()).collect();
+        let mut kinds = vec![
+            kind(&request()),
+            kind(&CertificateRequest { certificate_types: vec![1], ..request() }),
+            kind(&CertificateRequest { certificate_types: vec![1, 0], ..request() }),
+            kind(&CertificateRequest { signature_algorithms: vec![1], ..request() }),
+            kind(&CertificateRequest { authority_count: 1, ..request() }),
+            kind(&CertificateRequest { authorities: names(&[b""]), ..request() }),
+            kind(&CertificateRequest { authorities: names(&[b"a name of many bytes", b"b"]), ..request() }),
+            kind(&CertificateRequest { authorities: names(&[b"a name of many byte", b"sb"]), ..request() }),
+            kind(&CertificateRequest { authorities: names(&[b"b", b"a name of many bytes"]), ..request() }),
+        ];
+        let count = kinds.len();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), count);
     }
 
     #[test]
