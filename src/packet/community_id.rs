@@ -32,28 +32,31 @@ pub fn append_community_id(out: &mut Vec<u8>, ends: [Endpoint; 2], transport: Tr
 /// The 30 characters of [`community_id`].
 pub fn community_id_text(ends: [Endpoint; 2], transport: Transport, seed: u16) -> [u8; LENGTH] {
     let [first, second] = ends;
-    // Order of addresses as numbers in network order, then of ports. Two families never meet in one packet.
-    let (low, high) = if first <= second { (first, second) } else { (second, first) };
     // What is hashed always fits into one block of SHA-1, so the block is laid out here, padding (RFC 3174 section 4)
     // included: handing its parts to the hash would cost as much as hashing.
     let mut block = [0; BLOCK];
-    let length = match (low.address, high.address) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            // One number has all of it.
-            let ports = (u128::from(low.port) << 16) | u128::from(high.port);
-            let start =
-                (u128::from(seed) << 112) | (u128::from(from.to_bits()) << 80) | (u128::from(to.to_bits()) << 48);
+    // Order of addresses as numbers in network order, then of ports. Two families never meet in one packet.
+    let length = match (first.address, second.address) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            // One number has all of it, and an end is one number too.
+            let one = (u128::from(one.to_bits()) << 16) | u128::from(first.port);
+            let other = (u128::from(other.to_bits()) << 16) | u128::from(second.port);
+            let (low, high) = (one.min(other), one.max(other));
+            let addresses = ((low >> 16) << 80) | ((high >> 16) << 48);
+            let ports = ((low & 0xffff) << 16) | (high & 0xffff);
+            let rest = (u128::from(seed) << 112) | (u128::from(transport.number()) << 40);
             if let Some(place) = block.first_chunk_mut() {
-                *place = (start | (u128::from(transport.number()) << 40) | ports).to_be_bytes();
+                *place = (addresses | ports | rest).to_be_bytes();
             }
             16
         }
-        (from, to) => {
-            let octets = |address| match address {
+        _ => {
+            let (low, high) = if first <= second { (first, second) } else { (second, first) };
+            let octets = |end: Endpoint| match end.address {
                 IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
                 IpAddr::V6(address) => address.octets(),
             };
-            lay_out(&mut block, (seed, transport), [(octets(from), low), (octets(to), high)])
+            lay_out(&mut block, (seed, transport), [(octets(low), low), (octets(high), high)])
         }
     };
     if let Some(end) = block.get_mut(length) {
@@ -68,10 +71,10 @@ pub fn community_id_text(ends: [Endpoint; 2], transport: Transport, seed: u16) -
 }
 
 /// Writes seed, addresses, protocol, padding and ports; returns how many bytes these are.
-fn lay_out<const N: usize>(
+fn lay_out(
     block: &mut [u8; BLOCK],
     (seed, transport): (u16, Transport),
-    [(from, low), (to, high)]: [([u8; N], Endpoint); 2],
+    [(from, low), (to, high)]: [([u8; 16], Endpoint); 2],
 ) -> usize {
     let mut rest = block.as_mut_slice();
     put(&mut rest, seed.to_be_bytes());
@@ -195,8 +198,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn as_the_libraries_have_it(octets: [[u8; 4]; 2], groups: [[u8; 16]; 2], ports: [u16; 2], seed: u16) {
-            for addresses in [octets.map(IpAddr::from), groups.map(IpAddr::from)] {
-                let [one, other] = addresses;
+            let [one, other] = octets.map(IpAddr::from);
+            let [long, longer] = groups.map(IpAddr::from);
+            for [one, other] in [[one, other], [one, one], [long, longer], [long, long]] {
                 let ends = [Endpoint { address: one, port: ports[0] }, Endpoint { address: other, port: ports[1] }];
                 for transport in [Transport::Tcp, Transport::Udp] {
                     proptest::prop_assert_eq!(community_id(ends, transport, seed), plain(ends, transport, seed));
