@@ -158,30 +158,71 @@ impl Rfc3339 {
 /// Writes times as [`Rfc3339`] does, and keeps the text of the last second: most times that follow lie in it too.
 #[derive(Clone, Debug)]
 pub struct SecondText {
-    second: i64,
+    /// Where that second begins, in nanoseconds.
+    start: i64,
     text: [u8; 20],
 }
 
 impl Default for SecondText {
     fn default() -> Self {
-        Self { second: 0, text: *b"1970-01-01T00:00:00." }
+        Self { start: 0, text: *b"1970-01-01T00:00:00." }
     }
 }
 
 impl SecondText {
     /// Appends the 30 characters to `out`.
     pub fn append(&mut self, out: &mut Vec<u8>, time: Timestamp) {
-        let second = time.seconds();
-        if second != self.second {
-            *self = Self { second, text: Civil::of(second).text() };
-        }
-        let mut text = [b'Z'; 30];
-        let (start, rest) = text.split_at_mut(self.text.len());
-        start.copy_from_slice(&self.text);
-        let (nanos, _) = rest.split_at_mut(9);
-        write_digits(nanos, time.0.rem_euclid(NANOS_PER_SECOND).unsigned_abs());
-        out.extend_from_slice(&text);
+        out.extend_from_slice(&self.text(time));
     }
+
+    /// The 30 characters.
+    #[inline]
+    pub fn text(&mut self, time: Timestamp) -> [u8; 30] {
+        match time.0.checked_sub(self.start) {
+            Some(nanos @ 0..NANOS_PER_SECOND) => Self::joined(&self.text, nanos),
+            _ => self.text_of_another_second(time),
+        }
+    }
+
+    fn text_of_another_second(&mut self, time: Timestamp) -> [u8; 30] {
+        let (second, nanos) = (time.seconds(), time.0.rem_euclid(NANOS_PER_SECOND));
+        let text = Civil::of(second).text();
+        // The earliest second of all begins before the first time that there is: it is not kept.
+        if let Some(start) = time.0.checked_sub(nanos) {
+            *self = Self { start, text };
+        }
+        Self::joined(&text, nanos)
+    }
+
+    #[inline]
+    fn joined(second: &[u8; 20], nanos: i64) -> [u8; 30] {
+        let mut text = [b'Z'; 30];
+        let nanos = nanos.unsigned_abs();
+        if let Some((start, rest)) = text.split_first_chunk_mut()
+            && let Some((first, rest)) = rest.split_first_chunk_mut()
+            && let Some(last) = rest.first_mut()
+        {
+            *start = *second;
+            *first = eight_digits(nanos / 10);
+            *last = b'0' + u8::try_from(nanos % 10).unwrap_or(0);
+        }
+        text
+    }
+}
+
+/// The last eight decimal digits of `value`, with leading zeros.
+#[inline]
+pub(crate) fn eight_digits(value: u64) -> [u8; 8] {
+    // All digits at once: a number is split into halves, each in a lane of its own of one word, until every lane is a
+    // digit. The multiplications divide by 100 and by 10; their quotients are exact for what a lane can hold. The first
+    // digit comes to lie in the lowest byte.
+    let value = value % 100_000_000;
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = (fours.wrapping_mul(10_486) >> 20) & 0x7f_0000_007f;
+    let pairs = hundreds | (fours.wrapping_sub(hundreds.wrapping_mul(100)) << 16);
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | (pairs.wrapping_sub(tens.wrapping_mul(10)) << 8);
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 /// A moment of certificate validity: seconds since the epoch, years 0 to 9999 (RFC 5280 section 4.1.2.5).
@@ -355,11 +396,32 @@ mod tests {
     #[test]
     fn the_text_of_the_last_second_is_only_used_for_it() {
         let mut last = SecondText::default();
-        let times = [0, 1, -1, 999_999_999, 1_000_000_000, 1_717_221_305_298_706_000, 0, i64::MIN, i64::MAX];
+        let times = [
+            0,
+            1,
+            -1,
+            999_999_999,
+            1_000_000_000,
+            1_717_221_305_298_706_000,
+            0,
+            i64::MIN,
+            i64::MAX,
+            i64::MIN + 1_000_000_000,
+        ];
         for time in times.into_iter().flat_map(|time| [Timestamp(time), Timestamp(time ^ 1)]) {
             let mut out = b"x".to_vec();
             last.append(&mut out, time);
             assert_eq!(String::from_utf8(out).unwrap(), format!("x{}", time.rfc3339()));
+        }
+    }
+
+    #[test]
+    fn eight_digits_of_every_half() {
+        for value in 0..10_000 {
+            for value in [value, value * 10_000, value * 10_000 + 9_999, 99_990_000 + value, 700_000_000 + value] {
+                let text = format!("{:08}", value % 100_000_000);
+                assert_eq!(eight_digits(value), text.as_bytes(), "{value}");
+            }
         }
     }
 

@@ -52,6 +52,7 @@ const SHARED_STATE: &[(&str, &str)] = &[
     ("src/pipeline/correlator.rs", "bytes of reports in flight, which slow the reader down and nothing else"),
     ("src/detect/knowledge.rs", "memos of pure functions of certificate revocation lists"),
     ("src/inventory/", "the connection to the file, records on their way to it, and why writing failed"),
+    ("src/pipeline/lines.rs", "emptied allocations on their way back, whose content never shows"),
     ("src/pipeline/live", "counters that a running sensor shows"),
 ];
 

@@ -12,6 +12,7 @@ use super::Dataset;
 use super::context::Context;
 use super::id::EventId;
 use super::json::Writer;
+use super::kinds::KindMemos;
 use super::tls::{Common, begin, connection, ends_alone, event_head, log, observer, related, tls_of_alert};
 
 /// Most hosts and clients that an alert lists; their number is beside the list.
@@ -30,7 +31,7 @@ pub struct AlertView<'a> {
 pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) {
     let AlertView { alert, status } = *view;
     let (rule, head) = (alert.head.rule, &alert.head);
-    let id = EventId::new(&context.name, Dataset::Alert)
+    let id = EventId::new(&mut Vec::new(), &context.name, Dataset::Alert)
         .part(&alert.id.0)
         .part(&[u8::from(alert.suppressed)])
         .part(status.name().as_bytes())
@@ -68,8 +69,10 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
             let names = Common::of(observation);
             connection(w, observation, &names, context);
             let leaf = head.certificate.as_ref().or_else(|| observation.server_chain.first());
-            let kinds = tls_of_alert(w, (observation, leaf.map(|leaf| &**leaf)), &names);
-            related(w, observation, &names, (&kinds, super::Detail::Standard));
+            let mut memos = KindMemos::default();
+            let kinds = memos.kinds(&observation.handshake, super::Detail::Standard);
+            tls_of_alert(w, (observation, leaf.map(|leaf| &**leaf)), (kinds, &names));
+            related(w, observation, &names, (kinds, super::Detail::Standard));
             log(w, context, observation.handshake.first);
         } else if let Some(ends) = &head.ends {
             ends_alone(w, (ends, head.certificate.as_ref()), context);

@@ -2,7 +2,7 @@
 
 use crate::detect::observation::Observation;
 use crate::time::{Moment, NANOS_PER_SECOND};
-use crate::x509::{AlternativeName, Certificate, Facts, Validation};
+use crate::x509::{AlternativeName, Authority, Certificate, Facts, Validation};
 
 use super::context::Context;
 use super::id::EventId;
@@ -51,11 +51,11 @@ pub enum Role {
 impl Role {
     /// The role of the certificate at this position of a chain (from 0).
     pub fn of(certificate: &Certificate, position: usize) -> Self {
-        match certificate.facts.as_deref() {
+        match certificate.authority() {
             _ if position == 0 => Self::Leaf,
-            Some(facts) if is_ca(facts) && self_issued(facts) => Self::Root,
-            Some(facts) if is_ca(facts) => Self::Intermediate,
-            _ => Self::Other,
+            Authority::SelfIssued => Self::Root,
+            Authority::Issued => Self::Intermediate,
+            Authority::No => Self::Other,
         }
     }
 
@@ -129,7 +129,7 @@ pub fn append_certificate(out: &mut Vec<u8>, view: &CertificateView<'_>, context
     let CertificateView { certificate, observation, .. } = *view;
     let first = observation.handshake.first;
     let names = Common::of(observation);
-    let id = EventId::new(&context.name, Dataset::Certificate)
+    let id = EventId::new(&mut Vec::new(), &context.name, Dataset::Certificate)
         .handshake(observation)
         .part(&certificate.sha256.0)
         .part(view.side.name().as_bytes())

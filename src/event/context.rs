@@ -55,15 +55,18 @@ pub struct Context {
 /// Members that are the same in every event of a handshake, rendered once.
 #[derive(Debug)]
 pub(super) struct HandshakeConstants {
-    /// Of the event, behind its time.
+    /// What comes behind its time, from the quotation mark that ends that to the first members of `event`.
     pub(super) head: String,
-    /// First ones of `event`.
-    pub(super) event: String,
 }
 
 impl Default for HandshakeConstants {
     fn default() -> Self {
-        Self { head: Writer::fragment(super::tls::ecs), event: Writer::fragment(super::tls::event_of_handshake) }
+        let members = Writer::fragment(|w| {
+            super::tls::ecs(w);
+            w.object("event", super::tls::event_of_handshake);
+        });
+        // More members follow before the brace.
+        Self { head: format!("\"{}", members.strip_suffix('}').unwrap_or_default()) }
     }
 }
 

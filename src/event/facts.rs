@@ -9,54 +9,56 @@ use x509_parser::x509::X509Name;
 use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
-    CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange,
+    CertificateForm, CertificateList, CertificateRequest, ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol,
     ServerHello, ServerKeyExchange,
 };
 use crate::x509::Certificate;
 
-use super::json::{UPPER, Writer, push_hex};
+use super::json::{UPPER, Writer, key, push_hex, push_number};
 use super::kinds::{ClientKind, Kinds, ServerKind};
-use super::tls::{complete, fatal_alert, vlans};
+use super::tls::{Common, complete, fatal_alert, hash_text, leaf_text, vlans};
 use super::wire;
 
 /// Most names of accepted CAs that an event lists.
 const AUTHORITIES: usize = 64;
 
 /// Writes the members of `tlswatch`.
-pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
+pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
     let handshake = &*observation.handshake;
-    w.object("client", |w| client(w, observation, kinds));
-    w.object("server", |w| server(w, observation, kinds));
-    w.flag("hello_retry", handshake.hello_retry_request.is_some());
+    w.object(key!("client"), |w| client(w, observation, (kinds, names)));
+    w.object(key!("server"), |w| server(w, observation, kinds));
+    w.flag(key!("hello_retry"), handshake.hello_retry_request.is_some());
     let client = handshake.client;
     w.appended("alerts", handshake.alerts.iter().copied(), |out, alert| {
         let side = if client.is_none_or(|client| client == alert.direction) { "client" } else { "server" };
         wire::push_alert(out, side, alert);
     });
     w.texts("anomalies", handshake.anomalies.iter().map(|anomaly| anomaly.name()));
-    w.plain("resumption", resumption(handshake).unwrap_or_default());
+    w.plain(key!("resumption"), resumption(handshake).unwrap_or_default());
     w.plain("failure", failure(handshake).unwrap_or_default());
-    // Two tags have their place in `network`; what is deeper is named here.
-    let mut tags = vlans(&observation.connection).count().min(2);
-    let layers = observation.connection.encapsulation.iter().filter(|layer| {
-        let placed = matches!(layer, Layer::Vlan(_)) && tags > 0;
-        tags -= usize::from(placed);
-        !placed
-    });
-    w.appended("tunnel", layers, wire::push_layer);
-    w.object("frames", |w| {
-        w.number("first", handshake.first.frame);
-        w.number("last", handshake.last.frame);
-    });
-    w.boolean("complete", complete(observation));
+    if !observation.connection.encapsulation.is_empty() {
+        tunnel(w, observation);
+    }
+    w.piece(r#","frames":{"first":"#);
+    w.with(|out| push_number(out, handshake.first.frame));
+    w.piece(r#","last":"#);
+    w.with(|out| push_number(out, handshake.last.frame));
+    if complete(observation) {
+        w.piece(r#"},"complete":true"#);
+    } else {
+        w.piece(r#"},"complete":false"#);
+    }
     if !handshake.first.time_known {
         w.boolean("time_known", false);
     }
     if observation.connection.duplicate_packets > 0 {
         w.number("duplicate_packets", observation.connection.duplicate_packets);
     }
-    if handshake.record_version != 0 {
-        w.append("record_version", |out| wire::push_version(out, handshake.record_version, handshake.protocol));
+    match handshake.record_version {
+        0 => {}
+        0x0301 if handshake.protocol == Protocol::Tls => w.piece(r#","record_version":"1.0""#),
+        0x0303 if handshake.protocol == Protocol::Tls => w.piece(r#","record_version":"1.2""#),
+        version => w.append("record_version", |out| wire::push_version(out, version, handshake.protocol)),
     }
     if let Some(draft) = handshake.server_hello.as_deref().and_then(ServerHello::draft) {
         w.append("version_draft", |out| wire::push_version(out, draft, handshake.protocol));
@@ -65,8 +67,19 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, kinds: &K
         w.number("ordinal", handshake.ordinal);
     }
     if let Some(rtt) = observation.connection.syn_rtt.and_then(|rtt| u64::try_from(rtt).ok()) {
-        w.number("syn_rtt", rtt);
+        w.number(key!("syn_rtt"), rtt);
     }
+}
+
+/// Two tags have their place in `network`; what is deeper is named here.
+fn tunnel(w: &mut Writer<'_>, observation: &Observation) {
+    let mut tags = vlans(&observation.connection).count().min(2);
+    let layers = observation.connection.encapsulation.iter().filter(|layer| {
+        let placed = matches!(layer, Layer::Vlan(_)) && tags > 0;
+        tags -= usize::from(placed);
+        !placed
+    });
+    w.appended("tunnel", layers, wire::push_layer);
 }
 
 /// Writes the chains of both sides: all that an alert repeats of the facts of its handshake.
@@ -119,34 +132,44 @@ fn failure(handshake: &Handshake) -> Option<&'static str> {
     }
 }
 
-fn client(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
+fn client(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
     let handshake = &*observation.handshake;
-    if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), &kinds.client) {
-        client_hello(w, hello, kind);
+    if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), kinds.client) {
+        client_hello(w, hello, (kind, names));
     }
     let key_exchange_seen = handshake.server_certificates.is_some() && handshake.complete;
     if handshake.certificate_request.is_some() || key_exchange_seen {
-        w.boolean("certificate_requested", handshake.certificate_request.is_some());
+        w.boolean(key!("certificate_requested"), handshake.certificate_request.is_some());
     }
     if let Some(signature) = handshake.certificate_verify.as_deref().and_then(|verify| verify.signature_algorithm) {
-        w.append("certificate_verify_algorithm", |out| wire::push_signature(out, signature));
+        w.append(key!("certificate_verify_algorithm"), |out| wire::push_signature(out, signature));
     }
     chain(w, &observation.client_chain, handshake.client_certificates.as_ref());
 }
 
 /// Most of it is the same for all hellos of one kind.
-fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, kind: &ClientKind) {
+fn client_hello(w: &mut Writer<'_>, hello: &ClientHello, (kind, names): (&ClientKind, &Common<'_>)) {
     w.members(&kind.offers);
-    w.count("session_id_length", hello.session_id.len());
-    w.flag("ticket", hello.session_ticket.is_some());
-    w.count("ticket_length", hello.session_ticket.as_ref().map_or(0, ExactSizeIterator::len));
-    w.flag("psk", !hello.psk_identities.is_empty());
-    w.count("psk_identities", hello.psk_identities.len());
+    session_id_length(w, hello.session_id.len());
+    w.flag(key!("ticket"), hello.session_ticket.is_some());
+    w.count(key!("ticket_length"), hello.session_ticket.as_ref().map_or(0, ExactSizeIterator::len));
+    w.flag(key!("psk"), !hello.psk_identities.is_empty());
+    w.count(key!("psk_identities"), hello.psk_identities.len());
     w.members(&kind.modes);
-    if let Some(name) = hello.server_name.as_deref().filter(|name| needs_hex(name)) {
+    // A host name is told as it is.
+    if let Some(name) = hello.server_name.as_deref().filter(|name| names.domain.is_none() && needs_hex(name)) {
         w.hex_lower("server_name_hex", name);
     }
     w.members(&kind.extras);
+}
+
+/// 32 in nearly all hellos.
+fn session_id_length(w: &mut Writer<'_>, length: usize) {
+    if length == 32 {
+        w.piece(r#","session_id_length":32"#);
+    } else {
+        w.count(key!("session_id_length"), length);
+    }
 }
 
 /// The text of the event does not give back these bytes.
@@ -156,9 +179,9 @@ fn needs_hex(name: &[u8]) -> bool {
     !plain && std::str::from_utf8(name).map_or(true, |name| name.chars().any(char::is_control))
 }
 
-fn server(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
+fn server(w: &mut Writer<'_>, observation: &Observation, kinds: Kinds<'_>) {
     let handshake = &*observation.handshake;
-    if let (Some(hello), Some(kind)) = (handshake.server_hello.as_deref(), &kinds.server) {
+    if let (Some(hello), Some(kind)) = (handshake.server_hello.as_deref(), kinds.server) {
         server_hello(w, hello, handshake, kind);
     }
     if let Some(retry) = handshake.hello_retry_request.as_deref() {
@@ -168,16 +191,16 @@ fn server(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
         w.flag("ech", retry.encrypted_client_hello);
     }
     if let Some(exchange) = handshake.server_key_exchange.as_deref() {
-        w.object("key_exchange", |w| key_exchange(w, exchange));
+        w.object(key!("key_exchange"), |w| key_exchange(w, exchange));
     }
-    if let Some(request) = handshake.certificate_request.as_deref() {
-        w.object("certificate_request", |w| certificate_request(w, request));
+    if !kinds.request.is_empty() {
+        w.object("certificate_request", |w| w.members(kinds.request));
     }
-    w.flag("ocsp_stapled", handshake.ocsp_response.is_some());
+    w.flag(key!("ocsp_stapled"), handshake.ocsp_response.is_some());
     if let Some((lifetime, length)) = handshake.new_session_ticket {
-        w.object("new_session_ticket", |w| {
-            w.number("lifetime", lifetime);
-            w.number("length", length);
+        w.object(key!("new_session_ticket"), |w| {
+            w.number(key!("lifetime"), lifetime);
+            w.number(key!("length"), length);
         });
     }
     chain(w, &observation.server_chain, handshake.server_certificates.as_ref());
@@ -185,35 +208,35 @@ fn server(w: &mut Writer<'_>, observation: &Observation, kinds: &Kinds) {
 
 fn server_hello(w: &mut Writer<'_>, hello: &ServerHello, handshake: &Handshake, kind: &ServerKind) {
     w.members(&kind.answers);
-    w.count("session_id_length", hello.session_id.len());
-    w.flag("ticket", hello.session_ticket || handshake.new_session_ticket.is_some());
-    w.flag("psk", hello.selected_psk.is_some());
+    session_id_length(w, hello.session_id.len());
+    w.flag(key!("ticket"), hello.session_ticket || handshake.new_session_ticket.is_some());
+    w.flag(key!("psk"), hello.selected_psk.is_some());
     if hello.compression_method != 0 {
         w.append("compression_method", |out| {
             wire::push_small(out, hello.compression_method, wire::compression_method);
         });
     }
-    w.flag("sct", hello.scts.as_ref().is_some_and(|range| !range.is_empty()));
+    w.flag(key!("sct"), hello.scts.as_ref().is_some_and(|range| !range.is_empty()));
 }
 
 fn key_exchange(w: &mut Writer<'_>, exchange: &ServerKeyExchange) {
     match &exchange.kind {
         KeyExchange::Ecdhe { group, .. } => {
-            w.text("type", "ecdhe");
-            w.append("group", |out| wire::push_group(out, *group));
+            w.members(r#","type":"ecdhe""#);
+            w.append(key!("group"), |out| wire::push_group(out, *group));
         }
         KeyExchange::Dhe { prime, .. } => {
-            w.text("type", "dhe");
-            w.count("bits", exchange.params.get(prime.clone()).map_or(0, bits));
+            w.text(key!("type"), "dhe");
+            w.count(key!("bits"), exchange.params.get(prime.clone()).map_or(0, bits));
         }
         KeyExchange::Rsa { modulus, .. } => {
-            w.text("type", "rsa_export");
-            w.count("bits", exchange.params.get(modulus.clone()).map_or(0, bits));
+            w.text(key!("type"), "rsa_export");
+            w.count(key!("bits"), exchange.params.get(modulus.clone()).map_or(0, bits));
         }
-        KeyExchange::Other => w.text("type", "other"),
+        KeyExchange::Other => w.text(key!("type"), "other"),
     }
     if let Some(signature) = exchange.signature_algorithm {
-        w.append("signature_algorithm", |out| wire::push_signature(out, signature));
+        w.append(key!("signature_algorithm"), |out| wire::push_signature(out, signature));
     }
     w.flag("anonymous", exchange.signature.is_empty() && exchange.kind != KeyExchange::Other);
 }
@@ -231,7 +254,8 @@ fn bits(number: &[u8]) -> usize {
     0
 }
 
-fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
+/// Members of `certificate_request`.
+pub(super) fn certificate_request(w: &mut Writer<'_>, request: &CertificateRequest) {
     w.appended("types", request.certificate_types.iter().copied(), |out, kind| {
         wire::push_small(out, kind, wire::certificate_type);
     });
@@ -288,9 +312,15 @@ fn push_escaped(text: &mut String, value: &str) {
 
 /// The hashes of a chain in wire order, the leaf's key, and what a Certificate message held instead.
 fn chain(w: &mut Writer<'_>, chain: &[Arc<Certificate>], list: Option<&CertificateList>) {
-    w.appended("chain", chain, |out, certificate| push_hex(out, &certificate.sha256.0, UPPER));
-    if let Some(facts) = chain.first().and_then(|leaf| leaf.facts.as_deref()) {
-        w.hex_upper("spki_sha256", &facts.spki_sha256.0);
+    if let Some(leaf) = chain.first() {
+        w.items(key!("chain"), |out| {
+            for certificate in chain {
+                out.extend_from_slice(hash_text(certificate));
+            }
+        });
+        if let Some(key) = &leaf_text(leaf).key {
+            w.with(|out| out.extend_from_slice(key));
+        }
     }
     let Some(list) = list else { return };
     match list.form {
@@ -301,7 +331,7 @@ fn chain(w: &mut Writer<'_>, chain: &[Arc<Certificate>], list: Option<&Certifica
         CertificateForm::RawPublicKey => w.text("certificate_form", "raw_public_key"),
         CertificateForm::OpenPgp => w.text("certificate_form", "openpgp"),
     }
-    w.flag("certificate_empty", list.ranges.is_empty());
+    w.flag(key!("certificate_empty"), list.ranges.is_empty());
 }
 
 #[cfg(test)]

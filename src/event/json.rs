@@ -7,7 +7,52 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
+use crate::time::eight_digits;
+
+/// The name of a member.
+pub(super) trait Key {
+    /// Writes the comma that every member begins with, the name and the colon.
+    fn push(&self, out: &mut Vec<u8>);
+}
+
+impl Key for str {
+    fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(self.as_bytes());
+        out.extend_from_slice(b"\":");
+    }
+}
+
+impl<K: Key + ?Sized> Key for &K {
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>) {
+        (**self).push(out);
+    }
+}
+
+/// A name as it is written, made by [`key!`]: a few stores where it is a literal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written(pub(super) &'static str);
+
+impl Key for Written {
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
+    }
+}
+
+/// A [`Key`] of a literal, for what is written for every handshake.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::event::json::Written(concat!(",\"", $name, "\":"))
+    };
+}
+pub(super) use key;
+
 /// Writes the members of JSON objects; every member whose value is empty is left out.
+///
+/// Every member begins with a comma, the first too: what closes an object puts the brace in its place. So no member needs
+/// to ask what stands before it.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
     out: &'a mut Vec<u8>,
@@ -17,68 +62,81 @@ impl<'a> Writer<'a> {
     /// Appends one object and a line feed to `out`.
     pub(super) fn line(out: &'a mut Vec<u8>, fill: impl FnOnce(&mut Self)) {
         let mut writer = Self { out };
-        writer.out.push(b'{');
-        fill(&mut writer);
-        writer.out.extend_from_slice(b"}\n");
+        writer.braced(fill);
+        writer.out.push(b'\n');
     }
 
-    /// The members that `fill` writes, without braces around them, for [`members`](Self::members).
+    /// The members that `fill` writes, without braces around them and each with its comma, for [`members`](Self::members).
     pub(super) fn fragment(fill: impl FnOnce(&mut Writer<'_>)) -> String {
-        let mut out = vec![b'{'];
+        let mut out = Vec::new();
         fill(&mut Writer { out: &mut out });
-        out.remove(0);
         String::from_utf8(out).unwrap_or_default()
     }
 
     /// An object; left out when `fill` writes nothing.
     #[inline]
-    pub(super) fn object(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
+    pub(super) fn object(&mut self, key: impl Key, fill: impl FnOnce(&mut Self)) {
         let start = self.out.len();
-        self.key(key);
-        self.out.push(b'{');
-        let empty = self.out.len();
+        key.push(self.out);
+        let inside = self.out.len();
         fill(self);
-        if self.out.len() == empty {
+        if self.out.len() == inside {
             self.out.truncate(start);
         } else {
-            self.out.push(b'}');
+            self.close(inside, [b'{', b'}']);
         }
     }
 
+    /// An object that may be empty.
+    fn braced(&mut self, fill: impl FnOnce(&mut Self)) {
+        let inside = self.out.len();
+        fill(self);
+        if self.out.len() == inside {
+            self.out.push(b'{');
+        }
+        self.close(inside, [b'{', b'}']);
+    }
+
+    /// Puts the opening bracket in the place of the first comma, which is at `inside`, and the other at the end.
+    #[inline]
+    fn close(&mut self, inside: usize, [open, close]: [u8; 2]) {
+        if let Some(first) = self.out.get_mut(inside) {
+            *first = open;
+        }
+        self.out.push(close);
+    }
+
     /// A string; left out when empty.
-    pub(super) fn text(&mut self, key: &str, value: &str) {
+    pub(super) fn text(&mut self, key: impl Key, value: &str) {
         if !value.is_empty() {
-            self.key(key);
+            key.push(self.out);
             push_text(self.out, value);
         }
     }
 
     /// A string that needs no escaping, such as a name of ours or hexadecimal; left out when empty.
     #[inline]
-    pub(super) fn plain(&mut self, key: &str, value: &str) {
-        debug_assert!(!needs_escaping(value), "{key}: {value:?}");
+    pub(super) fn plain(&mut self, key: impl Key, value: &str) {
+        debug_assert!(!needs_escaping(value), "{value:?}");
         if !value.is_empty() {
             self.append(key, |out| out.extend_from_slice(value.as_bytes()));
         }
     }
 
     /// A string from the wire that ought to be UTF-8; left out when empty.
-    pub(super) fn wire_text(&mut self, key: &str, value: &[u8]) {
+    pub(super) fn wire_text(&mut self, key: impl Key, value: &[u8]) {
         self.text(key, &String::from_utf8_lossy(value));
     }
 
     /// A string made by [`Display`], which must need no escaping.
-    pub(super) fn display(&mut self, key: &str, value: impl Display) {
-        self.key(key);
-        self.out.push(b'"');
-        push_display(self.out, value);
-        self.out.push(b'"');
+    pub(super) fn display(&mut self, key: impl Key, value: impl Display) {
+        self.append(key, |out| push_display(out, value));
     }
 
     /// A string that `append` writes; it must need no escaping.
     #[inline]
-    pub(super) fn append(&mut self, key: &str, append: impl FnOnce(&mut Vec<u8>)) {
-        self.key(key);
+    pub(super) fn append(&mut self, key: impl Key, append: impl FnOnce(&mut Vec<u8>)) {
+        key.push(self.out);
         self.out.push(b'"');
         append(self.out);
         self.out.push(b'"');
@@ -86,56 +144,60 @@ impl<'a> Writer<'a> {
 
     /// A number.
     #[inline]
-    pub(super) fn number(&mut self, key: &str, value: impl Into<u64>) {
-        self.key(key);
+    pub(super) fn number(&mut self, key: impl Key, value: impl Into<u64>) {
+        key.push(self.out);
         push_number(self.out, value.into());
     }
 
     /// A number, left out when it is 0.
     #[inline]
-    pub(super) fn count(&mut self, key: &str, value: usize) {
+    pub(super) fn count(&mut self, key: impl Key, value: usize) {
         if let Some(value) = u64::try_from(value).ok().filter(|value| *value > 0) {
             self.number(key, value);
         }
     }
 
     /// A signed number.
-    pub(super) fn signed(&mut self, key: &str, value: i64) {
-        self.key(key);
+    pub(super) fn signed(&mut self, key: impl Key, value: i64) {
+        key.push(self.out);
         push_display(self.out, value);
     }
 
     /// A truth value.
     #[inline]
-    pub(super) fn boolean(&mut self, key: &str, value: bool) {
-        self.key(key);
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    pub(super) fn boolean(&mut self, key: impl Key, value: bool) {
+        key.push(self.out);
+        if value {
+            self.out.extend_from_slice(b"true");
+        } else {
+            self.out.extend_from_slice(b"false");
+        }
     }
 
     /// A truth value that is only worth telling when it is true.
     #[inline]
-    pub(super) fn flag(&mut self, key: &str, value: bool) {
+    pub(super) fn flag(&mut self, key: impl Key, value: bool) {
         if value {
             self.boolean(key, true);
         }
     }
 
     /// Bytes in upper-case hexadecimal, as ECS wants hashes of certificates; left out when empty.
-    pub(super) fn hex_upper(&mut self, key: &str, bytes: &[u8]) {
+    pub(super) fn hex_upper(&mut self, key: impl Key, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.append(key, |out| push_hex(out, bytes, UPPER));
         }
     }
 
     /// Bytes in lower-case hexadecimal, as JA3 has them; left out when empty.
-    pub(super) fn hex_lower(&mut self, key: &str, bytes: &[u8]) {
+    pub(super) fn hex_lower(&mut self, key: impl Key, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.append(key, |out| push_hex(out, bytes, LOWER));
         }
     }
 
     /// An array of strings; left out without items.
-    pub(super) fn texts<T: AsRef<str>>(&mut self, key: &str, values: impl IntoIterator<Item = T>) {
+    pub(super) fn texts<T: AsRef<str>>(&mut self, key: impl Key, values: impl IntoIterator<Item = T>) {
         self.array(key, values, |writer, value| push_text(writer.out, value.as_ref()));
     }
 
@@ -143,7 +205,7 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn appended<T>(
         &mut self,
-        key: &str,
+        key: impl Key,
         values: impl IntoIterator<Item = T>,
         append: impl Fn(&mut Vec<u8>, T),
     ) {
@@ -155,41 +217,72 @@ impl<'a> Writer<'a> {
     }
 
     /// An array of numbers.
-    pub(super) fn numbers(&mut self, key: &str, values: impl IntoIterator<Item = u64>) {
+    pub(super) fn numbers(&mut self, key: impl Key, values: impl IntoIterator<Item = u64>) {
         self.array(key, values, |writer, value| push_number(writer.out, value));
     }
 
     /// An array of objects that `fill` writes.
-    pub(super) fn objects<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, fill: impl Fn(&mut Self, T)) {
-        self.array(key, items, |writer, item| {
-            writer.out.push(b'{');
-            fill(writer, item);
-            writer.out.push(b'}');
-        });
+    pub(super) fn objects<T>(
+        &mut self,
+        key: impl Key,
+        items: impl IntoIterator<Item = T>,
+        fill: impl Fn(&mut Self, T),
+    ) {
+        self.array(key, items, |writer, item| writer.braced(|writer| fill(writer, item)));
     }
 
     /// A value that is JSON already; left out when empty.
-    pub(super) fn raw(&mut self, key: &str, json: &str) {
+    pub(super) fn raw(&mut self, key: impl Key, json: &str) {
         if !json.is_empty() {
-            self.key(key);
+            key.push(self.out);
             self.out.extend_from_slice(json.as_bytes());
         }
     }
 
-    /// Members that are JSON already, without the braces around them.
-    #[inline]
+    /// Members that are JSON already, without the braces around them, each with its comma.
+    #[inline(always)]
     pub(super) fn members(&mut self, json: &str) {
-        if !json.is_empty() {
-            self.separate();
-            self.out.extend_from_slice(json.as_bytes());
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// An array whose items, JSON already, `append` writes, each with a comma before it; left out without items.
+    #[inline]
+    pub(super) fn items(&mut self, key: impl Key, append: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.len();
+        key.push(self.out);
+        let inside = self.out.len();
+        append(self.out);
+        if self.out.len() == inside {
+            self.out.truncate(start);
+        } else {
+            self.close(inside, [b'[', b']']);
         }
     }
 
+    /// Any part of the line; for literals, which take a few stores.
+    #[inline(always)]
+    pub(super) fn piece(&mut self, json: &str) {
+        self.out.extend_from_slice(json.as_bytes());
+    }
+
+    /// Any part of the line.
+    #[inline(always)]
+    pub(super) fn bytes(&mut self, json: &[u8]) {
+        self.out.extend_from_slice(json);
+    }
+
+    /// Any part of the line, which `append` writes.
     #[inline]
-    fn array<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Self, T)) {
+    pub(super) fn with(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(self.out);
+    }
+
+    #[inline]
+    fn array<T>(&mut self, key: impl Key, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Self, T)) {
         let mut items = items.into_iter();
+        // Most lists are empty: then nothing is written that would have to go again.
         let Some(first) = items.next() else { return };
-        self.key(key);
+        key.push(self.out);
         self.out.push(b'[');
         write(self, first);
         for item in items {
@@ -197,23 +290,6 @@ impl<'a> Writer<'a> {
             write(self, item);
         }
         self.out.push(b']');
-    }
-
-    // Always inline: where it is called the key is a literal, and writing that takes a few stores.
-    #[inline(always)]
-    fn key(&mut self, key: &str) {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    /// No value ends with an opening brace, so the last byte tells whether a member comes before.
-    #[inline]
-    fn separate(&mut self) {
-        if self.out.last() != Some(&b'{') {
-            self.out.push(b',');
-        }
     }
 }
 
@@ -267,46 +343,72 @@ pub(super) const LOWER: u8 = b'a' - b'9' - 1;
 /// `bytes` in hexadecimal with these letters.
 #[inline]
 pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8], letters: u8) {
-    // Arithmetic instead of a table, and pieces of one length: the compiler makes vector code of it.
-    let digit = |nibble: u8| nibble.wrapping_add(b'0').wrapping_add(if nibble > 9 { letters } else { 0 });
-    let pair = |byte: u8| [digit(byte >> 4), digit(byte & 0x0f)];
     let (pieces, rest) = bytes.as_chunks::<16>();
     for piece in pieces {
-        out.extend_from_slice(piece.map(pair).as_flattened());
+        out.extend_from_slice(&hex(piece, letters));
     }
     for byte in rest {
-        out.extend_from_slice(&pair(*byte));
+        out.extend_from_slice(&hex_pair(*byte, letters));
     }
+}
+
+/// Sixteen bytes in hexadecimal with these letters.
+#[inline]
+pub(super) fn hex(bytes: &[u8; 16], letters: u8) -> [u8; 32] {
+    // Pieces of one length: the compiler makes vector code of it.
+    let mut text = [0; 32];
+    for (place, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *place = hex_pair(*byte, letters);
+    }
+    text
+}
+
+// Arithmetic instead of a table, for vectors.
+#[inline]
+pub(super) fn hex_pair(byte: u8, letters: u8) -> [u8; 2] {
+    let digit = |nibble: u8| nibble.wrapping_add(b'0').wrapping_add(if nibble > 9 { letters } else { 0 });
+    [digit(byte >> 4), digit(byte & 0x0f)]
 }
 
 /// `value` in decimal.
 #[inline]
 pub(super) fn push_number(out: &mut Vec<u8>, value: u64) {
-    // Four digits at a time, each time a copy of fixed length: this runs a dozen times per event.
-    let (rest, last) = (value / 10_000, four_digits(value % 10_000));
-    if rest > 0 {
-        push_number_above(out, rest);
-        out.extend_from_slice(&last);
-        return;
-    }
-    let [thousands, hundreds, tens, ones] = last;
     match value {
-        0..10 => out.push(ones),
-        10..100 => out.extend_from_slice(&[tens, ones]),
-        100..1_000 => out.extend_from_slice(&[hundreds, tens, ones]),
-        _ => out.extend_from_slice(&[thousands, hundreds, tens, ones]),
+        0..10_000 => push_short_number(out, u32::try_from(value).unwrap_or(0)),
+        10_000..100_000_000 => {
+            let digits = u64::from_le_bytes(eight_digits(value));
+            // The first digit lies in the lowest byte. The eighth stays, whatever it is.
+            let zeros = ((digits & 0x000f_0f0f_0f0f_0f0f) | (1 << 56)).trailing_zeros() & !7;
+            push_first(out, (digits >> zeros).to_le_bytes(), 8 - zeros / 8);
+        }
+        _ => push_long_number(out, value),
     }
 }
 
-/// The digits before the last four.
-fn push_number_above(out: &mut Vec<u8>, value: u64) {
-    push_number(out, value);
+/// Below 10,000: as [`eight_digits`] has it, in half of a word.
+#[inline]
+fn push_short_number(out: &mut Vec<u8>, value: u32) {
+    let hundreds = value / 100;
+    let pairs = hundreds | ((value - hundreds * 100) << 16);
+    let tens = (pairs.wrapping_mul(103) >> 10) & 0x000f_000f;
+    let digits = tens | (pairs.wrapping_sub(tens.wrapping_mul(10)) << 8);
+    let zeros = (digits | (1 << 24)).trailing_zeros() & !7;
+    push_first(out, ((digits | 0x3030_3030) >> zeros).to_le_bytes(), 4 - zeros / 8);
 }
 
-/// The last four decimal digits of `value`.
-fn four_digits(value: u64) -> [u8; 4] {
-    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    [digit(value / 1_000), digit(value / 100), digit(value / 10), digit(value)]
+/// Nine digits and more.
+#[inline(never)]
+fn push_long_number(out: &mut Vec<u8>, value: u64) {
+    push_number(out, value / 100_000_000);
+    out.extend_from_slice(&eight_digits(value));
+}
+
+/// The first `length` of `bytes`. All are written, which is one store, and those that are too many leave again.
+#[inline]
+pub(super) fn push_first<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N], length: u32) {
+    let end = out.len().saturating_add(usize::try_from(length).unwrap_or(N));
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 fn push_display(out: &mut Vec<u8>, value: impl Display) {
@@ -338,6 +440,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_inside_has_its_brackets() {
+        let text = line(|w| {
+            w.object(key!("a"), |w| w.object("b", |w| w.flag(key!("c"), true)));
+            w.objects("d", [1_u64, 0, 2], |w, number| w.count("e", usize::try_from(number).unwrap()));
+            w.items(key!("f"), |_| {});
+            w.items(key!("g"), |out| out.extend_from_slice(b",1,2"));
+            w.members(&Writer::fragment(|w| w.plain("h", "i")));
+        });
+        assert_eq!(text, "{\"a\":{\"b\":{\"c\":true}},\"d\":[{\"e\":1},{},{\"e\":2}],\"g\":[1,2],\"h\":\"i\"}\n");
+        assert_eq!(line(|_| {}), "{}\n");
+        assert_eq!(Writer::fragment(|_| {}), "");
+    }
+
+    #[test]
     fn control_characters_are_visible_and_json_stays_valid() {
         let hostile = "a\0b\u{1b}[2J\"\\\u{9b}\u{7f}é\n";
         let text = line(|w| w.text("k", hostile));
@@ -348,7 +464,17 @@ mod tests {
 
     #[test]
     fn numbers_of_every_length() {
-        for value in [0, 9, 10, 99, 100, 999, 1_000, 12_345, 9_999_999_999_999_999_999, u64::MAX] {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        for value in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
+            let mut out = Vec::new();
+            push_number(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn every_short_number() {
+        for value in 0..11_000 {
             let mut out = Vec::new();
             push_number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
@@ -369,6 +495,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn any_number_is_as_usual(value: u64, shift in 0_u32..64) {
+            let mut out = b"x".to_vec();
+            push_number(&mut out, value >> shift);
+            proptest::prop_assert_eq!(String::from_utf8(out).unwrap(), format!("x{}", value >> shift));
+        }
+
         #[test]
         fn any_text_is_valid_json_without_controls(value: String) {
             let mut out = Vec::new();

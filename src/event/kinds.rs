@@ -3,22 +3,21 @@
 //! A fragment is a list of JSON members. It may only depend on what is in the kind ([`client_kind`], [`server_kind`]); the
 //! rest is written for every event, by `tls.rs` and `facts.rs`, which also say in what order the fragments come.
 
-use std::sync::Arc;
-
 use crate::tls::fingerprint::ja3::{ja3, ja3s};
 use crate::tls::fingerprint::ja4::{ja4, ja4_r};
-use crate::tls::fingerprint::memo::{KindMemo, client_kind, server_kind};
+use crate::tls::fingerprint::memo::{KindMemo, client_kind, request_kind, server_kind};
 use crate::tls::{ClientHello, Handshake, Protocol, ServerHello, is_grease};
 
 use super::context::Detail;
+use super::facts::certificate_request;
 use super::json::Writer;
 use super::wire;
 
 /// Fragments of a ClientHello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientKind {
-    /// JA3.
-    pub(super) ja3: String,
+    /// JA3 as an item of `related.hash`: `,"<ja3>"`.
+    pub(super) hash: String,
     /// Of `tls.client`: the fingerprints and the offered cipher suites.
     pub(super) prints: String,
     /// Of `tlswatch.client`: from the versions to ALPN.
@@ -62,11 +61,12 @@ impl ClientKind {
                 w.plain("ja4_r", &ja4_r(hello, protocol));
             }
         });
-        Self { ja3, prints, offers, modes, extras }
+        Self { hash: item(&ja3), prints, offers, modes, extras }
     }
 
-    fn bytes(&self) -> usize {
-        [&self.ja3, &self.prints, &self.offers, &self.modes, &self.extras].into_iter().map(String::len).sum()
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.hash, &self.prints, &self.offers, &self.modes, &self.extras].into_iter().map(String::len).sum()
     }
 }
 
@@ -100,8 +100,8 @@ fn uses_grease(hello: &ClientHello) -> bool {
 /// Fragments of a ServerHello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ServerKind {
-    /// JA3S; empty for SSL 2.
-    pub(super) ja3s: String,
+    /// JA3S as an item of `related.hash`; empty for SSL 2.
+    pub(super) hash: String,
     /// Of `tls`: version and cipher suite.
     pub(super) choice: String,
     /// Of `tls`: the ALPN protocol.
@@ -136,28 +136,29 @@ impl ServerKind {
             w.texts("alpn", hello.alpn.iter().map(|name| String::from_utf8_lossy(name)));
         });
         let prints = Writer::fragment(|w| w.plain("ja3s", &ja3s));
-        Self { ja3s, choice, next_protocol, prints, answers }
+        Self { hash: item(&ja3s), choice, next_protocol, prints, answers }
     }
 
-    fn bytes(&self) -> usize {
-        [&self.ja3s, &self.choice, &self.next_protocol, &self.prints, &self.answers].into_iter().map(String::len).sum()
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        [&self.hash, &self.choice, &self.next_protocol, &self.prints, &self.answers].into_iter().map(String::len).sum()
     }
+}
+
+/// An item of a list, with its comma; nothing for an empty one.
+fn item(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(",\"{text}\"") }
 }
 
 /// The kinds of both hellos of a handshake.
-#[derive(Debug)]
-pub(super) struct Kinds {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kinds<'a> {
     /// Of the ClientHello.
-    pub(super) client: Option<Arc<ClientKind>>,
+    pub(super) client: Option<&'a ClientKind>,
     /// Of the ServerHello.
-    pub(super) server: Option<Arc<ServerKind>>,
-}
-
-impl Kinds {
-    /// Renders both.
-    pub(super) fn of(handshake: &Handshake, detail: Detail) -> Self {
-        KindMemos::default().kinds(handshake, detail)
-    }
+    pub(super) server: Option<&'a ServerKind>,
+    /// Members of `certificate_request`; empty without one.
+    pub(super) request: &'a str,
 }
 
 /// Kinds that were rendered before, all in the same detail.
@@ -165,11 +166,12 @@ impl Kinds {
 pub(super) struct KindMemos {
     clients: KindMemo<ClientKind>,
     servers: KindMemo<ServerKind>,
+    requests: KindMemo<String>,
 }
 
 impl KindMemos {
     /// The kinds of both hellos.
-    pub(super) fn kinds(&mut self, handshake: &Handshake, detail: Detail) -> Kinds {
+    pub(super) fn kinds(&mut self, handshake: &Handshake, detail: Detail) -> Kinds<'_> {
         let protocol = handshake.protocol;
         let client = handshake.client_hello.as_deref().map(|hello| {
             let make = || {
@@ -177,7 +179,7 @@ impl KindMemos {
                 let bytes = kind.bytes();
                 (kind, bytes)
             };
-            self.clients.get(|kind| client_kind(kind, hello, protocol), make)
+            &**self.clients.look_up(|kind| client_kind(kind, hello, protocol), make)
         });
         let server = handshake.server_hello.as_deref().map(|hello| {
             let make = || {
@@ -185,9 +187,17 @@ impl KindMemos {
                 let bytes = kind.bytes();
                 (kind, bytes)
             };
-            self.servers.get(|kind| server_kind(kind, hello, protocol), make)
+            &**self.servers.look_up(|kind| server_kind(kind, hello, protocol), make)
         });
-        Kinds { client, server }
+        let request = handshake.certificate_request.as_deref().map_or("", |request| {
+            let make = || {
+                let members = Writer::fragment(|w| certificate_request(w, request));
+                let bytes = members.len();
+                (members, bytes)
+            };
+            self.requests.look_up(|kind| request_kind(kind, request), make).as_str()
+        });
+        Kinds { client, server, request }
     }
 }
 
@@ -298,7 +308,8 @@ mod tests {
                         ..Handshake::default()
                     };
                     let kinds = memos.kinds(&handshake, detail);
-                    prop_assert_eq!((kinds.client.as_deref(), kinds.server.as_deref()), (Some(&fresh.0), Some(&fresh.1)));
+                    prop_assert_eq!(kinds.request, "");
+                    prop_assert_eq!((kinds.client, kinds.server), (Some(&fresh.0), Some(&fresh.1)));
                 }
             }
         }

@@ -20,12 +20,9 @@ pub struct Memo {
     pub(super) places: PlaceMemo,
     /// What hellos put into events.
     pub(super) kinds: KindMemos,
-    /// Where lines are written before their length is known.
-    pub(super) scratch: Vec<u8>,
+    /// Where what becomes an id is gathered.
+    pub(super) id: Vec<u8>,
 }
-
-/// Bytes of the scratch that are kept: more than a usual line.
-pub(super) const SCRATCH_BYTES: usize = 64 << 10;
 
 /// Most places that are remembered; with more the memo starts anew.
 const PLACES: usize = 64;
@@ -73,7 +70,7 @@ mod tests {
         let at = |file, interface| Moment { file, interface, ..Moment::default() };
         assert_eq!(memo.of(&context, at(0, 0)).log, "");
         context.places().name_file(0, "a\"b");
-        assert_eq!(memo.of(&context, at(0, 0)).log, r#""log":{"file":{"path":"a\"b"}}"#);
+        assert_eq!(memo.of(&context, at(0, 0)).log, r#","log":{"file":{"path":"a\"b"}}"#);
         context.places().name_interface(0, 0, "eth0");
         assert!(memo.of(&context, at(0, 0)).observer.contains(r#""interface":{"name":"eth0"}"#));
         assert!(!memo.of(&context, at(0, 1)).observer.contains("eth0"));

@@ -25,7 +25,7 @@ pub use certificate::{CertificateView, Role, Side, append_certificate};
 pub use context::{Context, Detail, Observer, Places};
 pub use memo::Memo;
 pub use stats::{StatsView, append_stats};
-pub use tls::{append_tls, tls_line};
+pub use tls::append_tls;
 pub use wire::{cipher_name, version_name};
 
 /// Version of ECS that the events follow (`ecs.version`).

@@ -310,7 +310,7 @@ pub(crate) fn certificate(seed: u8) -> Certificate {
         md5: [seed; 16],
         facts: Some(Box::new(facts)),
         x509_json: X509.into(),
-        event_members: std::sync::OnceLock::new(),
+        ..Certificate::default()
     }
 }
 

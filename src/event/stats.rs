@@ -24,7 +24,7 @@ pub struct StatsView<'a> {
 
 /// Appends the event of all counters as one line.
 pub fn append_stats(out: &mut Vec<u8>, view: &StatsView<'_>, context: &Context) {
-    let id = EventId::new(&context.name, Dataset::Stats)
+    let id = EventId::new(&mut Vec::new(), &context.name, Dataset::Stats)
         .part(&view.start.nanos().to_be_bytes())
         .part(&view.end.nanos().to_be_bytes())
         .part(&view.sequence.to_be_bytes())

@@ -1,72 +1,97 @@
 //! The `tlswatch.tls` event: one handshake.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::{Connection, Ends, Observation};
-use crate::packet::Layer;
-use crate::packet::community_id::append_community_id;
+use crate::packet::community_id::{append_community_id, community_id_text};
+use crate::packet::{Layer, Transport};
 use crate::time::Moment;
-use crate::tls::{Handshake, HandshakeEnd, KeyExchange};
-use crate::x509::{AlternativeName, Certificate};
+use crate::tls::{Handshake, HandshakeEnd, KeyExchange, Protocol};
+use crate::x509::{AlternativeName, Certificate, LeafText};
 
 use super::context::{Context, Detail};
 use super::id::EventId;
-use super::json::{UPPER, Writer, push_hex, push_number};
-use super::kinds::Kinds;
-use super::memo::{Memo, SCRATCH_BYTES};
+use super::json::{LOWER, UPPER, Writer, hex, key, push_hex, push_number};
+use super::kinds::{ClientKind, Kinds, ServerKind};
+use super::memo::{Memo, Place};
+use super::wire::AddressText;
 use super::{Dataset, ECS_VERSION, facts, wire};
 
 /// Most host names that `related.hosts` lists.
 const RELATED_HOSTS: usize = 32;
 
-/// The event of one handshake as one line, in an allocation of its length: many lines wait for the correlator at once.
-pub fn tls_line(observation: &Observation, context: &Context, memo: &mut Memo) -> Vec<u8> {
-    let mut scratch = std::mem::take(&mut memo.scratch);
-    append_tls(&mut scratch, observation, context, memo);
-    let line = scratch.clone();
-    scratch.clear();
-    scratch.shrink_to(SCRATCH_BYTES);
-    memo.scratch = scratch;
-    line
-}
-
 /// Appends the event of one handshake as one line.
 ///
-/// Runs in a worker for every handshake, so nothing here builds a tree and little allocates. What many handshakes share
-/// comes from `memo`, which belongs to this thread and this context.
+/// Runs in a worker for every handshake, so nothing here builds a tree and nothing but the line allocates. What many
+/// handshakes share comes from `memo`, which belongs to this thread and this context.
 pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Context, memo: &mut Memo) {
-    let Memo { times, places, kinds, scratch: _ } = memo;
+    let Memo { times, places, kinds, id } = memo;
     let handshake = &*observation.handshake;
     let names = Common::of(observation);
     let kinds = kinds.kinds(handshake, context.detail);
     let place = places.of(context, handshake.first);
-    let id = EventId::new(&context.name, Dataset::Tls).handshake(observation).finish();
+    let id = EventId::new(id, &context.name, Dataset::Tls).handshake(observation).finish();
+    let first = times.text(handshake.first.timestamp);
+    out.reserve(expected_bytes(observation, context, (&kinds, place)));
     Writer::line(out, |w| {
-        w.append("@timestamp", |out| times.append(out, handshake.first.timestamp));
+        // What is always there is written in as few pieces as may be.
+        w.piece(r#","@timestamp":""#);
+        w.bytes(&first);
         w.members(&context.handshake.head);
-        w.object("event", |w| {
-            w.members(&context.handshake.event);
+        if handshake.established == Some(true) {
+            w.piece(r#","outcome":"success""#);
+        } else {
             w.plain("outcome", outcome(observation));
-            if handshake.first.time_known && handshake.last.time_known {
-                w.append("start", |out| times.append(out, handshake.first.timestamp));
-                w.append("end", |out| times.append(out, handshake.last.timestamp));
-                let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
-                if let Ok(duration) = u64::try_from(duration) {
-                    w.number("duration", duration);
-                }
+        }
+        if handshake.first.time_known && handshake.last.time_known {
+            w.piece(r#","start":""#);
+            w.bytes(&first);
+            w.piece(r#"","end":""#);
+            w.bytes(&times.text(handshake.last.timestamp));
+            w.piece("\"");
+            let duration = handshake.last.timestamp.since(handshake.first.timestamp).nanos();
+            if let Ok(duration) = u64::try_from(duration) {
+                w.number(key!("duration"), duration);
             }
-            w.hex_lower("id", &id);
-        });
+        }
+        w.piece(r#","id":""#);
+        w.bytes(&hex(&id, LOWER));
+        w.piece("\"}");
         w.members(&place.observer);
         connection(w, observation, &names, context);
-        w.object("tls", |w| tls(w, observation, (context.detail, None), (&kinds, &names)));
-        related(w, observation, &names, (&kinds, context.detail));
+        w.object(key!("tls"), |w| tls(w, observation, (context.detail, None), (kinds, &names)));
+        related(w, observation, &names, (kinds, context.detail));
         w.members(&place.log);
-        w.object("tlswatch", |w| facts::handshake(w, observation, &kinds));
+        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names)));
     });
 }
+
+/// Bytes of what every line holds besides what is counted: names of members, times, addresses, numbers.
+const OTHER_BYTES: usize = 1_536;
+
+/// Bytes that the line of a handshake will take, hardly ever less: so that it is allocated once.
+fn expected_bytes(observation: &Observation, context: &Context, (kinds, place): (&Kinds<'_>, &Place)) -> usize {
+    let name = observation.handshake.client_hello.as_deref().and_then(|hello| hello.server_name.as_deref());
+    let leaves = [observation.server_chain.first(), observation.client_chain.first()];
+    let leaves = leaves.into_iter().flatten().map(|leaf| leaf_text(leaf).members.len() + LEAF_BYTES);
+    OTHER_BYTES
+        + context.handshake.head.len()
+        + place.observer.len()
+        + place.log.len()
+        + 3 * name.map_or(0, <[u8]>::len)
+        + kinds.client.map_or(0, ClientKind::bytes)
+        + kinds.server.map_or(0, ServerKind::bytes)
+        + kinds.request.len()
+        + leaves.sum::<usize>()
+        + (observation.server_chain.len() + observation.client_chain.len()) * 2 * HASH_BYTES
+}
+
+/// Bytes of the hash of a certificate in a list.
+const HASH_BYTES: usize = 67;
+
+/// Bytes of the other hashes of a leaf.
+const LEAF_BYTES: usize = 43 + 81;
 
 /// The members of `event` that are the same in every event of a handshake.
 pub(super) fn event_of_handshake(w: &mut Writer<'_>) {
@@ -75,35 +100,33 @@ pub(super) fn event_of_handshake(w: &mut Writer<'_>) {
     w.raw("type", r#"["connection","protocol"]"#);
 }
 
-/// A hash of `related.hash`.
-enum Hash<'a> {
-    /// Shown in upper case.
-    Bytes(&'a [u8]),
-    /// Hexadecimal already.
-    Text(&'a str),
-}
-
 /// What one event tells more than once.
 pub(super) struct Common<'a> {
-    client: IpAddr,
-    server: IpAddr,
+    client: AddressText,
+    /// `None` where it is the client's.
+    other: Option<AddressText>,
     /// `server_name` where it is a valid host name.
-    pub(super) domain: Option<Cow<'a, str>>,
+    pub(super) domain: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Common<'a> {
     pub(super) fn of(observation: &'a Observation) -> Self {
         let hello = observation.handshake.client_hello.as_deref();
+        let (client, server) = (observation.ends.client.address, observation.ends.server.address);
         Self {
-            client: observation.ends.client.address,
-            server: observation.ends.server.address,
+            client: AddressText::of(client),
+            other: (server != client).then(|| AddressText::of(server)),
             domain: hello.and_then(|hello| hello.server_name.as_deref()).and_then(wire::host_name),
         }
     }
 
+    fn server(&self) -> &AddressText {
+        self.other.as_ref().unwrap_or(&self.client)
+    }
+
     /// Both addresses, each once.
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(self.client).chain((self.server != self.client).then_some(self.server))
+    fn addresses(&self) -> impl Iterator<Item = &AddressText> {
+        std::iter::once(&self.client).chain(&self.other)
     }
 }
 
@@ -152,26 +175,38 @@ pub(super) fn log(w: &mut Writer<'_>, context: &Context, at: Moment) {
 /// `source`, `destination` and `network`.
 pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &Common<'_>, context: &Context) {
     let ends = &observation.ends;
-    w.object("source", |w| {
-        w.append("ip", |out| wire::push_address(out, names.client));
-        w.number("port", ends.client.port);
-    });
-    w.object("destination", |w| {
-        w.append("ip", |out| wire::push_address(out, names.server));
-        w.number("port", ends.server.port);
-        w.plain("domain", names.domain.as_deref().unwrap_or_default());
-    });
-    w.object("network", |w| {
-        w.plain("type", if ends.client.address.is_ipv4() { "ipv4" } else { "ipv6" });
+    w.piece(r#","source":{"ip":""#);
+    w.with(|out| names.client.push(out));
+    w.piece(r#"","port":"#);
+    w.with(|out| push_number(out, ends.client.port.into()));
+    w.piece(r#"},"destination":{"ip":""#);
+    w.with(|out| names.server().push(out));
+    if ends.server.port == 443 {
+        w.piece(r#"","port":443"#);
+    } else {
+        w.piece(r#"","port":"#);
+        w.with(|out| push_number(out, ends.server.port.into()));
+    }
+    if let Some(domain) = &names.domain {
+        w.piece(r#","domain":""#);
+        w.bytes(domain);
+        w.piece("\"");
+    }
+    let protocol = observation.handshake.protocol;
+    if ends.client.address.is_ipv4() && ends.transport == Transport::Tcp && protocol == Protocol::Tls {
+        // Nearly all: one piece up to the Community ID.
+        w.piece(r#"},"network":{"type":"ipv4","transport":"tcp","protocol":"tls","iana_number":"6","community_id":""#);
+    } else {
+        w.piece(r#"},"network":{"type":"#);
+        w.piece(if ends.client.address.is_ipv4() { r#""ipv4""# } else { r#""ipv6""# });
         w.plain("transport", ends.transport.name());
-        w.plain("protocol", wire::network_protocol(observation.handshake.protocol));
+        w.plain("protocol", wire::network_protocol(protocol));
         w.append("iana_number", |out| push_number(out, u64::from(ends.transport.number())));
-        w.append("community_id", |out| {
-            append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
-        });
-        if observation.connection.encapsulation.is_empty() {
-            return;
-        }
+        w.piece(r#","community_id":""#);
+    }
+    w.bytes(&community_id_text([ends.client, ends.server], ends.transport, context.community_seed));
+    w.piece("\"");
+    if !observation.connection.encapsulation.is_empty() {
         let mut tags = vlans(&observation.connection);
         let mut tag = |w: &mut Writer<'_>| {
             if let Some(id) = tags.next() {
@@ -180,7 +215,8 @@ pub(super) fn connection(w: &mut Writer<'_>, observation: &Observation, names: &
         };
         tag(w);
         w.object("inner", tag);
-    });
+    }
+    w.piece("}");
 }
 
 /// What a finding knows of its handshake, where that is not kept: ends and certificate of the server.
@@ -216,40 +252,80 @@ pub(super) fn related(
     w: &mut Writer<'_>,
     observation: &Observation,
     names: &Common<'_>,
-    (kinds, detail): (&Kinds, Detail),
+    (kinds, detail): (Kinds<'_>, Detail),
 ) {
-    w.object("related", |w| {
-        w.appended("ip", names.addresses(), wire::push_address);
-        let full = detail == Detail::Full;
-        match observation.server_chain.first().filter(|_| full) {
-            Some(leaf) => {
-                w.appended("hosts", related_hosts(names, leaf), |out, name| out.extend_from_slice(name.as_bytes()))
+    w.piece(r#","related":{"ip":[""#);
+    w.with(|out| names.client.push(out));
+    if let Some(server) = &names.other {
+        w.piece(r#"",""#);
+        w.with(|out| server.push(out));
+    }
+    w.piece(r#""]"#);
+    let full = detail == Detail::Full;
+    if let Some(leaf) = observation.server_chain.first().filter(|_| full) {
+        w.appended("hosts", related_hosts(names, leaf), |out, name| out.extend_from_slice(name));
+    } else if let Some(domain) = &names.domain {
+        w.piece(r#","hosts":[""#);
+        w.bytes(domain);
+        w.piece(r#""]"#);
+    }
+    w.items(key!("hash"), |out| {
+        let (server, client) = (observation.server_chain.as_slice(), observation.client_chain.as_slice());
+        for chain in [server, client] {
+            for certificate in chain {
+                out.extend_from_slice(hash_text(certificate));
             }
-            None => w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes())),
         }
-        let leaves = [observation.server_chain.first(), observation.client_chain.first()];
-        let chains = observation.server_chain.iter().chain(&observation.client_chain);
-        let hashes = chains
-            .map(|certificate| Hash::Bytes(&certificate.sha256.0))
-            .chain(leaves.into_iter().flatten().map(|certificate| Hash::Bytes(&certificate.sha1)))
-            .chain(kinds.client.iter().map(|client| Hash::Text(&client.ja3)))
-            .chain(kinds.server.iter().filter(|server| !server.ja3s.is_empty()).map(|server| Hash::Text(&server.ja3s)));
-        w.appended("hash", hashes, |out, hash| match hash {
-            Hash::Bytes(bytes) => push_hex(out, bytes, UPPER),
-            Hash::Text(text) => out.extend_from_slice(text.as_bytes()),
-        });
+        for leaf in [server.first(), client.first()].into_iter().flatten() {
+            out.extend_from_slice(&leaf_text(leaf).sha1);
+        }
+        out.extend_from_slice(kinds.client.map_or(&[], |client| client.hash.as_bytes()));
+        out.extend_from_slice(kinds.server.map_or(&[], |server| server.hash.as_bytes()));
     });
+    w.piece("}");
 }
 
 /// The name that the client asked for, and those of the certificate.
-fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a str> {
-    let mut hosts: Vec<&str> = names.domain.as_deref().into_iter().collect();
-    for name in dns_names(leaf) {
+fn related_hosts<'a>(names: &'a Common<'_>, leaf: &'a Certificate) -> Vec<&'a [u8]> {
+    let mut hosts: Vec<&[u8]> = names.domain.as_deref().into_iter().collect();
+    for name in dns_names(leaf).map(str::as_bytes) {
         if hosts.len() < RELATED_HOSTS && wire::is_host_name(name) && !hosts.contains(&name) {
             hosts.push(name);
         }
     }
     hosts
+}
+
+/// `,"<sha256>"`: made once, for a network shows each certificate many times.
+pub(super) fn hash_text(certificate: &Certificate) -> &[u8; HASH_BYTES] {
+    certificate.event_hash.get_or_init(|| framed(b",\"", &certificate.sha256.0))
+}
+
+/// What events say of a leaf: made once.
+pub(super) fn leaf_text(certificate: &Certificate) -> &LeafText {
+    certificate.event_leaf.get_or_init(|| {
+        let mut brief = 0;
+        let members = Writer::fragment(|w| {
+            leaf_members(w, certificate);
+            w.with(|out| brief = out.len());
+            w.raw("x509", &certificate.x509_json);
+        });
+        let key = certificate.facts.as_deref();
+        Box::new(LeafText {
+            members: members.into(),
+            brief,
+            sha1: framed(b",\"", &certificate.sha1),
+            key: key.map(|facts| framed(b",\"spki_sha256\":\"", &facts.spki_sha256.0)),
+        })
+    })
+}
+
+/// `start`, the bytes in upper-case hexadecimal and a quotation mark, which are `N` bytes together.
+fn framed<const N: usize>(start: &[u8], bytes: &[u8]) -> [u8; N] {
+    let mut out = start.to_vec();
+    push_hex(&mut out, bytes, UPPER);
+    out.push(b'"');
+    out.try_into().unwrap_or([b' '; N])
 }
 
 /// The VLAN ids of the first packet, outermost first.
@@ -291,29 +367,35 @@ fn tls(
     w: &mut Writer<'_>,
     observation: &Observation,
     (detail, shown): (Detail, Option<&Certificate>),
-    (kinds, names): (&Kinds, &Common<'_>),
+    (kinds, names): (Kinds<'_>, &Common<'_>),
 ) {
     let handshake = &*observation.handshake;
-    match &kinds.server {
+    match kinds.server {
         Some(server) => w.members(&server.choice),
         None => w.plain("version_protocol", wire::default_protocol(handshake.protocol)),
     }
     if let Some(group) = chosen_group(handshake) {
-        w.append("curve", |out| wire::push_group(out, group));
+        w.append(key!("curve"), |out| wire::push_group(out, group));
     }
-    w.members(kinds.server.as_ref().map_or("", |server| &server.next_protocol));
-    if let Some(established) = handshake.established {
-        w.boolean("established", established);
+    w.members(kinds.server.map_or("", |server| &server.next_protocol));
+    if let (Some(true), Some(false)) = (handshake.established, handshake.resumed) {
+        w.piece(r#","established":true,"resumed":false"#);
+    } else {
+        if let Some(established) = handshake.established {
+            w.boolean("established", established);
+        }
+        if let Some(resumed) = handshake.resumed {
+            w.boolean(key!("resumed"), resumed);
+        }
     }
-    if let Some(resumed) = handshake.resumed {
-        w.boolean("resumed", resumed);
-    }
-    w.object("client", |w| {
-        if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), &kinds.client) {
+    w.object(key!("client"), |w| {
+        if let (Some(hello), Some(kind)) = (handshake.client_hello.as_deref(), kinds.client) {
             let name = hello.server_name.as_deref().unwrap_or_default();
             if names.domain.is_some() {
                 // A host name needs no escaping.
-                w.append("server_name", |out| out.extend_from_slice(name));
+                w.piece(r#","server_name":""#);
+                w.bytes(name);
+                w.piece("\"");
             } else {
                 w.wire_text("server_name", name);
             }
@@ -321,8 +403,8 @@ fn tls(
         }
         leaf(w, &observation.client_chain, (detail, shown));
     });
-    w.object("server", |w| {
-        w.members(kinds.server.as_ref().map_or("", |server| &server.prints));
+    w.object(key!("server"), |w| {
+        w.members(kinds.server.map_or("", |server| &server.prints));
         leaf(w, &observation.server_chain, (detail, shown));
     });
 }
@@ -342,19 +424,8 @@ fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], (detail, shown): (Detail
     if shown.is_some_and(|shown| shown.sha256 == certificate.sha256) {
         w.append("certificate", |out| out.extend_from_slice(pem(&certificate.der).as_bytes()));
     }
-    if detail == Detail::Lean {
-        leaf_members(w, certificate);
-        return;
-    }
-    // A network shows each certificate many times: its text is made once.
-    let members = certificate.event_members.get_or_init(|| {
-        let members = Writer::fragment(|w| {
-            leaf_members(w, certificate);
-            w.raw("x509", &certificate.x509_json);
-        });
-        members.into()
-    });
-    w.members(members);
+    let text = leaf_text(certificate);
+    w.members(if detail == Detail::Lean { text.members.get(..text.brief).unwrap_or_default() } else { &text.members });
 }
 
 fn leaf_members(w: &mut Writer<'_>, certificate: &Certificate) {
@@ -390,22 +461,20 @@ pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
     });
 }
 
-/// Writes the `tls` object of an alert, in less detail; gives the kinds of the hellos back.
+/// Writes the `tls` object of an alert, in less detail.
 pub(super) fn tls_of_alert(
     w: &mut Writer<'_>,
     (observation, shown): (&Observation, Option<&Certificate>),
-    names: &Common<'_>,
-) -> Kinds {
-    let kinds = Kinds::of(&observation.handshake, Detail::Standard);
-    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (&kinds, names)));
-    kinds
+    (kinds, names): (Kinds<'_>, &Common<'_>),
+) {
+    w.object("tls", |w| tls(w, observation, (Detail::Standard, shown), (kinds, names)));
 }
 
 /// `related` of a certificate event.
 pub(super) fn related_certificate(w: &mut Writer<'_>, names: &Common<'_>, certificate: &Certificate) {
     w.object("related", |w| {
-        w.appended("ip", names.addresses(), wire::push_address);
-        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name.as_bytes()));
+        w.appended("ip", names.addresses(), |out, address| address.push(out));
+        w.appended("hosts", &names.domain, |out, name| out.extend_from_slice(name));
         let hashes = [&certificate.sha256.0[..], &certificate.sha1[..]];
         w.appended("hash", hashes, |out, hash| push_hex(out, hash, UPPER));
     });
@@ -455,6 +524,26 @@ mod tests {
         assert_eq!(event["tls"]["server"]["x509"]["serial_number"], "4A96");
         assert_eq!(event["tls"]["client"]["hash"]["sha1"], "33".repeat(20));
         assert_eq!(event["related"]["hosts"], serde_json::json!(["www.example.com", "mail.example.com"]));
+    }
+
+    #[test]
+    fn a_line_is_allocated_once() {
+        for detail in [Detail::Full, Detail::Standard, Detail::Lean] {
+            let context = Context::new(&super::super::Observer::default(), detail);
+            let (mut observation, mut memo) = (sample::observation(), Memo::default());
+            // What is rare and long.
+            observation.handshake.anomalies.clear();
+            observation.handshake.alerts.clear();
+            observation.handshake.certificate_request = None;
+            observation.connection.encapsulation = Default::default();
+            let kinds = memo.kinds.kinds(&observation.handshake, detail);
+            let place = memo.places.of(&context, observation.handshake.first);
+            let expected = expected_bytes(&observation, &context, (&kinds, place));
+            let mut out = Vec::new();
+            append_tls(&mut out, &observation, &context, &mut memo);
+            assert_eq!(out.capacity(), expected, "{} bytes have not grown", out.len());
+            assert!(expected < out.len() + 2 * OTHER_BYTES, "{expected} for {}", out.len());
+        }
     }
 
     #[test]

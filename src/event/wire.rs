@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::packet::Layer;
 use crate::tls::{Alert, Protocol, is_grease, names};
 
-use super::json::{LOWER, UPPER, push_hex, push_number};
+use super::json::{LOWER, UPPER, hex_pair, push_first, push_hex, push_number};
 
 /// Name of a cipher suite: IANA's, `GREASE`, or `0x1A2B`.
 pub fn cipher_name(cipher: u16) -> String {
@@ -185,77 +185,146 @@ pub(super) fn push_layer(out: &mut Vec<u8>, layer: Layer) {
 
 /// The host name that raw bytes of `server_name` hold, in lower case without trailing dot; `None` when they are no name
 /// (RFC 1123 section 2.1 with the underscores that are met in practice; an address is no name, RFC 6066 section 3).
-pub(super) fn host_name(raw: &[u8]) -> Option<Cow<'_, str>> {
-    let text = std::str::from_utf8(raw).ok()?;
-    let text = text.strip_suffix('.').unwrap_or(text);
-    if !is_host_name(text) {
-        return None;
-    }
-    let upper = text.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase());
-    Some(if upper { text.to_ascii_lowercase().into() } else { text.into() })
+pub(super) fn host_name(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let name = raw.strip_suffix(b".").unwrap_or(raw);
+    let seen = host_name_classes(name)?;
+    Some(if seen & UPPER_CASE == 0 { name.into() } else { name.to_ascii_lowercase().into() })
 }
 
 /// Whether `text` is a host name without trailing dot: labels of 1 to 63 letters, digits, hyphens and underscores, hyphens
 /// only inside.
-pub(super) fn is_host_name(text: &str) -> bool {
-    // Without an early end and without branches: nearly all texts are names.
-    let (mut good, mut previous) = (true, b'.');
-    for byte in text.bytes() {
-        let at_edge = previous == b'.' || byte == b'.';
-        let not_inside = |byte| byte == b'.' || byte == b'-';
-        good &= LABEL_OR_DOT.get(usize::from(byte)).copied().unwrap_or(false)
-            & !(at_edge & not_inside(previous) & not_inside(byte));
-        previous = byte;
-    }
-    good && text.len() <= 253
-        && !matches!(previous, b'.' | b'-')
-        && (text.len() <= 63 || text.split('.').all(|label| label.len() <= 63))
-        // The last label of a name is never a number, that of an IPv4 address always is.
-        && text.bytes().rev().take_while(|byte| *byte != b'.').any(|byte| !byte.is_ascii_digit())
+pub(super) fn is_host_name(text: &[u8]) -> bool {
+    host_name_classes(text).is_some()
 }
 
-/// What may be in a host name.
-const LABEL_OR_DOT: [bool; 256] = {
-    let mut table = [false; 256];
+/// The classes of all bytes of a host name; `None` where `text` is none.
+fn host_name_classes(text: &[u8]) -> Option<u8> {
+    // Without an early end and without branches: nearly all texts are names.
+    let (mut seen, mut clash, mut previous) = (0, 0, class(b'.'));
+    for byte in text {
+        let class = class(*byte);
+        seen |= class;
+        clash |= previous >> 2 & class;
+        previous = class;
+    }
+    let good = seen & NO_NAME == 0
+        && clash & (DOT | HYPHEN) == 0
+        && previous & (DOT | HYPHEN) == 0
+        && text.len() <= 253
+        && (text.len() <= 63 || text.split(|byte| *byte == b'.').all(|label| label.len() <= 63))
+        // The last label of a name is never a number, that of an IPv4 address always is.
+        && text.iter().rev().take_while(|byte| **byte != b'.').any(|byte| !byte.is_ascii_digit());
+    good.then_some(seen)
+}
+
+/// A dot, which ends a label.
+const DOT: u8 = 1;
+/// A hyphen.
+const HYPHEN: u8 = 2;
+/// A capital letter.
+const UPPER_CASE: u8 = 0x40;
+/// Nothing that a host name holds.
+const NO_NAME: u8 = 0x80;
+
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(NO_NAME)
+}
+
+/// What bytes are in a host name. Two bits further up: what may not follow them.
+const CLASSES: [u8; 256] = {
+    let mut table = [NO_NAME; 256];
     let mut rest = table.as_mut_slice();
     let mut byte = 0_u8;
     while let Some((place, after)) = rest.split_first_mut() {
-        *place = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        *place = match byte {
+            b'.' => DOT | (DOT | HYPHEN) << 2,
+            b'-' => HYPHEN | DOT << 2,
+            b'A'..=b'Z' => UPPER_CASE,
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => 0,
+            _ => NO_NAME,
+        };
         byte = byte.wrapping_add(1);
         rest = after;
     }
     table
 };
 
-/// Appends an address as [`IpAddr`] displays it, without the formatting machinery.
-pub(super) fn push_address(out: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(address) => push_ipv4(out, address),
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => {
-                out.extend_from_slice(b"::ffff:");
-                push_ipv4(out, mapped);
-            }
-            None => push_ipv6(out, address),
-        },
-    }
+/// The text of an address, for an event that tells it more than once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AddressText {
+    /// The text and its length.
+    Short([u8; 16], u32),
+    /// The same of an IPv6 address.
+    Long([u8; 48], u32),
 }
 
-fn push_ipv4(out: &mut Vec<u8>, address: Ipv4Addr) {
-    for octet in address.octets() {
-        let (hundreds, tens, ones) = (b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10);
-        match octet {
-            0..10 => out.extend_from_slice(&[ones, b'.']),
-            10..100 => out.extend_from_slice(&[tens, ones, b'.']),
-            _ => out.extend_from_slice(&[hundreds, tens, ones, b'.']),
+impl AddressText {
+    /// Of this address.
+    #[inline]
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => {
+                let (text, length) = ipv4_text(address);
+                Self::Short(text, length)
+            }
+            IpAddr::V6(address) => {
+                let (text, length) = ipv6_text(address);
+                Self::Long(text, length)
+            }
         }
     }
-    // The last point is one too many.
-    out.pop();
+
+    /// Appends it.
+    #[inline]
+    pub(super) fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Short(text, length) => push_first(out, *text, *length),
+            Self::Long(text, length) => push_first(out, *text, *length),
+        }
+    }
 }
 
-/// The text of RFC 5952 section 4: the first longest run of two or more zero groups becomes `::`.
-fn push_ipv6(out: &mut Vec<u8>, address: Ipv6Addr) {
+/// The dotted text, and how long it is.
+fn ipv4_text(address: Ipv4Addr) -> ([u8; 16], u32) {
+    let [(a, a_bits), (b, b_bits), (c, c_bits), (d, d_bits)] = address.octets().map(|octet| {
+        let text = OCTETS.get(usize::from(octet)).copied().unwrap_or(0);
+        // A point leaves two bits of its byte free.
+        (u64::from(text), 32 - (text.leading_zeros() & !7))
+    });
+    let (start, start_bits) = (a | b.wrapping_shl(a_bits), a_bits + b_bits);
+    let (end, end_bits) = (c | d.wrapping_shl(c_bits), c_bits + d_bits);
+    let text = u128::from(start) | u128::from(end).wrapping_shl(start_bits);
+    // The last point is one too many.
+    (text.to_le_bytes(), (start_bits + end_bits) / 8 - 1)
+}
+
+/// The digits of every octet with a point behind them; the first lies in the lowest byte.
+const OCTETS: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut rest = table.as_mut_slice();
+    let mut octet = 0_u8;
+    while let Some((place, after)) = rest.split_first_mut() {
+        let (hundreds, tens, ones) = (b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10);
+        *place = u32::from_le_bytes(match octet {
+            0..10 => [ones, b'.', 0, 0],
+            10..100 => [tens, ones, b'.', 0],
+            _ => [hundreds, tens, ones, b'.'],
+        });
+        octet = octet.wrapping_add(1);
+        rest = after;
+    }
+    table
+};
+
+/// The text of RFC 5952 section 4, and how long it is: the first longest run of two or more zero groups becomes `::`.
+fn ipv6_text(address: Ipv6Addr) -> ([u8; 48], u32) {
+    let mut text = Text { bytes: [0; 48], length: 0 };
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        let (dotted, length) = ipv4_text(mapped);
+        text.put(*b"::ffff:", 7);
+        text.put(dotted, length);
+        return (text.bytes, text.length);
+    }
     let groups = address.segments();
     let (mut longest, mut run) = (0..0, 0..0);
     for (place, group) in groups.into_iter().enumerate() {
@@ -267,23 +336,45 @@ fn push_ipv6(out: &mut Vec<u8>, address: Ipv6Addr) {
     for (place, group) in groups.into_iter().enumerate() {
         if longest.contains(&place) {
             if place == longest.start {
-                out.extend_from_slice(b"::");
+                text.put(*b"::", 2);
             }
             continue;
         }
         if place > 0 && place != longest.end {
-            out.push(b':');
+            text.put(*b":", 1);
         }
-        push_group_of_address(out, group);
+        let digits = u32::from_le_bytes(group_digits(group));
+        // Without leading zeros; the last digit stays, whatever it is.
+        let zeros = ((digits & !0x3030_3030) | (1 << 24)).trailing_zeros() & !7;
+        let zeros = if group == 0 { 24 } else { zeros };
+        text.put((digits >> zeros).to_le_bytes(), 4 - zeros / 8);
     }
+    (text.bytes, text.length)
 }
 
-/// Hexadecimal without leading zeros.
-fn push_group_of_address(out: &mut Vec<u8>, group: u16) {
-    let start = out.len();
-    push_hex(out, &group.to_be_bytes(), LOWER);
-    let zeros = usize::try_from(group.leading_zeros() / 4).unwrap_or(0).min(3);
-    out.drain(start..start + zeros);
+/// Four hexadecimal digits.
+fn group_digits(group: u16) -> [u8; 4] {
+    let [high, low] = group.to_be_bytes();
+    let [[a, b], [c, d]] = [hex_pair(high, LOWER), hex_pair(low, LOWER)];
+    [a, b, c, d]
+}
+
+/// A short text on the stack.
+struct Text {
+    bytes: [u8; 48],
+    length: u32,
+}
+
+impl Text {
+    /// Adds the first `length` of `bytes`; there is room for the longest address.
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N], length: u32) {
+        let start = usize::try_from(self.length).unwrap_or(0);
+        if let Some(place) = self.bytes.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+            self.length += length;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -307,15 +398,38 @@ mod tests {
         assert_eq!(host_name(b"a\xff.com"), None);
         for (good, name) in [("WWW.Example.com.", "www.example.com"), ("a_b.c1", "a_b.c1"), ("localhost", "localhost")]
         {
-            assert_eq!(host_name(good.as_bytes()).as_deref(), Some(name));
+            assert_eq!(host_name(good.as_bytes()).as_deref(), Some(name.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn every_octet_in_every_place() {
+        for octet in 0..=255 {
+            for octets in [[octet, 0, 10, 255], [9, octet, 99, 100], [199, 200, octet, 1], [255, 255, 255, octet]] {
+                let address = IpAddr::from(octets);
+                assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
+            }
+        }
+        for group in 0..=u16::MAX {
+            let address = IpAddr::from([0xfd00, group, 1, 2, 3, 4, 5, group]);
+            assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
         }
     }
 
     #[test]
     fn addresses_are_as_usual() {
-        for address in ["0.0.0.0", "255.255.255.255", "10.20.0.9", "::", "2001:db8::1", "::ffff:192.0.2.1"] {
+        for address in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.20.0.9",
+            "::",
+            "2001:db8::1",
+            "::ffff:192.0.2.1",
+            "::ffff:255.255.255.255",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(text(|out| push_address(out, address)), address.to_string());
+            assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
         }
     }
 
@@ -326,7 +440,7 @@ mod tests {
             groups in proptest::array::uniform8(proptest::sample::select(vec![0, 0, 0, 1, 0xab, 0xdb8, 0xffff])),
         ) {
             for address in [IpAddr::from(octets), IpAddr::from(groups)] {
-                proptest::prop_assert_eq!(text(|out| push_address(out, address)), address.to_string());
+                proptest::prop_assert_eq!(text(|out| AddressText::of(address).push(out)), address.to_string());
             }
         }
 
@@ -340,7 +454,13 @@ mod tests {
             };
             let last = name.rsplit('.').next().unwrap();
             let expected = name.len() <= 253 && name.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit());
-            proptest::prop_assert_eq!(is_host_name(&name), expected);
+            proptest::prop_assert_eq!(is_host_name(name.as_bytes()), expected);
+            let found = host_name(name.as_bytes()).map(|found| String::from_utf8(found.into_owned()).unwrap());
+            let (without, dotted) = (name.to_ascii_lowercase(), format!("{name}."));
+            let ends_with_dot = name.ends_with('.');
+            proptest::prop_assert_eq!(found.filter(|_| !ends_with_dot), expected.then_some(without.clone()));
+            let found = host_name(dotted.as_bytes()).map(|found| String::from_utf8(found.into_owned()).unwrap());
+            proptest::prop_assert_eq!(found, expected.then_some(without));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::detect::catalogue::Severity;
 use crate::detect::memory::Memory;
 use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
 use crate::pipeline::judgement::{Due, Judgement};
+use crate::pipeline::lines::keep;
 use crate::pipeline::merge::Merge;
 use crate::pipeline::worker::{Report, Shared};
 use crate::pipeline::{PipelineError, Selection};
@@ -52,13 +53,15 @@ pub struct Conclusion {
 /// Puts the reports of all workers in order and hands their events to the sinks.
 pub struct Correlator<'a> {
     shared: Arc<Shared>,
-    merge: Merge,
+    merge: Merge<Report>,
     selection: Selection,
     sinks: Vec<Box<dyn Sink + Send + 'a>>,
     told: Memory<(Sha256, Side, Role), ()>,
     // Boxed: it is taken out and put back for every handshake.
     judgement: Option<Box<Judgement>>,
     line: Vec<u8>,
+    /// Lines that were written and not given back yet.
+    spent: Vec<Vec<u8>>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
     in_flight: Arc<InFlight>,
@@ -97,6 +100,7 @@ impl<'a> Correlator<'a> {
             told: Memory::new(TOLD),
             judgement: judgement.map(Box::new),
             line: Vec::new(),
+            spent: Vec::new(),
             flush_rounds: false,
             in_flight: Arc::default(),
             stats: Stats::default(),
@@ -177,7 +181,9 @@ impl<'a> Correlator<'a> {
         while let Some(report) = self.merge.pop_ready() {
             self.handshake(&report)?;
             self.in_flight.subtract(report.bytes());
+            keep(&mut self.spent, report.line);
         }
+        self.shared.spent.give(&mut self.spent);
         Ok(())
     }
 

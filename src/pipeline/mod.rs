@@ -9,6 +9,7 @@ pub mod correlator;
 mod deadlines;
 pub mod dispatch;
 pub mod judgement;
+pub mod lines;
 pub mod merge;
 pub mod reader;
 pub mod worker;
@@ -161,6 +162,7 @@ pub fn run<'a>(
         context,
         limits: options.limits.clone(),
         proofs: options.judging.as_ref().is_some_and(|judging| judging.proofs),
+        spent: Default::default(),
     });
     let workers = options.workers.max(1);
     let judgement = options.judging.as_ref().map(|judging| Judgement::new(judging, options.limits.memo_bytes));

@@ -14,6 +14,7 @@ use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
 use crate::pipeline::deadlines::Deadlines;
+use crate::pipeline::lines::SpentLines;
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Signatures in handshakes are verified.
     pub proofs: bool,
+    /// Lines to render into again.
+    pub spent: SpentLines,
 }
 
 /// A worker.
@@ -77,6 +80,8 @@ pub struct Worker {
     live: usize,
     memo: event::Memo,
     finished: Vec<Finished>,
+    /// Emptied lines to render into.
+    lines: Vec<Vec<u8>>,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order; those that are finished but not reported yet come with
@@ -126,6 +131,7 @@ impl Worker {
             live: 0,
             memo: event::Memo::default(),
             finished: Vec::new(),
+            lines: Vec::new(),
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -248,8 +254,12 @@ impl Worker {
 
     /// Reports the handshakes that are over.
     pub fn report(&mut self) {
+        if self.lines.is_empty() {
+            self.lines = self.shared.spent.take();
+        }
         for finished in self.finished.drain(..) {
-            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo)));
+            let line = self.lines.pop().unwrap_or_default();
+            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo), line));
         }
     }
 
@@ -406,8 +416,8 @@ impl Finished {
         Self { order, ends, connection: connection.facts(client), handshake }
     }
 
-    /// Makes an observation of the handshake and renders its line.
-    fn report(self, shared: &Shared, (stats, memo): (&mut Stats, &mut event::Memo)) -> Report {
+    /// Makes an observation of the handshake and renders its line into `line`, which is empty.
+    fn report(self, shared: &Shared, (stats, memo): (&mut Stats, &mut event::Memo), mut line: Vec<u8>) -> Report {
         let Self { order, ends, connection, mut handshake } = self;
         let mut chain = |list: Option<&crate::tls::CertificateList>| {
             let parsed: Vec<_> = list
@@ -442,7 +452,7 @@ impl Finished {
             client_proof,
         });
         count(&observation, stats);
-        let line = event::tls_line(&observation, &shared.context, memo);
+        event::append_tls(&mut line, &observation, &shared.context, memo);
         Report::new(order, line, observation)
     }
 }

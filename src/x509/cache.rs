@@ -20,6 +20,9 @@ pub struct CertificateCache {
     limit: usize,
 }
 
+/// Last bytes of a certificate: most of the shortest signature that is in use.
+const SIGNATURE: usize = 48;
+
 /// Bytes that an entry costs beside its certificate.
 const ENTRY_OVERHEAD: usize = 64;
 
@@ -36,13 +39,26 @@ impl CertificateCache {
 
     /// The certificate of these bytes, remembered or read.
     pub fn get_or_parse(&self, der: &[u8]) -> Arc<Certificate> {
-        // Seeded, so nobody can aim at one place; and compared, so a collision costs time only.
+        // The place is told by length and end, which is the signature; hashing all bytes costs more than comparing them.
+        let hash = self.seed.hash_one((der.len(), der.last_chunk::<SIGNATURE>()));
+        let Some(first) = self.entries.get(&hash).map(|found| Arc::clone(&found)) else {
+            return self.parse(hash, der);
+        };
+        if *first.der == *der {
+            return first;
+        }
+        // Made to end alike, or a one in very many. Those that come later have places told by all of their bytes: seeded,
+        // so nobody can aim at one of them; and compared, so a collision costs time only.
         let hash = self.seed.hash_one(der);
         if let Some(found) = self.entries.get(&hash)
             && *found.der == *der
         {
             return Arc::clone(&found);
         }
+        self.parse(hash, der)
+    }
+
+    fn parse(&self, hash: u64, der: &[u8]) -> Arc<Certificate> {
         let parsed = Arc::new(Certificate::parse(der));
         self.remember(hash, &parsed);
         parsed
@@ -137,6 +153,20 @@ mod tests {
         assert!(cache.len() > 100, "the memo still remembers: {}", cache.len());
         let held: usize = cache.entries.iter().map(|entry| entry.weight() + ENTRY_OVERHEAD).sum();
         assert_eq!(held, cache.bytes());
+    }
+
+    #[test]
+    fn what_ends_alike_is_told_apart_and_pushes_nobody_out() {
+        let cache = CertificateCache::new(1 << 20);
+        let of = |number: u8| [vec![number; 100], vec![7; 200]].concat();
+        let first = cache.get_or_parse(&of(0));
+        for _ in 0..2 {
+            for number in 1..50 {
+                assert_eq!(*cache.get_or_parse(&of(number)).der, *of(number));
+                assert!(Arc::ptr_eq(&first, &cache.get_or_parse(&of(0))));
+            }
+            assert_eq!(cache.len(), 50);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use md5::Digest as _;
 
 use super::der::{self, Element, Reader};
-use super::{Certificate, Facts, Name, Sha256, extensions, json, key, name, note};
+use super::{Authority, Certificate, Facts, LeafText, Name, Sha256, extensions, json, key, name, note};
 use crate::time::{Civil, ValidityTime};
 
 impl Certificate {
@@ -12,21 +12,47 @@ impl Certificate {
     pub fn parse(der: &[u8]) -> Self {
         let facts = Facts::parse(der).map(Box::new);
         let x509_json = facts.as_deref().map(json::render).unwrap_or_default();
-        Self {
+        let mut certificate = Self {
             der: der.into(),
             sha256: Sha256(sha2::Sha256::digest(der).into()),
             sha1: sha1::Sha1::digest(der).into(),
             md5: md5::Md5::digest(der).into(),
             facts,
             x509_json,
-            event_members: std::sync::OnceLock::new(),
+            ..Self::default()
+        };
+        certificate.known_weight = certificate.weigh();
+        certificate.known_authority = Some(certificate.authority());
+        certificate
+    }
+
+    /// Whether it is one of a CA.
+    pub fn authority(&self) -> Authority {
+        // Asked for each time that the certificate is shown; the facts lie far away.
+        if let Some(known) = self.known_authority {
+            return known;
+        }
+        match self.facts.as_deref() {
+            Some(facts) if facts.basic_constraints.is_some_and(|(ca, _)| ca) => {
+                if facts.subject.normalized == facts.issuer.normalized {
+                    Authority::SelfIssued
+                } else {
+                    Authority::Issued
+                }
+            }
+            _ => Authority::No,
         }
     }
 
     /// Bytes of memory that this certificate holds, about.
     pub fn weight(&self) -> usize {
+        // Asked for each time that the certificate is shown.
+        if self.known_weight > 0 { self.known_weight } else { self.weigh() }
+    }
+
+    fn weigh(&self) -> usize {
         let facts = self.facts.as_deref().map_or(0, Facts::weight);
-        size_of::<Self>() + self.der.len() + 2 * self.x509_json.len() + facts
+        size_of::<Self>() + size_of::<LeafText>() + self.der.len() + 2 * self.x509_json.len() + facts
     }
 }
 
@@ -329,4 +355,23 @@ fn pss_hash(parameters: &[u8]) -> Option<&'static str> {
     let oid = hash.reader().tagged(der::SEQUENCE)?.reader().tagged(der::OID)?;
     let dotted = der::dotted(oid.content);
     HASHES.into_iter().find(|known| *known == dotted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_what_would_be_found() {
+        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|root| root.as_ref());
+        for der in roots.chain([&b"not a certificate"[..]]) {
+            let parsed = Certificate::parse(der);
+            let unknown = Certificate { known_weight: 0, known_authority: None, ..parsed.clone() };
+            assert!(parsed.known_weight > der.len());
+            assert_eq!(parsed.weight(), unknown.weight());
+            assert_eq!(parsed.authority(), unknown.authority());
+            let expected = if parsed.facts.is_some() { Authority::SelfIssued } else { Authority::No };
+            assert_eq!(parsed.known_authority, Some(expected));
+        }
+    }
 }

@@ -61,9 +61,39 @@ pub struct Certificate {
     pub facts: Option<Box<Facts>>,
     /// The `x509` object of events as JSON (rendered once per certificate; `{}`-free: a complete object), empty without facts.
     pub x509_json: Box<str>,
-    /// What an event says of this certificate as a leaf: JSON members, made by the event layer at their first use. A pure
-    /// function of the certificate, so it does not matter who is first.
-    pub event_members: std::sync::OnceLock<Box<str>>,
+    /// What an event says of this certificate as a leaf, made by the event layer at its first use. A pure function of the
+    /// certificate, so it does not matter who is first.
+    pub event_leaf: std::sync::OnceLock<Box<LeafText>>,
+    /// `,"<sha256>"`: what an event says of this certificate in a list, made likewise.
+    pub event_hash: std::sync::OnceLock<[u8; 67]>,
+    /// [`Certificate::weight`] where it is known; 0 where it is not.
+    pub known_weight: usize,
+    /// [`Certificate::authority`] where it is known.
+    pub known_authority: Option<Authority>,
+}
+
+/// Whether a certificate is one of a CA, as far as it says so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// No `basicConstraints` with cA, or nothing that parses.
+    No,
+    /// A CA that another name issued.
+    Issued,
+    /// A CA that names itself as its issuer.
+    SelfIssued,
+}
+
+/// Texts of a certificate for events that show it as a leaf.
+#[derive(Clone, Debug)]
+pub struct LeafText {
+    /// JSON members, each with its comma; `x509` is the last of them.
+    pub members: Box<str>,
+    /// Bytes of `members` before `x509`.
+    pub brief: usize,
+    /// `,"<sha1>"`.
+    pub sha1: [u8; 43],
+    /// The member `spki_sha256` with its comma; `None` without facts.
+    pub key: Option<[u8; 81]>,
 }
 
 /// What a certificate says (RFC 5280).

@@ -284,7 +284,7 @@ mod tests {
     fn the_pool_forgets_the_oldest() {
         let roots: Vec<_> =
             webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Arc::new(Certificate::parse(der))).collect();
-        let mut pool = Pool::new(128 << 10);
+        let mut pool = Pool::new(160 << 10);
         for root in &roots {
             assert!(pool.add(root));
             assert!(!pool.add(root));
