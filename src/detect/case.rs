@@ -8,7 +8,7 @@ use crate::x509::chain::Ending;
 use crate::x509::{Certificate, Facts};
 
 use super::catalogue::{Effect, Rule, Severity};
-use super::finding::{Cause, Completion, Evidence, Finding, Seen};
+use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
 use super::knowledge::Knowledge;
 use super::sighting::Sighting;
 
@@ -73,13 +73,13 @@ impl<'a> Case<'a> {
     }
 
     /// A finding about the server's leaf whose message and evidence are written by `completion` if they are needed.
-    pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: Completion) -> Finding {
+    pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: OfCase) -> Finding {
         let moment = self.sighting.observation.handshake.first;
         let mut finding = Finding::new(rule, cause, moment, String::new());
         finding.host = self.sighting.host.text();
         finding.ends = Some(self.sighting.observation.ends);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
-        finding.completion = Some(completion);
+        finding.completion = Some(Completion::OfCase(completion));
         finding
     }
 
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
     pub(super) fn leaf_finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
         let mut finding = self.finding(rule, parts, message);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
-        finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() };
+        finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() }.into();
         finding
     }
 

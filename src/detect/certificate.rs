@@ -10,7 +10,7 @@ use super::catalogue::{
     CHAIN_SIGNATURE_INVALID, EXPIRED, EXPIRING, NAME_MISMATCH, NO_SCT, NOT_YET_VALID, SELF_SIGNED, Severity,
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
-use super::finding::{Cause, Finding, Point, add};
+use super::finding::{Cause, Completion, Finding, Point, Seen, add};
 use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
@@ -136,10 +136,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     }
     let mut finding = case.brief((&UNTRUSTED_ISSUER, chain.cause()?), |case, finding| {
         let missing = case.sighting.server.and_then(|chain| chain.report.missing_issuer());
-        let why = if missing.is_none() { NO_ANCHOR } else { NOT_SEEN };
-        let issuer = case.leaf().map_or("", |(_, facts)| facts.issuer.text.as_str());
-        finding.message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(issuer));
-        finding.evidence.observed = case.seen();
+        Untrusted::of(case, if missing.is_none() { NO_ANCHOR } else { NOT_SEEN }).write(finding);
     });
     if case.owned && !case.internal {
         finding.severity = Severity::Medium;
@@ -148,16 +145,48 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+/// What a finding of CERT-005 is told with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Untrusted {
+    /// What its issuer is.
+    why: &'static str,
+    /// See [`Seen`].
+    sct: Option<bool>,
+    chain_status: &'static str,
+}
+
+impl Untrusted {
+    fn of(case: &Case<'_>, why: &'static str) -> Self {
+        let chain_status = case.sighting.server.map_or("unparsable", |chain| chain.judgement.reason());
+        Self { why, sct: Some(case.shows_sct()), chain_status }
+    }
+
+    /// Writes message and evidence.
+    pub(super) fn write(self, finding: &mut Finding) {
+        let client = finding.ends.map(|ends| ends.client.address.to_string()).unwrap_or_default();
+        let Some(leaf) = finding.certificate.clone() else { return };
+        let Some(facts) = leaf.facts.as_deref() else { return };
+        let issuer = quoted(&facts.issuer.text);
+        finding.message =
+            format!("{} gave client {client} a certificate of {issuer}, which is {}", finding.host, self.why);
+        let Self { sct, chain_status, .. } = self;
+        finding.evidence.observed = Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct, chain_status });
+    }
+}
+
+/// A finding of CERT-005 waits for the issuer: what its case knows is noted; it is written when it is read.
+pub(super) fn waits(case: &Case<'_>, finding: &mut Finding) {
+    finding.completion = Some(Completion::Untrusted(Untrusted::of(case, NOT_SEEN)));
+}
+
 /// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
 pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
     finding.cause = cause.clone();
-    if chain.report.missing_issuer().is_none()
-        && let Some(known) = finding.message.strip_suffix(NOT_SEEN)
-    {
-        finding.message = format!("{known}{NO_ANCHOR}");
-    }
-    if let Some(seen) = &mut finding.evidence.observed {
-        seen.chain_status = chain.judgement.ending.name();
+    if let Some(Completion::Untrusted(told)) = &mut finding.completion {
+        told.chain_status = chain.judgement.ending.name();
+        if chain.report.missing_issuer().is_none() {
+            told.why = NO_ANCHOR;
+        }
     }
     finding
 }

@@ -1,8 +1,7 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
-use std::hash::BuildHasher as _;
+use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
 use sha2::Digest as _;
 
 use super::catalogue::{
@@ -13,11 +12,10 @@ use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
-use super::sighting::Sighting;
+use super::sighting::{Sighting, note_quiet, was_quiet};
 use crate::packet::Endpoint;
 use crate::policy::registrable_domain;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::tls::server_hello::HELLO_RETRY_RANDOM;
 use crate::tls::{Handshake, KeyExchange};
 use crate::x509::{Facts, Sha256};
 
@@ -39,6 +37,8 @@ const MAX_RANDOMS: usize = 500_000;
 pub struct CertificateKeys {
     keys: Memory<Sha256, KeyUse>,
     serials: Memory<[u8; 16], Numbered>,
+    /// Rises whenever something of this changes, but for places that were told.
+    changes: u64,
 }
 
 /// A certificate by its serial number.
@@ -75,7 +75,7 @@ struct Use {
 
 impl Default for CertificateKeys {
     fn default() -> Self {
-        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS) }
+        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS), changes: 0 }
     }
 }
 
@@ -87,20 +87,37 @@ impl CertificateKeys {
 
     /// Takes note of a chain. Returns the leaf's key where it is found in certificates of unrelated names.
     pub fn observe(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
+        let quiet = sighting.server.map(|judged| &judged.quiet.keys);
+        if quiet.is_some_and(|quiet| was_quiet(quiet, self.changes)) {
+            return None;
+        }
+        let (changes, found) = (self.changes, findings.len());
+        let key = self.look(sighting, new, findings);
+        if let Some(quiet) = quiet.filter(|_| key.is_none() && self.changes == changes && findings.len() == found) {
+            note_quiet(quiet, changes);
+        }
+        key
+    }
+
+    fn look(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
         let facts = new.leaf.facts.as_deref()?;
         self.observe_serial(sighting, (new, facts), findings);
         for ca in sighting.observation.server_chain.iter().skip(1).filter_map(|one| one.facts.as_deref()) {
             if ca.basic_constraints.is_some_and(|(is_ca, _)| is_ca) {
-                let (entry, _) = self.keys.entry(&key_of(ca), KeyUse::default);
+                let (entry, added) = self.keys.entry(&key_of(ca), KeyUse::default);
+                self.changes += u64::from(added);
                 if let Some(entry) = entry.filter(|entry| !entry.authority) {
+                    self.changes += 1;
                     entry.authority = true;
                     entry.judge();
                 }
             }
         }
-        let (entry, _) = self.keys.entry(&key_of(facts), KeyUse::default);
+        let (entry, added) = self.keys.entry(&key_of(facts), KeyUse::default);
+        self.changes += u64::from(added);
         let entry = entry?;
         if !entry.uses.iter().any(|one| one.sha256 == new.leaf.sha256) {
+            self.changes += 1;
             if entry.uses.len() >= MAX_USES {
                 entry.uses.remove(0);
             }
@@ -141,6 +158,7 @@ impl CertificateKeys {
         };
         let Some(other) = self.serials.get(&key) else {
             let host = host_text(sighting).into();
+            self.changes += 1;
             self.serials.insert(key, Numbered { certificate: new.leaf.sha256, contents: contents(), host });
             return;
         };
@@ -284,21 +302,22 @@ fn numbered(facts: &Facts, significant: &[u8]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// A hash that is the same in this run only: it is not stored.
-fn quick_hash(octets: &[u8]) -> u64 {
-    FixedState::with_seed(0).hash_one(octets)
-}
-
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).
 #[derive(Debug)]
 pub struct Ephemeral {
-    servers: Memory<Endpoint, Vec<Value>>,
+    servers: Memory<Endpoint, Values>,
     randoms: Memory<u64, Random>,
 }
 
-#[derive(Clone, Debug)]
+/// Ephemeral keys of a server, the oldest first: their hashes, which are searched, and what is known of each.
+#[derive(Clone, Debug, Default)]
+struct Values {
+    hashes: VecDeque<u64>,
+    values: VecDeque<Value>,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Value {
-    hash: u64,
     client_random: u64,
     first: Timestamp,
     count: u32,
@@ -320,9 +339,7 @@ impl Ephemeral {
     /// Takes note of a handshake.
     pub fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
-        let Some(client_random) = handshake.client_hello.as_ref().map(|hello| quick_hash(&hello.random)) else {
-            return;
-        };
+        let Some(client_random) = sighting.gist.client_random else { return };
         add(findings, self.random(sighting, client_random));
         if handshake.resumed == Some(false) {
             add(findings, self.ephemeral(sighting, client_random));
@@ -330,19 +347,14 @@ impl Ephemeral {
     }
 
     fn random(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
-        let hello = sighting.observation.handshake.server_hello.as_deref()?;
-        if hello.random == HELLO_RETRY_RANDOM || hello.ssl2_format {
-            return None;
-        }
+        let key = sighting.gist.server_random?;
         let server = sighting.observation.ends.server;
-        let key = quick_hash(&hello.random);
-        let Some(known) = self.randoms.get(&key).copied() else {
-            self.randoms.insert(key, Random { client_random, server });
-            return None;
-        };
-        if known.client_random == client_random {
+        let (known, new) = self.randoms.entry(&key, || Random { client_random, server });
+        let known = *known?;
+        if new || known.client_random == client_random {
             return None;
         }
+        let hello = sighting.observation.handshake.server_hello.as_deref()?;
         let place = Place::of(sighting);
         let text = |server: Endpoint| format!("{}:{}", client_text(server.address), server.port);
         let parts = vec![text(server)];
@@ -365,16 +377,18 @@ impl Ephemeral {
     }
 
     fn ephemeral(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
-        let (public, finite_field) = ephemeral_key(&sighting.observation.handshake)?;
-        let hash = quick_hash(public);
+        let (hash, finite_field) = sighting.gist.ephemeral?;
         let server = sighting.observation.ends.server;
-        let (values, _) = self.servers.entry(&server, Vec::new);
-        let values = values?;
-        let Some(value) = values.iter_mut().find(|value| value.hash == hash) else {
-            if values.len() >= MAX_EPHEMERAL {
-                values.remove(0);
+        let (known, _) = self.servers.entry(&server, Values::default);
+        let Values { hashes, values } = known?;
+        let place = hashes.iter().position(|known| *known == hash);
+        let Some(value) = place.and_then(|place| values.get_mut(place)) else {
+            if hashes.len() >= MAX_EPHEMERAL {
+                hashes.pop_front();
+                values.pop_front();
             }
-            values.push(Value { hash, client_random, first: sighting.clock, count: 1 });
+            hashes.push_back(hash);
+            values.push_back(Value { client_random, first: sighting.clock, count: 1 });
             return None;
         };
         if value.client_random == client_random {
@@ -410,7 +424,7 @@ impl Ephemeral {
 }
 
 /// The server's ephemeral public value, and whether its group is a finite field.
-fn ephemeral_key(handshake: &Handshake) -> Option<(&[u8], bool)> {
+pub(super) fn ephemeral_key(handshake: &Handshake) -> Option<(&[u8], bool)> {
     if let Some(exchange) = handshake.server_key_exchange.as_deref() {
         return match &exchange.kind {
             KeyExchange::Ecdhe { public, .. } => Some((exchange.params.get(public.clone())?, false)),
@@ -444,6 +458,7 @@ mod tests {
 
     use super::*;
     use crate::detect::testing::{Ca, DAY, Plan, Scene, key};
+    use crate::tls::server_hello::HELLO_RETRY_RANDOM;
     use crate::tls::{KeyShare, ServerKeyExchange};
     use crate::x509::Certificate;
     use crate::x509::chain::SignatureMemo;

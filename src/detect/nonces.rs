@@ -9,7 +9,7 @@ use super::finding::{Cause, Finding, Point};
 use super::hosts::report::{Place, client_text};
 use super::memory::Memory;
 use super::proof::KeyExchangeVerdict;
-use super::sighting::Sighting;
+use super::sighting::{Sighting, note_quiet, was_quiet};
 use crate::x509::signature::ecdsa_r;
 use crate::x509::{Certificate, Facts, KeyKind, Sha256};
 
@@ -22,6 +22,8 @@ pub struct Nonces {
     messages: Memory<Sha256, Sha256>,
     /// Certificates whose signatures were noted.
     certificates: Memory<Sha256, ()>,
+    /// Rises whenever those change.
+    changes: u64,
 }
 
 /// A signature that verified.
@@ -35,7 +37,7 @@ struct Signed {
 
 impl Default for Nonces {
     fn default() -> Self {
-        Self { messages: Memory::new(MAX_SIGNATURES), certificates: Memory::new(MAX_SIGNATURES) }
+        Self { messages: Memory::new(MAX_SIGNATURES), certificates: Memory::new(MAX_SIGNATURES), changes: 0 }
     }
 }
 
@@ -62,6 +64,10 @@ impl Nonces {
     /// Signatures of certificates that verified along a path, each certificate once.
     fn certificates(&mut self, sighting: &Sighting<'_>) -> Vec<Signed> {
         let Some(judged) = sighting.server else { return Vec::new() };
+        if was_quiet(&judged.quiet.nonces, self.changes) {
+            return Vec::new();
+        }
+        let changes = self.changes;
         let leaf = sighting.observation.server_chain.first().filter(|_| judged.signed_by_own_key);
         let own = leaf.map(|leaf| (leaf, leaf));
         let links = judged.report.paths.iter().flat_map(|path| {
@@ -72,8 +78,12 @@ impl Nonces {
         for (child, issuer) in own.into_iter().chain(links) {
             if !self.certificates.contains(&child.sha256) {
                 self.certificates.insert(child.sha256, ());
+                self.changes += 1;
                 signatures.extend(issuer.facts.as_deref().and_then(|issuer| of_certificate(child, issuer)));
             }
+        }
+        if self.changes == changes {
+            note_quiet(&judged.quiet.nonces, changes);
         }
         signatures
     }

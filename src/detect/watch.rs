@@ -81,7 +81,7 @@ impl Detector for Watch {
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.negotiation.observe(sighting, (multi, doubted), findings);
-        self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
+        self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
     }
 
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {

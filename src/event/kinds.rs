@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use crate::detect::client_kind;
 use crate::tls::fingerprint::ja3::{ja3, ja3s};
-use crate::tls::fingerprint::ja4::{ja4, ja4_r};
+use crate::tls::fingerprint::ja4::ja4_r;
 use crate::tls::fingerprint::memo::{KindMemo, client_kind, server_kind};
 use crate::tls::{ClientHello, Handshake, Protocol, ServerHello, is_grease};
 
@@ -17,6 +18,8 @@ use super::wire;
 /// Fragments of a ClientHello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientKind {
+    /// What judgement asks of it.
+    kind: Arc<client_kind::ClientKind>,
     /// JA3.
     pub(super) ja3: String,
     /// Of `tls.client`: the fingerprints and the offered cipher suites.
@@ -33,9 +36,10 @@ impl ClientKind {
     /// Renders them.
     pub(super) fn of(hello: &ClientHello, protocol: Protocol, detail: Detail) -> Self {
         let (ja3, full) = (ja3(hello), detail == Detail::Full);
+        let kind = Arc::new(client_kind::ClientKind::of(hello, protocol));
         let prints = Writer::fragment(|w| {
             w.plain("ja3", &ja3);
-            w.plain("ja4", &ja4(hello, protocol));
+            w.plain("ja4", &kind.ja4);
             if full {
                 w.appended("supported_ciphers", hello.cipher_suites.iter().copied(), wire::push_cipher);
             }
@@ -62,11 +66,12 @@ impl ClientKind {
                 w.plain("ja4_r", &ja4_r(hello, protocol));
             }
         });
-        Self { ja3, prints, offers, modes, extras }
+        Self { kind, ja3, prints, offers, modes, extras }
     }
 
     fn bytes(&self) -> usize {
-        [&self.ja3, &self.prints, &self.offers, &self.modes, &self.extras].into_iter().map(String::len).sum()
+        let texts = [&self.kind.ja4, &self.ja3, &self.prints, &self.offers, &self.modes, &self.extras];
+        size_of::<client_kind::ClientKind>() + texts.into_iter().map(String::len).sum::<usize>()
     }
 }
 
@@ -165,6 +170,8 @@ impl Kinds {
 pub(super) struct KindMemos {
     clients: KindMemo<ClientKind>,
     servers: KindMemo<ServerKind>,
+    /// The kind of client of the last handshake.
+    pub(super) last: Option<Arc<client_kind::ClientKind>>,
 }
 
 impl KindMemos {
@@ -187,6 +194,7 @@ impl KindMemos {
             };
             self.servers.get(|kind| server_kind(kind, hello, protocol), make)
         });
+        self.last = client.as_ref().map(|client| Arc::clone(&client.kind));
         Kinds { client, server }
     }
 }

@@ -160,6 +160,7 @@ pub fn run<'a>(
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
         limits: options.limits.clone(),
+        judged: options.judging.is_some(),
         proofs: options.judging.as_ref().is_some_and(|judging| judging.proofs),
     });
     let workers = options.workers.max(1);

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::config::Limits;
+use crate::detect::gist::{Gist, HostMemo};
 use crate::detect::observation::{ClientProof, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
 use crate::event::{self, Context};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Signatures in handshakes are verified.
     pub proofs: bool,
+    /// Handshakes are judged.
+    pub judged: bool,
 }
 
 /// A worker.
@@ -76,6 +79,7 @@ pub struct Worker {
     deadlines: Deadlines,
     live: usize,
     memo: event::Memo,
+    hosts: HostMemo,
     finished: Vec<Finished>,
     /// Counters of this worker.
     pub stats: Stats,
@@ -125,6 +129,7 @@ impl Worker {
             deadlines: Deadlines::default(),
             live: 0,
             memo: event::Memo::default(),
+            hosts: HostMemo::default(),
             finished: Vec::new(),
             stats: Stats::default(),
             reports: Vec::new(),
@@ -249,7 +254,7 @@ impl Worker {
     /// Reports the handshakes that are over.
     pub fn report(&mut self) {
         for finished in self.finished.drain(..) {
-            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo)));
+            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo, &mut self.hosts)));
         }
     }
 
@@ -407,7 +412,7 @@ impl Finished {
     }
 
     /// Makes an observation of the handshake and renders its line.
-    fn report(self, shared: &Shared, (stats, memo): (&mut Stats, &mut event::Memo)) -> Report {
+    fn report(self, shared: &Shared, (stats, memo, hosts): (&mut Stats, &mut event::Memo, &mut HostMemo)) -> Report {
         let Self { order, ends, connection, mut handshake } = self;
         let mut chain = |list: Option<&crate::tls::CertificateList>| {
             let parsed: Vec<_> = list
@@ -432,7 +437,7 @@ impl Finished {
         } else {
             Default::default()
         };
-        let observation = Box::new(Observation {
+        let mut observation = Box::new(Observation {
             ends,
             connection,
             handshake,
@@ -440,9 +445,14 @@ impl Finished {
             client_chain,
             key_exchange,
             client_proof,
+            gist: None,
         });
         count(&observation, stats);
         let line = event::tls_line(&observation, &shared.context, memo);
+        if shared.judged {
+            let known = (memo.client_kind(), hosts);
+            observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, known));
+        }
         Report::new(order, line, observation)
     }
 }

@@ -117,16 +117,16 @@ impl Column {
     /// Adds the products of limbs that stand at the same place; both lists are as long.
     #[inline]
     fn add_products(&mut self, (left, right): (&[u64], &[u64])) {
-        let mut sum = *self;
-        let ((left, last_left), (right, last_right)) = (left.as_chunks::<4>(), right.as_chunks::<4>());
-        for ([a, b, c, d], [e, f, g, h]) in left.iter().zip(right) {
-            sum.add_product(*a, *e);
-            sum.add_product(*b, *f);
-            sum.add_product(*c, *g);
-            sum.add_product(*d, *h);
+        // Two sums at once: each waits for its own carries only.
+        let (mut sum, mut other) = (*self, Self::default());
+        let ((left, last_left), (right, last_right)) = (left.as_chunks::<2>(), right.as_chunks::<2>());
+        for ([a, b], [c, d]) in left.iter().zip(right) {
+            sum.add_product(*a, *c);
+            other.add_product(*b, *d);
         }
         last_left.iter().zip(last_right).for_each(|(left, right)| sum.add_product(*left, *right));
-        *self = sum;
+        let (total, over) = sum.sum.overflowing_add(other.sum);
+        *self = Self { sum: total, top: sum.top.wrapping_add(other.top).wrapping_add(over.into()) };
     }
 
     #[inline]
