@@ -67,6 +67,9 @@ impl<'a> Case<'a> {
 
     /// A proxy of the policy that may intercept this client signed the leaf, or a CA above it is its.
     pub(super) fn is_authorised_interception(&self) -> bool {
+        if self.sighting.policy.interceptions.is_empty() {
+            return false;
+        }
         let client = self.sighting.observation.ends.client.address;
         let mut keys = self.path().iter().filter_map(|certificate| certificate.facts.as_deref());
         keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
@@ -115,9 +118,7 @@ impl<'a> Case<'a> {
 
     /// A signed certificate timestamp in the certificate or beside it.
     pub(super) fn shows_sct(&self) -> bool {
-        let handshake = &self.sighting.observation.handshake;
-        let beside = handshake.server_hello.as_deref().is_some_and(|hello| hello.scts.is_some());
-        beside || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
+        self.sighting.gist.scts || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
     }
 
     /// The path leads to a trust anchor.
@@ -134,6 +135,9 @@ impl<'a> Case<'a> {
 
     /// An `[[internal_ca]]` key stands in the path.
     pub(super) fn is_internal_ca(&self) -> bool {
+        if self.sighting.policy.internal_cas.is_empty() {
+            return false;
+        }
         let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
         issuers.any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
     }

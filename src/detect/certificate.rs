@@ -77,7 +77,8 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     let (leaf, facts) = case.leaf()?;
     let (at, begin, end) = (case.sighting.at?, facts.not_before?, facts.not_after?);
     let (left, lifetime) = (end.seconds() - at.seconds(), end.seconds() - begin.seconds());
-    if left < 0 || lifetime <= 0 || at < begin {
+    // Whatever the policy says, it is not before the last third.
+    if left < 0 || lifetime <= 0 || at < begin || left >= lifetime / 3 {
         return None;
     }
     let Some(SettingValue::Numbers(days)) = case.sighting.policy.setting(&EXPIRING.known(), "days") else {
@@ -244,20 +245,27 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-008.
 fn weak_signature(case: &Case<'_>) -> Option<Finding> {
-    let path = case.path();
-    let last = path.len().saturating_sub(1);
-    let weak = path.iter().enumerate().find_map(|(depth, certificate)| {
-        let facts = certificate.facts.as_deref()?;
-        // A root's signature of itself proves nothing, nor does that of an anchor.
-        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
-        let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
-        Some((certificate, facts, hash))
-    });
-    let (certificate, facts, hash) = weak?;
+    let chain = case.sighting.server?;
+    let (depth, hash) = (*chain.weak_signature.get_or_init(|| first_weak_signature(case)))?;
+    let certificate = case.path().get(depth)?;
+    let facts = certificate.facts.as_deref()?;
     let message = format!("{} a certificate of {} signed with {hash}", case.gave(), quoted(&facts.subject.text));
     let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[certificate.sha256.to_string()], message);
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// Depth and hash function of the first signature of the path that is weak.
+fn first_weak_signature(case: &Case<'_>) -> Option<(usize, &'static str)> {
+    let path = case.path();
+    let last = path.len().saturating_sub(1);
+    path.iter().enumerate().find_map(|(depth, certificate)| {
+        let facts = certificate.facts.as_deref()?;
+        // A root's signature of itself proves nothing, nor does that of an anchor.
+        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
+        let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
+        Some((depth, hash))
+    })
 }
 
 fn broken_hash(facts: &Facts) -> Option<&'static str> {

@@ -50,6 +50,10 @@ pub struct Gist {
     pub fallback: bool,
     /// What the server says or chose does not go with what the client offered.
     pub odd_choice: bool,
+    /// The ServerHello brings signed certificate timestamps.
+    pub scts: bool,
+    /// The ClientHello asks for some.
+    pub scts_offered: bool,
     /// There is a ServerKeyExchange with a group of a finite field.
     pub finite_field: bool,
     /// The server chose one of the groups that are looked at for post-quantum key exchange.
@@ -123,6 +127,8 @@ impl Gist {
             offers_tls13: offer.is_some_and(|offer| offer.supported_versions.contains(&TLS_1_3)),
             fallback: negotiation::signals_fallback(handshake),
             odd_choice: negotiation::is_odd_choice(handshake),
+            scts: hello.is_some_and(|hello| hello.scts.is_some()),
+            scts_offered: offer.is_some_and(|offer| offer.signed_certificate_timestamp),
             finite_field: exchange.is_some_and(|exchange| matches!(exchange.kind, KeyExchange::Dhe { .. })),
             hybrid: hello.and_then(|hello| hello.key_share.as_ref()).is_some_and(|share| is_hybrid(share.group)),
         }

@@ -12,7 +12,7 @@ use crate::time::{Span, Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
-use crate::x509::{Certificate, Sha256};
+use crate::x509::{Certificate, Facts, Sha256};
 
 use super::alerts::When;
 use super::case::{Case, validity_time};
@@ -28,7 +28,7 @@ use super::memory::Memory;
 use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
-use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting};
+use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
@@ -257,7 +257,9 @@ impl Judge {
             self.incomplete.entry(&finding.cause, || observation.server_chain.clone());
         }
         let lasting = Lasting {
-            factorable: weak_key(&mut self.keys, observation),
+            factorable: server
+                .as_deref()
+                .and_then(|chain| *chain.factorable.get_or_init(|| weak_key(&mut self.keys, observation))),
             cipher: weak_cipher(&mut self.ciphers, gist.cipher),
         };
         crypto::check(&case, lasting, &mut findings);
@@ -460,10 +462,15 @@ impl Judge {
 
     /// Remembers an RSA key for the test at the end.
     fn note_modulus(&mut self, case: &Case<'_>) {
-        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !facts.key.modulus.is_empty()) else { return };
-        if self.moduli.contains(&facts.spki_sha256) {
+        let Some(quiet) = case.sighting.server.map(|chain| &chain.quiet.moduli) else { return };
+        if was_quiet(quiet, self.moduli.forgotten()) {
             return;
         }
+        let known = |facts: &Facts| facts.key.modulus.is_empty() || self.moduli.contains(&facts.spki_sha256);
+        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !known(facts)) else {
+            note_quiet(quiet, self.moduli.forgotten());
+            return;
+        };
         let message =
             format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
         let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
@@ -523,6 +530,8 @@ impl Judge {
             signed_by_own_key: chain.signed_by_own_key,
             presented: Default::default(),
             cause: OnceLock::new(),
+            weak_signature: OnceLock::new(),
+            factorable: OnceLock::new(),
             quiet: Quiet::default(),
         });
         let entry =

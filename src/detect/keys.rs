@@ -1,7 +1,5 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
-use std::collections::VecDeque;
-
 use sha2::Digest as _;
 
 use super::catalogue::{
@@ -37,8 +35,8 @@ const MAX_RANDOMS: usize = 500_000;
 pub struct CertificateKeys {
     keys: Memory<Sha256, KeyUse>,
     serials: Memory<[u8; 16], Numbered>,
-    /// Rises whenever something of this changes, but for places that were told.
-    changes: u64,
+    /// Rises whenever an entry changes that was there: what is new is nothing that others asked for.
+    edits: u64,
 }
 
 /// A certificate by its serial number.
@@ -75,7 +73,7 @@ struct Use {
 
 impl Default for CertificateKeys {
     fn default() -> Self {
-        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS), changes: 0 }
+        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS), edits: 0 }
     }
 }
 
@@ -88,15 +86,25 @@ impl CertificateKeys {
     /// Takes note of a chain. Returns the leaf's key where it is found in certificates of unrelated names.
     pub fn observe(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
         let quiet = sighting.server.map(|judged| &judged.quiet.keys);
-        if quiet.is_some_and(|quiet| was_quiet(quiet, self.changes)) {
+        if quiet.is_some_and(|quiet| was_quiet(quiet, self.changes())) {
             return None;
         }
-        let (changes, found) = (self.changes, findings.len());
+        let (before, found) = (self.state(), findings.len());
         let key = self.look(sighting, new, findings);
-        if let Some(quiet) = quiet.filter(|_| key.is_none() && self.changes == changes && findings.len() == found) {
-            note_quiet(quiet, changes);
+        if let Some(quiet) = quiet.filter(|_| key.is_none() && self.state() == before && findings.len() == found) {
+            note_quiet(quiet, self.changes());
         }
         key
+    }
+
+    /// How often something changed that was there.
+    fn changes(&self) -> u64 {
+        self.edits.saturating_add(self.forgotten())
+    }
+
+    /// Equal as long as nothing changes and nothing is added.
+    fn state(&self) -> (u64, usize, usize) {
+        (self.changes(), self.keys.len(), self.serials.len())
     }
 
     fn look(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
@@ -105,19 +113,17 @@ impl CertificateKeys {
         for ca in sighting.observation.server_chain.iter().skip(1).filter_map(|one| one.facts.as_deref()) {
             if ca.basic_constraints.is_some_and(|(is_ca, _)| is_ca) {
                 let (entry, added) = self.keys.entry(&key_of(ca), KeyUse::default);
-                self.changes += u64::from(added);
                 if let Some(entry) = entry.filter(|entry| !entry.authority) {
-                    self.changes += 1;
+                    self.edits += u64::from(!added);
                     entry.authority = true;
                     entry.judge();
                 }
             }
         }
         let (entry, added) = self.keys.entry(&key_of(facts), KeyUse::default);
-        self.changes += u64::from(added);
         let entry = entry?;
         if !entry.uses.iter().any(|one| one.sha256 == new.leaf.sha256) {
-            self.changes += 1;
+            self.edits += u64::from(!added);
             if entry.uses.len() >= MAX_USES {
                 entry.uses.remove(0);
             }
@@ -158,7 +164,6 @@ impl CertificateKeys {
         };
         let Some(other) = self.serials.get(&key) else {
             let host = host_text(sighting).into();
-            self.changes += 1;
             self.serials.insert(key, Numbered { certificate: new.leaf.sha256, contents: contents(), host });
             return;
         };
@@ -309,18 +314,51 @@ pub struct Ephemeral {
     randoms: Memory<u64, Random>,
 }
 
-/// Ephemeral keys of a server, the oldest first: their hashes, which are searched, and what is known of each.
+/// Ephemeral keys of a server: the lower halves of their hashes, which are searched, and what is known of each.
 #[derive(Clone, Debug, Default)]
 struct Values {
-    hashes: VecDeque<u64>,
-    values: VecDeque<Value>,
+    marks: [u32; MAX_EPHEMERAL],
+    values: Vec<Value>,
+    /// Place of the oldest when all are taken.
+    oldest: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Value {
+    hash: u64,
     client_random: u64,
     first: Timestamp,
     count: u32,
+}
+
+impl Values {
+    fn find(&mut self, hash: u64) -> Option<&mut Value> {
+        let mark = mark_of(hash);
+        let marked = self.marks.iter().take(self.values.len()).enumerate().filter(|(_, known)| **known == mark);
+        let mut places = marked.map(|(place, _)| place);
+        let place = places.find(|place| self.values.get(*place).is_some_and(|value| value.hash == hash))?;
+        self.values.get_mut(place)
+    }
+
+    /// Adds one that is new, in the place of the oldest where there is no other.
+    fn add(&mut self, value: Value) {
+        let place = if self.values.len() < MAX_EPHEMERAL { self.values.len() } else { self.oldest };
+        match self.values.get_mut(place) {
+            Some(known) => {
+                *known = value;
+                self.oldest = place.saturating_add(1) % MAX_EPHEMERAL;
+            }
+            None => self.values.push(value),
+        }
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = mark_of(value.hash);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+fn mark_of(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -380,15 +418,9 @@ impl Ephemeral {
         let (hash, finite_field) = sighting.gist.ephemeral?;
         let server = sighting.observation.ends.server;
         let (known, _) = self.servers.entry(&server, Values::default);
-        let Values { hashes, values } = known?;
-        let place = hashes.iter().position(|known| *known == hash);
-        let Some(value) = place.and_then(|place| values.get_mut(place)) else {
-            if hashes.len() >= MAX_EPHEMERAL {
-                hashes.pop_front();
-                values.pop_front();
-            }
-            hashes.push_back(hash);
-            values.push_back(Value { client_random, first: sighting.clock, count: 1 });
+        let known = known?;
+        let Some(value) = known.find(hash) else {
+            known.add(Value { hash, client_random, first: sighting.clock, count: 1 });
             return None;
         };
         if value.client_random == client_random {
@@ -544,6 +576,33 @@ mod tests {
         assert!(keys(&mut scene, &two).is_empty());
         let (name, chain) = with("a.example.com", &[1, 2, 3]);
         assert!(keys(&mut scene, &[(name, chain.clone()), (name, chain)]).is_empty());
+    }
+
+    proptest::proptest! {
+        /// Hashes of which some have the same lower half.
+        #[test]
+        fn values_behave_like_a_list(hashes in proptest::collection::vec((0_u64..40, 0_u64..3), 0..300)) {
+            let mut values = Values::default();
+            let mut model: Vec<(u64, u32)> = Vec::new();
+            for (low, high) in hashes {
+                let hash = low | high << 40;
+                let known = model.iter_mut().find(|(known, _)| *known == hash);
+                proptest::prop_assert_eq!(values.find(hash).map(|value| value.count), known.as_ref().map(|one| one.1));
+                match (values.find(hash), known) {
+                    (Some(value), Some(known)) => {
+                        value.count += 1;
+                        known.1 += 1;
+                    }
+                    _ => {
+                        if model.len() == MAX_EPHEMERAL {
+                            model.remove(0);
+                        }
+                        model.push((hash, 1));
+                        values.add(Value { hash, client_random: 0, first: Timestamp(0), count: 1 });
+                    }
+                }
+            }
+        }
     }
 
     #[test]

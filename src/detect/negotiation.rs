@@ -75,6 +75,12 @@ impl Negotiation {
         add(findings, self.fallback(sighting, host));
     }
 
+    /// Whether MITM-014 may have anything to say of a handshake.
+    pub fn may_regress(sighting: &Sighting<'_>) -> bool {
+        let old = sighting.gist.version.is_some_and(|version| version < 0x0304);
+        old && sighting.observation.handshake.protocol == Protocol::Tls && sighting.gist.offers_tls13
+    }
+
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let hello = handshake.server_hello.as_deref()?;

@@ -22,8 +22,6 @@ pub struct Nonces {
     messages: Memory<Sha256, Sha256>,
     /// Certificates whose signatures were noted.
     certificates: Memory<Sha256, ()>,
-    /// Rises whenever those change.
-    changes: u64,
 }
 
 /// A signature that verified.
@@ -37,7 +35,7 @@ struct Signed {
 
 impl Default for Nonces {
     fn default() -> Self {
-        Self { messages: Memory::new(MAX_SIGNATURES), certificates: Memory::new(MAX_SIGNATURES), changes: 0 }
+        Self { messages: Memory::new(MAX_SIGNATURES), certificates: Memory::new(MAX_SIGNATURES) }
     }
 }
 
@@ -64,10 +62,11 @@ impl Nonces {
     /// Signatures of certificates that verified along a path, each certificate once.
     fn certificates(&mut self, sighting: &Sighting<'_>) -> Vec<Signed> {
         let Some(judged) = sighting.server else { return Vec::new() };
-        if was_quiet(&judged.quiet.nonces, self.changes) {
+        // What was noted stays so until it is forgotten.
+        if was_quiet(&judged.quiet.nonces, self.certificates.forgotten()) {
             return Vec::new();
         }
-        let changes = self.changes;
+        let mut quiet = true;
         let leaf = sighting.observation.server_chain.first().filter(|_| judged.signed_by_own_key);
         let own = leaf.map(|leaf| (leaf, leaf));
         let links = judged.report.paths.iter().flat_map(|path| {
@@ -78,12 +77,12 @@ impl Nonces {
         for (child, issuer) in own.into_iter().chain(links) {
             if !self.certificates.contains(&child.sha256) {
                 self.certificates.insert(child.sha256, ());
-                self.changes += 1;
+                quiet = false;
                 signatures.extend(issuer.facts.as_deref().and_then(|issuer| of_certificate(child, issuer)));
             }
         }
-        if self.changes == changes {
-            note_quiet(&judged.quiet.nonces, changes);
+        if quiet {
+            note_quiet(&judged.quiet.nonces, self.certificates.forgotten());
         }
         signatures
     }

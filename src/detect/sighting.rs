@@ -12,6 +12,7 @@ use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
+use crate::detect::weak_rsa::WeakRsa;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
 use crate::tls::Handshake;
@@ -64,12 +65,16 @@ pub struct JudgedChain {
     pub presented: [OnceLock<Arc<Presented>>; 3],
     /// See [`cause`](Self::cause).
     pub cause: OnceLock<Option<Cause>>,
+    /// Depth and hash function of the first weak signature on the best path; made at its first use.
+    pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
+    /// How the leaf's RSA key can be factored; made at its first use.
+    pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
     pub quiet: Quiet,
 }
 
-/// States of memories in which rules took note of a chain and nothing came of it: where nothing changed since, nothing
-/// comes of it again.
+/// States of memories in which rules took note of a chain and nothing came of it, nor changed by it: where nothing that was
+/// there changed since, nothing comes of it again.
 ///
 /// A state is a count of changes plus one; 0 stands for none.
 #[derive(Debug, Default)]
@@ -80,6 +85,8 @@ pub struct Quiet {
     pub nonces: AtomicU64,
     /// Of the CAs by which MITM-005 is asked.
     pub issuers: AtomicU64,
+    /// Of the RSA keys that are tested at the end.
+    pub moduli: AtomicU64,
 }
 
 /// Whether a rule was quiet in the state after this many changes.

@@ -302,6 +302,8 @@ impl Scene {
             presented: Default::default(),
             cause: Default::default(),
             quiet: Default::default(),
+            weak_signature: Default::default(),
+            factorable: Default::default(),
         })
     }
 }

@@ -308,12 +308,14 @@ fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
 /// A list in the TLS extension counts; whether a staple holds one is not looked at, so a staple leaves it open.
 fn sct(sighting: &Sighting<'_>, facts: &Facts) -> SctEvidence {
     let handshake = &sighting.observation.handshake;
-    let in_hello = handshake.server_hello.as_ref().is_some_and(|hello| hello.scts.is_some());
-    if !facts.scts.is_empty() || in_hello {
+    if !facts.scts.is_empty() || sighting.gist.scts {
         return SctEvidence::Present;
     }
-    let offered = handshake.client_hello.as_ref().is_some_and(|hello| hello.signed_certificate_timestamp);
-    if offered && handshake.ocsp_response.is_none() { SctEvidence::Absent } else { SctEvidence::Unknown }
+    if sighting.gist.scts_offered && handshake.ocsp_response.is_none() {
+        SctEvidence::Absent
+    } else {
+        SctEvidence::Unknown
+    }
 }
 
 fn serial(octets: &[u8]) -> [u8; 20] {
