@@ -61,6 +61,7 @@ fn observation() -> Observation {
         connection: Connection { server_seen: true, client_seen: true, ..Connection::default() },
         key_exchange: Default::default(),
         client_proof: Default::default(),
+        gist: None,
         handshake: Box::new(Handshake {
             client_hello: Some(Box::new(hello)),
             server_hello: Some(Box::new(answer)),

@@ -8,7 +8,7 @@ use crate::x509::chain::Ending;
 use crate::x509::{Certificate, Facts};
 
 use super::catalogue::{Effect, Rule, Severity};
-use super::finding::{Cause, Completion, Evidence, Finding, Seen};
+use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
 use super::knowledge::Knowledge;
 use super::sighting::Sighting;
 
@@ -67,19 +67,22 @@ impl<'a> Case<'a> {
 
     /// A proxy of the policy that may intercept this client signed the leaf, or a CA above it is its.
     pub(super) fn is_authorised_interception(&self) -> bool {
+        if self.sighting.policy.interceptions.is_empty() {
+            return false;
+        }
         let client = self.sighting.observation.ends.client.address;
         let mut keys = self.path().iter().filter_map(|certificate| certificate.facts.as_deref());
         keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
     }
 
     /// A finding about the server's leaf whose message and evidence are written by `completion` if they are needed.
-    pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: Completion) -> Finding {
+    pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: OfCase) -> Finding {
         let moment = self.sighting.observation.handshake.first;
         let mut finding = Finding::new(rule, cause, moment, String::new());
         finding.host = self.sighting.host.text();
         finding.ends = Some(self.sighting.observation.ends);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
-        finding.completion = Some(completion);
+        finding.completion = Some(Completion::OfCase(completion));
         finding
     }
 
@@ -102,7 +105,7 @@ impl<'a> Case<'a> {
     pub(super) fn leaf_finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
         let mut finding = self.finding(rule, parts, message);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
-        finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() };
+        finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() }.into();
         finding
     }
 
@@ -115,9 +118,7 @@ impl<'a> Case<'a> {
 
     /// A signed certificate timestamp in the certificate or beside it.
     pub(super) fn shows_sct(&self) -> bool {
-        let handshake = &self.sighting.observation.handshake;
-        let beside = handshake.server_hello.as_deref().is_some_and(|hello| hello.scts.is_some());
-        beside || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
+        self.sighting.gist.scts || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
     }
 
     /// The path leads to a trust anchor.
@@ -134,6 +135,9 @@ impl<'a> Case<'a> {
 
     /// An `[[internal_ca]]` key stands in the path.
     pub(super) fn is_internal_ca(&self) -> bool {
+        if self.sighting.policy.internal_cas.is_empty() {
+            return false;
+        }
         let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
         issuers.any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
     }

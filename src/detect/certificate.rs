@@ -10,7 +10,7 @@ use super::catalogue::{
     CHAIN_SIGNATURE_INVALID, EXPIRED, EXPIRING, NAME_MISMATCH, NO_SCT, NOT_YET_VALID, SELF_SIGNED, Severity,
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
-use super::finding::{Cause, Finding, Point, add};
+use super::finding::{Cause, Completion, Finding, Point, Seen, add};
 use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
@@ -77,7 +77,8 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     let (leaf, facts) = case.leaf()?;
     let (at, begin, end) = (case.sighting.at?, facts.not_before?, facts.not_after?);
     let (left, lifetime) = (end.seconds() - at.seconds(), end.seconds() - begin.seconds());
-    if left < 0 || lifetime <= 0 || at < begin {
+    // Whatever the policy says, it is not before the last third.
+    if left < 0 || lifetime <= 0 || at < begin || left >= lifetime / 3 {
         return None;
     }
     let Some(SettingValue::Numbers(days)) = case.sighting.policy.setting(&EXPIRING.known(), "days") else {
@@ -136,10 +137,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     }
     let mut finding = case.brief((&UNTRUSTED_ISSUER, chain.cause()?), |case, finding| {
         let missing = case.sighting.server.and_then(|chain| chain.report.missing_issuer());
-        let why = if missing.is_none() { NO_ANCHOR } else { NOT_SEEN };
-        let issuer = case.leaf().map_or("", |(_, facts)| facts.issuer.text.as_str());
-        finding.message = format!("{} a certificate of {}, which is {why}", case.gave(), quoted(issuer));
-        finding.evidence.observed = case.seen();
+        Untrusted::of(case, if missing.is_none() { NO_ANCHOR } else { NOT_SEEN }).write(finding);
     });
     if case.owned && !case.internal {
         finding.severity = Severity::Medium;
@@ -148,16 +146,48 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
+/// What a finding of CERT-005 is told with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Untrusted {
+    /// What its issuer is.
+    why: &'static str,
+    /// See [`Seen`].
+    sct: Option<bool>,
+    chain_status: &'static str,
+}
+
+impl Untrusted {
+    fn of(case: &Case<'_>, why: &'static str) -> Self {
+        let chain_status = case.sighting.server.map_or("unparsable", |chain| chain.judgement.reason());
+        Self { why, sct: Some(case.shows_sct()), chain_status }
+    }
+
+    /// Writes message and evidence.
+    pub(super) fn write(self, finding: &mut Finding) {
+        let client = finding.ends.map(|ends| ends.client.address.to_string()).unwrap_or_default();
+        let Some(leaf) = finding.certificate.clone() else { return };
+        let Some(facts) = leaf.facts.as_deref() else { return };
+        let issuer = quoted(&facts.issuer.text);
+        finding.message =
+            format!("{} gave client {client} a certificate of {issuer}, which is {}", finding.host, self.why);
+        let Self { sct, chain_status, .. } = self;
+        finding.evidence.observed = Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct, chain_status });
+    }
+}
+
+/// A finding of CERT-005 waits for the issuer: what its case knows is noted; it is written when it is read.
+pub(super) fn waits(case: &Case<'_>, finding: &mut Finding) {
+    finding.completion = Some(Completion::Untrusted(Untrusted::of(case, NOT_SEEN)));
+}
+
 /// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
 pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
     finding.cause = cause.clone();
-    if chain.report.missing_issuer().is_none()
-        && let Some(known) = finding.message.strip_suffix(NOT_SEEN)
-    {
-        finding.message = format!("{known}{NO_ANCHOR}");
-    }
-    if let Some(seen) = &mut finding.evidence.observed {
-        seen.chain_status = chain.judgement.ending.name();
+    if let Some(Completion::Untrusted(told)) = &mut finding.completion {
+        told.chain_status = chain.judgement.ending.name();
+        if chain.report.missing_issuer().is_none() {
+            told.why = NO_ANCHOR;
+        }
     }
     finding
 }
@@ -215,20 +245,27 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-008.
 fn weak_signature(case: &Case<'_>) -> Option<Finding> {
-    let path = case.path();
-    let last = path.len().saturating_sub(1);
-    let weak = path.iter().enumerate().find_map(|(depth, certificate)| {
-        let facts = certificate.facts.as_deref()?;
-        // A root's signature of itself proves nothing, nor does that of an anchor.
-        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
-        let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
-        Some((certificate, facts, hash))
-    });
-    let (certificate, facts, hash) = weak?;
+    let chain = case.sighting.server?;
+    let (depth, hash) = (*chain.weak_signature.get_or_init(|| first_weak_signature(case)))?;
+    let certificate = case.path().get(depth)?;
+    let facts = certificate.facts.as_deref()?;
     let message = format!("{} a certificate of {} signed with {hash}", case.gave(), quoted(&facts.subject.text));
     let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[certificate.sha256.to_string()], message);
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// Depth and hash function of the first signature of the path that is weak.
+fn first_weak_signature(case: &Case<'_>) -> Option<(usize, &'static str)> {
+    let path = case.path();
+    let last = path.len().saturating_sub(1);
+    path.iter().enumerate().find_map(|(depth, certificate)| {
+        let facts = certificate.facts.as_deref()?;
+        // A root's signature of itself proves nothing, nor does that of an anchor.
+        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
+        let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
+        Some((depth, hash))
+    })
 }
 
 fn broken_hash(facts: &Facts) -> Option<&'static str> {

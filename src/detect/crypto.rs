@@ -44,7 +44,7 @@ pub(super) fn check(case: &Case<'_>, lasting: Lasting, findings: &mut Vec<Findin
 /// CRYP-001.
 fn obsolete_version(case: &Case<'_>) -> Option<Finding> {
     let handshake = &case.sighting.observation.handshake;
-    let (name, severity) = match (handshake.protocol, handshake.version()?) {
+    let (name, severity) = match (handshake.protocol, case.sighting.gist.version?) {
         (_, 0x0002) => ("SSL 2.0", Severity::High),
         (_, 0x0300) => ("SSL 3.0", Severity::High),
         (Protocol::Dtls, 0xfeff | 0x0100) => ("DTLS 1.0", Severity::Low),
@@ -150,6 +150,9 @@ fn key_weakness(facts: &Facts) -> Option<(Severity, String)> {
 
 /// CRYP-004.
 fn weak_dh_group(case: &Case<'_>) -> Option<Finding> {
+    if !case.sighting.gist.finite_field {
+        return None;
+    }
     let exchange = case.sighting.observation.handshake.server_key_exchange.as_deref()?;
     let KeyExchange::Dhe { prime, generator, public } = &exchange.kind else { return None };
     let number = |range: &std::ops::Range<usize>| exchange.params.get(range.clone()).map(without_zeros);
@@ -260,10 +263,7 @@ fn factorable(case: &Case<'_>, weak: WeakRsa) -> Option<Finding> {
 
 /// CRYP-011.
 fn pq_status(case: &Case<'_>) -> Option<Finding> {
-    let handshake = &case.sighting.observation.handshake;
-    let share = handshake.server_hello.as_deref()?.key_share.as_ref()?;
-    let hybrid = |group: u16| matches!(group, 0x11eb..=0x11ed);
-    if !hybrid(share.group) {
+    if !case.sighting.gist.hybrid {
         return None;
     }
     Some(case.finding(&PQ_STATUS, &[], format!("{} uses a post-quantum key exchange", case.sighting.host)))

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use sha2::Digest as _;
@@ -14,6 +15,7 @@ use super::catalogue::{
     CLONED_CERTIFICATE, Effect, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, PIN_MISMATCH, Rule,
     SHARED_PUBLIC_KEY, Severity,
 };
+use super::certificate::Untrusted;
 use super::observation::{Ends, Observation};
 
 /// What a rule found in one observation. Alerts are made of the findings of one cause.
@@ -44,15 +46,24 @@ pub struct Finding {
     /// One sentence that a person understands: host, client, what was expected, what came.
     pub message: String,
     /// Why.
-    pub evidence: Evidence,
+    pub evidence: Reasons,
     /// Writes message and evidence, where they are not written yet: most findings are only counted.
     pub(super) completion: Option<Completion>,
     /// Id of the alert, once it was asked for.
     pub(super) id: Option<AlertId>,
 }
 
+/// Writes what is not written yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Completion {
+    /// Message and evidence, from the case that it is about.
+    OfCase(OfCase),
+    /// Message and evidence of CERT-005, from what the finding itself holds.
+    Untrusted(Untrusted),
+}
+
 /// Writes message and evidence of a finding about a case.
-pub(super) type Completion = fn(&Case<'_>, &mut Finding);
+pub(super) type OfCase = fn(&Case<'_>, &mut Finding);
 
 impl Finding {
     /// A finding with the rule's own severity, confidence and effect, at `moment`, still without evidence.
@@ -70,10 +81,23 @@ impl Finding {
             observation: None,
             suppressed_by: None,
             message,
-            evidence: Evidence::default(),
+            evidence: Reasons::default(),
             completion: None,
             id: None,
         }
+    }
+
+    /// Writes message and evidence, where they are not written yet though everything for them is there.
+    pub fn complete(&mut self) {
+        if let Some(Completion::Untrusted(one)) = self.completion.take_if(|one| matches!(one, Completion::Untrusted(_)))
+        {
+            one.write(self);
+        }
+    }
+
+    /// Whether [`complete`](Self::complete) would write something.
+    pub fn is_brief(&self) -> bool {
+        matches!(self.completion, Some(Completion::Untrusted(_)))
     }
 
     /// The place of this finding among those of one cause: the lowest heads the alert. First the rule that rolls up a whole
@@ -158,6 +182,42 @@ impl fmt::Display for AlertId {
     /// 32 hexadecimal digits in lower case.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// [`Evidence`], on the heap once there is some: most findings are only counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(Option<Box<Evidence>>);
+
+/// What stands for none.
+static NO_EVIDENCE: Evidence = Evidence {
+    verdict: String::new(),
+    score: None,
+    proofs: Vec::new(),
+    pro: Vec::new(),
+    contra: Vec::new(),
+    baseline: None,
+    observed: None,
+    next_steps: Vec::new(),
+};
+
+impl Deref for Reasons {
+    type Target = Evidence;
+
+    fn deref(&self) -> &Evidence {
+        self.0.as_deref().unwrap_or(&NO_EVIDENCE)
+    }
+}
+
+impl DerefMut for Reasons {
+    fn deref_mut(&mut self) -> &mut Evidence {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl From<Evidence> for Reasons {
+    fn from(evidence: Evidence) -> Self {
+        Self(Some(Box::new(evidence)))
     }
 }
 

@@ -124,13 +124,14 @@ impl Interceptors {
         signer.domains.remember(domain, (sighting.clock, window));
         let domains = &signer.domains.known;
         let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
-        let known = || domains.values().filter(public).count();
-        if domains.len() < number("domains") || known() < number("public") {
+        let known = |most| domains.values().filter(public).take(most).count();
+        let least = number("public");
+        if domains.len() < number("domains") || known(least) < least {
             wait(&mut signer.waiting, sighting);
             return Vec::new();
         }
         let place = Place::of(sighting);
-        let known = known();
+        let known = known(usize::MAX);
         let domains: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
         let clients = estimate(&signer.clients);
         let what = format!(

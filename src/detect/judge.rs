@@ -1,23 +1,26 @@
 //! The judge: verifies chains, asks the checks and the detectors, applies the policy. One thread, capture order.
 
+use std::cell::OnceCell;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use crate::policy::{Day, Policy, Profile, Subject, Target, has_public_suffix};
+use hashbrown::Equivalent;
+
+use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Span, Timestamp, ValidityTime};
-use crate::tls::fingerprint::memo::{self, KindMemo};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
-use crate::x509::{Certificate, Sha256};
+use crate::x509::{Certificate, Facts, Sha256};
 
 use super::alerts::When;
 use super::case::{Case, validity_time};
 use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
 use super::certificate;
-use super::client_kind::ClientKind;
 use super::crypto::{self, CipherWeakness, Lasting};
-use super::finding::{AlertId, Cause, Finding};
+use super::finding::{AlertId, Cause, Completion, Finding};
+use super::gist::{Gist, HostMemo};
 use super::hosts::Hosts;
 use super::knowledge::Knowledge;
 use super::listed;
@@ -25,7 +28,7 @@ use super::memory::Memory;
 use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
-use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
+use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
@@ -36,8 +39,6 @@ const JUDGEMENTS: usize = 40_000;
 const MISMATCHES: usize = 20_000;
 /// RSA keys whose weakness is remembered.
 const KEYS: usize = 50_000;
-/// Server names whose suffix is remembered.
-const NAMES: usize = 50_000;
 /// Hosts of the policy whose last leaf is remembered.
 const LEAVES: usize = 10_000;
 /// Issuers that were not seen and may yet be.
@@ -66,10 +67,8 @@ pub struct Judge {
     misnamed: Memory<Sha256, Misnamed>,
     keys: Memory<Sha256, Option<WeakRsa>>,
     ciphers: Memory<u16, Option<CipherWeakness>>,
-    /// Kinds of client.
-    client_kinds: KindMemo<ClientKind>,
-    /// Whether the public registers names under the suffix of a server name.
-    public_suffixes: Memory<Box<str>, bool>,
+    /// Hosts of handshakes that come without their gist.
+    hosts: HostMemo,
     leaves: Memory<HostKey, (Sha256, Sha256)>,
     /// One chain of each issuer that was not seen, by the cause of the alert about it.
     incomplete: Memory<Cause, Vec<Arc<Certificate>>>,
@@ -93,6 +92,16 @@ impl fmt::Debug for Judge {
     }
 }
 
+/// Number of a chain and the name it is asked for.
+#[derive(Clone, Copy, Debug, Hash)]
+struct ChainAndName<'a>(u64, Option<&'a str>);
+
+impl Equivalent<(u64, Option<String>)> for ChainAndName<'_> {
+    fn equivalent(&self, (number, name): &(u64, Option<String>)) -> bool {
+        self.0 == *number && self.1 == name.as_deref()
+    }
+}
+
 /// What a leaf was shown for that it does not name.
 #[derive(Clone, Debug, Default)]
 struct Misnamed {
@@ -110,7 +119,35 @@ pub enum Afterthought {
 }
 
 /// Certificates of a chain in wire order, and who presented it.
-type ChainKey = (Box<[Sha256]>, bool);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ChainKey {
+    certificates: Box<[Sha256]>,
+    server: bool,
+}
+
+impl Hash for ChainKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.certificates.iter().for_each(|one| one.hash(state));
+        self.server.hash(state);
+    }
+}
+
+/// [`ChainKey`] of a chain at hand.
+#[derive(Clone, Copy, Debug)]
+struct ChainOf<'a>(&'a [Arc<Certificate>], bool);
+
+impl Hash for ChainOf<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|one| one.sha256.hash(state));
+        self.1.hash(state);
+    }
+}
+
+impl Equivalent<ChainKey> for ChainOf<'_> {
+    fn equivalent(&self, known: &ChainKey) -> bool {
+        self.1 == known.server && self.0.iter().map(|one| &one.sha256).eq(known.certificates.iter())
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Chain {
@@ -145,8 +182,7 @@ impl Judge {
             misnamed: Memory::new(MISNAMED),
             keys: Memory::new(KEYS),
             ciphers: Memory::new(usize::from(u16::MAX)),
-            client_kinds: KindMemo::default(),
-            public_suffixes: Memory::new(NAMES),
+            hosts: HostMemo::default(),
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
             open: None,
@@ -183,42 +219,34 @@ impl Judge {
         clock: Timestamp,
         wanted: &mut dyn FnMut(&mut Finding) -> bool,
     ) -> Vec<Finding> {
-        let host = HostKey::of(observation);
+        let fresh = OnceCell::new();
+        let gist = observation.gist.as_ref().unwrap_or_else(|| {
+            fresh.get_or_init(|| Gist::of(&observation.handshake, &observation.ends, (None, &mut self.hosts)))
+        });
+        let host = &gist.host.key;
         let at = validity_time(&observation.handshake.first);
         let knowledge = Arc::clone(&self.knowledge);
-        let name = host
-            .certain_name()
-            .map(str::to_owned)
-            .or_else(|| host.server_name().is_none().then(|| observation.ends.server.address.to_string()));
         // An address is asked for only where the certificate names addresses: most certificates behind calls by address
         // are for names.
-        let name = name.filter(|_| host.certain_name().is_some());
+        let name = host.certain_name();
         let server = self.judged(&observation.server_chain, (name, at), Purpose::Server);
         let client = self.judged(&observation.client_chain, (None, at), Purpose::Client);
-        let client_kind = observation.handshake.client_hello.as_deref().map(|hello| {
-            let protocol = observation.handshake.protocol;
-            let make = || {
-                let kind = ClientKind::of(hello, protocol);
-                let bytes = size_of::<ClientKind>() + kind.ja4.capacity();
-                (kind, bytes)
-            };
-            self.client_kinds.get(|kind| memo::client_kind(kind, hello, protocol), make)
-        });
         let sighting = Sighting {
             observation,
-            host: &host,
+            host,
+            name_hash: gist.host.name_hash,
             clock,
             at,
             server: server.as_deref(),
             client: client.as_deref(),
-            client_kind: client_kind.as_deref(),
+            gist,
+            client_kind: gist.client_kind.as_deref(),
             policy: &knowledge.policy,
             knowledge: &knowledge,
             offline: self.offline,
         };
         let mut findings = Vec::new();
-        let public_suffix = host.server_name().is_some_and(|name| has_public(&mut self.public_suffixes, name));
-        let case = Case::new(&sighting, &knowledge, public_suffix);
+        let case = Case::new(&sighting, &knowledge, gist.host.public_suffix);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
         let is_open = sighting.server.as_ref().is_some_and(open);
@@ -229,8 +257,10 @@ impl Judge {
             self.incomplete.entry(&finding.cause, || observation.server_chain.clone());
         }
         let lasting = Lasting {
-            factorable: weak_key(&mut self.keys, observation),
-            cipher: weak_cipher(&mut self.ciphers, observation),
+            factorable: server
+                .as_deref()
+                .and_then(|chain| *chain.factorable.get_or_init(|| weak_key(&mut self.keys, observation))),
+            cipher: weak_cipher(&mut self.ciphers, gist.cipher),
         };
         crypto::check(&case, lasting, &mut findings);
         listed::check(&case, &mut findings);
@@ -242,34 +272,35 @@ impl Judge {
         self.explain_mismatch(&case, &mut findings);
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
         if let Some(chain) = server.as_deref().filter(|_| is_open) {
-            // What waits is read when the case is gone.
-            for finding in &mut findings {
-                if let Some(completion) = finding.completion.take_if(|_| finding.rule == &UNTRUSTED_ISSUER) {
-                    completion(&case, finding);
-                }
-            }
-            self.hold(chain, (observation, clock), &mut findings);
+            self.hold(chain, (&case, clock), &mut findings);
         }
         for finding in &mut findings {
             if let Some(completion) = finding.completion.take()
                 && wanted(finding)
             {
-                completion(&case, finding);
+                match completion {
+                    Completion::OfCase(write) => write(&case, finding),
+                    Completion::Untrusted(one) => one.write(finding),
+                }
             }
         }
         // What waited is about earlier handshakes.
         let mut all = self.completed_by_fresh();
+        if all.is_empty() {
+            return findings;
+        }
+        for finding in &mut all {
+            if finding.is_brief() && wanted(finding) {
+                finding.complete();
+            }
+        }
         all.append(&mut findings);
         all
     }
 
     /// Keeps back the finding about a chain whose issuer was not seen.
-    fn hold(
-        &mut self,
-        chain: &JudgedChain,
-        (observation, clock): (&Observation, Timestamp),
-        findings: &mut Vec<Finding>,
-    ) {
+    fn hold(&mut self, chain: &JudgedChain, (case, clock): (&Case<'_>, Timestamp), findings: &mut Vec<Finding>) {
+        let observation = case.sighting.observation;
         let Some(open) = &mut self.open else { return };
         let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
         let Some(place) = findings.iter().position(alerts) else { return };
@@ -279,7 +310,9 @@ impl Judge {
             When::AtOnce => clock.plus(Span::seconds(seconds)),
         };
         let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
-        let finding = findings.remove(place);
+        let mut finding = findings.remove(place);
+        // It is read when the case is gone.
+        certificate::waits(case, &mut finding);
         let cause = finding.cause.clone();
         let told = open.hold(finding, observation, (missing, until));
         if !told.is_empty() {
@@ -322,7 +355,7 @@ impl Judge {
             let findings = findings.into_iter().filter(|finding| !is_ours(finding));
             told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
         }
-        told.sort_by_key(open_chains::order);
+        told.sort_by_cached_key(open_chains::order);
         told
     }
 
@@ -345,6 +378,13 @@ impl Judge {
 
     /// The clock moved on.
     pub fn advance(&mut self, clock: Timestamp) -> Vec<Finding> {
+        let mut findings = self.advance_briefly(clock);
+        findings.iter_mut().for_each(Finding::complete);
+        findings
+    }
+
+    /// [`advance`](Self::advance) where only some findings are read: those are to be [completed](Finding::complete).
+    pub fn advance_briefly(&mut self, clock: Timestamp) -> Vec<Finding> {
         let mut findings = Vec::new();
         for detector in &mut self.detectors {
             detector.advance(clock, &self.knowledge.policy, &mut findings);
@@ -403,6 +443,13 @@ impl Judge {
 
     /// The capture is over.
     pub fn finish(&mut self) -> Vec<Finding> {
+        let mut findings = self.finish_briefly();
+        findings.iter_mut().for_each(Finding::complete);
+        findings
+    }
+
+    /// [`finish`](Self::finish) where only some findings are read: those are to be [completed](Finding::complete).
+    pub fn finish_briefly(&mut self) -> Vec<Finding> {
         let mut findings = self.shared_factors();
         for detector in &mut self.detectors {
             detector.finish(&self.knowledge.policy, &mut findings);
@@ -415,10 +462,15 @@ impl Judge {
 
     /// Remembers an RSA key for the test at the end.
     fn note_modulus(&mut self, case: &Case<'_>) {
-        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !facts.key.modulus.is_empty()) else { return };
-        if self.moduli.contains(&facts.spki_sha256) {
+        let Some(quiet) = case.sighting.server.map(|chain| &chain.quiet.moduli) else { return };
+        if was_quiet(quiet, self.moduli.forgotten()) {
             return;
         }
+        let known = |facts: &Facts| facts.key.modulus.is_empty() || self.moduli.contains(&facts.spki_sha256);
+        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !known(facts)) else {
+            note_quiet(quiet, self.moduli.forgotten());
+            return;
+        };
         let message =
             format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
         let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
@@ -457,39 +509,41 @@ impl Judge {
     fn judged(
         &mut self,
         presented: &[Arc<Certificate>],
-        (name, at): (Option<String>, Option<ValidityTime>),
+        (name, at): (Option<&str>, Option<ValidityTime>),
         purpose: Purpose,
     ) -> Option<Arc<JudgedChain>> {
         if presented.is_empty() {
             return None;
         }
         let chain = self.chain(presented, purpose);
-        let key = (chain.number, name);
-        if let Some(known) = self.judgements.get(&key)
+        if let Some(known) = self.judgements.get(&ChainAndName(chain.number, name))
             && known.generation == chain.generation
             && known.is_same_at(at)
         {
             return Some(Arc::clone(&known.chain));
         }
-        let judgement = judge(&chain.report, Question { at, name: key.1.as_deref(), purpose });
+        let judgement = judge(&chain.report, Question { at, name, purpose });
         let (from, until) = at.map_or((None, None), |at| cell(&chain.report, at));
         let judged = Arc::new(JudgedChain {
             report: (*chain.report).clone(),
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
-            presented: OnceLock::new(),
+            presented: Default::default(),
+            cause: OnceLock::new(),
+            weak_signature: OnceLock::new(),
+            factorable: OnceLock::new(),
+            quiet: Quiet::default(),
         });
         let entry =
             Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
-        self.judgements.insert(key, entry);
+        self.judgements.insert((chain.number, name.map(str::to_owned)), entry);
         Some(judged)
     }
 
     /// The verified chain, remembered or verified.
     fn chain(&mut self, presented: &[Arc<Certificate>], purpose: Purpose) -> Chain {
-        let key: ChainKey =
-            (presented.iter().map(|certificate| certificate.sha256).collect(), purpose == Purpose::Server);
-        let known = self.chains.get(&key);
+        let server = purpose == Purpose::Server;
+        let known = self.chains.get(&ChainOf(presented, server));
         // What led to an anchor stays so; anything else may look better when the pool has grown.
         if let Some(known) = known
             && (known.report.ending() == Ending::Anchor || known.generation == self.generation)
@@ -521,7 +575,8 @@ impl Judge {
             self.next_chain
         });
         let chain = Chain { number, generation: self.generation, report, signed_by_own_key };
-        self.chains.insert(key, chain.clone());
+        let certificates = presented.iter().map(|certificate| certificate.sha256).collect();
+        self.chains.insert(ChainKey { certificates, server }, chain.clone());
         chain
     }
 }
@@ -555,19 +610,9 @@ fn weak_key(keys: &mut Memory<Sha256, Option<WeakRsa>>, observation: &Observatio
 }
 
 /// How weak the chosen cipher suite is, remembered or looked up.
-fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, observation: &Observation) -> Option<CipherWeakness> {
-    let number = observation.handshake.server_hello.as_deref()?.cipher_suite?;
+fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, cipher: Option<u16>) -> Option<CipherWeakness> {
+    let number = cipher?;
     ciphers.entry(&number, || crypto::cipher_weakness(number)).0.copied().flatten()
-}
-
-/// Whether a name has a public suffix, remembered or looked up.
-fn has_public(names: &mut Memory<Box<str>, bool>, name: &str) -> bool {
-    if let Some(known) = names.get(name) {
-        return *known;
-    }
-    let public = has_public_suffix(name);
-    names.insert(name.into(), public);
-    public
 }
 
 /// Leaf and key that a host of the policy showed last; notes those of now.

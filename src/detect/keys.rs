@@ -1,8 +1,5 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
-use std::hash::BuildHasher as _;
-
-use foldhash::fast::FixedState;
 use sha2::Digest as _;
 
 use super::catalogue::{
@@ -13,11 +10,10 @@ use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
-use super::sighting::Sighting;
+use super::sighting::{Sighting, note_quiet, was_quiet};
 use crate::packet::Endpoint;
 use crate::policy::registrable_domain;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::tls::server_hello::HELLO_RETRY_RANDOM;
 use crate::tls::{Handshake, KeyExchange};
 use crate::x509::{Facts, Sha256};
 
@@ -39,6 +35,8 @@ const MAX_RANDOMS: usize = 500_000;
 pub struct CertificateKeys {
     keys: Memory<Sha256, KeyUse>,
     serials: Memory<[u8; 16], Numbered>,
+    /// Rises whenever an entry changes that was there: what is new is nothing that others asked for.
+    edits: u64,
 }
 
 /// A certificate by its serial number.
@@ -75,7 +73,7 @@ struct Use {
 
 impl Default for CertificateKeys {
     fn default() -> Self {
-        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS) }
+        Self { keys: Memory::new(MAX_KEYS), serials: Memory::new(MAX_SERIALS), edits: 0 }
     }
 }
 
@@ -87,20 +85,45 @@ impl CertificateKeys {
 
     /// Takes note of a chain. Returns the leaf's key where it is found in certificates of unrelated names.
     pub fn observe(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
+        let quiet = sighting.server.map(|judged| &judged.quiet.keys);
+        if quiet.is_some_and(|quiet| was_quiet(quiet, self.changes())) {
+            return None;
+        }
+        let (before, found) = (self.state(), findings.len());
+        let key = self.look(sighting, new, findings);
+        if let Some(quiet) = quiet.filter(|_| key.is_none() && self.state() == before && findings.len() == found) {
+            note_quiet(quiet, self.changes());
+        }
+        key
+    }
+
+    /// How often something changed that was there.
+    fn changes(&self) -> u64 {
+        self.edits.saturating_add(self.forgotten())
+    }
+
+    /// Equal as long as nothing changes and nothing is added.
+    fn state(&self) -> (u64, usize, usize) {
+        (self.changes(), self.keys.len(), self.serials.len())
+    }
+
+    fn look(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
         let facts = new.leaf.facts.as_deref()?;
         self.observe_serial(sighting, (new, facts), findings);
         for ca in sighting.observation.server_chain.iter().skip(1).filter_map(|one| one.facts.as_deref()) {
             if ca.basic_constraints.is_some_and(|(is_ca, _)| is_ca) {
-                let (entry, _) = self.keys.entry(&key_of(ca), KeyUse::default);
+                let (entry, added) = self.keys.entry(&key_of(ca), KeyUse::default);
                 if let Some(entry) = entry.filter(|entry| !entry.authority) {
+                    self.edits += u64::from(!added);
                     entry.authority = true;
                     entry.judge();
                 }
             }
         }
-        let (entry, _) = self.keys.entry(&key_of(facts), KeyUse::default);
+        let (entry, added) = self.keys.entry(&key_of(facts), KeyUse::default);
         let entry = entry?;
         if !entry.uses.iter().any(|one| one.sha256 == new.leaf.sha256) {
+            self.edits += u64::from(!added);
             if entry.uses.len() >= MAX_USES {
                 entry.uses.remove(0);
             }
@@ -284,24 +307,58 @@ fn numbered(facts: &Facts, significant: &[u8]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// A hash that is the same in this run only: it is not stored.
-fn quick_hash(octets: &[u8]) -> u64 {
-    FixedState::with_seed(0).hash_one(octets)
-}
-
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).
 #[derive(Debug)]
 pub struct Ephemeral {
-    servers: Memory<Endpoint, Vec<Value>>,
+    servers: Memory<Endpoint, Values>,
     randoms: Memory<u64, Random>,
 }
 
-#[derive(Clone, Debug)]
+/// Ephemeral keys of a server: the lower halves of their hashes, which are searched, and what is known of each.
+#[derive(Clone, Debug, Default)]
+struct Values {
+    marks: [u32; MAX_EPHEMERAL],
+    values: Vec<Value>,
+    /// Place of the oldest when all are taken.
+    oldest: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Value {
     hash: u64,
     client_random: u64,
     first: Timestamp,
     count: u32,
+}
+
+impl Values {
+    fn find(&mut self, hash: u64) -> Option<&mut Value> {
+        let mark = mark_of(hash);
+        let marked = self.marks.iter().take(self.values.len()).enumerate().filter(|(_, known)| **known == mark);
+        let mut places = marked.map(|(place, _)| place);
+        let place = places.find(|place| self.values.get(*place).is_some_and(|value| value.hash == hash))?;
+        self.values.get_mut(place)
+    }
+
+    /// Adds one that is new, in the place of the oldest where there is no other.
+    fn add(&mut self, value: Value) {
+        let place = if self.values.len() < MAX_EPHEMERAL { self.values.len() } else { self.oldest };
+        match self.values.get_mut(place) {
+            Some(known) => {
+                *known = value;
+                self.oldest = place.saturating_add(1) % MAX_EPHEMERAL;
+            }
+            None => self.values.push(value),
+        }
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = mark_of(value.hash);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+fn mark_of(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -320,9 +377,7 @@ impl Ephemeral {
     /// Takes note of a handshake.
     pub fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
-        let Some(client_random) = handshake.client_hello.as_ref().map(|hello| quick_hash(&hello.random)) else {
-            return;
-        };
+        let Some(client_random) = sighting.gist.client_random else { return };
         add(findings, self.random(sighting, client_random));
         if handshake.resumed == Some(false) {
             add(findings, self.ephemeral(sighting, client_random));
@@ -330,19 +385,14 @@ impl Ephemeral {
     }
 
     fn random(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
-        let hello = sighting.observation.handshake.server_hello.as_deref()?;
-        if hello.random == HELLO_RETRY_RANDOM || hello.ssl2_format {
-            return None;
-        }
+        let key = sighting.gist.server_random?;
         let server = sighting.observation.ends.server;
-        let key = quick_hash(&hello.random);
-        let Some(known) = self.randoms.get(&key).copied() else {
-            self.randoms.insert(key, Random { client_random, server });
-            return None;
-        };
-        if known.client_random == client_random {
+        let (known, new) = self.randoms.entry(&key, || Random { client_random, server });
+        let known = *known?;
+        if new || known.client_random == client_random {
             return None;
         }
+        let hello = sighting.observation.handshake.server_hello.as_deref()?;
         let place = Place::of(sighting);
         let text = |server: Endpoint| format!("{}:{}", client_text(server.address), server.port);
         let parts = vec![text(server)];
@@ -365,16 +415,12 @@ impl Ephemeral {
     }
 
     fn ephemeral(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
-        let (public, finite_field) = ephemeral_key(&sighting.observation.handshake)?;
-        let hash = quick_hash(public);
+        let (hash, finite_field) = sighting.gist.ephemeral?;
         let server = sighting.observation.ends.server;
-        let (values, _) = self.servers.entry(&server, Vec::new);
-        let values = values?;
-        let Some(value) = values.iter_mut().find(|value| value.hash == hash) else {
-            if values.len() >= MAX_EPHEMERAL {
-                values.remove(0);
-            }
-            values.push(Value { hash, client_random, first: sighting.clock, count: 1 });
+        let (known, _) = self.servers.entry(&server, Values::default);
+        let known = known?;
+        let Some(value) = known.find(hash) else {
+            known.add(Value { hash, client_random, first: sighting.clock, count: 1 });
             return None;
         };
         if value.client_random == client_random {
@@ -410,7 +456,7 @@ impl Ephemeral {
 }
 
 /// The server's ephemeral public value, and whether its group is a finite field.
-fn ephemeral_key(handshake: &Handshake) -> Option<(&[u8], bool)> {
+pub(super) fn ephemeral_key(handshake: &Handshake) -> Option<(&[u8], bool)> {
     if let Some(exchange) = handshake.server_key_exchange.as_deref() {
         return match &exchange.kind {
             KeyExchange::Ecdhe { public, .. } => Some((exchange.params.get(public.clone())?, false)),
@@ -444,6 +490,7 @@ mod tests {
 
     use super::*;
     use crate::detect::testing::{Ca, DAY, Plan, Scene, key};
+    use crate::tls::server_hello::HELLO_RETRY_RANDOM;
     use crate::tls::{KeyShare, ServerKeyExchange};
     use crate::x509::Certificate;
     use crate::x509::chain::SignatureMemo;
@@ -529,6 +576,33 @@ mod tests {
         assert!(keys(&mut scene, &two).is_empty());
         let (name, chain) = with("a.example.com", &[1, 2, 3]);
         assert!(keys(&mut scene, &[(name, chain.clone()), (name, chain)]).is_empty());
+    }
+
+    proptest::proptest! {
+        /// Hashes of which some have the same lower half.
+        #[test]
+        fn values_behave_like_a_list(hashes in proptest::collection::vec((0_u64..40, 0_u64..3), 0..300)) {
+            let mut values = Values::default();
+            let mut model: Vec<(u64, u32)> = Vec::new();
+            for (low, high) in hashes {
+                let hash = low | high << 40;
+                let known = model.iter_mut().find(|(known, _)| *known == hash);
+                proptest::prop_assert_eq!(values.find(hash).map(|value| value.count), known.as_ref().map(|one| one.1));
+                match (values.find(hash), known) {
+                    (Some(value), Some(known)) => {
+                        value.count += 1;
+                        known.1 += 1;
+                    }
+                    _ => {
+                        if model.len() == MAX_EPHEMERAL {
+                            model.remove(0);
+                        }
+                        model.push((hash, 1));
+                        values.add(Value { hash, client_random: 0, first: Timestamp(0), count: 1 });
+                    }
+                }
+            }
+        }
     }
 
     #[test]

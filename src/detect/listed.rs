@@ -91,6 +91,9 @@ pub(super) fn in_crl<'a>(
 }
 
 fn by_serial(case: &Case<'_>) -> Option<Finding> {
+    if nothing_is_listed(case.sighting) {
+        return None;
+    }
     let found = presented(case).find_map(|(_, facts)| Some((facts, listed_serial(case.sighting, facts)?)));
     let (facts, source) = found?;
     let message =
@@ -98,6 +101,11 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
     finding.evidence.pro.push(Point { id: "list", text: source, observed: Some(serial(facts)), ..Point::default() });
     Some(finding)
+}
+
+/// There is no list of certificates: they need not be looked at.
+fn nothing_is_listed(sighting: &Sighting<'_>) -> bool {
+    sighting.knowledge.blocklists.is_empty() && sighting.policy.compromised.is_empty()
 }
 
 /// Where issuer and serial number of a certificate are listed.
@@ -121,6 +129,9 @@ pub(super) fn listed_serial(sighting: &Sighting<'_>, facts: &Facts) -> Option<St
 
 /// CERT-014.
 fn blocklisted(case: &Case<'_>) -> Option<Finding> {
+    if nothing_is_listed(case.sighting) {
+        return None;
+    }
     let found = presented(case)
         .find_map(|(certificate, facts)| Some((certificate, listed_hash(case.sighting, certificate, facts)?)));
     let (certificate, source) = found?;

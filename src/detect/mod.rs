@@ -12,6 +12,7 @@ pub mod crl;
 mod crypto;
 mod dh_groups;
 pub mod finding;
+pub mod gist;
 pub mod hosts;
 pub mod interception_products;
 pub mod interceptors;

@@ -3,13 +3,13 @@
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
 use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
-use super::hosts::sketch::{address_hash, mark, stable_hash, subnet_hash};
+use super::hosts::sketch::{address_hash, mark, stable_hash_of, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
-use crate::tls::{ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_tls13_draft};
+use crate::tls::{Alert, ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_tls13_draft};
 
 /// Hosts whose sentinels are counted.
 const MAX_SENTINELS: usize = 10_000;
@@ -66,11 +66,19 @@ impl Negotiation {
     pub fn observe(&mut self, sighting: &Sighting<'_>, (multi, doubted): (bool, bool), findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;
         let Some(offer) = handshake.client_hello.as_deref() else { return };
-        add(findings, self.sentinel(sighting, offer));
-        add(findings, not_offered(sighting, offer));
+        if sighting.gist.odd_choice {
+            add(findings, self.sentinel(sighting, offer));
+            add(findings, not_offered(sighting, offer));
+        }
         let host = host_hash(sighting);
-        add(findings, self.regression(sighting, (offer, host), doubted).filter(|_| !multi));
-        add(findings, self.fallback(sighting, (offer, host)));
+        add(findings, self.regression(sighting, host, doubted).filter(|_| !multi));
+        add(findings, self.fallback(sighting, host));
+    }
+
+    /// Whether MITM-014 may have anything to say of a handshake.
+    pub fn may_regress(sighting: &Sighting<'_>) -> bool {
+        let old = sighting.gist.version.is_some_and(|version| version < 0x0304);
+        old && sighting.observation.handshake.protocol == Protocol::Tls && sighting.gist.offers_tls13
     }
 
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
@@ -114,15 +122,10 @@ impl Negotiation {
         Some(finding)
     }
 
-    fn regression(
-        &mut self,
-        sighting: &Sighting<'_>,
-        (offer, host): (&ClientHello, u64),
-        doubted: bool,
-    ) -> Option<Finding> {
+    fn regression(&mut self, sighting: &Sighting<'_>, host: u64, doubted: bool) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
-        let version = handshake.version()?;
-        if handshake.protocol != Protocol::Tls || !offer.supported_versions.contains(&0x0304) {
+        let version = sighting.gist.version?;
+        if handshake.protocol != Protocol::Tls || !sighting.gist.offers_tls13 {
             return None;
         }
         let key = mixed(host, sighting.client_kind?.hash);
@@ -163,11 +166,12 @@ impl Negotiation {
         Some(finding)
     }
 
-    fn fallback(&mut self, sighting: &Sighting<'_>, (offer, host): (&ClientHello, u64)) -> Option<Finding> {
+    fn fallback(&mut self, sighting: &Sighting<'_>, host: u64) -> Option<Finding> {
         let handshake = &sighting.observation.handshake;
         let key = mixed(host, address_hash(sighting.observation.ends.client.address));
-        let before = self.talks.get(&key).copied().unwrap_or_default();
-        let tls13 = handshake.version() == Some(0x0304);
+        let told = sighting.gist.fallback;
+        let before = told.then(|| self.talks.get(&key).copied()).flatten().unwrap_or_default();
+        let tls13 = sighting.gist.version == Some(0x0304);
         let broken =
             matches!(handshake.end, HandshakeEnd::Reset | HandshakeEnd::Timeout) && handshake.established != Some(true);
         // Anything else says nothing about a fallback to come.
@@ -176,16 +180,15 @@ impl Negotiation {
             talk.tls13 = talk.tls13.saturating_add(u32::from(tls13));
             talk.broken = if broken { Some(sighting.clock) } else { talk.broken };
         }
-        let signaled = offer.cipher_suites.contains(&SIGNALING_FALLBACK);
-        let refused = handshake
-            .alerts
-            .iter()
-            .any(|alert| handshake.client.is_some_and(|client| client != alert.direction) && alert.description == 86);
-        if !signaled && !refused {
+        if !told {
             return None;
         }
         let place = Place::of(sighting);
-        let what = if refused { "and the server refused the fallback" } else { "and the server accepted it" };
+        let what = if refuses_fallback(handshake) {
+            "and the server refused the fallback"
+        } else {
+            "and the server accepted it"
+        };
         let cause = Cause::Subject {
             rule: FALLBACK_SIGNAL.id,
             host: place.host.clone(),
@@ -239,13 +242,38 @@ fn sentinel(protocol: Protocol, offer: &ClientHello, hello: &ServerHello) -> Opt
     }
 }
 
+/// Whether MITM-009 or MITM-010 has anything to say of a handshake.
+pub(super) fn is_odd_choice(handshake: &Handshake) -> bool {
+    let hellos = handshake.client_hello.as_deref().zip(handshake.server_hello.as_deref());
+    hellos.is_some_and(|(offer, hello)| {
+        sentinel(handshake.protocol, offer, hello).is_some() || !wrong_choices(handshake, offer, hello).is_empty()
+    })
+}
+
+/// Whether MITM-015 has anything to say of a handshake.
+pub(super) fn signals_fallback(handshake: &Handshake) -> bool {
+    let signals = |offer: &ClientHello| offer.cipher_suites.contains(&SIGNALING_FALLBACK);
+    handshake.client_hello.as_deref().is_some_and(signals) || refuses_fallback(handshake)
+}
+
+/// inappropriate_fallback of the server (RFC 7507 section 3).
+fn refuses_fallback(handshake: &Handshake) -> bool {
+    let by_server = |alert: &Alert| handshake.client.is_some_and(|client| client != alert.direction);
+    handshake.alerts.iter().any(|alert| by_server(alert) && alert.description == 86)
+}
+
+/// What the server chose that was not offered, where the hellos were seen whole.
+fn wrong_choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> Vec<String> {
+    if !handshake.complete || hello.ssl2_format || offer.ssl2_format || is_odd(handshake) {
+        return Vec::new();
+    }
+    choices(handshake, offer, hello)
+}
+
 fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
     let handshake = &sighting.observation.handshake;
     let hello = handshake.server_hello.as_deref()?;
-    if !handshake.complete || hello.ssl2_format || offer.ssl2_format || is_odd(handshake) {
-        return None;
-    }
-    let wrong = choices(handshake, offer, hello);
+    let wrong = wrong_choices(handshake, offer, hello);
     if wrong.is_empty() {
         return None;
     }
@@ -340,7 +368,7 @@ fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> V
 }
 
 fn host_hash(sighting: &Sighting<'_>) -> u64 {
-    mixed(stable_hash(sighting.host.name.as_bytes()), sighting.host.port.into())
+    mixed(sighting.name_hash, sighting.host.port.into())
 }
 
 fn mixed(left: u64, right: u64) -> u64 {
@@ -361,9 +389,8 @@ pub fn stack_of(handshake: &Handshake, hello: &ServerHello) -> u64 {
     let retried = u16::from(handshake.hello_retry_request.is_some());
     let numbers = [hello.version(), hello.cipher_suite.unwrap_or(0), group, retried];
     let numbers = numbers.into_iter().chain(hello.extensions.iter().map(|extension| extension.kind));
-    let mut octets: Vec<u8> = numbers.flat_map(u16::to_be_bytes).collect();
-    octets.extend_from_slice(hello.alpn.as_deref().unwrap_or_default());
-    stable_hash(&octets)
+    let octets = numbers.flat_map(u16::to_be_bytes);
+    stable_hash_of(octets.chain(hello.alpn.as_deref().unwrap_or_default().iter().copied()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::finding::{Cause, Finding, Point};
 use super::hosts::report::{Place, client_text};
 use super::memory::Memory;
 use super::proof::KeyExchangeVerdict;
-use super::sighting::Sighting;
+use super::sighting::{Sighting, note_quiet, was_quiet};
 use crate::x509::signature::ecdsa_r;
 use crate::x509::{Certificate, Facts, KeyKind, Sha256};
 
@@ -62,6 +62,11 @@ impl Nonces {
     /// Signatures of certificates that verified along a path, each certificate once.
     fn certificates(&mut self, sighting: &Sighting<'_>) -> Vec<Signed> {
         let Some(judged) = sighting.server else { return Vec::new() };
+        // What was noted stays so until it is forgotten.
+        if was_quiet(&judged.quiet.nonces, self.certificates.forgotten()) {
+            return Vec::new();
+        }
+        let mut quiet = true;
         let leaf = sighting.observation.server_chain.first().filter(|_| judged.signed_by_own_key);
         let own = leaf.map(|leaf| (leaf, leaf));
         let links = judged.report.paths.iter().flat_map(|path| {
@@ -72,8 +77,12 @@ impl Nonces {
         for (child, issuer) in own.into_iter().chain(links) {
             if !self.certificates.contains(&child.sha256) {
                 self.certificates.insert(child.sha256, ());
+                quiet = false;
                 signatures.extend(issuer.facts.as_deref().and_then(|issuer| of_certificate(child, issuer)));
             }
+        }
+        if quiet {
+            note_quiet(&judged.quiet.nonces, self.certificates.forgotten());
         }
         signatures
     }

@@ -7,6 +7,7 @@ use crate::packet::{Endpoint, Transport};
 use crate::tls::Handshake;
 use crate::x509::Certificate;
 
+use super::gist::Gist;
 pub use super::proof::{ClientProof, KeyExchangeVerdict};
 
 /// One handshake on its way from a worker to the correlator.
@@ -26,6 +27,8 @@ pub struct Observation {
     pub key_exchange: KeyExchangeVerdict,
     /// What the signature of the client's CertificateVerify says.
     pub client_proof: ClientProof,
+    /// What rules ask of its hellos, where that was made out already.
+    pub gist: Option<Gist>,
 }
 
 impl Observation {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::finding::{AlertId, Finding};
+use super::finding::{AlertId, Cause, Finding};
+use super::memory::Memory;
 use super::observation::Observation;
 use crate::time::{Order, Timestamp};
 use crate::x509::Certificate;
@@ -13,15 +14,19 @@ use crate::x509::Certificate;
 const MAX_FINDINGS: usize = 8_192;
 /// Findings held of one cause; beyond, all of them are told.
 const MAX_OF_ONE: usize = 256;
+/// Causes whose ids are remembered.
+const MAX_IDS: usize = 1_024;
 /// Bytes of the handshakes that are held with them, one of each cause.
 const MAX_BYTES: usize = 16 << 20;
 /// Chains that are judged again for one handshake. A forger could show many that wait for the same name.
 const MAX_AGAIN: usize = 64;
 
 /// The findings that are held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenChains {
     chains: BTreeMap<AlertId, Open>,
+    /// Ids of causes that were held.
+    ids: Memory<Cause, AlertId>,
     findings: usize,
     bytes: usize,
     /// No chain is due before; `None` without chains.
@@ -41,6 +46,12 @@ struct Open {
 /// A chain whose findings are to be judged again: its cause, and the chain as it was presented.
 pub(super) type Waiting = (AlertId, Vec<Arc<Certificate>>);
 
+impl Default for OpenChains {
+    fn default() -> Self {
+        Self { chains: BTreeMap::new(), ids: Memory::new(MAX_IDS), findings: 0, bytes: 0, next: None }
+    }
+}
+
 impl OpenChains {
     /// Holds a finding until its issuer appears or the clock says `until`. Gives back what is to be told at once for
     /// want of room.
@@ -50,17 +61,20 @@ impl OpenChains {
         observation: &Observation,
         (missing, until): (&str, Timestamp),
     ) -> Vec<Finding> {
-        let id = finding.cause.alert_id();
+        let (id, _) = self.ids.entry(&finding.cause, || finding.cause.alert_id());
+        let id = id.copied().unwrap_or_else(|| finding.cause.alert_id());
         let known = self.chains.get(&id).map_or(0, |open| open.findings.len());
         if self.findings >= MAX_FINDINGS || known >= MAX_OF_ONE {
             let mut told = self.take(&id);
             told.push(finding);
             return told;
         }
-        let weight = observation.weight();
-        if known == 0 && self.bytes.saturating_add(weight) <= MAX_BYTES {
-            self.bytes += weight;
-            finding.observation = Some(Arc::new(observation.slim()));
+        if known == 0 {
+            let weight = observation.weight();
+            if self.bytes.saturating_add(weight) <= MAX_BYTES {
+                self.bytes += weight;
+                finding.observation = Some(Arc::new(observation.slim()));
+            }
         }
         let open = self.chains.entry(id).or_insert_with(|| Open {
             presented: observation.server_chain.clone(),
@@ -113,7 +127,7 @@ impl OpenChains {
         self.findings = self.findings.saturating_sub(findings.len());
         let bytes: usize = findings.iter().filter_map(|one| one.observation.as_deref()).map(Observation::weight).sum();
         self.bytes = self.bytes.saturating_sub(bytes);
-        findings.sort_by_key(order);
+        findings.sort_by_cached_key(order);
         findings
     }
 }

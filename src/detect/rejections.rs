@@ -58,7 +58,7 @@ impl Rejections {
         findings: &mut Vec<Finding>,
     ) {
         let handshake = &sighting.observation.handshake;
-        let refusal = refusal(handshake);
+        let refusal = sighting.gist.refusal;
         let host = if refusal.is_some() {
             let fresh = || Refused { events: VecDeque::new(), before: (0, 0), since: sighting.clock, cause: None };
             self.hosts.entry(sighting.host, fresh).0

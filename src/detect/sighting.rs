@@ -2,16 +2,20 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::detect::client_kind::ClientKind;
 use crate::detect::finding::{Cause, Finding};
+use crate::detect::gist::Gist;
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
 use crate::detect::knowledge::Knowledge;
-use crate::detect::observation::Observation;
+use crate::detect::observation::{Ends, Observation};
+use crate::detect::weak_rsa::WeakRsa;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
+use crate::tls::Handshake;
 use crate::x509::chain::{ChainReport, Ending};
 use crate::x509::judge::Judgement;
 use crate::x509::roots::TrustAnchors;
@@ -25,6 +29,8 @@ pub struct Sighting<'a> {
     pub observation: &'a Observation,
     /// Which host it was with.
     pub host: &'a HostKey,
+    /// [`stable_hash`](super::hosts::sketch::stable_hash) of its name.
+    pub name_hash: u64,
     /// The capture's clock at its place: the time that memory ages by.
     pub clock: Timestamp,
     /// Packet time for rules about validity; `None` where the packet's time is not known.
@@ -33,6 +39,8 @@ pub struct Sighting<'a> {
     pub server: Option<&'a JudgedChain>,
     /// The client's chain.
     pub client: Option<&'a JudgedChain>,
+    /// What is asked of its hellos.
+    pub gist: &'a Gist,
     /// What kind of client it is; `None` without a ClientHello.
     pub client_kind: Option<&'a ClientKind>,
     /// What the owner allows.
@@ -44,7 +52,7 @@ pub struct Sighting<'a> {
 }
 
 /// A chain with its verdict.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct JudgedChain {
     /// Paths and signatures; no time in it.
     pub report: ChainReport,
@@ -52,14 +60,53 @@ pub struct JudgedChain {
     pub judgement: Judgement,
     /// Issuer and subject of the leaf differ, yet its own key signed it.
     pub signed_by_own_key: bool,
-    /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use.
-    pub presented: OnceLock<Presented>,
+    /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use, for each
+    /// that can be known of signed certificate timestamps.
+    pub presented: [OnceLock<Arc<Presented>>; 3],
+    /// See [`cause`](Self::cause).
+    pub cause: OnceLock<Option<Cause>>,
+    /// Depth and hash function of the first weak signature on the best path; made at its first use.
+    pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
+    /// How the leaf's RSA key can be factored; made at its first use.
+    pub factorable: OnceLock<Option<WeakRsa>>,
+    /// What does not have to be asked again.
+    pub quiet: Quiet,
+}
+
+/// States of memories in which rules took note of a chain and nothing came of it, nor changed by it: where nothing that was
+/// there changed since, nothing comes of it again.
+///
+/// A state is a count of changes plus one; 0 stands for none.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    /// Of [`CertificateKeys`](super::keys::CertificateKeys).
+    pub keys: AtomicU64,
+    /// Of the certificates of [`Nonces`](super::nonces::Nonces).
+    pub nonces: AtomicU64,
+    /// Of the CAs by which MITM-005 is asked.
+    pub issuers: AtomicU64,
+    /// Of the RSA keys that are tested at the end.
+    pub moduli: AtomicU64,
+}
+
+/// Whether a rule was quiet in the state after this many changes.
+pub fn was_quiet(state: &AtomicU64, changes: u64) -> bool {
+    state.load(Ordering::Relaxed) == changes.saturating_add(1)
+}
+
+/// A rule was quiet in the state after this many changes.
+pub fn note_quiet(state: &AtomicU64, changes: u64) {
+    state.store(changes.saturating_add(1), Ordering::Relaxed);
 }
 
 impl JudgedChain {
     /// What findings about this chain have in common: the issuer's key where a private one signed, the leaf's key where
     /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
     pub fn cause(&self) -> Option<Cause> {
+        self.cause.get_or_init(|| self.make_cause()).clone()
+    }
+
+    fn make_cause(&self) -> Option<Cause> {
         let path = self.report.paths.first()?;
         let key = |depth: usize| Some(path.certificates.get(depth)?.facts.as_deref()?.spki_sha256);
         match path.ending {
@@ -96,13 +143,18 @@ pub struct HostKey {
 impl HostKey {
     /// The host of a handshake.
     pub fn of(observation: &Observation) -> Self {
-        let port = observation.ends.server.port;
-        let hello = observation.handshake.client_hello.as_deref();
+        Self::between(&observation.handshake, &observation.ends)
+    }
+
+    /// The host of a handshake between these ends.
+    pub fn between(handshake: &Handshake, ends: &Ends) -> Self {
+        let port = ends.server.port;
+        let hello = handshake.client_hello.as_deref();
         let name = hello.and_then(|hello| hello.server_name.as_deref()).and_then(host_name);
         let name = match (name, hello.is_some_and(|hello| hello.encrypted_client_hello)) {
             (Some(name), false) => name,
             (Some(name), true) => format!("ech:{name}"),
-            (None, _) => match observation.ends.server.address {
+            (None, _) => match ends.server.address {
                 IpAddr::V4(address) => format!("ip:{address}"),
                 IpAddr::V6(address) => format!("ip:[{address}]"),
             },

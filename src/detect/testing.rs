@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
 
-use super::client_kind::ClientKind;
 use super::finding::Finding;
+use super::gist::{Gist, HostMemo};
+use super::hosts::sketch::stable_hash;
 use super::knowledge::Knowledge;
 use super::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
@@ -81,7 +82,7 @@ impl Plan {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut serial = vec![0x4a; 8];
-        serial.extend(super::hosts::sketch::stable_hash(&number.to_be_bytes()).to_be_bytes());
+        serial.extend(stable_hash(&number.to_be_bytes()).to_be_bytes());
         Self {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             common_name: names[0].to_owned(),
@@ -220,6 +221,7 @@ impl Scene {
             client_chain: Vec::new(),
             key_exchange: KeyExchangeVerdict::NotChecked,
             client_proof: ClientProof::NotChecked,
+            gist: None,
         }
     }
 
@@ -236,16 +238,17 @@ impl Scene {
         let name = Some(host).filter(|name| !name.contains(':'));
         let server = self.judged(&observation.server_chain, (at, name), Purpose::Server);
         let client = self.judged(&observation.client_chain, (at, None), Purpose::Client);
-        let hello = observation.handshake.client_hello.as_deref();
-        let client_kind = hello.map(|hello| ClientKind::of(hello, observation.handshake.protocol));
+        let gist = Gist::of(&observation.handshake, &observation.ends, (None, &mut HostMemo::default()));
         let sighting = Sighting {
             observation,
             host: &HostKey { name: host.to_owned(), port: observation.ends.server.port },
+            name_hash: stable_hash(host.as_bytes()),
             clock: Timestamp::new(self.now, 0),
             at,
             server: server.as_ref(),
             client: client.as_ref(),
-            client_kind: client_kind.as_ref(),
+            gist: &gist,
+            client_kind: gist.client_kind.as_deref(),
             policy: &self.policy,
             knowledge: &self.knowledge,
             offline: self.offline,
@@ -292,7 +295,16 @@ impl Scene {
         let report = verifier.verify_chain(chain);
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);
-        Some(JudgedChain { report, judgement, signed_by_own_key, presented: std::sync::OnceLock::new() })
+        Some(JudgedChain {
+            report,
+            judgement,
+            signed_by_own_key,
+            presented: Default::default(),
+            cause: Default::default(),
+            quiet: Default::default(),
+            weak_signature: Default::default(),
+            factorable: Default::default(),
+        })
     }
 }
 

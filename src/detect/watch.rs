@@ -60,7 +60,8 @@ impl Watch {
 impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.hosts.recall(sighting);
-        let multi = self.hosts.is_multi(sighting.host, sighting.clock);
+        // Asked before this handshake is counted, and only where the answer is.
+        let multi = Negotiation::may_regress(sighting) && self.hosts.is_multi(sighting.host, sighting.clock);
         self.ephemeral.observe(sighting, findings);
         self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
@@ -81,7 +82,7 @@ impl Detector for Watch {
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.negotiation.observe(sighting, (multi, doubted), findings);
-        self.rejections.observe(sighting, (new.as_ref(), doubted), findings);
+        self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
     }
 
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {

@@ -14,7 +14,7 @@ pub enum WeakRsa {
 }
 
 /// Rounds of Fermat's method.
-const ROUNDS: u32 = 100;
+const ROUNDS: u64 = 100;
 /// Moduli of other sizes are not tested for close primes: shorter ones are weak anyway, longer ones cost too much.
 const FERMAT_BITS: std::ops::RangeInclusive<usize> = 256..=8_192;
 /// Shortest modulus that is tested for ROCA: with fewer bits chance would play a part.
@@ -67,44 +67,45 @@ fn has_close_primes(modulus: &[u8]) -> bool {
     if !FERMAT_BITS.contains(&n.bits()) {
         return false;
     }
-    let one = BigUint::from(1_u32);
     let root = square_root(&n);
     // The square of a prime.
     if &root * &root == n {
         return true;
     }
-    let mut a = root + &one;
-    let mut rest = &a * &a - &n;
-    // Their low bits go along: squares modulo 16 are 0, 1, 4 and 9.
-    let (mut low_a, mut low_rest) = (low_octet(&a), low_octet(&rest));
-    for _ in 0..ROUNDS {
-        if matches!(low_rest & 15, 0 | 1 | 4 | 9) && is_square(&rest) {
-            return true;
-        }
-        low_rest = low_rest.wrapping_add(low_a).wrapping_add(low_a).wrapping_add(1);
-        low_a = low_a.wrapping_add(1);
-        // (a + 1)^2 = a^2 + 2a + 1
-        rest += &a;
-        rest += &a;
-        rest += &one;
-        a += &one;
-    }
-    false
+    // a^2 - n modulo small numbers tells nearly always that it is no square.
+    let rests = |octets: &[u8]| {
+        let rest = octets.iter().fold(0, |rest, octet| (rest * 256 + u64::from(*octet)) % SIEVE_PRODUCT);
+        SIEVE.map(|(modulus, _)| rest % modulus)
+    };
+    let (roots, rests) = (rests(&root.to_bytes_be()), rests(modulus));
+    let may_be_square = |step: u64| {
+        SIEVE.iter().zip(roots).zip(rests).all(|(((modulus, squares), root), n)| {
+            let a = root + step;
+            squares >> ((a * a + modulus - n) % modulus) & 1 == 1
+        })
+    };
+    (1..=ROUNDS).filter(|step| may_be_square(*step)).any(|step| {
+        let a = &root + BigUint::from(step);
+        is_square(&(&a * &a - &n))
+    })
 }
 
-fn low_octet(number: &BigUint) -> u8 {
-    number.to_bytes_le().first().copied().unwrap_or(0)
+/// Small numbers, the product of all of them, and which remainders squares have modulo each.
+const SIEVE: [(u64, u128); 8] =
+    [squares(16), squares(63), squares(65), squares(11), squares(17), squares(19), squares(23), squares(31)];
+const SIEVE_PRODUCT: u64 = 16 * 63 * 65 * 11 * 17 * 19 * 23 * 31;
+
+/// A number with the bits of those remainders that squares have modulo it.
+const fn squares(modulus: u64) -> (u64, u128) {
+    let (mut root, mut bits) = (0, 0);
+    while root < modulus {
+        bits |= 1 << (root * root % modulus);
+        root += 1;
+    }
+    (modulus, bits)
 }
 
 fn is_square(number: &BigUint) -> bool {
-    // Squares modulo a few odd numbers: the root is taken of one candidate in some hundred.
-    for modulus in [63_u32, 65, 11, 17, 19, 23, 31] {
-        let rest = number % modulus;
-        let rest = rest.to_bytes_le().first().copied().map_or(0, u32::from);
-        if !(0..modulus).any(|root| root * root % modulus == rest) {
-            return false;
-        }
-    }
     let root = square_root(number);
     &root * &root == *number
 }
@@ -205,6 +206,25 @@ mod tests {
         for short in [&[][..], &[1], &[0xff; 8], &[0xfe; 64]] {
             assert_eq!(test(short), None);
         }
+    }
+
+    #[test]
+    fn close_primes_are_found_at_every_round() {
+        let a = product(&[A, "d"]);
+        let a = BigUint::from_bytes_be(&a);
+        let mut found = Vec::new();
+        for wanted in 1..=ROUNDS + 3 {
+            // a^2 - b^2 lies so many below the next square that its root is about `wanted` below a.
+            let b = square_root(&(&a * BigUint::from(2 * wanted)));
+            let even = (&a + &b) % 2_u32 == BigUint::from(0_u32);
+            let b = if even { b + 1_u32 } else { b };
+            let n = &a * &a - &b * &b;
+            let step = &a - square_root(&n);
+            let close = has_close_primes(&n.to_bytes_be());
+            assert_eq!(close, step <= BigUint::from(ROUNDS), "{step}");
+            found.push(close);
+        }
+        assert!(found.contains(&true) && found.contains(&false));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! A fragment is a list of JSON members. It may only depend on what is in the kind ([`client_kind`], [`server_kind`]); the
 //! rest is written for every event, by `tls.rs` and `facts.rs`, which also say in what order the fragments come.
 
+use std::sync::Arc;
+
+use crate::detect::client_kind;
 use crate::tls::fingerprint::ja3::{ja3, ja3s};
-use crate::tls::fingerprint::ja4::{ja4, ja4_r};
+use crate::tls::fingerprint::ja4::ja4_r;
 use crate::tls::fingerprint::memo::{KindMemo, client_kind, request_kind, server_kind};
 use crate::tls::{ClientHello, Handshake, Protocol, ServerHello, is_grease};
 
@@ -16,6 +19,8 @@ use super::wire;
 /// Fragments of a ClientHello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClientKind {
+    /// What judgement asks of it.
+    kind: Arc<client_kind::ClientKind>,
     /// JA3 as an item of `related.hash`: `,"<ja3>"`.
     pub(super) hash: String,
     /// Of `tls.client`: the fingerprints and the offered cipher suites.
@@ -32,9 +37,10 @@ impl ClientKind {
     /// Renders them.
     pub(super) fn of(hello: &ClientHello, protocol: Protocol, detail: Detail) -> Self {
         let (ja3, full) = (ja3(hello), detail == Detail::Full);
+        let kind = Arc::new(client_kind::ClientKind::of(hello, protocol));
         let prints = Writer::fragment(|w| {
             w.plain("ja3", &ja3);
-            w.plain("ja4", &ja4(hello, protocol));
+            w.plain("ja4", &kind.ja4);
             if full {
                 w.appended("supported_ciphers", hello.cipher_suites.iter().copied(), wire::push_cipher);
             }
@@ -61,12 +67,13 @@ impl ClientKind {
                 w.plain("ja4_r", &ja4_r(hello, protocol));
             }
         });
-        Self { hash: item(&ja3), prints, offers, modes, extras }
+        Self { kind, hash: item(&ja3), prints, offers, modes, extras }
     }
 
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> usize {
-        [&self.hash, &self.prints, &self.offers, &self.modes, &self.extras].into_iter().map(String::len).sum()
+        let texts = [&self.kind.ja4, &self.hash, &self.prints, &self.offers, &self.modes, &self.extras];
+        size_of::<client_kind::ClientKind>() + texts.into_iter().map(String::len).sum::<usize>()
     }
 }
 
@@ -167,6 +174,8 @@ pub(super) struct KindMemos {
     clients: KindMemo<ClientKind>,
     servers: KindMemo<ServerKind>,
     requests: KindMemo<String>,
+    /// The kind of client of the last handshake.
+    pub(super) last: Option<Arc<client_kind::ClientKind>>,
 }
 
 impl KindMemos {
@@ -197,6 +206,7 @@ impl KindMemos {
             };
             self.requests.look_up(|kind| request_kind(kind, request), make).as_str()
         });
+        self.last = client.as_ref().map(|client| Arc::clone(&client.kind));
         Kinds { client, server, request }
     }
 }

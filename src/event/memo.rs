@@ -1,9 +1,11 @@
 //! What one thread remembers from event to event, so that the next costs less. None of it shows in the output.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::detect::client_kind::ClientKind;
 use crate::time::{Moment, SecondText};
 
 use super::context::Context;
@@ -22,6 +24,13 @@ pub struct Memo {
     pub(super) kinds: KindMemos,
     /// Where what becomes an id is gathered.
     pub(super) id: Vec<u8>,
+}
+
+impl Memo {
+    /// What kind of client the last handshake was with whose line was rendered.
+    pub fn client_kind(&self) -> Option<&Arc<ClientKind>> {
+        self.kinds.last.as_ref()
+    }
 }
 
 /// Most places that are remembered; with more the memo starts anew.

@@ -104,6 +104,7 @@ pub(crate) fn observation() -> Observation {
         client_chain: vec![Arc::new(certificate(0x33))],
         key_exchange: KeyExchangeVerdict::Good,
         client_proof: ClientProof::NotChecked,
+        gist: None,
     }
 }
 
@@ -237,7 +238,8 @@ pub(crate) fn alert(observation: Observation) -> alerts::Alert {
         }),
         observed: Some(Seen { sct: Some(false), chain_status: "incomplete", ..Seen::default() }),
         next_steps: vec!["look".to_owned()],
-    };
+    }
+    .into();
     let mut alerts = Alerts::new(When::AtOnce);
     let observation = Arc::new(observation);
     let (key, _) = alerts.take(finding.clone(), || Some(Arc::clone(&observation)), Timestamp(0)).unwrap();

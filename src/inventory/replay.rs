@@ -167,5 +167,6 @@ fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc
         client_chain: Vec::new(),
         key_exchange: KeyExchangeVerdict::NotChecked,
         client_proof: ClientProof::NotChecked,
+        gist: None,
     }
 }

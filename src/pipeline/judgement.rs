@@ -108,18 +108,23 @@ impl Judgement {
         }
         let asked = self.why_not.is_some();
         let found = catch_unwind(AssertUnwindSafe(|| {
-            let mut found = self.judge.advance(clock);
+            let mut due = self.judge.advance_briefly(clock);
             let wanted = &mut |finding: &mut Finding| asked || self.alerts.wants(finding);
-            found.append(&mut self.judge.observe_briefly(observation, clock, wanted));
-            found
+            let mut found = self.judge.observe_briefly(observation, clock, wanted);
+            if due.is_empty() {
+                return found;
+            }
+            due.append(&mut found);
+            due
         }));
-        let Ok(found) = found else {
+        let Ok(mut found) = found else {
             self.panics += 1;
             return Vec::new();
         };
         self.marks.clear();
         if let Some(why_not) = &mut self.why_not {
             why_not.observe(observation);
+            found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
@@ -139,6 +144,9 @@ impl Judgement {
             let is_this = finding.moment.order == observation.handshake.first.order;
             let this = || Arc::clone(shared.get_or_insert_with(|| Arc::new(observation.slim())));
             let observation = || kept.or_else(|| is_this.then(this));
+            if finding.is_brief() && self.alerts.wants(&mut finding) {
+                finding.complete();
+            }
             due.extend(self.alerts.take(finding, observation, clock));
         }
         self.shown(due)
@@ -165,10 +173,11 @@ impl Judgement {
 
     /// The input is over.
     pub fn finish(&mut self, clock: Timestamp) -> Due {
-        let found: Vec<Finding> = catch_unwind(AssertUnwindSafe(|| self.judge.finish())).unwrap_or_else(|_| {
-            self.panics += 1;
-            Vec::new()
-        });
+        let mut found: Vec<Finding> =
+            catch_unwind(AssertUnwindSafe(|| self.judge.finish_briefly())).unwrap_or_else(|_| {
+                self.panics += 1;
+                Vec::new()
+            });
         for (id, afterthought) in self.judge.completed() {
             match afterthought {
                 Afterthought::Unite(other) => self.alerts.unite(id, other),
@@ -177,10 +186,14 @@ impl Judgement {
         }
         let mut due = Due::new();
         if let Some(why_not) = &mut self.why_not {
+            found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
         for mut finding in found {
             let observation = finding.observation.take();
+            if finding.is_brief() && self.alerts.wants(&mut finding) {
+                finding.complete();
+            }
             due.extend(self.alerts.take(finding, || observation, clock));
         }
         due.extend(self.alerts.finish());

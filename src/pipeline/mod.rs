@@ -161,6 +161,7 @@ pub fn run<'a>(
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
         limits: options.limits.clone(),
+        judged: options.judging.is_some(),
         proofs: options.judging.as_ref().is_some_and(|judging| judging.proofs),
         spent: Default::default(),
     });

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::config::Limits;
+use crate::detect::gist::{Gist, HostMemo};
 use crate::detect::observation::{ClientProof, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
 use crate::event::{self, Context};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub proofs: bool,
     /// Lines to render into again.
     pub spent: SpentLines,
+    /// Handshakes are judged.
+    pub judged: bool,
 }
 
 /// A worker.
@@ -79,6 +82,7 @@ pub struct Worker {
     deadlines: Deadlines,
     live: usize,
     memo: event::Memo,
+    hosts: HostMemo,
     finished: Vec<Finished>,
     /// Emptied lines to render into.
     lines: Vec<Vec<u8>>,
@@ -130,6 +134,7 @@ impl Worker {
             deadlines: Deadlines::default(),
             live: 0,
             memo: event::Memo::default(),
+            hosts: HostMemo::default(),
             finished: Vec::new(),
             lines: Vec::new(),
             stats: Stats::default(),
@@ -259,7 +264,8 @@ impl Worker {
         }
         for finished in self.finished.drain(..) {
             let line = self.lines.pop().unwrap_or_default();
-            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo), line));
+            let memos = (&mut self.stats, &mut self.memo, &mut self.hosts);
+            self.reports.push(finished.report(&self.shared, memos, line));
         }
     }
 
@@ -417,7 +423,12 @@ impl Finished {
     }
 
     /// Makes an observation of the handshake and renders its line into `line`, which is empty.
-    fn report(self, shared: &Shared, (stats, memo): (&mut Stats, &mut event::Memo), mut line: Vec<u8>) -> Report {
+    fn report(
+        self,
+        shared: &Shared,
+        (stats, memo, hosts): (&mut Stats, &mut event::Memo, &mut HostMemo),
+        mut line: Vec<u8>,
+    ) -> Report {
         let Self { order, ends, connection, mut handshake } = self;
         let mut chain = |list: Option<&crate::tls::CertificateList>| {
             let parsed: Vec<_> = list
@@ -442,7 +453,7 @@ impl Finished {
         } else {
             Default::default()
         };
-        let observation = Box::new(Observation {
+        let mut observation = Box::new(Observation {
             ends,
             connection,
             handshake,
@@ -450,9 +461,14 @@ impl Finished {
             client_chain,
             key_exchange,
             client_proof,
+            gist: None,
         });
         count(&observation, stats);
         event::append_tls(&mut line, &observation, &shared.context, memo);
+        if shared.judged {
+            let known = (memo.client_kind(), hosts);
+            observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, known));
+        }
         Report::new(order, line, observation)
     }
 }

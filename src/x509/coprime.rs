@@ -36,6 +36,8 @@ pub fn are_coprime(moduli: &[&[u8]]) -> Option<bool> {
 /// An odd modulus with the negated inverse of its lowest limb.
 struct Modulus<'a> {
     limbs: &'a [u64],
+    /// All limbs but the lowest, the highest first.
+    above: Vec<u64>,
     inverse: u64,
 }
 
@@ -45,85 +47,97 @@ impl<'a> Modulus<'a> {
         // An odd number is its own inverse modulo 8; each step doubles the bits (Hensel).
         let inverse =
             (0..5).fold(low, |inverse, _| inverse.wrapping_mul(2_u64.wrapping_sub(low.wrapping_mul(inverse))));
-        Self { limbs, inverse: inverse.wrapping_neg() }
+        let above = limbs.iter().skip(1).rev().copied().collect();
+        Self { limbs, above, inverse: inverse.wrapping_neg() }
     }
 
     /// `number` times a power of two modulo this, in as many limbs as this has; maybe not the least such number.
+    ///
+    /// By columns (Comba): what stands in a column is summed before anything is written, so that there is one chain of
+    /// carries in three registers.
     fn reduced(&self, number: &[u64]) -> Vec<u64> {
         let length = self.limbs.len();
-        let mut rest = Vec::with_capacity(number.len().max(length).saturating_add(1));
-        rest.extend_from_slice(number);
-        rest.resize(number.len().max(length), 0);
-        rest.push(0);
-        let steps = rest.len().saturating_sub(length).saturating_sub(1);
-        let mut start = 0;
-        while start < steps {
-            let Some(window) = rest.get_mut(start..) else { break };
-            start = start.saturating_add(if steps - start >= 2 && length >= 2 {
-                self.two(window)
-            } else {
-                self.one(window)
-            });
+        let steps = number.len().saturating_sub(length);
+        let low = self.limbs.first().copied().unwrap_or(1);
+        let mut column = Column::default();
+        // Factors of the modulus that clear the lowest limbs, one after the other.
+        let mut factors: Vec<u64> = Vec::with_capacity(steps);
+        let mut limbs = number.iter().copied();
+        for limb in limbs.by_ref().take(steps) {
+            column.add(limb);
+            column.add_products(self.meeting(&factors, 0));
+            let factor = column.low().wrapping_mul(self.inverse);
+            column.add_products((&[factor], &[low]));
+            factors.push(factor);
+            column.shift();
         }
-        let mut left = rest.split_off(steps);
+        let mut left: Vec<u64> = Vec::with_capacity(length.saturating_add(1));
+        for (place, limb) in limbs.chain(std::iter::repeat(0)).take(length).enumerate() {
+            column.add(limb);
+            column.add_products(self.meeting(&factors, place));
+            left.push(column.low());
+            column.shift();
+        }
         // Below the modulus plus a one above its limbs: one subtraction makes room.
-        if left.last().is_some_and(|top| *top != 0) {
+        if column.low() != 0 {
             subtract(&mut left, self.limbs);
         }
-        left.truncate(length);
         left
     }
 
-    /// Clears the lowest limb of `rest`.
-    fn one(&self, rest: &mut [u64]) -> usize {
-        let factor = rest.first().copied().unwrap_or(0).wrapping_mul(self.inverse);
-        let Some((low, high)) = rest.split_at_mut_checked(self.limbs.len()) else { return 1 };
-        let mut carry = 0;
-        for (to, limb) in low.iter_mut().zip(self.limbs) {
-            (*to, carry) = multiply_add((factor, *limb), *to, carry);
-        }
-        add_at(high, carry);
-        1
-    }
-
-    /// Clears the lowest two limbs of `rest` on one way through it: two chains of carries, half the loads and stores.
-    fn two(&self, rest: &mut [u64]) -> usize {
-        let ([first, limbs @ ..], [lowest, rest @ ..]) = (self.limbs, rest) else { return 1 };
-        let factor = lowest.wrapping_mul(self.inverse);
-        let (zero, mut carry) = multiply_add((factor, *first), *lowest, 0);
-        *lowest = zero;
-        // The second factor is known once the first has changed the second limb.
-        let second =
-            limbs.first().zip(rest.first()).map_or(0, |(limb, to)| multiply_add((factor, *limb), *to, carry).0);
-        let other = second.wrapping_mul(self.inverse);
-        let (mut below, mut other_carry) = (*first, 0);
-        let Some((low, high)) = rest.split_at_mut_checked(limbs.len()) else { return 1 };
-        for (to, limb) in low.iter_mut().zip(limbs) {
-            let sum;
-            (sum, carry) = multiply_add((factor, *limb), *to, carry);
-            (*to, other_carry) = multiply_add((other, below), sum, other_carry);
-            below = *limb;
-        }
-        let Some((to, high)) = high.split_first_mut() else { return 1 };
-        let sum = u128::from(*to).wrapping_add(carry.into());
-        let (low, over) = halves(sum);
-        (*to, other_carry) = multiply_add((other, below), low, other_carry);
-        let (sum, again) = halves(u128::from(over).wrapping_add(other_carry.into()));
-        add_at(high, sum);
-        add_at(high.get_mut(1..).unwrap_or_default(), again);
-        2
+    /// Factors and limbs that meet in the column `ahead` columns behind the one of the next factor.
+    fn meeting<'b>(&'b self, factors: &'b [u64], ahead: usize) -> (&'b [u64], &'b [u64]) {
+        let most = self.above.len().saturating_sub(ahead);
+        let factors = factors.get(factors.len().saturating_sub(most)..).unwrap_or_default();
+        // The last factor meets the limb that is `ahead + 1` above the lowest.
+        let limbs = self.above.get(most.saturating_sub(factors.len())..most).unwrap_or_default();
+        (factors, limbs)
     }
 }
 
-/// Adds a limb to a number.
-fn add_at(number: &mut [u64], mut carry: u64) {
-    for to in number {
-        let (sum, over) = to.overflowing_add(carry);
-        *to = sum;
-        if !over {
-            return;
+/// A sum of products: three limbs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Column {
+    sum: u128,
+    top: u64,
+}
+
+impl Column {
+    #[inline]
+    fn add(&mut self, limb: u64) {
+        self.add_product(limb, 1);
+    }
+
+    #[inline]
+    fn add_product(&mut self, left: u64, right: u64) {
+        let (sum, over) = self.sum.overflowing_add(u128::from(left).wrapping_mul(right.into()));
+        (self.sum, self.top) = (sum, self.top.wrapping_add(over.into()));
+    }
+
+    /// Adds the products of limbs that stand at the same place; both lists are as long.
+    #[inline]
+    fn add_products(&mut self, (left, right): (&[u64], &[u64])) {
+        // Two sums at once: each waits for its own carries only.
+        let (mut sum, mut other) = (*self, Self::default());
+        let ((left, last_left), (right, last_right)) = (left.as_chunks::<2>(), right.as_chunks::<2>());
+        for ([a, b], [c, d]) in left.iter().zip(right) {
+            sum.add_product(*a, *c);
+            other.add_product(*b, *d);
         }
-        carry = 1;
+        last_left.iter().zip(last_right).for_each(|(left, right)| sum.add_product(*left, *right));
+        let (total, over) = sum.sum.overflowing_add(other.sum);
+        *self = Self { sum: total, top: sum.top.wrapping_add(other.top).wrapping_add(over.into()) };
+    }
+
+    #[inline]
+    fn low(&self) -> u64 {
+        halves(self.sum).0
+    }
+
+    /// On to the next column.
+    #[inline]
+    fn shift(&mut self) {
+        *self = Self { sum: (self.sum >> 64) | (u128::from(self.top) << 64), top: 0 };
     }
 }
 
@@ -134,12 +148,6 @@ fn halves(number: u128) -> (u64, u64) {
     (number as u64, (number >> 64) as u64)
 }
 
-/// a * b + c + d, low and high limb; that fits in two.
-#[inline]
-fn multiply_add((a, b): (u64, u64), c: u64, d: u64) -> (u64, u64) {
-    halves(u128::from(a).wrapping_mul(b.into()).wrapping_add(c.into()).wrapping_add(d.into()))
-}
-
 fn limbs(modulus: &[u8]) -> Vec<u64> {
     let limb = |octets: &[u8]| octets.iter().fold(0_u64, |sum, octet| (sum << 8) | u64::from(*octet));
     let mut number: Vec<u64> = modulus.rchunks(8).map(limb).collect();
@@ -148,18 +156,19 @@ fn limbs(modulus: &[u8]) -> Vec<u64> {
 }
 
 fn product_of(left: &[u64], right: &[u64]) -> Vec<u64> {
-    let mut product = vec![0; left.len().saturating_add(right.len())];
-    for (start, factor) in left.iter().enumerate() {
-        let Some(window) = product.get_mut(start..) else { break };
-        let mut carry = 0;
-        let Some((low, high)) = window.split_at_mut_checked(right.len()) else { break };
-        for (to, limb) in low.iter_mut().zip(right) {
-            (*to, carry) = multiply_add((*factor, *limb), *to, carry);
-        }
-        // Nothing was written there yet.
-        if let Some(to) = high.first_mut() {
-            *to = carry;
-        }
+    let reversed: Vec<u64> = right.iter().rev().copied().collect();
+    let columns = left.len().saturating_add(right.len());
+    let mut product = Vec::with_capacity(columns);
+    let mut column = Column::default();
+    for place in 0..columns {
+        // Limbs whose places add up to this one.
+        let from = place.saturating_add(1).saturating_sub(right.len());
+        let limbs = left.get(from..left.len().min(place.saturating_add(1))).unwrap_or_default();
+        let skipped = right.len().saturating_sub(1).saturating_sub(place.saturating_sub(from));
+        let others = reversed.get(skipped..skipped.saturating_add(limbs.len())).unwrap_or_default();
+        column.add_products((limbs, others));
+        product.push(column.low());
+        column.shift();
     }
     product
 }

@@ -106,8 +106,11 @@ impl Pool {
     /// Keeps the certificate when it may sign others (cA, or version 1 with its own issuer); `true` when it is new.
     pub fn add(&mut self, certificate: &Arc<Certificate>) -> bool {
         let Some(facts) = certificate.facts.as_deref() else { return false };
+        if !may_be_ca(facts) || self.known.contains_key(&certificate.sha256) {
+            return false;
+        }
         let weight = certificate.weight();
-        if !may_be_ca(facts) || weight > self.limit / 16 || self.known.contains_key(&certificate.sha256) {
+        if weight > self.limit / 16 {
             return false;
         }
         let same = self.index.subjects.get(&facts.subject.normalized);

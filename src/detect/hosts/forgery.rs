@@ -10,7 +10,7 @@ use crate::detect::catalogue::{
     PIN_MISMATCH, Severity,
 };
 use crate::detect::finding::{Cause, Finding, Point};
-use crate::detect::sighting::Sighting;
+use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, HostEntry};
 use crate::x509::chain::{Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
@@ -30,6 +30,8 @@ pub struct Question<'a> {
     pub anchors: &'a TrustAnchors,
     /// CAs learned on trusted paths.
     pub learned: &'a Pool,
+    /// How often these or the anchors changed.
+    pub changes: u64,
     /// Verdicts on signatures.
     pub memo: &'a SignatureMemo,
 }
@@ -213,9 +215,16 @@ fn impersonation(question: &Question<'_>) -> Found {
     if new.is_trusted() || matches!(new.ending, Ending::Anchor | Ending::AnchorUnverified) {
         return None;
     }
+    let quiet = sighting.server.map(|judged| &judged.quiet.issuers);
+    if quiet.is_some_and(|quiet| was_quiet(quiet, question.changes)) {
+        return None;
+    }
     let chain = sighting.observation.server_chain.iter().take(8);
-    let (child, by_key, claimed) =
-        chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1)?;
+    let found = chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1);
+    if let Some(quiet) = quiet.filter(|_| found.is_none()) {
+        note_quiet(quiet, question.changes);
+    }
+    let (child, by_key, claimed) = found?;
     let mut finding = Reporter::new(sighting, new).finding(
         &ISSUER_IMPERSONATION,
         new.cause(),

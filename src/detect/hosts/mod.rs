@@ -61,6 +61,8 @@ pub struct Hosts {
     memo: SignatureMemo,
     table: HostTable,
     learned: Pool,
+    /// How often the anchors or what was learned changed.
+    changes: u64,
     issuers: Memory<Sha256, ()>,
     leaves: Memory<Sha256, Spread>,
     holding: Holding,
@@ -102,6 +104,7 @@ impl Hosts {
             memo: SignatureMemo::new(MEMO_BYTES),
             table: HostTable::new(capacity),
             learned: Pool::new(LEARNED_BYTES),
+            changes: 0,
             issuers: Memory::new(MAX_NETWORK_ISSUERS),
             leaves: Memory::new(MAX_LEAVES),
             holding: Holding::default(),
@@ -140,6 +143,7 @@ impl Hosts {
     /// Trusts these from now on.
     pub fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
         self.anchors = Arc::clone(anchors);
+        self.changes += 1;
     }
 
     /// Puts the stored baseline of a host back that is seen now, if it is not in memory and there is one.
@@ -197,7 +201,8 @@ impl Hosts {
 
     /// Whether a host has several certificates at once.
     pub fn is_multi(&self, key: &HostKey, at: Timestamp) -> bool {
-        self.table.get(key).is_some_and(|record| record.phase(at) == record::Phase::Multi)
+        let record = self.table.get(key).filter(|record| record.certificates.len() > 1);
+        record.is_some_and(|record| record.phase(at) == record::Phase::Multi)
     }
 
     /// The last case of each host of this name, alerting or not (`tlswatch why-not`).
@@ -218,6 +223,7 @@ impl Hosts {
             record: self.table.get(sighting.host),
             anchors: &self.anchors,
             learned: &self.learned,
+            changes: self.changes,
             memo: &self.memo,
         };
         let proofs = forgery::examine(&question, findings);
@@ -324,17 +330,17 @@ impl Hosts {
         }
         self.spill(left);
         if standing == Standing::Accepted {
-            self.spread(sighting.host, new, ends.client.address);
+            self.spread(sighting.name_hash, new, ends.client.address);
         }
     }
 
-    fn spread(&mut self, host: &HostKey, new: &Presented, client: std::net::IpAddr) {
+    fn spread(&mut self, name_hash: u64, new: &Presented, client: std::net::IpAddr) {
         if !self.issuers.contains(&new.issuer.key) {
             self.issuers.insert(new.issuer.key, ());
         }
         let (spread, _) = self.leaves.entry(&new.leaf.sha256, Spread::default);
         if let Some(spread) = spread {
-            mark(&mut spread.hosts, stable_hash(host.name.as_bytes()));
+            mark(&mut spread.hosts, name_hash);
             mark(&mut spread.clients, address_hash(client));
         }
     }
@@ -388,7 +394,8 @@ impl Hosts {
             record.set_standing(&held.new, standing);
         }
         if standing == Standing::Accepted {
-            held.places.iter().for_each(|place| self.spread(key, &held.new, place.ends.client.address));
+            let name_hash = stable_hash(key.name.as_bytes());
+            held.places.iter().for_each(|place| self.spread(name_hash, &held.new, place.ends.client.address));
         }
         if let Some(view) = held.split {
             // Offline: while the majority was still thin, the minority was not told.
@@ -426,7 +433,7 @@ impl Hosts {
         let Some(judged) = sighting.server else { return };
         let best = judged.report.paths.first();
         best.into_iter().flat_map(|path| path.certificates.iter().skip(1)).for_each(|ca| {
-            self.learned.add(ca);
+            self.changes += u64::from(self.learned.add(ca));
         });
     }
 
@@ -522,7 +529,7 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
         let mut finding = place.finding((&UNEXPECTED_CERTIFICATE, cause.clone()), &what, new);
         finding.severity = severity;
         finding.confidence = case.confidence;
-        finding.evidence = case.evidence();
+        finding.evidence = case.evidence().into();
         finding
     };
     let mut findings: Vec<Finding> = held.places.iter().map(make).collect();
@@ -557,10 +564,7 @@ fn answer(sighting: &Sighting<'_>) -> Answer {
     let observation = sighting.observation;
     let handshake = &observation.handshake;
     let upper = |hash: u64| u32::try_from(hash >> 32).unwrap_or(0);
-    let stack = sighting
-        .client_kind
-        .zip(handshake.server_hello.as_deref())
-        .map(|(client, server)| (upper(client.hash), upper(super::negotiation::stack_of(handshake, server))));
+    let stack = sighting.client_kind.zip(sighting.gist.stack).map(|(client, stack)| (upper(client.hash), upper(stack)));
     Answer { stack, times: handshake.answered_after.zip(observation.connection.syn_rtt) }
 }
 

@@ -89,33 +89,38 @@ pub enum SctEvidence {
 
 impl Presented {
     /// What the server of this handshake presented; `None` without a certificate that parses.
-    pub fn of(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
+    pub fn of(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Arc<Self>> {
         let judged = sighting.server?;
         let facts = sighting.observation.server_chain.first()?.facts.as_deref()?;
-        let lasting = match judged.presented.get() {
+        let sct = sct(sighting, facts);
+        let place = match sct {
+            SctEvidence::Unknown => judged.presented.first(),
+            SctEvidence::Absent => judged.presented.get(1),
+            SctEvidence::Present | SctEvidence::Verified => judged.presented.get(2),
+        }?;
+        let lasting = match place.get() {
             Some(known) => known,
             None => {
-                let fresh = Self::lasting(sighting, memo)?;
-                judged.presented.get_or_init(|| fresh)
+                let fresh = Self { sct, ..Self::lasting(sighting, memo)? };
+                place.get_or_init(|| Arc::new(fresh))
             }
         };
+        if sighting.policy.interceptions.is_empty() {
+            return Some(Arc::clone(lasting));
+        }
         let path = chosen_path(judged);
-        let keys = || path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
         let client = sighting.observation.ends.client.address;
-        let internal = keys().any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
-        let issuers = keys().skip(1).map(|facts| facts.spki_sha256);
+        let issuers = keys.skip(1).map(|facts| facts.spki_sha256);
         let mut issuers = issuers.chain(lasting.issuer.verified.then_some(lasting.issuer.key));
         let authorised = issuers.find_map(|key| sighting.policy.interception_for(&key.0, client));
-        Some(Self {
-            public: lasting.public && !internal,
-            internal,
-            authorised: authorised.map(|proxy| proxy.name.clone()),
-            sct: sct(sighting, facts),
-            ..lasting.clone()
+        Some(match authorised {
+            Some(proxy) => Arc::new(Self { authorised: Some(proxy.name.clone()), ..Self::clone(lasting) }),
+            None => Arc::clone(lasting),
         })
     }
 
-    /// What is the same in every handshake with this chain and name, without policy and client.
+    /// What is the same in every handshake with this chain and name under this policy, whoever the client is.
     fn lasting(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
         let judged = sighting.server?;
         let leaf = sighting.observation.server_chain.first()?;
@@ -123,6 +128,8 @@ impl Presented {
         let path = chosen_path(judged);
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
+        let mut keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let internal = keys.any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
         let (self_signed, own_key) = if anchored {
             (false, false)
         } else {
@@ -136,8 +143,8 @@ impl Presented {
             leaf: Arc::clone(leaf),
             spki: facts.spki_sha256,
             issuer: issuer_of(facts, path, self_signed || own_key),
-            public: anchored,
-            internal: false,
+            public: anchored && !internal,
+            internal,
             authorised: None,
             valid: matches!(ending, Ending::Anchor | Ending::PrivateRoot) && judged.judgement.problems.is_empty(),
             self_signed,
@@ -301,12 +308,14 @@ fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
 /// A list in the TLS extension counts; whether a staple holds one is not looked at, so a staple leaves it open.
 fn sct(sighting: &Sighting<'_>, facts: &Facts) -> SctEvidence {
     let handshake = &sighting.observation.handshake;
-    let in_hello = handshake.server_hello.as_ref().is_some_and(|hello| hello.scts.is_some());
-    if !facts.scts.is_empty() || in_hello {
+    if !facts.scts.is_empty() || sighting.gist.scts {
         return SctEvidence::Present;
     }
-    let offered = handshake.client_hello.as_ref().is_some_and(|hello| hello.signed_certificate_timestamp);
-    if offered && handshake.ocsp_response.is_none() { SctEvidence::Absent } else { SctEvidence::Unknown }
+    if sighting.gist.scts_offered && handshake.ocsp_response.is_none() {
+        SctEvidence::Absent
+    } else {
+        SctEvidence::Unknown
+    }
 }
 
 fn serial(octets: &[u8]) -> [u8; 20] {

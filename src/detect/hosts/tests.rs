@@ -51,7 +51,8 @@ impl World {
     pub(super) fn score(&mut self, chain: &[Arc<Certificate>], others: Others, verified_sct: bool) -> Case {
         let observation = self.scene.handshake("10.9.9.9", "203.0.113.10", chain);
         let memo = SignatureMemo::new(1 << 16);
-        let mut new = self.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+        let new = self.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+        let mut new = Presented::clone(&new);
         if verified_sct {
             new.sct = presented::SctEvidence::Verified;
         }
@@ -88,7 +89,8 @@ fn worked_interception_of_one_client() {
     let chain = Ca::new("Proxy CA").chain(&plan);
     let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
     let memo = SignatureMemo::new(1 << 16);
-    let mut new = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+    let new = world.scene.with(HOST, &observation, |sighting| Presented::of(sighting, &memo)).unwrap();
+    let mut new = Presented::clone(&new);
     new.strength = 80;
     let key = HostKey { name: HOST.to_owned(), port: 443 };
     let mut question = Question {
@@ -254,7 +256,7 @@ fn each_piece_of_evidence_counts_alone() {
         (Some(("B9", -40)), &|_, _, network| network.issuer_allowed = true),
     ];
     for (wanted, change) in changes {
-        let (mut record, mut new, mut network) = (known.clone(), presented.clone(), Network::default());
+        let (mut record, mut new, mut network) = (known.clone(), Presented::clone(&presented), Network::default());
         change(&mut record, &mut new, &mut network);
         let case = judge(&Question {
             host: HOST.to_owned(),
