@@ -13,6 +13,7 @@ use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
+use super::chunked::Chunked;
 use super::index::Index;
 
 /// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
@@ -156,7 +157,7 @@ struct PendingSyn {
 #[derive(Debug, Default)]
 struct Slot {
     index: Index,
-    entries: Vec<Entry>,
+    entries: Chunked<Entry>,
     free: Vec<u32>,
     queues: [Queue; 4],
 }
@@ -165,11 +166,13 @@ struct Slot {
 struct Queue {
     head: u32,
     tail: u32,
+    /// When the first of it was queued: at hand here, so that a sweep over empty-handed queues touches no flow.
+    since: Timestamp,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE }
+        Self { head: NONE, tail: NONE, since: Timestamp::MAX }
     }
 }
 
@@ -287,7 +290,7 @@ impl FlowTable {
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, (&packet.key, clock), self.capacity)
+                slot.insert(hash, &packet.key, clock)
             }
         };
         if packet.flags.has(TcpFlags::SYN) {
@@ -551,7 +554,7 @@ impl Slot {
         })
     }
 
-    fn insert(&mut self, hash: u64, (key, clock): (&PackedKey, Timestamp), capacity: usize) -> u32 {
+    fn insert(&mut self, hash: u64, key: &PackedKey, clock: Timestamp) -> u32 {
         let entry = Entry {
             key: *key,
             last_seen: clock,
@@ -574,11 +577,6 @@ impl Slot {
                 at
             }
             None => {
-                if self.entries.len() == self.entries.capacity() {
-                    // Grow by half, never beyond the bound: a full table must not hold twice what it may use.
-                    let more = (self.entries.len() / 2).max(16).min(capacity.saturating_sub(self.entries.len())).max(1);
-                    self.entries.reserve_exact(more);
-                }
                 self.entries.push(entry);
                 u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
             }
@@ -622,11 +620,11 @@ impl Slot {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
             loop {
-                let head = self.head(class);
-                let Some(entry) = self.entries.get(head as usize) else { break };
-                if clock < entry.queued.plus(timeout) {
+                let Some(Queue { head, since, .. }) = self.queues.get(class.index()).copied() else { break };
+                if clock < since.plus(timeout) {
                     break;
                 }
+                let Some(entry) = self.entries.get(head as usize) else { break };
                 if clock >= entry.last_seen.plus(timeout) {
                     self.remove(head, seeds);
                     stats.flow_expired += 1;
@@ -692,6 +690,7 @@ impl Slot {
         queue.tail = at;
         if queue.head == NONE {
             queue.head = at;
+            queue.since = clock;
         }
         if let Some(before) = self.entries.get_mut(tail as usize) {
             before.following = at;
@@ -710,12 +709,15 @@ impl Slot {
         if let Some(before) = self.entries.get_mut(previous as usize) {
             before.following = following;
         }
+        let mut next = Timestamp::MAX;
         if let Some(after) = self.entries.get_mut(following as usize) {
             after.previous = previous;
+            next = after.queued;
         }
         if let Some(queue) = self.queues.get_mut(class.index()) {
             if queue.head == at {
                 queue.head = following;
+                queue.since = next;
             }
             if queue.tail == at {
                 queue.tail = previous;
