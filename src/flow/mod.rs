@@ -3,7 +3,6 @@
 //! The reader owns keys, generations, expiry and eviction ([`table`]); a worker owns what a connection says
 //! ([`connection`], [`tcp`]), indexed by the same flow id. Neither knows threads.
 
-mod chunked;
 pub mod connection;
 mod index;
 pub mod table;

@@ -13,7 +13,6 @@ use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
-use super::chunked::Chunked;
 use super::index::Index;
 
 /// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
@@ -157,7 +156,7 @@ struct PendingSyn {
 #[derive(Debug, Default)]
 struct Slot {
     index: Index,
-    entries: Chunked<Entry>,
+    entries: Vec<Entry>,
     free: Vec<u32>,
     queues: [Queue; 4],
 }
@@ -166,7 +165,7 @@ struct Slot {
 struct Queue {
     head: u32,
     tail: u32,
-    /// When the first of it was queued: at hand here, so that a sweep over empty-handed queues touches no flow.
+    /// When the first of it was queued: at hand here, so that a sweep over what is not due touches no flow.
     since: Timestamp,
 }
 
@@ -290,7 +289,7 @@ impl FlowTable {
                     stats.flow_evicted += 1;
                 }
                 stats.flow_opened += 1;
-                slot.insert(hash, &packet.key, clock)
+                slot.insert(hash, (&packet.key, clock), self.capacity)
             }
         };
         if packet.flags.has(TcpFlags::SYN) {
@@ -554,7 +553,7 @@ impl Slot {
         })
     }
 
-    fn insert(&mut self, hash: u64, key: &PackedKey, clock: Timestamp) -> u32 {
+    fn insert(&mut self, hash: u64, (key, clock): (&PackedKey, Timestamp), capacity: usize) -> u32 {
         let entry = Entry {
             key: *key,
             last_seen: clock,
@@ -577,6 +576,11 @@ impl Slot {
                 at
             }
             None => {
+                if self.entries.len() == self.entries.capacity() {
+                    // Grow by half, never beyond the bound: a full table must not hold twice what it may use.
+                    let more = (self.entries.len() / 2).max(16).min(capacity.saturating_sub(self.entries.len())).max(1);
+                    self.entries.reserve_exact(more);
+                }
                 self.entries.push(entry);
                 u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
             }

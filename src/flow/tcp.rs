@@ -25,7 +25,10 @@ const HISTORY_BYTES: usize = 8 << 10;
 const OPAQUE_HISTORY: usize = 1 << 10;
 
 /// Sizes of its allocation.
-const HISTORY_STEPS: [usize; 3] = [1 << 10, 6 << 10, 2 * HISTORY_BYTES];
+const HISTORY_STEPS: [usize; 3] = [1 << 10, 5 << 10, HISTORY_MOST];
+
+/// Bytes at which all but the last [`HISTORY_BYTES`] leave.
+const HISTORY_MOST: usize = HISTORY_BYTES + HISTORY_BYTES / 2;
 
 /// Segments in front of which a direction without a SYN waits for an earlier one.
 const UNSETTLED_SEGMENTS: usize = 3;
@@ -234,7 +237,7 @@ impl TcpHalf {
         }
         let opaque_room = [bytes.len().min(HISTORY_BYTES) + self.history.len() + OPAQUE_HISTORY];
         let steps = if opaque { opaque_room.as_slice() } else { &HISTORY_STEPS };
-        self.append_to_history(bytes, [2 * HISTORY_BYTES, HISTORY_BYTES], steps);
+        self.append_to_history(bytes, [HISTORY_MOST, HISTORY_BYTES], steps);
         if opaque {
             (self.kept, self.kept_end) = (self.history.len(), next);
         }
