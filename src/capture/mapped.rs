@@ -57,7 +57,7 @@ impl Mapped {
         if length == 0 || !self.is_held() {
             return false;
         }
-        self.window = map(&self.file, offset, length).filter(|window| lease::read_all(window));
+        self.window = map(&self.file, offset, length).filter(lease::read_all);
         self.window.is_some()
     }
 

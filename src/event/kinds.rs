@@ -1,6 +1,6 @@
 //! What all hellos of one kind say in events, rendered once: fingerprints, versions, names of extensions and groups.
 //!
-//! A fragment is a list of JSON members. It may only depend on what is in the kind ([`client_kind`], [`server_kind`]); the
+//! A fragment is a list of JSON members. It may only depend on what is in the kind ([`client_kind()`], [`server_kind`]); the
 //! rest is written for every event, by `tls.rs` and `facts.rs`, which also say in what order the fragments come.
 
 use std::sync::Arc;

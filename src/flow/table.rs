@@ -623,8 +623,7 @@ impl Slot {
     fn sweep(&mut self, clock: Timestamp, (timeouts, seeds): (&[Span; 4], &Seeds), stats: &mut Stats) {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
-            loop {
-                let Some(Queue { head, since, .. }) = self.queues.get(class.index()).copied() else { break };
+            while let Some(Queue { head, since, .. }) = self.queues.get(class.index()).copied() {
                 if clock < since.plus(timeout) {
                     break;
                 }
