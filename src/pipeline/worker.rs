@@ -208,6 +208,7 @@ impl Worker {
         if full {
             self.make_room(flow.id.slot(), segment.at.order);
         }
+        self.report_if_many();
         false
     }
 
