@@ -209,11 +209,16 @@ impl Dispatch for Threads {
         for lane in &mut self.lanes {
             lane.batch.clock = clock;
             // As many batches exist as the return queue holds, so giving one back never blocks a worker.
-            let mut next = match lane.spare.pop_front() {
+            // All that came back, for what it says: a flow that is decided must not be handed on until its batch is needed.
+            lane.spare.extend(lane.back.try_iter());
+            let mut next = match lane.spare.pop_back() {
                 Some(next) => next,
                 None => lane.back.recv().map_err(|_| PipelineError::WorkerGone)?,
             };
             decided.append(&mut next.decided);
+            for spare in &mut lane.spare {
+                decided.append(&mut spare.decided);
+            }
             std::mem::swap(&mut lane.batch, &mut next);
             lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;
         }
