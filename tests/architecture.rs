@@ -48,12 +48,15 @@ const SHARED_STATE: &[(&str, &str)] = &[
     ("src/detect/sighting.rs", "what the one thread that judges does not have to ask again"),
     ("src/inventory/", "what the writing thread has not committed yet, read back in the one thread that judges"),
     ("src/sink/", "whether the reader of a pipe is gone, which ends the run"),
-    ("src/capture/", "bytes read so far, for the progress bar; the signal that ends a live capture"),
+    (
+        "src/capture/",
+        "bytes read so far, for the progress bar; the signal that ends a live capture; whether a lease is held",
+    ),
     ("src/cli/", "what the summary shows after the run; signals"),
     ("src/pipeline/correlator.rs", "bytes of reports in flight, which slow the reader down and nothing else"),
     ("src/detect/knowledge.rs", "memos of pure functions of certificate revocation lists"),
     ("src/inventory/", "the connection to the file, records on their way to it, and why writing failed"),
-    ("src/pipeline/lines.rs", "emptied allocations on their way back, whose content never shows"),
+    ("src/pipeline/spent.rs", "reports on their way back to be freed, whose content never shows"),
     ("src/pipeline/live", "counters that a running sensor shows"),
 ];
 

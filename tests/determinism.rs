@@ -108,6 +108,69 @@ fn flows_of_datagrams_are_the_same_for_any_threads() {
     assert_eq!((run.outcome.stats.flow_not_tls, run.outcome.stats.decode_udp), (14, 600));
 }
 
+/// Large files lie in memory, and workers read the segments where they lie, from several windows.
+#[test]
+fn large_files_are_the_same_for_any_threads() {
+    let filler = datagram(&[7; 1_400]);
+    let frames = interleaved(&captures()).into_iter().flat_map(|frame| {
+        let filler = Captured { time: frame.time, ..filler.clone() };
+        [frame, filler]
+    });
+    let frames: Vec<_> = frames.collect();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [("a.pcap", to_pcap(&frames)), ("a.pcapng", to_pcapng(&frames))] {
+        assert!(bytes.len() > 9 << 20, "{name}: only {} bytes", bytes.len());
+        let path = folder.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let run = any_run_is_the_same(name, &Limits::default(), |options| run_file(&path, options, Detail::Full));
+        let copied = run_bytes(path.to_str().unwrap(), bytes, &Options::default());
+        same(&copied, &run, name);
+        assert!(run.outcome.stats.tls_handshakes > 500);
+    }
+}
+
+/// Somebody wants to cut the file while sinks are slow: workers get to bytes of which the reader is done long ago.
+#[test]
+fn a_large_file_may_be_cut_while_it_is_read() {
+    let frames = interleaved(&captures());
+    let filler = datagram(&[7; 1_400]);
+    let frames: Vec<_> = frames
+        .into_iter()
+        .flat_map(|frame| {
+            let filler = Captured { time: frame.time, ..filler.clone() };
+            [frame, filler]
+        })
+        .collect();
+    let bytes = to_pcap(&frames);
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..6_u64 {
+        let path = folder.path().join(format!("{number}.pcap"));
+        std::fs::write(&path, &bytes).unwrap();
+        let cutter = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                std::thread::sleep(std::time::Duration::from_millis(20 * number));
+                std::fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+            }
+        });
+        let options = Options { workers: 3, queue: 8, jitter: Some(number), ..Options::default() };
+        let run = run_file(&path, &options, Detail::Lean);
+        cutter.join().unwrap();
+        assert!(run.outcome.panics.is_empty());
+    }
+}
+
+fn datagram(payload: &[u8]) -> Captured {
+    let mut data = Vec::new();
+    PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4([192, 0, 2, 1], [198, 51, 100, 1], 64)
+        .udp(40_000, 53)
+        .write(&mut data, payload)
+        .unwrap();
+    let original_len = u32::try_from(data.len()).unwrap();
+    Captured { time: 1_700_000_000_000_000_000, link_type: 1, data, original_len }
+}
+
 #[test]
 fn the_file_format_does_not_show() {
     for path in captures() {

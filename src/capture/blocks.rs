@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::mapped::Mapped;
+use super::mapped::{Mapped, Pages};
 
 /// Bytes read at once: enough to make the calls cheap, little enough to leave the second-level cache to the flows.
 pub(super) const BLOCK: usize = 128 << 10;
@@ -87,6 +87,12 @@ impl Blocks {
             None => &self.buffer,
             Some(window) => window.mapped.bytes(),
         }
+    }
+
+    /// The window in which the available bytes lie, for other threads.
+    #[inline]
+    pub(super) fn pages(&self) -> Option<&Arc<Pages>> {
+        self.window.as_ref().and_then(|window| window.mapped.pages())
     }
 
     /// The input is this file and nothing else, and will be read to its end without long pauses: it may be mapped.
@@ -198,16 +204,15 @@ impl Blocks {
             self.window = Mapped::new(file).map(|mapped| Window { mapped, progress, counted });
         }
         let Some(window) = &mut self.window else { return };
-        if window.mapped.move_to(offset, need) {
+        if window.mapped.move_to(offset, need) || window.mapped.ends_at(offset) {
             self.buffer = Vec::new();
             (self.base, self.start, self.end) = (offset, 0, window.mapped.bytes().len());
-            let end = self.base_of_end();
-            if let Some(window) = &mut self.window {
-                window.count_up_to(end);
-            }
+            let end = offset.saturating_add(u64::try_from(self.end).unwrap_or(u64::MAX));
+            window.count_up_to(end);
+            self.ended = self.end < need && window.mapped.ends_at(end);
         }
-        if self.end - self.start < need {
-            // The end of the file is found by reading it.
+        if self.end - self.start < need && !self.ended {
+            // Somebody waits for the file, or it cannot be mapped.
             self.leave_window();
         }
     }

@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 use super::blocks::{Blocks, Mappable, Tap};
 use super::compress::{self, Compression};
+use super::mapped::Pages;
 use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng, Secrets};
 use super::record::{Damage, Parsed, Record};
@@ -60,6 +61,12 @@ impl CaptureFile {
             let counted = u64::try_from(compress::MAGIC_LENGTH).unwrap_or(0);
             self.blocks.map_rest(Mappable { file, progress, counted });
         }
+    }
+
+    /// Where its bytes lie, for other threads.
+    #[inline]
+    pub(super) fn pages(&self) -> Option<&Arc<Pages>> {
+        self.blocks.pages()
     }
 
     /// To be called after every pause.

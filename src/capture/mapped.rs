@@ -7,8 +7,12 @@
 //! a window are read before it is touched, by a call that tells of a failing disk. Where either is not to be had, files are
 //! read as ever.
 
+//!
+//! Workers read in windows too, of which they learn later than the reader: see [`Pages`].
+
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use memmap2::{Mmap, MmapOptions};
 
@@ -21,19 +25,81 @@ const LEAST: u64 = 4 << 20;
 /// A file of which a window is mapped.
 #[derive(Debug)]
 pub(super) struct Mapped {
+    /// A handle to read on with.
     file: File,
+    leased: Arc<Leased>,
     length: u64,
-    window: Option<Mmap>,
+    window: Option<Arc<Pages>>,
+}
+
+/// A file and the lease on it.
+#[derive(Debug)]
+struct Leased {
+    file: File,
+    /// Whether the lease was not given back. Who reads in a window holds this meanwhile, and that never takes long.
+    held: RwLock<bool>,
+}
+
+/// A window, for other threads than the one that reads the file.
+///
+/// The lease may be lost while they have other things to do: they may wait for a sink as long as that likes, but who wants to
+/// write the file need only wait for a time. So each asks on its own, reads on in the window only for a moment, and holds back
+/// the one who gives the lease back as long as that. Without lease, what was there is read from the file.
+#[derive(Debug)]
+pub struct Pages {
+    window: Mmap,
+    /// Its place in the file.
+    offset: u64,
+    leased: Arc<Leased>,
+}
+
+impl Pages {
+    /// Where in these pages `bytes` lie; `None` if they lie elsewhere.
+    #[inline]
+    pub fn place_of(&self, bytes: &[u8]) -> Option<usize> {
+        let place = bytes.as_ptr().addr().checked_sub(self.window.as_ptr().addr())?;
+        (place.checked_add(bytes.len())? <= self.window.len()).then_some(place)
+    }
+
+    /// Lends the bytes for a short time, in which nothing may wait for another thread. They are fewer if the file was cut.
+    pub fn lend<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        let held = self.leased.held.read().unwrap_or_else(PoisonError::into_inner);
+        if *held && lease::is_held(&self.leased.file) {
+            return read(&self.window);
+        }
+        drop(held);
+        let mut copy = Vec::new();
+        let length = u64::try_from(self.window.len()).unwrap_or(0);
+        // A file that fails now gives what could be read of it; the reader will meet the failure itself and tell it.
+        let _ = At { file: &self.leased.file, offset: self.offset }.take(length).read_to_end(&mut copy);
+        read(&copy)
+    }
+}
+
+/// Reads a file from a place on, without moving the handle, which others share.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = lease::read_at(self.file, buffer, self.offset)?;
+        self.offset = self.offset.saturating_add(u64::try_from(length).unwrap_or(0));
+        Ok(length)
+    }
 }
 
 impl Mapped {
     /// Takes the lease, if the file is one that it is worth it for and that it is given for.
     pub(super) fn new(file: File) -> Option<Self> {
         file.metadata().ok().filter(|about| about.is_file() && about.len() >= LEAST)?;
+        let second = file.try_clone().ok()?;
         lease::take(&file)?;
         // Only now nobody can change it any more.
         let length = file.metadata().map_or(0, |about| about.len());
-        Some(Self { file, length, window: None })
+        let leased = Arc::new(Leased { file: second, held: RwLock::new(true) });
+        Some(Self { file, leased, length, window: None })
     }
 
     /// Whether nobody waits for the file. The window must not be touched after half a minute without asking.
@@ -41,10 +107,21 @@ impl Mapped {
         lease::is_held(&self.file)
     }
 
+    /// Whether the file ends at `offset`; nobody can have changed it.
+    pub(super) fn ends_at(&self, offset: u64) -> bool {
+        offset == self.length && self.is_held()
+    }
+
     /// The bytes of the window.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        self.window.as_deref().unwrap_or_default()
+        self.window.as_ref().map(|pages| pages.window.as_ref()).unwrap_or_default()
+    }
+
+    /// The window, for other threads.
+    #[inline]
+    pub(super) fn pages(&self) -> Option<&Arc<Pages>> {
+        self.window.as_ref()
     }
 
     /// Moves the window to `offset`, with `need` bytes if the file has so many there. `false` when it ends at `offset`, or the
@@ -57,13 +134,16 @@ impl Mapped {
         if length == 0 || !self.is_held() {
             return false;
         }
-        self.window = map(&self.file, offset, length).filter(lease::read_all);
+        let leased = Arc::clone(&self.leased);
+        let window = map(&self.file, offset, length).filter(lease::read_all);
+        self.window = window.map(|window| Arc::new(Pages { window, offset, leased }));
         self.window.is_some()
     }
 
-    /// Gives the file back, with the lease.
+    /// Gives the lease back, and the file to read on with. Whoever is reading in a window of it is waited for.
     pub(super) fn into_file(self) -> File {
-        let Self { file, .. } = self;
+        let Self { file, leased, .. } = self;
+        *leased.held.write().unwrap_or_else(PoisonError::into_inner) = false;
         lease::give_back(&file);
         file
     }
@@ -73,7 +153,9 @@ impl Mapped {
 #[cfg(target_os = "linux")]
 mod lease {
     use std::fs::File;
+    use std::io;
     use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
 
     /// Chooses the signal that tells of somebody waiting for the file; libc does not name it.
     const F_SETSIG: libc::c_int = 10;
@@ -100,6 +182,11 @@ mod lease {
         window.advise(memmap2::Advice::PopulateRead).is_ok()
     }
 
+    /// Reads at a place (pread(2)).
+    pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.read_at(buffer, offset)
+    }
+
     #[expect(unsafe_code, reason = "fcntl(2): the standard library does not offer leases")]
     fn control(file: &File, command: libc::c_int, argument: libc::c_int) -> Option<libc::c_int> {
         // SAFETY: the commands used take an integer and touch no memory of this process; the descriptor is open.
@@ -112,6 +199,7 @@ mod lease {
 #[cfg(not(target_os = "linux"))]
 mod lease {
     use std::fs::File;
+    use std::io;
 
     pub(super) fn take(_: &File) -> Option<()> {
         None
@@ -126,6 +214,11 @@ mod lease {
     pub(super) fn read_all(_: &memmap2::Mmap) -> bool {
         false
     }
+
+    /// There are no windows, so nobody asks.
+    pub(super) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
 }
 
 #[expect(unsafe_code, reason = "a mapping is only sound while nobody changes the file")]
@@ -139,7 +232,7 @@ fn map(file: &File, begin: u64, length: usize) -> Option<Mmap> {
 /// Asks for a few cache lines at `ahead`, which will be needed soon.
 #[inline(always)]
 #[expect(unsafe_code, reason = "there is no safe name for a prefetch")]
-pub(super) fn prefetch(bytes: &[u8], ahead: usize) {
+pub(crate) fn prefetch(bytes: &[u8], ahead: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(place) = bytes.get(ahead..).and_then(|rest| rest.first_chunk::<{ LINES * 64 }>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -275,6 +368,50 @@ mod tests {
         cutter.unwrap().join().unwrap();
         assert_eq!(seen, plain(whole.get(..kept).unwrap().to_vec()).0);
         assert_eq!(files.stats().capture_damaged, 1);
+    }
+
+    /// Whoever has pages of a file sees what is there: also when the lease is gone, and when the file is cut then.
+    #[test]
+    fn pages_outlive_the_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        let whole = capture();
+        fs::write(&path, &whole).unwrap();
+        let Some(mut mapped) = Mapped::new(File::open(&path).unwrap()) else { return };
+        assert!(mapped.move_to(0, 1));
+        let first = Arc::clone(mapped.pages().unwrap());
+        assert!(mapped.move_to(4_096, 2 * WINDOW));
+        let second = Arc::clone(mapped.pages().unwrap());
+        let part = second.window.get(10..20).unwrap();
+        assert_eq!((second.place_of(part), first.place_of(part), first.place_of(&whole)), (Some(10), None, None));
+        let check = |first_len: usize, second_len: usize| {
+            assert!(first.lend(|bytes| bytes == &whole[..first_len]));
+            assert!(second.lend(|bytes| bytes == &whole[4_096..][..second_len]));
+        };
+        check(WINDOW, 2 * WINDOW);
+        drop(mapped.into_file());
+        check(WINDOW, 2 * WINDOW);
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(6_000).unwrap();
+        check(6_000, 6_000 - 4_096);
+    }
+
+    /// While somebody reads in pages, the lease stays.
+    #[test]
+    fn who_reads_in_pages_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        fs::write(&path, capture()).unwrap();
+        let Some(mut mapped) = Mapped::new(File::open(&path).unwrap()) else { return };
+        assert!(mapped.move_to(0, 1));
+        let pages = Arc::clone(mapped.pages().unwrap());
+        thread::scope(|scope| {
+            pages.lend(|bytes| {
+                let giving = scope.spawn(|| mapped.into_file());
+                thread::sleep(std::time::Duration::from_millis(50));
+                assert!(!giving.is_finished());
+                assert_eq!(bytes.len(), WINDOW);
+            });
+        });
     }
 
     /// A file that somebody writes is not mapped, so it may grow or shrink as it likes.

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 use super::blocks::{BLOCK, SMALL_BLOCK};
 use super::file::{CaptureFile, Trouble};
 use super::filter::Filter;
+use super::mapped::Pages;
 use super::pcapng::Secrets;
 use super::record::Record;
 use super::run::{Run, Taken};
@@ -490,6 +491,10 @@ impl Source for Files {
         let open = self.current.as_ref().filter(|_| self.select_all && self.waiting.is_empty())?;
         let at_hand = open.file.at_hand()?;
         Some(Run::new(at_hand, (open.index, (self.sequence, open.file.number)), &mut self.taken))
+    }
+
+    fn pages(&self) -> Option<&Arc<Pages>> {
+        self.current.as_ref().and_then(|open| open.file.pages())
     }
 
     fn refresh(&mut self) {

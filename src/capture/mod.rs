@@ -18,12 +18,15 @@ mod run;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::packet::{Frame, LinkType};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
 pub use filter::Filter;
+pub use mapped::Pages;
+pub(crate) use mapped::prefetch;
 pub use merge::{Files, Options};
 pub use pcapng::Secrets;
 pub use record::Damage;
@@ -39,6 +42,11 @@ pub trait Source {
 
     /// The frames that are at hand without asking for each, if the source has such; others come with [`Self::next`].
     fn run(&mut self) -> Option<Run<'_>> {
+        None
+    }
+
+    /// The pages in which the bytes of frames lie now, where other threads may read them too.
+    fn pages(&self) -> Option<&Arc<Pages>> {
         None
     }
 
@@ -68,6 +76,10 @@ impl<S: Source + ?Sized> Source for &mut S {
 
     fn run(&mut self) -> Option<Run<'_>> {
         (**self).run()
+    }
+
+    fn pages(&self) -> Option<&Arc<Pages>> {
+        (**self).pages()
     }
 
     fn refresh(&mut self) {

@@ -6,7 +6,7 @@ use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
 use crate::flow::table::Beginning;
 use crate::flow::tcp::{Oddity, Placed, SegmentMark, TcpHalf, TcpLimits};
-use crate::packet::{Encapsulation, FlowKey, TcpFlags};
+use crate::packet::{Checksum, Encapsulation, FlowKey, PendingChecksum, TcpFlags};
 use crate::session::Session;
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Timestamp};
@@ -26,14 +26,23 @@ pub struct SegmentIn<'a> {
     pub ip_id: Option<u16>,
     /// Bytes of payload that the capture cut off.
     pub snapped: u32,
-    /// The transport checksum does not hold.
-    pub bad_checksum: bool,
+    /// What is known of the transport checksum.
+    pub checksum: PendingChecksum,
     /// In which directions packets were seen so far.
     pub seen: PerDirection<bool>,
     /// Where it was captured.
     pub at: Moment,
+    /// The payload, behind `header` bytes of transport header.
+    pub bytes: &'a [u8],
+    /// Bytes of transport header in `bytes`: all of it where the checksum is open, else it may be missing.
+    pub header: u8,
+}
+
+impl<'a> SegmentIn<'a> {
     /// The payload.
-    pub payload: &'a [u8],
+    pub fn payload(&self) -> &'a [u8] {
+        self.bytes.get(usize::from(self.header)..).unwrap_or_default()
+    }
 }
 
 /// Facts of a connection below TLS.
@@ -137,7 +146,7 @@ impl Connection {
     pub fn on_segment(&mut self, segment: &SegmentIn<'_>, limits: &Limits, stats: &mut Stats) {
         self.last = segment.at;
         self.seen = segment.seen;
-        let direction = segment.direction;
+        let (direction, payload) = (segment.direction, segment.payload());
         let half = self.halves.of_mut(direction);
         if segment.flags.has(TcpFlags::SYN) && !half.is_settled() {
             half.set_initial_sequence(segment.sequence);
@@ -145,7 +154,7 @@ impl Connection {
         }
         let mark = SegmentMark {
             sequence: segment.sequence,
-            len: segment.payload.len(),
+            len: payload.len(),
             ip_id: segment.ip_id,
             flags: segment.flags.0,
         };
@@ -154,13 +163,13 @@ impl Connection {
             stats.tcp_duplicate += 1;
             return;
         }
-        if segment.bad_checksum {
+        if segment.checksum.verify(segment.bytes) == Checksum::Bad {
             stats.decode_bad_checksum += 1;
             self.session.note(Anomaly::BadChecksum);
         }
         // A SYN takes one sequence number; data on it follows.
         let sequence = segment.sequence.wrapping_add(u32::from(segment.flags.has(TcpFlags::SYN)));
-        let sent = u32::try_from(segment.payload.len()).unwrap_or(u32::MAX).wrapping_add(segment.snapped);
+        let sent = u32::try_from(payload.len()).unwrap_or(u32::MAX).wrapping_add(segment.snapped);
         if segment.flags.has(TcpFlags::FIN) {
             half.note_fin(sequence.wrapping_add(sent));
         }
@@ -170,8 +179,8 @@ impl Connection {
             self.session.set_from_start(direction);
         }
         let settled = half.is_settled();
-        let (placed, odd) = half
-            .place((sequence, segment.payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
+        let (placed, odd) =
+            half.place((sequence, payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
         if odd != Oddity::default() {
             self.note(odd, stats);
         }

@@ -117,22 +117,50 @@ impl<'a> FlowPacket<'a> {
     ///
     /// A UDP datagram without a checksum is `Unknown`.
     pub fn verify_checksum(&self) -> Checksum {
+        self.pending_checksum().verify(self.transport)
+    }
+
+    /// The same without what it costs, for whoever has time for that later.
+    pub fn pending_checksum(&self) -> PendingChecksum {
         if self.checksum != Checksum::Unknown || self.transport.is_empty() {
-            return self.checksum;
+            return PendingChecksum::Known(self.checksum);
         }
         let protocol = self.key.transport().number();
         if protocol == UDP && self.transport.get(6..8).is_none_or(|field| field == [0, 0]) {
-            return Checksum::Unknown;
+            return PendingChecksum::Known(Checksum::Unknown);
         }
         // The length is the sender's, whatever the IP header claimed under segmentation offload.
         let length = u64::try_from(self.transport.len()).unwrap_or(0);
-        let pseudo_header = self.key.address_sum() + u64::from(protocol) + (length & 0xffff) + (length >> 16);
-        let mut total = pseudo_header + sum(self.transport);
-        while total > 0xffff {
-            total = (total & 0xffff) + (total >> 16);
-        }
-        if total == 0xffff { Checksum::Good } else { Checksum::Bad }
+        PendingChecksum::Open(folded(self.key.address_sum() + u64::from(protocol) + (length & 0xffff) + (length >> 16)))
     }
+}
+
+/// A transport checksum that may still have to be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingChecksum {
+    /// The verdict.
+    Known(Checksum),
+    /// The sum of the pseudo-header (RFC 9293 section 3.1); transport header and payload are to be added.
+    Open(u16),
+}
+
+impl PendingChecksum {
+    /// The verdict; `transport` is the transport header and the payload.
+    pub fn verify(self, transport: &[u8]) -> Checksum {
+        match self {
+            Self::Known(verdict) => verdict,
+            Self::Open(pseudo_header) if folded(u64::from(pseudo_header) + sum(transport)) == 0xffff => Checksum::Good,
+            Self::Open(_) => Checksum::Bad,
+        }
+    }
+}
+
+/// A sum of 16-bit words with its carries added in.
+fn folded(mut total: u64) -> u16 {
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    u16::try_from(total).unwrap_or(0)
 }
 
 /// The VLAN tags of a frame of which [`FlowPacket::glance`] told something: all that it can be wrapped in.
@@ -311,11 +339,7 @@ fn sum(data: &[u8]) -> u64 {
         [] => [0; 4],
     };
     total = total.wrapping_add(u64::from(u32::from_ne_bytes(last)));
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    let folded = u16::try_from(total).unwrap_or(0);
-    u64::from(u16::from_be_bytes(folded.to_ne_bytes()))
+    u64::from(u16::from_be_bytes(folded(total).to_ne_bytes()))
 }
 
 /// The 32-bit words of a sum, added up.

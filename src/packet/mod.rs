@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 pub use crate::direction::Direction;
 pub use decode::{ChecksumMode, Decoder};
 pub use flow_key::{Endpoint, FlowKey, Transport};
-pub use flow_packet::FlowPacket;
+pub use flow_packet::{FlowPacket, PendingChecksum};
 pub use link::is_supported;
 pub use transport::verify_checksum;
 

@@ -1,30 +1,84 @@
 //! Batches: what the reader hands to a worker for one round.
 
-use std::ops::Range;
+use std::sync::Arc;
 
+use crate::capture::{Pages, prefetch};
+use crate::direction::{Direction, PerDirection};
 use crate::flow::{Beginning, FlowRef, SegmentIn};
-use crate::packet::Encapsulation;
+use crate::packet::{Checksum, Encapsulation, PendingChecksum, TcpFlags};
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
-/// Everything of one round for one worker. Payloads lie in one allocation that is used again.
+/// Everything of one round for one worker. The bytes of segments lie in pages of the capture file, or else in one allocation
+/// that is used again.
+///
+/// Entries go from one processor to another, where each line of memory costs as much as reading a packet: so they are small,
+/// and what is rare stands elsewhere.
 #[derive(Debug, Default)]
 pub struct Batch {
     entries: Vec<Entry>,
+    beginnings: Vec<(FlowRef, Beginning, Encapsulation, Moment)>,
+    ends: Vec<(FlowRef, Order, HandshakeEnd)>,
+    /// Files and interfaces of the segments.
+    places: Vec<Place>,
     arena: Vec<u8>,
+    pages: Option<Arc<Pages>>,
     /// The capture's place at the end of the round; every deadline up to its clock is over.
     pub clock: Order,
     /// On the way back: flows whose packets need not come any more.
     pub decided: Vec<FlowRef>,
 }
 
-/// One entry of a batch.
+/// One entry; numbers are places in the lists beside.
 #[derive(Debug)]
-pub enum Entry {
+enum Entry {
+    Segment(Segment),
+    Begin(u32),
+    End(u32),
+    Touch(FlowRef, Timestamp),
+}
+
+/// A [`SegmentIn`] without what it has in common with its neighbours.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    clock: Timestamp,
+    timestamp: Timestamp,
+    flow: FlowRef,
+    sequence: u32,
+    snapped: u32,
+    /// Frames since that of the first segment with the same place.
+    frame: u32,
+    /// Where its bytes begin in the pages or the arena, and how many they are.
+    start: u32,
+    length: u32,
+    checksum: PendingChecksum,
+    ip_id: Option<u16>,
+    place: u16,
+    header: u8,
+    flags: TcpFlags,
+    direction: Direction,
+    seen: PerDirection<bool>,
+    time_known: bool,
+    in_pages: bool,
+}
+
+/// What neighbouring segments have in common.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Of the first: number in the run and in its file.
+    first: (u64, u64),
+    ordinal: u32,
+    file: u32,
+    interface: u32,
+}
+
+/// What a batch tells, in order.
+#[derive(Debug)]
+pub enum Item<'a> {
     /// A connection begins.
-    Begin(FlowRef, Box<Beginning>, Encapsulation, Moment),
-    /// A TCP segment; its payload is a range of the arena.
-    Segment(FlowRef, SegmentIn<'static>, Range<usize>),
+    Begin(FlowRef, &'a Beginning, (Encapsulation, &'a Moment)),
+    /// A TCP segment.
+    Segment(FlowRef, SegmentIn<'a>),
     /// A connection is over.
     End(FlowRef, Order, HandshakeEnd),
     /// The clock jumped right after the connection's last packet.
@@ -42,43 +96,290 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Bytes of payload so far.
-    pub fn bytes(&self) -> usize {
-        self.arena.len()
+    /// Whether bytes of its segments lie in pages.
+    pub fn borrows(&self) -> bool {
+        self.pages.is_some()
     }
 
-    /// Adds an entry without payload.
-    pub fn push(&mut self, entry: Entry) {
-        self.entries.push(entry);
+    /// A connection begins.
+    pub fn push_beginning(&mut self, (flow, beginning): (FlowRef, &Beginning), (about, at): (Encapsulation, &Moment)) {
+        self.entries.push(Entry::Begin(short(self.beginnings.len())));
+        self.beginnings.push((flow, *beginning, about, *at));
     }
 
-    /// Adds a segment; its payload is copied.
-    pub fn push_segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(segment.payload);
-        let SegmentIn { direction, sequence, flags, ip_id, snapped, bad_checksum, seen, at, payload: _ } = *segment;
-        let segment = SegmentIn { direction, sequence, flags, ip_id, snapped, bad_checksum, seen, at, payload: &[] };
-        self.entries.push(Entry::Segment(flow, segment, start..self.arena.len()));
+    /// A connection is over.
+    pub fn push_end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.entries.push(Entry::End(short(self.ends.len())));
+        self.ends.push((flow, at, end));
     }
 
-    /// The entries in order; segments with their payload.
-    pub fn iter(&self) -> impl Iterator<Item = (&Entry, &[u8])> {
-        self.entries.iter().map(|entry| {
-            let payload = match entry {
-                Entry::Segment(_, _, range) => self.arena.get(range.clone()).unwrap_or(&[]),
-                _ => &[],
+    /// The clock jumped.
+    pub fn push_touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        self.entries.push(Entry::Touch(flow, clock));
+    }
+
+    /// Adds a segment. Its bytes are copied unless they lie in `pages`, which must be the same for all of a round.
+    pub fn push_segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, pages: Option<&Arc<Pages>>) {
+        let SegmentIn { direction, sequence, flags, ip_id, snapped, checksum, seen, at, bytes, header } = *segment;
+        let lent = pages.and_then(|pages| Some((pages.place_of(bytes)?, pages)));
+        let start = match lent {
+            Some((start, pages)) => {
+                if self.pages.is_none() {
+                    self.pages = Some(Arc::clone(pages));
+                }
+                start
+            }
+            None => {
+                self.arena.extend_from_slice(bytes);
+                self.arena.len() - bytes.len()
+            }
+        };
+        let (place, frame) = self.place(&at);
+        self.entries.push(Entry::Segment(Segment {
+            clock: at.order.clock,
+            timestamp: at.timestamp,
+            flow,
+            sequence,
+            snapped,
+            frame,
+            start: short(start),
+            length: short(bytes.len()),
+            checksum,
+            ip_id,
+            place,
+            header,
+            flags,
+            direction,
+            seen,
+            time_known: at.time_known,
+            in_pages: lent.is_some(),
+        }));
+    }
+
+    /// Number of the place that the segment shares with the one before, or else of a new one; and frames since its first.
+    fn place(&mut self, at: &Moment) -> (u16, u32) {
+        let Moment { order: Order { frame: sequence, ordinal, .. }, frame, file, interface, .. } = *at;
+        if let Some(last) = self.places.last() {
+            let (first_sequence, first) = last.first;
+            let since = sequence.wrapping_sub(first_sequence);
+            let same = (last.ordinal, last.file, last.interface) == (ordinal, file, interface);
+            if same
+                && since == frame.wrapping_sub(first)
+                && let Ok(since) = u32::try_from(since)
+            {
+                return (u16::try_from(self.places.len() - 1).unwrap_or(u16::MAX), since);
+            }
+        }
+        self.places.push(Place { first: (sequence, frame), ordinal, file, interface });
+        (u16::try_from(self.places.len() - 1).unwrap_or(u16::MAX), 0)
+    }
+
+    /// Whether no further segment fits in.
+    pub fn is_full(&self) -> bool {
+        self.arena.len() >= ARENA_BYTES || self.places.len() >= PLACES
+    }
+
+    /// Tells all entries in order.
+    pub fn visit(&self, mut tell: impl FnMut(Item<'_>)) {
+        match &self.pages {
+            Some(pages) => pages.lend(|lent| self.visit_with(lent, &mut tell)),
+            None => self.visit_with(&[], &mut tell),
+        }
+    }
+
+    fn visit_with(&self, pages: &[u8], tell: &mut impl FnMut(Item<'_>)) {
+        for (number, entry) in self.entries.iter().enumerate() {
+            // The reader looked at little of them, so they are far away.
+            if let Some(Entry::Segment(soon)) = self.entries.get(number + AHEAD)
+                && soon.in_pages
+            {
+                prefetch(pages, long(soon.start));
+            }
+            let item = match entry {
+                Entry::Segment(segment) => self.segment(segment, pages),
+                Entry::Begin(number) => self
+                    .beginnings
+                    .get(long(*number))
+                    .map(|(flow, beginning, about, at)| Item::Begin(*flow, beginning, (*about, at))),
+                Entry::End(number) => self.ends.get(long(*number)).map(|(flow, at, end)| Item::End(*flow, *at, *end)),
+                Entry::Touch(flow, clock) => Some(Item::Touch(*flow, *clock)),
             };
-            (entry, payload)
-        })
+            if let Some(item) = item {
+                tell(item);
+            }
+        }
+    }
+
+    fn segment<'a>(&'a self, segment: &Segment, pages: &'a [u8]) -> Option<Item<'a>> {
+        let place = self.places.get(usize::from(segment.place))?;
+        let (sequence, number) = place.first;
+        let since = u64::from(segment.frame);
+        let from = if segment.in_pages { pages } else { &self.arena };
+        let bytes = long(segment.start)..long(segment.start).saturating_add(long(segment.length));
+        let mut whole = SegmentIn {
+            direction: segment.direction,
+            sequence: segment.sequence,
+            flags: segment.flags,
+            ip_id: segment.ip_id,
+            snapped: segment.snapped,
+            checksum: segment.checksum,
+            seen: segment.seen,
+            at: Moment {
+                order: Order { clock: segment.clock, frame: sequence.wrapping_add(since), ordinal: place.ordinal },
+                timestamp: segment.timestamp,
+                time_known: segment.time_known,
+                frame: number.wrapping_add(since),
+                file: place.file,
+                interface: place.interface,
+            },
+            bytes: from.get(bytes).unwrap_or_default(),
+            header: segment.header,
+        };
+        if whole.bytes.len() < long(segment.length) {
+            // The file was cut meanwhile.
+            let lost = segment.length.saturating_sub(u32::from(segment.header));
+            whole = SegmentIn {
+                snapped: segment.snapped.saturating_add(lost),
+                checksum: PendingChecksum::Known(Checksum::Unknown),
+                header: 0,
+                ..whole
+            };
+        }
+        Some(Item::Segment(segment.flow, whole))
     }
 
     /// Makes it empty; keeps a usual round's allocations.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.beginnings.clear();
+        self.ends.clear();
+        self.places.clear();
+        self.pages = None;
         self.arena.clear();
         self.arena.shrink_to(ARENA_BYTES);
     }
 }
 
-/// Bytes of payload at which a round ends, and that an empty batch keeps.
-pub const ARENA_BYTES: usize = 512 << 10;
+/// How many entries ahead memory is asked for.
+const AHEAD: usize = 4;
+
+/// Bytes of segments at which a round ends, and that an empty batch keeps.
+const ARENA_BYTES: usize = 512 << 10;
+
+/// Places at which a round ends.
+const PLACES: usize = 1 << 15;
+
+/// A round is far smaller than what would not fit.
+fn short(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn long(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::FlowId;
+
+    #[test]
+    fn an_entry_is_a_line_of_memory() {
+        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+    }
+
+    prop_compose! {
+        fn moment()(clock in 0_i64..9, frame in 0_u64..9, far in prop::option::of(any::<u64>()), number in 0_u64..9,
+            ordinal in 0_u32..2, time_known in any::<bool>(), file in 0_u32..3, interface in 0_u32..2) -> Moment {
+            Moment {
+                order: Order { clock: Timestamp(clock), frame: far.unwrap_or(frame), ordinal },
+                timestamp: Timestamp(clock * 7),
+                time_known,
+                frame: number,
+                file,
+                interface,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn segment()(at in moment(), numbers in any::<(u32, u8, u32, u16)>(), ip_id in any::<Option<u16>>(),
+            known in any::<[bool; 4]>(), bytes in 0_usize..80) -> (SegmentIn<'static>, usize) {
+            let (sequence, flags, snapped, sum) = numbers;
+            let [up, open, low, high] = known;
+            let pending = if open { PendingChecksum::Open(sum) } else { PendingChecksum::Known(Checksum::Good) };
+            let segment = SegmentIn {
+                direction: if up { Direction::LowToHigh } else { Direction::HighToLow },
+                sequence,
+                flags: TcpFlags(flags),
+                ip_id,
+                snapped,
+                checksum: pending,
+                seen: PerDirection { low_to_high: low, high_to_low: high },
+                at,
+                bytes: &[],
+                header: u8::try_from(bytes / 2).unwrap(),
+            };
+            (segment, bytes)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_out_is_what_went_in(segments in prop::collection::vec(segment(), 0..40)) {
+            let bytes: Vec<u8> = (0..80).collect();
+            let mut batch = Batch::default();
+            let flow = |number: usize| FlowRef { id: FlowId(u32::try_from(number).unwrap()), generation: 3 };
+            let whole: Vec<_> = segments
+                .iter()
+                .map(|(segment, length)| SegmentIn { bytes: bytes.get(..*length).unwrap(), ..*segment })
+                .collect();
+            for (number, segment) in whole.iter().enumerate() {
+                batch.push_segment(flow(number), segment, None);
+                batch.push_touch(flow(number), segment.at.timestamp);
+                batch.push_end(flow(number), segment.at.order, HandshakeEnd::Timeout);
+            }
+            for _ in 0..2 {
+                let mut told = Vec::new();
+                batch.visit(|item| told.push(format!("{item:?}")));
+                let expected = whole.iter().enumerate().flat_map(|(number, segment)| [
+                    Item::Segment(flow(number), *segment),
+                    Item::Touch(flow(number), segment.at.timestamp),
+                    Item::End(flow(number), segment.at.order, HandshakeEnd::Timeout),
+                ]);
+                prop_assert_eq!(&told, &expected.map(|item| format!("{item:?}")).collect::<Vec<_>>());
+            }
+            prop_assert_eq!(batch.len(), 3 * whole.len());
+            batch.clear();
+            prop_assert!(batch.is_empty() && !batch.borrows());
+            batch.visit(|_| unreachable!());
+        }
+    }
+
+    #[test]
+    fn segments_whose_bytes_are_gone_are_gaps() {
+        let mut batch = Batch::default();
+        let at = Moment::default();
+        let segment = SegmentIn {
+            direction: Direction::LowToHigh,
+            sequence: 1,
+            flags: TcpFlags::default(),
+            ip_id: None,
+            snapped: 2,
+            checksum: PendingChecksum::Open(1),
+            seen: PerDirection::default(),
+            at,
+            bytes: &[1; 30],
+            header: 20,
+        };
+        batch.push_segment(FlowRef { id: FlowId(1), generation: 1 }, &segment, None);
+        batch.arena.truncate(29);
+        batch.visit(|item| {
+            let Item::Segment(_, segment) = item else { panic!("{item:?}") };
+            assert_eq!((segment.payload(), segment.snapped, segment.header), (&[][..], 12, 0));
+            assert_eq!(segment.checksum.verify(segment.bytes), Checksum::Unknown);
+        });
+    }
+}

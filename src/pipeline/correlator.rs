@@ -7,7 +7,6 @@ use crate::detect::catalogue::Severity;
 use crate::detect::memory::Memory;
 use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
 use crate::pipeline::judgement::{Due, Judgement};
-use crate::pipeline::lines::keep;
 use crate::pipeline::merge::Merge;
 use crate::pipeline::worker::{Report, Shared};
 use crate::pipeline::{PipelineError, Selection};
@@ -60,8 +59,8 @@ pub struct Correlator<'a> {
     // Boxed: it is taken out and put back for every handshake.
     judgement: Option<Box<Judgement>>,
     line: Vec<u8>,
-    /// Lines that were written and not given back yet.
-    spent: Vec<Vec<u8>>,
+    /// Reports of each worker that were written and not given back yet.
+    spent: Vec<Vec<Report>>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
     in_flight: Arc<InFlight>,
@@ -100,7 +99,7 @@ impl<'a> Correlator<'a> {
             told: Memory::new(TOLD),
             judgement: judgement.map(Box::new),
             line: Vec::new(),
-            spent: Vec::new(),
+            spent: (0..workers).map(|_| Vec::new()).collect(),
             flush_rounds: false,
             in_flight: Arc::default(),
             stats: Stats::default(),
@@ -181,9 +180,13 @@ impl<'a> Correlator<'a> {
         while let Some(report) = self.merge.pop_ready() {
             self.handshake(&report)?;
             self.in_flight.subtract(report.bytes());
-            keep(&mut self.spent, report.line);
+            if let Some(spent) = self.spent.get_mut(report.worker) {
+                spent.push(report);
+            }
         }
-        self.shared.spent.give(&mut self.spent);
+        for (worker, spent) in self.spent.iter_mut().enumerate() {
+            self.shared.spent.give(worker, spent);
+        }
         Ok(())
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::capture::Pages;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::pipeline::PipelineError;
-use crate::pipeline::batch::{ARENA_BYTES, Batch, Entry};
+use crate::pipeline::batch::{Batch, Item};
 use crate::pipeline::correlator::{Correlator, InFlight};
 use crate::pipeline::worker::{Report, Shared, Worker};
 use crate::time::{Moment, Order, Timestamp};
@@ -18,6 +19,9 @@ use crate::tls::HandshakeEnd;
 
 /// Where the reader's decisions go. One implementation per way of running; the reader is the same code in both.
 pub trait Dispatch {
+    /// The pages in which the bytes of segments lie from now on, if they need not be copied. `false`: not yet, a round must
+    /// end before.
+    fn lend(&mut self, pages: Option<&Arc<Pages>>) -> bool;
     /// A connection begins.
     fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment));
     /// A segment of it; `true` when its flow needs no more of them.
@@ -60,7 +64,7 @@ pub struct Inline<'a> {
 impl<'a> Inline<'a> {
     /// Rounds end after `batch` segments.
     pub fn new(shared: Arc<Shared>, correlator: Correlator<'a>, batch: usize) -> Self {
-        Self { worker: Worker::new(shared), correlator, entries: 0, batch, counted: (0, 0) }
+        Self { worker: Worker::new(0, shared), correlator, entries: 0, batch, counted: (0, 0) }
     }
 
     /// The capture is over: everything leaves.
@@ -91,6 +95,10 @@ impl<'a> Inline<'a> {
 }
 
 impl Dispatch for Inline<'_> {
+    fn lend(&mut self, _: Option<&Arc<Pages>>) -> bool {
+        true
+    }
+
     fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
         self.worker.begin(flow, beginning, about);
     }
@@ -119,7 +127,10 @@ impl Dispatch for Inline<'_> {
         self.worker.advance(clock.clock);
         self.worker.report();
         self.give();
-        self.correlator.advance(0, clock)
+        self.correlator.advance(0, clock)?;
+        // At once, so that what comes next lies in memory that is still in the cache.
+        self.worker.reclaim();
+        Ok(())
     }
 }
 
@@ -129,6 +140,8 @@ pub struct Threads {
     lanes: Vec<Lane>,
     batch: usize,
     full: bool,
+    /// Where the bytes of segments lie now.
+    pages: Option<Arc<Pages>>,
     in_flight: Arc<InFlight>,
 }
 
@@ -150,7 +163,7 @@ impl Threads {
             let batches = back.len();
             Lane { to, back, batch: Batch::default(), spare: VecDeque::new(), batches }
         });
-        Self { lanes: lanes.collect(), batch, full: false, in_flight }
+        Self { lanes: lanes.collect(), batch, full: false, pages: None, in_flight }
     }
 
     /// Too much is in flight: lets the workers do all they were given, and the sinks take what they made.
@@ -170,31 +183,42 @@ impl Threads {
         Ok(())
     }
 
-    fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch)) {
+    fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch, Option<&Arc<Pages>>)) {
         let lanes = self.lanes.len().max(1);
         if let Some(lane) = self.lanes.get_mut(flow.id.slot() % lanes) {
-            add(&mut lane.batch);
-            self.full |= lane.batch.len() >= self.batch || lane.batch.bytes() >= ARENA_BYTES;
+            add(&mut lane.batch, self.pages.as_ref());
+            self.full |= lane.batch.len() >= self.batch || lane.batch.is_full();
         }
     }
 }
 
 impl Dispatch for Threads {
+    fn lend(&mut self, pages: Option<&Arc<Pages>>) -> bool {
+        if self.pages.as_ref().map(Arc::as_ptr) == pages.map(Arc::as_ptr) {
+            return true;
+        }
+        if self.lanes.iter().any(|lane| lane.batch.borrows()) {
+            return false;
+        }
+        self.pages = pages.cloned();
+        true
+    }
+
     fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
-        self.push(flow, |batch| batch.push(Entry::Begin(flow, Box::new(*beginning), encapsulation, *at)));
+        self.push(flow, |batch, _| batch.push_beginning((flow, beginning), (encapsulation, at)));
     }
 
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
-        self.push(flow, |batch| batch.push_segment(flow, segment));
+        self.push(flow, |batch, pages| batch.push_segment(flow, segment, pages));
         false
     }
 
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
-        self.push(flow, |batch| batch.push(Entry::End(flow, at, end)));
+        self.push(flow, |batch, _| batch.push_end(flow, at, end));
     }
 
     fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        self.push(flow, |batch| batch.push(Entry::Touch(flow, clock)));
+        self.push(flow, |batch, _| batch.push_touch(flow, clock));
     }
 
     fn is_full(&self) -> bool {
@@ -234,20 +258,16 @@ pub fn work(
 ) -> bool {
     for mut batch in from {
         let mut decided = std::mem::take(&mut batch.decided);
-        for (entry, payload) in batch.iter() {
-            match entry {
-                Entry::Begin(flow, beginning, encapsulation, at) => {
-                    worker.begin(*flow, beginning, (*encapsulation, at));
+        batch.visit(|item| match item {
+            Item::Begin(flow, beginning, about) => worker.begin(flow, beginning, about),
+            Item::Segment(flow, segment) => {
+                if worker.segment(flow, &segment) {
+                    decided.push(flow);
                 }
-                Entry::Segment(flow, segment, _) => {
-                    if worker.segment(*flow, &SegmentIn { payload, ..*segment }) {
-                        decided.push(*flow);
-                    }
-                }
-                Entry::End(flow, at, end) => worker.end(*flow, *at, *end),
-                Entry::Touch(flow, clock) => worker.touch(*flow, *clock),
             }
-        }
+            Item::End(flow, at, end) => worker.end(flow, at, end),
+            Item::Touch(flow, clock) => worker.touch(flow, clock),
+        });
         let clock = batch.clock;
         worker.advance(clock.clock);
         worker.report();

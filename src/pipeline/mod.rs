@@ -9,9 +9,9 @@ pub mod correlator;
 mod deadlines;
 pub mod dispatch;
 pub mod judgement;
-pub mod lines;
 pub mod merge;
 pub mod reader;
+pub mod spent;
 pub mod worker;
 
 use std::net::IpAddr;
@@ -37,6 +37,7 @@ use correlator::{Correlator, InFlight};
 use dispatch::{Inline, Threads, work};
 use judgement::{Judgement, Judging};
 use reader::Reader;
+use spent::Spent;
 use worker::{Report, Shared, Worker};
 
 /// How a run is done. None of it changes the output but `limits`, `checksums`, `selection` and the context.
@@ -157,15 +158,15 @@ pub fn run<'a>(
     (options, context): (&Options, Context),
     progress: impl FnMut(&dyn Source),
 ) -> Result<Outcome, PipelineError> {
+    let workers = options.workers.max(1);
     let shared = Arc::new(Shared {
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
         limits: options.limits.clone(),
         judged: options.judging.is_some(),
         proofs: options.judging.as_ref().is_some_and(|judging| judging.proofs),
-        spent: Default::default(),
+        spent: Spent::new(workers),
     });
-    let workers = options.workers.max(1);
     let judgement = options.judging.as_ref().map(|judging| Judgement::new(judging, options.limits.memo_bytes));
     let mut correlator = Correlator::new(Arc::clone(&shared), (workers, judgement), (options.selection.clone(), sinks));
     correlator.flush_rounds = options.flush_rounds;
@@ -285,7 +286,7 @@ fn one_worker(
     (from, back, end): (&Receiver<Batch>, &Sender<Batch>, &Receiver<Timestamp>),
     giving: &Giving,
 ) -> Worker {
-    let mut worker = Worker::new(shared);
+    let mut worker = Worker::new(number, shared);
     let mut state = jitter;
     let taken = work(&mut worker, (from, back), |worker, order| {
         sleep_sometimes(&mut state);

@@ -9,7 +9,7 @@ use crate::event::Places;
 use crate::flow::table::{Action, Look};
 use crate::flow::{FlowRef, FlowTable, SegmentIn};
 use crate::packet::flow_packet::{Visitor, tags};
-use crate::packet::{Checksum, ChecksumMode, Decoder, Encapsulation, FlowPacket, Frame, Transport};
+use crate::packet::{ChecksumMode, Decoder, Encapsulation, FlowPacket, Frame, PendingChecksum, Transport};
 use crate::pipeline::PipelineError;
 use crate::pipeline::clock::Clock;
 use crate::pipeline::dispatch::Dispatch;
@@ -111,6 +111,10 @@ impl Reader {
         (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
     ) -> Result<(), PipelineError> {
         loop {
+            if !dispatch.lend(source.pages()) {
+                self.end_round(source, dispatch, progress)?;
+                continue;
+            }
             if let Some(mut run) = source.run().filter(|run| run.place() == self.known) {
                 self.run_of_frames(&mut run, dispatch);
                 let taken = run.taken();
@@ -118,9 +122,7 @@ impl Reader {
                     self.last = run.sequence();
                     self.frames = self.frames.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
-                        self.round(dispatch)?;
-                        progress(source);
-                        source.refresh();
+                        self.end_round(source, dispatch, progress)?;
                     }
                     continue;
                 }
@@ -136,9 +138,7 @@ impl Reader {
                         name_place(source, place, places);
                     }
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
-                        self.round(dispatch)?;
-                        progress(source);
-                        source.refresh();
+                        self.end_round(source, dispatch, progress)?;
                     }
                 }
                 Next::Idle(now) => {
@@ -160,6 +160,19 @@ impl Reader {
                 return;
             }
         }
+    }
+
+    /// Ends a round; that may have taken long.
+    fn end_round(
+        &mut self,
+        source: &mut impl Source,
+        dispatch: &mut impl Dispatch,
+        progress: &mut impl FnMut(&dyn Source),
+    ) -> Result<(), PipelineError> {
+        self.round(dispatch)?;
+        progress(source);
+        source.refresh();
+        Ok(())
     }
 
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {
@@ -330,17 +343,24 @@ impl Follow<'_> {
             dispatch.begin(flow, &beginning, (encapsulation(), moment));
         }
         let off = self.checksums == ChecksumMode::Off;
-        let checksum = if off { packet.checksum } else { packet.verify_checksum() };
+        let checksum = if off { PendingChecksum::Known(packet.checksum) } else { packet.pending_checksum() };
+        // The checksum is left to the worker, which looks at the payload anyway.
+        let (bytes, header) = match checksum {
+            PendingChecksum::Open(_) => (packet.transport, packet.transport.len().saturating_sub(packet.payload.len())),
+            PendingChecksum::Known(_) => (packet.payload, 0),
+        };
         let segment = SegmentIn {
             direction: packet.direction,
             sequence: packet.sequence,
             flags: packet.flags,
             ip_id: packet.ip_id,
             snapped: packet.missing,
-            bad_checksum: checksum == Checksum::Bad,
+            checksum,
             seen: action.seen,
             at: *moment,
-            payload: packet.payload,
+            bytes,
+            // A TCP header has 60 bytes at most.
+            header: u8::try_from(header).unwrap_or(0),
         };
         if dispatch.segment(flow, &segment) {
             self.table.decided(flow);

@@ -15,7 +15,7 @@ use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
 use crate::pipeline::deadlines::Deadlines;
-use crate::pipeline::lines::SpentLines;
+use crate::pipeline::spent::{Lines, Spent};
 use crate::stats::Stats;
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
@@ -31,12 +31,14 @@ pub struct Report {
     pub line: Vec<u8>,
     /// The handshake.
     pub observation: Box<Observation>,
+    /// Number of the worker that made it.
+    pub worker: usize,
     bytes: usize,
 }
 
 impl Report {
-    fn new(order: Order, line: Vec<u8>, observation: Box<Observation>) -> Self {
-        let mut report = Self { order, line, observation, bytes: 0 };
+    pub(super) fn new(worker: usize, (order, line): (Order, Vec<u8>), observation: Box<Observation>) -> Self {
+        let mut report = Self { order, line, observation, worker, bytes: 0 };
         report.bytes = report.weigh();
         report
     }
@@ -68,8 +70,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Signatures in handshakes are verified.
     pub proofs: bool,
-    /// Lines to render into again.
-    pub spent: SpentLines,
+    /// Reports on their way back.
+    pub spent: Spent,
     /// Handshakes are judged.
     pub judged: bool,
 }
@@ -77,6 +79,7 @@ pub struct Shared {
 /// A worker.
 #[derive(Debug)]
 pub struct Worker {
+    number: usize,
     shared: Arc<Shared>,
     slots: Vec<Slot>,
     deadlines: Deadlines,
@@ -84,8 +87,7 @@ pub struct Worker {
     memo: event::Memo,
     hosts: HostMemo,
     finished: Vec<Finished>,
-    /// Emptied lines to render into.
-    lines: Vec<Vec<u8>>,
+    lines: Lines,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order; those that are finished but not reported yet come with
@@ -126,9 +128,10 @@ pub const PACKET_ORDINAL: u32 = 1_000;
 const EVICTED_ORDINAL: u32 = 1 << 31;
 
 impl Worker {
-    /// A worker without connections.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    /// A worker without connections; workers are numbered from 0.
+    pub fn new(number: usize, shared: Arc<Shared>) -> Self {
         Self {
+            number,
             shared,
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             deadlines: Deadlines::default(),
@@ -136,7 +139,7 @@ impl Worker {
             memo: event::Memo::default(),
             hosts: HostMemo::default(),
             finished: Vec::new(),
-            lines: Vec::new(),
+            lines: Lines::default(),
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -260,14 +263,17 @@ impl Worker {
 
     /// Reports the handshakes that are over.
     pub fn report(&mut self) {
-        if self.lines.is_empty() {
-            self.lines = self.shared.spent.take();
-        }
+        self.reclaim();
         for finished in self.finished.drain(..) {
-            let line = self.lines.pop().unwrap_or_default();
+            let line = self.lines.take();
             let memos = (&mut self.stats, &mut self.memo, &mut self.hosts);
-            self.reports.push(finished.report(&self.shared, memos, line));
+            self.reports.push(finished.report(&self.shared, memos, (self.number, line)));
         }
+    }
+
+    /// Frees the reports that came back.
+    pub fn reclaim(&mut self) {
+        self.lines.refill(&self.shared.spent, self.number);
     }
 
     fn report_if_many(&mut self) {
@@ -428,7 +434,7 @@ impl Finished {
         self,
         shared: &Shared,
         (stats, memo, hosts): (&mut Stats, &mut event::Memo, &mut HostMemo),
-        mut line: Vec<u8>,
+        (worker, mut line): (usize, Vec<u8>),
     ) -> Report {
         let Self { order, ends, connection, mut handshake } = self;
         let mut chain = |list: Option<&crate::tls::CertificateList>| {
@@ -470,7 +476,7 @@ impl Finished {
             let known = (memo.client_kind(), hosts);
             observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, known));
         }
-        Report::new(order, line, observation)
+        Report::new(worker, (order, line), observation)
     }
 }
 
