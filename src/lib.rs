@@ -15,6 +15,7 @@
 pub mod config;
 pub mod direction;
 pub mod policy;
+mod prefetch;
 pub mod stats;
 pub mod text;
 pub mod time;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words that everybody may use.
-const WORDS: &[&str] = &["time", "stats", "config", "policy", "direction", "text"];
+const WORDS: &[&str] = &["time", "stats", "config", "policy", "direction", "text", "prefetch"];
 
 /// What each module may use besides the words and itself; `*` is everything.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("config", &[]),
     ("policy", &[]),
+    ("prefetch", &[]),
     ("packet", &[]),
     ("tls", &[]),
     ("x509", &[]),

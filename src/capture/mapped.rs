@@ -229,26 +229,6 @@ fn map(file: &File, begin: u64, length: usize) -> Option<Mmap> {
     mapped.ok()
 }
 
-/// Asks for a few cache lines at `ahead`, which will be needed soon.
-#[inline(always)]
-#[expect(unsafe_code, reason = "there is no safe name for a prefetch")]
-pub(crate) fn prefetch(bytes: &[u8], ahead: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(place) = bytes.get(ahead..).and_then(|rest| rest.first_chunk::<{ LINES * 64 }>()) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in 0..LINES {
-            // SAFETY: a prefetch changes nothing that a program could see, and never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(place.as_ptr().cast::<i8>().wrapping_add(64 * line)) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (bytes, ahead);
-}
-
-/// Cache lines that one prefetch asks for (measured: 2 are too few, more than 6 gain nothing).
-#[cfg(target_arch = "x86_64")]
-const LINES: usize = 6;
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, OpenOptions};

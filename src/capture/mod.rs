@@ -26,7 +26,6 @@ use crate::time::Timestamp;
 
 pub use filter::Filter;
 pub use mapped::Pages;
-pub(crate) use mapped::prefetch;
 pub use merge::{Files, Options};
 pub use pcapng::Secrets;
 pub use record::Damage;

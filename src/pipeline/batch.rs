@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::capture::{Pages, prefetch};
+use crate::capture::Pages;
 use crate::direction::{Direction, PerDirection};
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::{Checksum, Encapsulation, PendingChecksum, TcpFlags};
+use crate::prefetch;
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
@@ -189,11 +190,15 @@ impl Batch {
 
     fn visit_with(&self, pages: &[u8], tell: &mut impl FnMut(Item<'_>)) {
         for (number, entry) in self.entries.iter().enumerate() {
+            // Another processor wrote these.
+            if let Some(soon) = self.entries.get(number + 3 * AHEAD) {
+                prefetch::line(soon);
+            }
             // The reader looked at little of them, so they are far away.
             if let Some(Entry::Segment(soon)) = self.entries.get(number + AHEAD)
                 && soon.in_pages
             {
-                prefetch(pages, long(soon.start));
+                prefetch::bytes::<LINES>(pages, long(soon.start));
             }
             let item = match entry {
                 Entry::Segment(segment) => self.segment(segment, pages),
@@ -261,7 +266,10 @@ impl Batch {
 }
 
 /// How many entries ahead memory is asked for.
-const AHEAD: usize = 4;
+const AHEAD: usize = 6;
+
+/// Lines of memory of a segment that are asked for.
+const LINES: usize = 10;
 
 /// Bytes of segments at which a round ends, and that an empty batch keeps.
 const ARENA_BYTES: usize = 512 << 10;
