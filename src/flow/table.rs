@@ -215,7 +215,9 @@ impl FlowTable {
         self.sweep(clock, stats);
         let hash = packet.key.hash(&self.seeds);
         let found = self.slots.get(slot_of(hash)).and_then(|slot| slot.find(hash, &packet.key));
-        self.follow((hash, found), (packet, clock), stats)
+        let mut action = Action::default();
+        self.follow((hash, found), (packet, clock), (&mut action, stats));
+        action
     }
 
     /// Whether the packet changes nothing but the time of the flow's last packet, which then is noted as
@@ -256,20 +258,24 @@ impl FlowTable {
         stats: &mut Stats,
     ) -> Action {
         match look {
-            Look::Sight(Sight { hash, found }) => self.follow((hash, found), (packet, clock), stats),
+            Look::Sight(Sight { hash, found }) => {
+                let mut action = Action::default();
+                self.follow((hash, found), (packet, clock), (&mut action, stats));
+                action
+            }
             Look::Passed | Look::Unknown => self.observe(packet, clock, stats),
         }
     }
 
+    /// Writes to `action`, which is the default one: returned, it would be copied while its parts are still being stored.
     fn follow(
         &mut self,
         (hash, found): (u64, Option<u32>),
         (packet, clock): (&FlowPacket<'_>, Timestamp),
-        stats: &mut Stats,
-    ) -> Action {
+        (action, stats): (&mut Action, &mut Stats),
+    ) {
         let slot_number = slot_of(hash);
-        let mut action = Action::default();
-        let Some(slot) = self.slots.get_mut(slot_number) else { return action };
+        let Some(slot) = self.slots.get_mut(slot_number) else { return };
         let mut index = found;
         if let Some(at) = found
             && slot.is_expired(at, clock, &self.timeouts)
@@ -293,16 +299,16 @@ impl FlowTable {
             }
         };
         if packet.flags.has(TcpFlags::SYN) {
-            if self.on_syn((slot_number, index), (packet, clock), &mut action) {
+            if self.on_syn((slot_number, index), (packet, clock), action) {
                 stats.flow_opened += 1;
             }
         } else if !self.pending_syns.is_empty() && self.confirms((slot_number, index), packet) {
-            self.begin_again((slot_number, index), (packet, clock), &mut action);
+            self.begin_again((slot_number, index), (packet, clock), action);
             stats.flow_opened += 1;
         }
-        let Some(slot) = self.slots.get_mut(slot_number) else { return action };
-        slot.note((slot_number, index), (packet, clock), (&mut action, stats));
-        action
+        if let Some(slot) = self.slots.get_mut(slot_number) {
+            slot.note((slot_number, index), (packet, clock), (action, stats));
+        }
     }
 
     /// What a worker must know at the beginning of `flow`.

@@ -73,17 +73,16 @@ struct Place {
     interface: u32,
 }
 
-/// What a batch tells, in order.
-#[derive(Debug)]
-pub enum Item<'a> {
+/// Who is told what a batch holds, in order.
+pub trait Visitor {
     /// A connection begins.
-    Begin(FlowRef, &'a Beginning, (Encapsulation, &'a Moment)),
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment));
     /// A TCP segment.
-    Segment(FlowRef, SegmentIn<'a>),
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>);
     /// A connection is over.
-    End(FlowRef, Order, HandshakeEnd),
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
     /// The clock jumped right after the connection's last packet.
-    Touch(FlowRef, Timestamp),
+    fn touch(&mut self, flow: FlowRef, clock: Timestamp);
 }
 
 impl Batch {
@@ -181,14 +180,14 @@ impl Batch {
     }
 
     /// Tells all entries in order.
-    pub fn visit(&self, mut tell: impl FnMut(Item<'_>)) {
+    pub fn visit(&self, visitor: &mut impl Visitor) {
         match &self.pages {
-            Some(pages) => pages.lend(|lent| self.visit_with(lent, &mut tell)),
-            None => self.visit_with(&[], &mut tell),
+            Some(pages) => pages.lend(|lent| self.visit_with(lent, visitor)),
+            None => self.visit_with(&[], visitor),
         }
     }
 
-    fn visit_with(&self, pages: &[u8], tell: &mut impl FnMut(Item<'_>)) {
+    fn visit_with(&self, pages: &[u8], visitor: &mut impl Visitor) {
         for (number, entry) in self.entries.iter().enumerate() {
             // Another processor wrote these.
             if let Some(soon) = self.entries.get(number + 3 * AHEAD) {
@@ -200,22 +199,29 @@ impl Batch {
             {
                 prefetch::bytes::<LINES>(pages, long(soon.start));
             }
-            let item = match entry {
-                Entry::Segment(segment) => self.segment(segment, pages),
-                Entry::Begin(number) => self
-                    .beginnings
-                    .get(long(*number))
-                    .map(|(flow, beginning, about, at)| Item::Begin(*flow, beginning, (*about, at))),
-                Entry::End(number) => self.ends.get(long(*number)).map(|(flow, at, end)| Item::End(*flow, *at, *end)),
-                Entry::Touch(flow, clock) => Some(Item::Touch(*flow, *clock)),
-            };
-            if let Some(item) = item {
-                tell(item);
+            match entry {
+                Entry::Segment(segment) => {
+                    if let Some(whole) = self.segment(segment, pages) {
+                        visitor.segment(segment.flow, &whole);
+                    }
+                }
+                Entry::Begin(number) => {
+                    if let Some((flow, beginning, about, at)) = self.beginnings.get(long(*number)) {
+                        visitor.begin(*flow, beginning, (*about, at));
+                    }
+                }
+                Entry::End(number) => {
+                    if let Some((flow, at, end)) = self.ends.get(long(*number)) {
+                        visitor.end(*flow, *at, *end);
+                    }
+                }
+                Entry::Touch(flow, clock) => visitor.touch(*flow, *clock),
             }
         }
     }
 
-    fn segment<'a>(&'a self, segment: &Segment, pages: &'a [u8]) -> Option<Item<'a>> {
+    #[inline(always)]
+    fn segment<'a>(&'a self, segment: &Segment, pages: &'a [u8]) -> Option<SegmentIn<'a>> {
         let place = self.places.get(usize::from(segment.place))?;
         let (sequence, number) = place.first;
         let since = u64::from(segment.frame);
@@ -250,7 +256,7 @@ impl Batch {
                 ..whole
             };
         }
-        Some(Item::Segment(segment.flow, whole))
+        Some(whole)
     }
 
     /// Makes it empty; keeps a usual round's allocations.
@@ -292,6 +298,27 @@ mod tests {
 
     use super::*;
     use crate::flow::FlowId;
+
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Visitor for Told {
+        fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
+            self.0.push(format!("begin {flow:?} {beginning:?} {about:?}"));
+        }
+
+        fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) {
+            self.0.push(format!("segment {flow:?} {segment:?}"));
+        }
+
+        fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+            self.0.push(format!("end {flow:?} {at:?} {end:?}"));
+        }
+
+        fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+            self.0.push(format!("touch {flow:?} {clock:?}"));
+        }
+    }
 
     #[test]
     fn an_entry_is_a_line_of_memory() {
@@ -350,19 +377,22 @@ mod tests {
                 batch.push_end(flow(number), segment.at.order, HandshakeEnd::Timeout);
             }
             for _ in 0..2 {
-                let mut told = Vec::new();
-                batch.visit(|item| told.push(format!("{item:?}")));
-                let expected = whole.iter().enumerate().flat_map(|(number, segment)| [
-                    Item::Segment(flow(number), *segment),
-                    Item::Touch(flow(number), segment.at.timestamp),
-                    Item::End(flow(number), segment.at.order, HandshakeEnd::Timeout),
-                ]);
-                prop_assert_eq!(&told, &expected.map(|item| format!("{item:?}")).collect::<Vec<_>>());
+                let mut told = Told::default();
+                batch.visit(&mut told);
+                let mut expected = Told::default();
+                for (number, segment) in whole.iter().enumerate() {
+                    expected.segment(flow(number), segment);
+                    expected.touch(flow(number), segment.at.timestamp);
+                    expected.end(flow(number), segment.at.order, HandshakeEnd::Timeout);
+                }
+                prop_assert_eq!(told.0, expected.0);
             }
             prop_assert_eq!(batch.len(), 3 * whole.len());
             batch.clear();
             prop_assert!(batch.is_empty() && !batch.borrows());
-            batch.visit(|_| unreachable!());
+            let mut told = Told::default();
+            batch.visit(&mut told);
+            prop_assert!(told.0.is_empty());
         }
     }
 
@@ -384,10 +414,9 @@ mod tests {
         };
         batch.push_segment(FlowRef { id: FlowId(1), generation: 1 }, &segment, None);
         batch.arena.truncate(29);
-        batch.visit(|item| {
-            let Item::Segment(_, segment) = item else { panic!("{item:?}") };
-            assert_eq!((segment.payload(), segment.snapped, segment.header), (&[][..], 12, 0));
-            assert_eq!(segment.checksum.verify(segment.bytes), Checksum::Unknown);
-        });
+        let Some(Entry::Segment(first)) = batch.entries.first() else { panic!("no segment") };
+        let segment = batch.segment(first, &[]).unwrap();
+        assert_eq!((segment.payload(), segment.snapped, segment.header), (&[][..], 12, 0));
+        assert_eq!(segment.checksum.verify(segment.bytes), Checksum::Unknown);
     }
 }

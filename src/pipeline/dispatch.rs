@@ -11,7 +11,7 @@ use crate::capture::Pages;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::pipeline::PipelineError;
-use crate::pipeline::batch::{Batch, Item};
+use crate::pipeline::batch::{Batch, Visitor};
 use crate::pipeline::correlator::{Correlator, InFlight};
 use crate::pipeline::worker::{Report, Shared, Worker};
 use crate::time::{Moment, Order, Timestamp};
@@ -258,16 +258,7 @@ pub fn work(
 ) -> bool {
     for mut batch in from {
         let mut decided = std::mem::take(&mut batch.decided);
-        batch.visit(|item| match item {
-            Item::Begin(flow, beginning, about) => worker.begin(flow, beginning, about),
-            Item::Segment(flow, segment) => {
-                if worker.segment(flow, &segment) {
-                    decided.push(flow);
-                }
-            }
-            Item::End(flow, at, end) => worker.end(flow, at, end),
-            Item::Touch(flow, clock) => worker.touch(flow, clock),
-        });
+        batch.visit(&mut Taking { worker, decided: &mut decided });
         let clock = batch.clock;
         worker.advance(clock.clock);
         worker.report();
@@ -281,4 +272,31 @@ pub fn work(
         }
     }
     true
+}
+
+/// A worker that takes a batch.
+struct Taking<'a> {
+    worker: &'a mut Worker,
+    decided: &'a mut Vec<FlowRef>,
+}
+
+impl Visitor for Taking<'_> {
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
+        self.worker.begin(flow, beginning, about);
+    }
+
+    #[inline]
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) {
+        if self.worker.segment(flow, segment) {
+            self.decided.push(flow);
+        }
+    }
+
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.worker.end(flow, at, end);
+    }
+
+    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
+        self.worker.touch(flow, clock);
+    }
 }

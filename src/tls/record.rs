@@ -223,7 +223,9 @@ impl RecordLayer {
     }
 
     fn search<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
-        loop {
+        let whole = *input;
+        // What is left of an earlier input goes byte by byte, together with what comes now.
+        while self.have != whole.len() - input.len() {
             self.fill(input, 5)?;
             let header = parse_header(self.header);
             if is_plausible(header) {
@@ -233,11 +235,34 @@ impl RecordLayer {
             self.shift();
             self.searched += 1;
             if self.searched >= Self::SEARCH {
-                self.state = State::Dead;
-                *input = &[];
-                return None;
+                return self.give_up(input);
             }
         }
+        self.have = 0;
+        let most = usize::try_from(Self::SEARCH - self.searched).unwrap_or(0);
+        let places = whole.windows(5).take(most);
+        let passed = places.len();
+        let headers = places.filter_map(|place| place.first_chunk().copied()).map(parse_header);
+        if let Some((place, header)) = headers.enumerate().find(|(_, header)| is_plausible(*header)) {
+            *input = whole.get(place.saturating_add(5)..).unwrap_or_default();
+            self.searched = self.searched.saturating_add(u32::try_from(place).unwrap_or(u32::MAX));
+            self.begin(header.length);
+            return Some(Item::Begin(header));
+        }
+        self.searched = self.searched.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        if self.searched >= Self::SEARCH {
+            return self.give_up(input);
+        }
+        *input = whole.get(passed..).unwrap_or_default();
+        self.fill(input, 5)?;
+        None
+    }
+
+    /// Nothing was found for too long.
+    fn give_up<'a>(&mut self, input: &mut &'a [u8]) -> Option<Item<'a>> {
+        self.state = State::Dead;
+        *input = &[];
+        None
     }
 
     /// Drops the first byte of the header that is being read.
@@ -277,4 +302,63 @@ fn is_plausible(header: RecordHeader) -> bool {
         _ => false,
     };
     length && (0x0300..=0x0304).contains(&header.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first header that a layer which lost its place finds, and how many bytes it took.
+    fn found(chunks: &[&[u8]]) -> (Option<RecordHeader>, usize) {
+        let mut layer = RecordLayer::default();
+        layer.lose();
+        let mut taken = 0;
+        for chunk in chunks {
+            let mut input = *chunk;
+            let item = layer.next(&mut input);
+            taken += chunk.len() - input.len();
+            match item {
+                Some(Item::Begin(header)) => return (Some(header), taken),
+                Some(other) => panic!("{other:?}"),
+                None => assert!(input.is_empty()),
+            }
+        }
+        (None, taken)
+    }
+
+    fn expected(bytes: &[u8]) -> (Option<RecordHeader>, usize) {
+        let most = usize::try_from(RecordLayer::SEARCH).unwrap();
+        let headers = bytes.windows(5).take(most).map(|place| parse_header(place.try_into().unwrap()));
+        let first = headers.enumerate().find(|(_, header)| is_plausible(*header));
+        first.map_or((None, bytes.len()), |(place, header)| (Some(header), place + 5))
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_header_is_found_however_it_comes(
+            bytes in prop::collection::vec(prop_oneof![Just(22_u8), Just(3), Just(1), Just(0), any::<u8>()], 0..60),
+            cuts in prop::collection::vec(0_usize..60, 0..6),
+        ) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect();
+            prop_assert_eq!(found(&chunks), expected(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_too_far_is_not_found() {
+        let most = usize::try_from(RecordLayer::SEARCH).unwrap();
+        for (before, is_found) in [(most - 1, true), (most, false), (most + 9, false)] {
+            let mut bytes = vec![7; before];
+            bytes.extend([22, 3, 3, 0, 9]);
+            for size in [1, 4, 7, 1_000, bytes.len()] {
+                let (header, taken) = found(&bytes.chunks(size).collect::<Vec<_>>());
+                assert_eq!((header.is_some(), taken), (is_found, bytes.len()), "{before} {size}");
+            }
+        }
+    }
 }
