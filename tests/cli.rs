@@ -303,6 +303,36 @@ fn output_that_cannot_be_written_is_a_failure() {
     }
 }
 
+/// The standard library opens `/dev/null` in place of a closed standard output: without a look before, events are lost
+/// and all is well.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_standard_output_is_a_failure_and_dev_null_is_none() {
+    let (_folder, file) = file("unused", b"");
+    let shell = |redirection: &str, arguments: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$@\" {redirection}"), "sh", env!("CARGO_BIN_EXE_tlswatch")]);
+        ran(command.args(arguments).output().unwrap())
+    };
+    let needs: [&[&str]; 4] =
+        [&["read", ONE, "-o", "-"], &["read", ONE], &["rules"], &["rules", "show", "TLSW-MITM-003"]];
+    for arguments in needs {
+        let closed = shell(">&-", arguments);
+        assert_eq!((closed.code, closed.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert_eq!(closed.stderr, "tlswatch: cannot write: standard output is closed\n", "{arguments:?}");
+        // As some process managers and Python's DEVNULL hand it over.
+        for wanted in [">/dev/null", "1<>/dev/null"] {
+            let run = shell(wanted, arguments);
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments:?} {wanted}");
+        }
+    }
+    let elsewhere = shell(">&-", &["read", ONE, "-o", text(&file)]);
+    assert_eq!((elsewhere.code, elsewhere.stderr.as_str()), (0, ""));
+    assert!(fs::read_to_string(&file).unwrap().ends_with("}\n"), "events go to a file as ever");
+    let nothing = shell(">&- 2>&-", &["read", ONE]);
+    assert_eq!(nothing.code, 1);
+}
+
 #[test]
 fn output_never_replaces_a_capture() {
     let capture = fs::read(ONE).unwrap();

@@ -123,7 +123,14 @@ pub(crate) fn print(text: &str) -> u8 {
 /// [`print()`] of what is too long to be held in memory.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> u8 {
     use std::io::Write;
-    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let stdout = match crate::sink::stdout::stdout() {
+        Ok(stdout) => stdout,
+        Err(error) => {
+            tell(&error.to_string());
+            return exit::FAILURE;
+        }
+    };
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, stdout.lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,

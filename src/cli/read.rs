@@ -221,7 +221,7 @@ impl ReadArguments {
         match self.output.as_deref() {
             Some(path) if path.as_os_str() != "-" => sinks.push(Box::new(Ndjson::create(path)?)),
             None if to_terminal => {}
-            _ => sinks.push(Box::new(Ndjson::stdout())),
+            _ => sinks.push(Box::new(Ndjson::stdout()?)),
         }
         if self.wants_summary(to_terminal) {
             sinks.push(Box::new(SummarySink::new(text)));
