@@ -9,7 +9,7 @@ use crate::cli::{complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
-use crate::inventory::{Answer, Cell, InventoryError, Store};
+use crate::inventory::{Answer, Cell, InventoryError, Rows, Store};
 use crate::text::printable;
 
 #[derive(Debug, Args)]
@@ -103,7 +103,7 @@ fn all(store: &Store) -> Result<Answer, InventoryError> {
         let bytes = Cell::Number(i64::try_from(bytes).unwrap_or(i64::MAX));
         vec![Cell::Text(host.name.into()), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
     });
-    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: rows.collect() })
+    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: Rows::Made(rows.collect()) })
 }
 
 fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {

@@ -12,40 +12,47 @@ use crate::cli::tell;
 use crate::detect::crl::Crl;
 use crate::detect::knowledge::{KeyFile, Knowledge, NamedList};
 use crate::detect::lists::{BADKEYS_ENTRY, List};
-use crate::policy::{Digest, ListFormat, digest};
+use crate::policy::{Digest, ListFile, ListFormat, NamedFile, PolicyError, digest};
 use crate::text::printable;
 use crate::x509::roots::TrustAnchors;
 
 /// Reads every file that the policy of `knowledge` names. Paths are relative to `folder`, the policy file's.
 ///
-/// # Errors
-/// The first file that cannot be read; lines that make no sense are only told.
-pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Result<(), String> {
+/// Gives what is wrong with them, each with its place in the policy; lines that make no sense are only told.
+pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyError> {
+    let mut wrong = Vec::new();
+    let mut note = |file: &NamedFile, read: Result<(), String>| wrong.extend(read.err().map(|what| file.wrong(&what)));
     let trust = knowledge.policy.trust.clone();
-    for path in &trust.roots {
-        add_roots(Arc::make_mut(&mut knowledge.anchors), &folder.join(path))?;
+    for file in &trust.roots {
+        note(file, add_roots(Arc::make_mut(&mut knowledge.anchors), &folder.join(&file.path)));
     }
-    for path in &trust.crls {
-        for file in files(&folder.join(path))? {
-            knowledge.crls.extend(crls(&file)?);
+    for named in &trust.crls {
+        let each = files(&folder.join(&named.path)).unwrap_or_else(|error| {
+            note(named, Err(error));
+            Vec::new()
+        });
+        for file in each {
+            note(named, crls(&file).map(|crls| knowledge.crls.extend(crls)));
         }
     }
-    for file in &trust.blocklists {
-        knowledge.blocklists.push(list(&folder.join(&file.path), file.format)?);
+    for ListFile { file, format } in &trust.blocklists {
+        note(file, list(&folder.join(&file.path), *format).map(|list| knowledge.blocklists.push(list)));
     }
-    for file in &trust.compromised_keys {
+    for ListFile { file, format } in &trust.compromised_keys {
         let path = folder.join(&file.path);
-        match file.format {
-            ListFormat::Badkeys => knowledge.badkeys.push(key_file(&path)?),
-            format => knowledge.compromised.push(list(&path, format)?),
-        }
+        let read = match format {
+            ListFormat::Badkeys => key_file(&path).map(|keys| knowledge.badkeys.push(keys)),
+            format => list(&path, *format).map(|list| knowledge.compromised.push(list)),
+        };
+        note(file, read);
     }
     for entry in &knowledge.policy.hosts {
-        if let Some(path) = &entry.certificates_file {
-            knowledge.certificates.insert(entry.line, certificates(&folder.join(path))?);
+        if let Some(file) = &entry.certificates_file {
+            let read = certificates(&folder.join(&file.path));
+            note(file, read.map(|found| drop(knowledge.certificates.insert(entry.line, found))));
         }
     }
-    Ok(())
+    wrong
 }
 
 /// Reads a file of indicators.

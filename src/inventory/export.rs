@@ -1,5 +1,6 @@
 //! Answers written out: as a table, CSV or JSON.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
@@ -20,15 +21,17 @@ impl Answer {
         // Nothing is kept of a row but its widths: an answer may have a million of them.
         let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
         let mut text = String::new();
-        for row in &self.rows {
+        let measured: Result<(), Infallible> = self.rows.each(|row| {
             for (width, cell) in widths.iter_mut().zip(row) {
                 for_terminal(cell, &mut text);
                 *width = (*width).max(text.chars().count());
             }
-        }
+            Ok(())
+        });
+        let Ok(()) = measured;
         let names: Vec<Cell> = self.columns.iter().map(|name| Cell::Text(name.to_uppercase().into())).collect();
         let mut line = String::new();
-        for row in std::iter::once(&names).chain(&self.rows) {
+        let mut write_row = |row: &[Cell]| {
             line.clear();
             for (cell, width) in row.iter().zip(&widths) {
                 for_terminal(cell, &mut text);
@@ -36,9 +39,10 @@ impl Answer {
                 let missing = width.saturating_sub(text.chars().count());
                 line.extend(std::iter::repeat_n(' ', missing + 2));
             }
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
+            writeln!(out, "{}", line.trim_end())
+        };
+        write_row(&names)?;
+        self.rows.each(write_row)
     }
 
     /// For a terminal: one line for each value, for answers with few rows and many columns.
@@ -47,15 +51,16 @@ impl Answer {
     /// When `out` fails.
     pub fn write_list(&self, out: &mut dyn Write) -> io::Result<()> {
         let width = self.columns.iter().map(|name| name.len()).max().unwrap_or(0);
-        for (number, row) in self.rows.iter().enumerate() {
-            if number > 0 {
+        let mut first = true;
+        self.rows.each(|row| {
+            if !std::mem::take(&mut first) {
                 writeln!(out)?;
             }
             for (name, cell) in self.columns.iter().zip(row) {
                 writeln!(out, "{}", format!("{name:<width$}  {}", printable(&cell.text())).trim_end())?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe.
@@ -66,13 +71,13 @@ impl Answer {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         let mut text = String::new();
-        for row in &self.rows {
+        self.rows.each(|row| {
             for cell in row {
                 for_spreadsheet(cell, &mut text);
                 writer.write_field(&text)?;
             }
-            writer.write_record(None::<&[u8]>)?;
-        }
+            writer.write_record(None::<&[u8]>)
+        })?;
         writer.flush()
     }
 
@@ -83,8 +88,9 @@ impl Answer {
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"[")?;
         let mut text = String::new();
-        for (number, row) in self.rows.iter().enumerate() {
-            out.write_all(if number == 0 { b"\n{" } else { b",\n{" })?;
+        let mut first = true;
+        self.rows.each(|row| {
+            out.write_all(if std::mem::take(&mut first) { b"\n{" } else { b",\n{" })?;
             for (place, (name, cell)) in self.columns.iter().zip(row).enumerate() {
                 write!(out, "{}\"{name}\":", if place == 0 { "" } else { "," })?;
                 text.clear();
@@ -95,8 +101,8 @@ impl Answer {
                     _ => serde_json::to_writer(&mut *out, &text)?,
                 }
             }
-            out.write_all(b"}")?;
-        }
+            out.write_all(b"}")
+        })?;
         out.write_all(b"\n]\n")
     }
 
@@ -105,14 +111,16 @@ impl Answer {
         let Some(column) = self.columns.iter().position(|name| *name == "sha256") else { return Vec::new() };
         let mut digests = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for row in &self.rows {
+        let gathered: Result<(), Infallible> = self.rows.each(|row| {
             if let Some(Cell::Digest(bytes)) = row.get(column)
                 && let Ok(digest) = <[u8; 32]>::try_from(&**bytes)
                 && seen.insert(digest)
             {
                 digests.push(crate::x509::Sha256(digest));
             }
-        }
+            Ok(())
+        });
+        let Ok(()) = gathered;
         digests
     }
 }
@@ -148,6 +156,7 @@ fn for_spreadsheet(cell: &Cell, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Rows;
     use super::*;
     use crate::time::{Timestamp, ValidityTime};
 
@@ -163,7 +172,7 @@ mod tests {
         Answer {
             title: "",
             columns: vec!["sha256", "subject", "count", "at", "until"],
-            rows: vec![
+            rows: Rows::Made(vec![
                 vec![
                     digest(&[0xab; 32]),
                     text("=cmd|' /C calc'!A0"),
@@ -173,7 +182,7 @@ mod tests {
                 ],
                 vec![digest(&[0xab; 32]), text("a\x1b[2J\u{202e}\",b\n"), Cell::Empty, Cell::Empty, Cell::Empty],
                 vec![digest(&[1]), text(&"é".repeat(100)), Cell::Number(i64::MAX), Cell::Empty, Cell::Empty],
-            ],
+            ]),
         }
     }
 
@@ -194,7 +203,8 @@ mod tests {
     fn no_cell_is_a_formula() {
         for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
             let mut answer = hostile();
-            answer.rows[0][1] = Cell::Text(format!("{first}1+1").into());
+            let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
+            rows[0][1] = Cell::Text(format!("{first}1+1").into());
             let csv = written(|out| answer.write_csv(out));
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();
