@@ -306,8 +306,11 @@ fn validity_has_limits_by_day_of_issue() {
         let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(from, from + days * DAY));
         let found = Bench::new(&[&ca]).public().at(from + DAY).findings(HOME, &chain);
         assert_eq!(how(&found, "CERT-009").is_some(), fires, "{from} {days}");
-        // A root that the owner named is no browser's.
-        assert_eq!(how(&Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain), "CERT-009"), None);
+        // A root that the owner named counts as public, unless its key is an internal CA's.
+        let added = |policy: &str| Bench::new(&[&ca]).policy(policy).at(from + DAY).findings(HOME, &chain);
+        assert_eq!(how(&added(""), "CERT-009").is_some(), fires);
+        let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
+        assert_eq!(how(&added(&internal), "CERT-009"), None);
     }
     let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 900 * DAY));
     assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-009"), None);
@@ -562,10 +565,11 @@ fn kinds_of_cas() {
     let ca = Ca::new("Root");
     let internal = ca.chain(&Plan::of(&["wiki.corp.lab"]));
     assert_eq!(ids(&Bench::new(&[&ca]).public().findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
-    // A root that the owner named is no public CA.
-    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
+    // A root that the owner named counts as public, until the policy says whose it is.
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
     let policy =
         format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\nnames = [\"*.corp.lab\"]\n", spki(&ca.certificate));
+    assert_eq!(ids(&Bench::new(&[&ca]).policy(&policy).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
     let with = |name: &str| {
         let chain = ca.chain(&Plan::of(&[name]));
         ids(&Bench::new(&[]).policy(&policy).findings((name, HOME.1), &chain))
