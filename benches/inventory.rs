@@ -95,7 +95,7 @@ fn main() {
         measured(name, &mut slow, || store.show(&digest).expect("an answer").iter().map(gone_through).sum());
     }
     measured("list as table", &mut slow, || {
-        everything.write_table(&mut std::io::sink()).expect("a table");
+        everything.write_table(&mut std::io::sink(), Some(120)).expect("a table");
         everything.rows.len()
     });
     assert!(slow.is_empty(), "slower than a second: {slow:?}");

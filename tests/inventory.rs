@@ -115,6 +115,42 @@ fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
     assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
 }
 
+/// script(1) makes a terminal; stty(1) tells its width.
+#[cfg(target_os = "linux")]
+#[test]
+fn tables_fit_the_terminal_and_are_whole_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    for question in ["hosts", "list", "changes"] {
+        let arguments = [question, "--limit", "5"];
+        let whole = text(&inventory, &arguments);
+        assert!(!whole.contains('…') && whole.lines().any(|line| line.chars().count() > 150), "{whole}");
+        let command = |columns: &str| {
+            format!(
+                "stty rows 24 cols 90; {columns} exec '{}' inventory {} --inventory '{}'",
+                env!("CARGO_BIN_EXE_tlswatch"),
+                arguments.join(" "),
+                inventory.display()
+            )
+        };
+        for (columns, width) in [("unset COLUMNS;", 90), ("export COLUMNS=70;", 70)] {
+            let mut script = Command::new("script");
+            script.args(["-qec", &command(columns), "/dev/null"]).stdin(Stdio::null());
+            let Ok(output) = script.output() else { return };
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && shown.contains('…'), "{shown}");
+            assert_eq!(shown.lines().count(), whole.lines().count(), "{shown}");
+            let longest = shown.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+            assert!((width - 20..=width).contains(&longest), "{longest} {width}\n{shown}");
+        }
+        // A width that somebody exported is not asked for.
+        let mut piped = tlswatch();
+        piped.args(["inventory", "--inventory"]).arg(&inventory).args(arguments).env("COLUMNS", "40");
+        assert_eq!(String::from_utf8(piped.output().unwrap().stdout).unwrap(), whole);
+    }
+}
+
 /// The golden files are of the captures of this package: `INSTA_UPDATE=always cargo test` when they are made anew.
 #[test]
 fn every_question_has_its_answer() {

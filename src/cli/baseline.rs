@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use console::Term;
 
-use crate::cli::{complain, exit, print, print_with, tell};
+use crate::cli::{columns, complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
@@ -95,7 +96,7 @@ fn listed(store: &Store) -> Result<u8, InventoryError> {
     if answer.rows.is_empty() {
         tell("no host is known yet");
     }
-    Ok(print_with(|out| answer.write_table(out)))
+    Ok(print_with(|out| answer.write_table(out, columns(&Term::stdout()))))
 }
 
 fn all(store: &Store) -> Result<Answer, InventoryError> {

@@ -115,6 +115,17 @@ fn with_habits(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Columns of a terminal; `None` where there is none: what goes to files and programs is not cut.
+pub(crate) fn columns(term: &console::Term) -> Option<usize> {
+    /// Where the terminal does not say.
+    const USUAL: usize = 100;
+    if !term.is_term() {
+        return None;
+    }
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+    Some(told.or_else(|| term.size_checked().map(|(_, columns)| columns.into())).unwrap_or(USUAL))
+}
+
 /// Writes to standard output; a closed pipe is a quiet success.
 pub(crate) fn print(text: &str) -> u8 {
     print_with(|out| out.write_all(text.as_bytes()))

@@ -224,7 +224,8 @@ impl ReadArguments {
             _ => sinks.push(Box::new(Ndjson::stdout()?)),
         }
         if self.wants_summary(to_terminal) {
-            sinks.push(Box::new(SummarySink::new(text)));
+            let terminal = if to_terminal { console::Term::stdout() } else { console::Term::stderr() };
+            sinks.push(Box::new(SummarySink::new(text, crate::cli::columns(&terminal).unwrap_or(usize::MAX))));
         }
         if let Some(folder) = &self.certificates {
             sinks.push(Box::new(PemFolder::create(folder)?));

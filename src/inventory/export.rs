@@ -4,40 +4,53 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::printable;
+use crate::text::{cut, fit, printable};
 
-/// Widest column of a table, characters.
-const WIDE: usize = 60;
+/// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
+/// make every line as long.
+const ALIGNED: usize = 64;
 
-/// Characters of a digest in a table: enough to tell certificates apart and to ask for one.
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
 const DIGITS: usize = 16;
 
 impl Answer {
-    /// For a terminal: columns aligned, long texts and digests cut, everything unprintable escaped.
+    /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
+    /// the widest columns until a line fits; without, nothing is.
     ///
     /// # Errors
     /// When `out` fails.
-    pub fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write_table(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+        let digits = if width.is_some() { DIGITS } else { usize::MAX };
         // Nothing is kept of a row but its widths: an answer may have a million of them.
         let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
+        let mut words = vec![false; widths.len()];
         let mut text = String::new();
         let measured: Result<(), Infallible> = self.rows.each(|row| {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                for_terminal(cell, &mut text);
+            for ((width, words), cell) in widths.iter_mut().zip(&mut words).zip(row) {
+                for_terminal((cell, digits), &mut text);
                 *width = (*width).max(text.chars().count());
+                *words |= matches!(cell, Cell::Text(_) | Cell::Digest(_));
             }
             Ok(())
         });
         let Ok(()) = measured;
+        match width {
+            Some(width) => shorten(&mut widths, &words, width),
+            None => widths.iter_mut().for_each(|width| *width = (*width).min(ALIGNED)),
+        }
         let names: Vec<Cell> = self.columns.iter().map(|name| Cell::Text(name.to_uppercase().into())).collect();
         let mut line = String::new();
         let mut write_row = |row: &[Cell]| {
             line.clear();
-            for (cell, width) in row.iter().zip(&widths) {
-                for_terminal(cell, &mut text);
-                line.push_str(&text);
-                let missing = width.saturating_sub(text.chars().count());
-                line.extend(std::iter::repeat_n(' ', missing + 2));
+            for (cell, most) in row.iter().zip(&widths) {
+                for_terminal((cell, digits), &mut text);
+                let shown = if width.is_some() { cut(&text, *most) } else { text.as_str().into() };
+                line.push_str(&shown);
+                let missing = most.saturating_sub(shown.chars().count());
+                line.extend(std::iter::repeat_n(' ', missing + GAP));
             }
             writeln!(out, "{}", line.trim_end())
         };
@@ -125,22 +138,29 @@ impl Answer {
     }
 }
 
-/// Puts a cell into `out`.
-fn for_terminal(cell: &Cell, out: &mut String) {
+/// Makes a line fit a terminal: half a name still says something, half a number or a time does not.
+fn shorten(widths: &mut [usize], words: &[bool], width: usize) {
+    let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
+    let all = widths.iter().fold(0, |sum: usize, width| sum.saturating_add(*width));
+    let texts = || widths.iter().zip(words).filter(|(_, words)| **words).map(|(width, _)| *width);
+    let others = all.saturating_sub(texts().fold(0, usize::saturating_add));
+    let texts = widths.iter_mut().zip(words).filter(|(_, words)| **words).map(|(width, _)| width);
+    fit(texts, room.saturating_sub(others), 9);
+    // A day, the beginning of a word, and less only where there are so many columns.
+    for least in [11, 6, 3] {
+        fit(&mut *widths, room, least);
+    }
+}
+
+/// Puts a cell into `out`, of a digest so many digits.
+fn for_terminal((cell, digits): (&Cell, usize), out: &mut String) {
     out.clear();
     match cell {
-        Cell::Digest(bytes) => {
-            let shown = Cell::Digest(bytes.get(..DIGITS / 2).unwrap_or(bytes).into());
-            shown.append_to(out);
+        Cell::Digest(_) => {
+            cell.append_to(out);
+            out.truncate(digits);
         }
-        Cell::Text(text) => {
-            let text = printable(text);
-            if text.chars().count() <= WIDE {
-                out.push_str(&text);
-            } else {
-                out.extend(text.chars().take(WIDE - 1).chain(['…']));
-            }
-        }
+        Cell::Text(text) => out.push_str(&printable(text)),
         _ => cell.append_to(out),
     }
 }
@@ -188,15 +208,41 @@ mod tests {
 
     #[test]
     fn a_terminal_sees_no_controls() {
-        let table = written(|out| hostile().write_table(out)) + &written(|out| hostile().write_list(out));
-        assert!(table.chars().all(|c| c == '\n' || !c.is_control()) && !table.contains('\u{202e}'));
+        let table = written(|out| hostile().write_table(out, Some(120)));
+        for shown in
+            [&table, &written(|out| hostile().write_table(out, None)), &written(|out| hostile().write_list(out))]
+        {
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
+        }
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[0].starts_with("SHA256            SUBJECT "));
         assert_eq!(lines[1].split_whitespace().next(), Some("abababababababab"));
         assert!(lines[2].contains(r#"a\u{1b}[2J\u{202e}",b\u{a}"#));
-        assert!(lines[3].contains('…') && lines[3].chars().count() < 160);
+        assert!(lines[3].contains('…'));
         let column = lines[1].find("-1").unwrap();
         assert_eq!(lines[0].find("COUNT"), Some(column));
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_is_whole_elsewhere() {
+        for width in [40, 60, 80, 120, 300] {
+            let table = written(|out| hostile().write_table(out, Some(width)));
+            let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= width, "{width}: {longest}\n{table}");
+            // The room is used, and nothing is cut where it is enough.
+            assert!(
+                table.contains('…') == (width < 300) && (width == 300 || longest > width - 20),
+                "{longest}\n{table}"
+            );
+        }
+        let mut long = hostile();
+        let Rows::Made(rows) = &mut long.rows else { unreachable!() };
+        rows[0][1] = Cell::Text("x".repeat(60_000).into());
+        let whole = written(|out| long.write_table(out, None));
+        assert!(!whole.contains('…') && whole.contains(&"ab".repeat(32)) && whole.contains(&"x".repeat(60_000)));
+        let lines: Vec<_> = whole.lines().map(str::len).collect();
+        assert!(lines[0] < 200 && lines[1] > 60_000 && lines[2] < 200, "one long name makes one long line: {lines:?}");
+        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| line.chars().count() <= 80));
     }
 
     #[test]
