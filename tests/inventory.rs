@@ -115,6 +115,42 @@ fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
     assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
 }
 
+/// What was counted of a capture read in part is known up to a bound; beyond, nothing of it is counted twice, and that is
+/// told and counted.
+#[test]
+fn too_many_parts_of_a_capture_are_told_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    let run = |more: &[&str]| {
+        let mut command = tlswatch();
+        command.arg("read").arg(&captures()[0]).arg("--inventory").arg(&inventory).args(more);
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
+        let stats: serde_json::Value = serde_json::from_str(&last).unwrap();
+        let uncounted = stats["tlswatch"]["stats"]["capture"]["uncounted"].as_u64().unwrap();
+        (uncounted, String::from_utf8(output.stderr).unwrap())
+    };
+    let seen = || -> i64 {
+        Connection::open(&inventory).unwrap().query_row("SELECT sum(count) FROM host", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(run(&["--to", "2026-11-18T21:50:00Z"]), (0, String::new()));
+    let before = seen();
+    let stored = Connection::open(&inventory).unwrap();
+    let octets: i64 = (8 << 20) * 8;
+    // As many as are held in memory, then one more.
+    for (octets, uncounted) in [(octets, 0), (octets + 8, 1)] {
+        stored.execute("DELETE FROM capture_part WHERE id > (SELECT min(id) FROM capture_part)", []).unwrap();
+        assert_eq!(stored.execute("UPDATE capture_part SET handshakes = zeroblob(?)", [octets]).unwrap(), 1);
+        let (count, told) = run(&["--to", "2026-11-18T21:45:00Z"]);
+        assert_eq!((count, told.contains("nothing of it is counted again")), (uncounted, uncounted == 1), "{told}");
+    }
+    let between = seen();
+    assert!(between >= before);
+    assert_eq!(run(&[]).0, 1);
+    assert_eq!(seen(), between, "rather nothing than twice");
+}
+
 /// script(1) makes a terminal; stty(1) tells its width.
 #[cfg(target_os = "linux")]
 #[test]

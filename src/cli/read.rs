@@ -184,6 +184,7 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         };
+        files.note_uncounted(memory.as_ref().map_or(0, Memory::uncounted));
         if let Some(memory) = memory.as_ref().filter(|_| self.inventory.is_some()) {
             sinks.push(Box::new(memory.sink(self.inventory_batch, self.takes_everything())));
         }
