@@ -38,6 +38,8 @@ pub struct Trust {
     pub roots: Vec<NamedFile>,
     /// Files or directories of CRLs.
     pub crls: Vec<NamedFile>,
+    /// Lists of certificate transparency logs (JSON, version 3).
+    pub ct_logs: Vec<NamedFile>,
     /// Lists of certificates.
     pub blocklists: Vec<ListFile>,
     /// Lists of keys that others know.
@@ -50,6 +52,7 @@ impl Default for Trust {
             builtin_roots: true,
             roots: Vec::new(),
             crls: Vec::new(),
+            ct_logs: Vec::new(),
             blocklists: Vec::new(),
             compromised_keys: Vec::new(),
         }

@@ -46,6 +46,8 @@ pub(super) struct Trust {
     #[serde(default)]
     pub(super) crls: Texts,
     #[serde(default)]
+    pub(super) ct_logs: Texts,
+    #[serde(default)]
     pub(super) blocklists: Vec<ListFile>,
     #[serde(default)]
     pub(super) compromised_keys: Vec<ListFile>,

@@ -98,6 +98,7 @@ impl Reader<'_> {
             builtin_roots: trust.builtin_roots.unwrap_or(true),
             roots: trust.roots.into_iter().map(|path| self.named_file("trust.roots", path)).collect(),
             crls: trust.crls.into_iter().map(|path| self.named_file("trust.crls", path)).collect(),
+            ct_logs: trust.ct_logs.into_iter().map(|path| self.named_file("trust.ct_logs", path)).collect(),
             blocklists: self.list_files("trust.blocklists", trust.blocklists, &ListFormat::BLOCKLISTS),
             compromised_keys: self.list_files("trust.compromised_keys", trust.compromised_keys, &ListFormat::KEYS),
         }

@@ -38,6 +38,35 @@ fn a_client_refuses_what_is_new() {
     }
 }
 
+/// A CA change in mid-life with a logged certificate, as detections count it: 15 + 10 + 15 - 20 with the log's key, else -10.
+#[test]
+fn a_timestamp_counts_twice_as_much_when_a_known_log_signed_it() {
+    use rcgen::PublicKeyData as _;
+    for (knows_log, trusted, wanted) in
+        [(true, true, Some(("B7", -20))), (false, true, Some(("B7", -10))), (true, false, None)]
+    {
+        let mut world = world(1).0;
+        let (other, log) = (Ca::new("Other Public Root"), key());
+        if trusted {
+            Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+        }
+        if knows_log {
+            assert!(world.scene.knowledge.logs.add(&log.subject_public_key_info(), None));
+        }
+        let above = other.certificate.facts.as_deref().unwrap().spki_sha256;
+        let plan = Plan::of(&[HOST, "example.com"]).params();
+        let leaf = crate::x509::sct::tests::logged(&plan, (&key(), &other.issuer, &above), (&log, 1_700_000_000_000));
+        world.serve("10.0.0.1", &[Arc::new(leaf), Arc::clone(&other.certificate)]);
+        world.end();
+        let case = world.hosts.cases(HOST).last().unwrap();
+        let found = points(case).into_iter().find(|(id, _)| *id == "B7");
+        assert_eq!(found, wanted);
+        if let Some((_, points)) = wanted {
+            assert_eq!(case.score, 40 + points);
+        }
+    }
+}
+
 #[test]
 fn a_certificate_known_from_other_hosts() {
     for (clients, known) in [(3, true), (2, false)] {
