@@ -25,8 +25,8 @@ pub use digest::{CertificateHash, Digest, digest, hexadecimal, octets};
 pub use distinguished_name::{Attribute, NamePattern, NamePatternError};
 pub use domain::{has_public_suffix, registrable_domain};
 pub use entry::{
-    ClientCertificate, ClientMatch, Compromised, HostEntry, Interception, InternalCa, ListFile, ListFormat, Profile,
-    RulePattern, SeverityOverride, Suppression, Trust,
+    ClientCertificate, ClientMatch, Compromised, HostEntry, Interception, InternalCa, ListFile, ListFormat, NamedFile,
+    Profile, RulePattern, SeverityOverride, Suppression, Trust,
 };
 pub use host::{HostMatch, HostPattern, HostPatternError, Target};
 use index::HostIndex;
@@ -85,6 +85,14 @@ impl Policy {
     /// # Errors
     /// Everything that is wrong, each with line and column.
     pub fn parse(text: &str, known: &[KnownRule]) -> Result<Self, PolicyErrors> {
+        match read::read(text, known) {
+            (policy, errors) if errors.is_empty() => Ok(policy),
+            (_, errors) => Err(PolicyErrors(errors)),
+        }
+    }
+
+    /// [`parse`](Self::parse) that goes on: what could be understood, and everything that is wrong, in order of the file.
+    pub fn parse_partly(text: &str, known: &[KnownRule]) -> (Self, Vec<PolicyError>) {
         read::read(text, known)
     }
 

@@ -55,6 +55,8 @@ counters! {
     capture_dropped = "capture.dropped",
     /// Frames that the interface or its driver dropped, as far as it counts them (live).
     capture_interface_dropped = "capture.interface_dropped",
+    /// Files of which nothing is counted in the inventory, because too much of them was read in part before.
+    capture_uncounted = "capture.uncounted",
     /// Decryption Secrets Blocks kept for later use.
     capture_secrets = "capture.secrets",
     /// TCP segments.

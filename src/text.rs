@@ -21,6 +21,31 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// `text` in at most `width` characters, the last one a mark where something is missing.
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(width) {
+        None => Cow::Borrowed(text),
+        Some(_) => Cow::Owned(text.chars().take(width.saturating_sub(1)).chain(['…']).collect()),
+    }
+}
+
+/// Makes the widest columns narrower until all together have `room`; none gets narrower than `least`.
+pub fn fit<'a>(widths: impl IntoIterator<Item = &'a mut usize>, room: usize, least: usize) {
+    let mut widths: Vec<&mut usize> = widths.into_iter().collect();
+    loop {
+        let sum = widths.iter().fold(0, |sum: usize, width| sum.saturating_add(**width));
+        let Some(widest) = widths.iter().map(|width| **width).max() else { break };
+        if sum <= room || widest <= least {
+            break;
+        }
+        // At once down to the next narrower ones: strangers' names may be long.
+        let next = widths.iter().map(|width| **width).filter(|width| *width < widest).max().unwrap_or(0).max(least);
+        let among = widths.iter().filter(|width| ***width == widest).count();
+        let step = (sum - room).div_ceil(among).min(widest - next);
+        widths.iter_mut().filter(|width| ***width == widest).for_each(|width| **width -= step);
+    }
+}
+
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -31,6 +56,30 @@ fn is_unsafe(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_fitted() {
+        let fitted = |widths: &[usize], room: usize| {
+            let mut widths = widths.to_vec();
+            fit(&mut widths, room, 6);
+            widths
+        };
+        assert_eq!(fitted(&[10, 20, 30], 60), [10, 20, 30]);
+        assert_eq!(fitted(&[10, 20, 30], 50), [10, 20, 20]);
+        assert_eq!(fitted(&[10, 20, 30], 49), [10, 19, 19], "equal columns stay equal");
+        assert_eq!(fitted(&[10, 20, 30], 21), [7, 7, 7]);
+        assert_eq!(fitted(&[10, 2, usize::MAX], 0), [6, 2, 6]);
+        assert_eq!(fitted(&[], 0), [0_usize; 0]);
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        for (text, width, shown) in
+            [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("äöü", 2, "ä…"), ("abc", 1, "…"), ("", 0, "")]
+        {
+            assert_eq!(cut(text, width), shown);
+        }
+    }
 
     #[test]
     fn plain_text_is_borrowed() {

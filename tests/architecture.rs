@@ -48,7 +48,10 @@ const SHARED_STATE: &[(&str, &str)] = &[
     ("src/detect/knowledge.rs", "memos of pure functions of certificates and lists"),
     ("src/detect/sighting.rs", "what the one thread that judges does not have to ask again"),
     ("src/inventory/", "what the writing thread has not committed yet, read back in the one thread that judges"),
-    ("src/sink/", "whether the reader of a pipe is gone, which ends the run"),
+    (
+        "src/sink/",
+        "whether standard output was there at the start, and whether the reader of a pipe is gone, which ends the run",
+    ),
     (
         "src/capture/",
         "bytes read so far, for the progress bar; the signal that ends a live capture; whether a lease is held",

@@ -287,6 +287,49 @@ fn mistakes_in_the_usage_are_2_and_help_is_0() {
 }
 
 #[test]
+fn everything_wrong_in_a_policy_is_told_at_once_with_its_place() {
+    let policy = r#"version = 1
+home_nets = ["10.0.0.0/8", "ten"]
+[trust]
+roots = ["no-roots.pem",
+         "policy.toml"]
+crls = ["no-crls"]
+blocklists = [{ path = "no-list.csv", format = "sslbl" }]
+compromised_keys = [{ path = "no-keys.dat", format = "badkeys" }, { path = "no-keys.txt", format = "spki" }]
+[[host]]
+match = ["a.example"]
+certificates_file = "policy.toml"
+min_version = "1.4"
+"#;
+    let (_folder, path) = file("policy.toml", policy.as_bytes());
+    let expected = [
+        (2, 28, "home_nets"),
+        (4, 10, "trust.roots: cannot read"),
+        (5, 10, "trust.roots: "),
+        (6, 9, "trust.crls: cannot read"),
+        (7, 24, "trust.blocklists: cannot read"),
+        (8, 30, "trust.compromised_keys: cannot read"),
+        (8, 76, "trust.compromised_keys: cannot read"),
+        (11, 21, "host.certificates_file: "),
+        (12, 15, "host.min_version"),
+    ];
+    for arguments in [&["policy", "check", text(&path)][..], &["read", ONE, "--policy", text(&path)]] {
+        let run = tlswatch(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(run.stderr.lines().count(), expected.len(), "{}", run.stderr);
+        for (line, (row, column, what)) in run.stderr.lines().zip(expected) {
+            let place = format!("policy.toml: line {row}, column {column}: {what}");
+            assert!(line.contains(&place), "{place}\n{line}");
+        }
+    }
+    fs::write(&path, "version = 1\n[trust]\ncrls = [\"none\"]\n").unwrap();
+    let run = tlswatch(&["policy", "check", text(&path)]);
+    assert_eq!((run.code, run.stderr.lines().count()), (2, 1), "{}", run.stderr);
+    fs::write(&path, "version = 1\n").unwrap();
+    assert_eq!(tlswatch(&["policy", "check", text(&path)]).code, 0);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     for arguments in
         [&["read", ONE, "-o", "/nonexistent/out"][..], &["read", ONE, "--certificates", "/dev/null/certificates"]]
@@ -301,6 +344,36 @@ fn output_that_cannot_be_written_is_a_failure() {
         assert_eq!(full.code, 1);
         assert!(full.stderr.contains("cannot write"), "{}", full.stderr);
     }
+}
+
+/// The standard library opens `/dev/null` in place of a closed standard output: without a look before, events are lost
+/// and all is well.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_standard_output_is_a_failure_and_dev_null_is_none() {
+    let (_folder, file) = file("unused", b"");
+    let shell = |redirection: &str, arguments: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec \"$@\" {redirection}"), "sh", env!("CARGO_BIN_EXE_tlswatch")]);
+        ran(command.args(arguments).output().unwrap())
+    };
+    let needs: [&[&str]; 4] =
+        [&["read", ONE, "-o", "-"], &["read", ONE], &["rules"], &["rules", "show", "TLSW-MITM-003"]];
+    for arguments in needs {
+        let closed = shell(">&-", arguments);
+        assert_eq!((closed.code, closed.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert_eq!(closed.stderr, "tlswatch: cannot write: standard output is closed\n", "{arguments:?}");
+        // As some process managers and Python's DEVNULL hand it over.
+        for wanted in [">/dev/null", "1<>/dev/null"] {
+            let run = shell(wanted, arguments);
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{arguments:?} {wanted}");
+        }
+    }
+    let elsewhere = shell(">&-", &["read", ONE, "-o", text(&file)]);
+    assert_eq!((elsewhere.code, elsewhere.stderr.as_str()), (0, ""));
+    assert!(fs::read_to_string(&file).unwrap().ends_with("}\n"), "events go to a file as ever");
+    let nothing = shell(">&- 2>&-", &["read", ONE]);
+    assert_eq!(nothing.code, 1);
 }
 
 #[test]

@@ -115,6 +115,78 @@ fn killed_at_any_moment_it_is_whole_and_can_be_finished() {
     assert!(unfinished >= 30 && partial >= 10, "{unfinished} killed, {partial} of them half written");
 }
 
+/// What was counted of a capture read in part is known up to a bound; beyond, nothing of it is counted twice, and that is
+/// told and counted.
+#[test]
+fn too_many_parts_of_a_capture_are_told_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    let run = |more: &[&str]| {
+        let mut command = tlswatch();
+        command.arg("read").arg(&captures()[0]).arg("--inventory").arg(&inventory).args(more);
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
+        let stats: serde_json::Value = serde_json::from_str(&last).unwrap();
+        let uncounted = stats["tlswatch"]["stats"]["capture"]["uncounted"].as_u64().unwrap();
+        (uncounted, String::from_utf8(output.stderr).unwrap())
+    };
+    let seen = || -> i64 {
+        Connection::open(&inventory).unwrap().query_row("SELECT sum(count) FROM host", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(run(&["--to", "2026-11-18T21:50:00Z"]), (0, String::new()));
+    let before = seen();
+    let stored = Connection::open(&inventory).unwrap();
+    let octets: i64 = (8 << 20) * 8;
+    // As many as are held in memory, then one more.
+    for (octets, uncounted) in [(octets, 0), (octets + 8, 1)] {
+        stored.execute("DELETE FROM capture_part WHERE id > (SELECT min(id) FROM capture_part)", []).unwrap();
+        assert_eq!(stored.execute("UPDATE capture_part SET handshakes = zeroblob(?)", [octets]).unwrap(), 1);
+        let (count, told) = run(&["--to", "2026-11-18T21:45:00Z"]);
+        assert_eq!((count, told.contains("nothing of it is counted again")), (uncounted, uncounted == 1), "{told}");
+    }
+    let between = seen();
+    assert!(between >= before);
+    assert_eq!(run(&[]).0, 1);
+    assert_eq!(seen(), between, "rather nothing than twice");
+}
+
+/// script(1) makes a terminal; stty(1) tells its width.
+#[cfg(target_os = "linux")]
+#[test]
+fn tables_fit_the_terminal_and_are_whole_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    for question in ["hosts", "list", "changes"] {
+        let arguments = [question, "--limit", "5"];
+        let whole = text(&inventory, &arguments);
+        assert!(!whole.contains('…') && whole.lines().any(|line| line.chars().count() > 150), "{whole}");
+        let command = |columns: &str| {
+            format!(
+                "stty rows 24 cols 90; {columns} exec '{}' inventory {} --inventory '{}'",
+                env!("CARGO_BIN_EXE_tlswatch"),
+                arguments.join(" "),
+                inventory.display()
+            )
+        };
+        for (columns, width) in [("unset COLUMNS;", 90), ("export COLUMNS=70;", 70)] {
+            let mut script = Command::new("script");
+            script.args(["-qec", &command(columns), "/dev/null"]).stdin(Stdio::null());
+            let Ok(output) = script.output() else { return };
+            let shown = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && shown.contains('…'), "{shown}");
+            assert_eq!(shown.lines().count(), whole.lines().count(), "{shown}");
+            let longest = shown.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+            assert!((width - 20..=width).contains(&longest), "{longest} {width}\n{shown}");
+        }
+        // A width that somebody exported is not asked for.
+        let mut piped = tlswatch();
+        piped.args(["inventory", "--inventory"]).arg(&inventory).args(arguments).env("COLUMNS", "40");
+        assert_eq!(String::from_utf8(piped.output().unwrap().stdout).unwrap(), whole);
+    }
+}
+
 /// The golden files are of the captures of this package: `INSTA_UPDATE=always cargo test` when they are made anew.
 #[test]
 fn every_question_has_its_answer() {

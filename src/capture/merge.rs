@@ -116,6 +116,11 @@ impl Input {
 }
 
 impl Files {
+    /// Counts files of which the inventory takes nothing.
+    pub fn note_uncounted(&mut self, files: u64) {
+        self.stats.capture_uncounted += files;
+    }
+
     /// Looks at every path: files, folders (their files by name, not recursive), `-` for standard input.
     ///
     /// What cannot be read becomes a [`Problem`]; nothing here fails.

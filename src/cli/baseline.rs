@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use console::Term;
 
-use crate::cli::{complain, exit, print, print_with, tell};
+use crate::cli::{columns, complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
-use crate::inventory::{Answer, Cell, InventoryError, Store};
+use crate::inventory::{Answer, Cell, InventoryError, Rows, Store};
 use crate::text::printable;
 
 #[derive(Debug, Args)]
@@ -95,7 +96,7 @@ fn listed(store: &Store) -> Result<u8, InventoryError> {
     if answer.rows.is_empty() {
         tell("no host is known yet");
     }
-    Ok(print_with(|out| answer.write_table(out)))
+    Ok(print_with(|out| answer.write_table(out, columns(&Term::stdout()))))
 }
 
 fn all(store: &Store) -> Result<Answer, InventoryError> {
@@ -103,7 +104,7 @@ fn all(store: &Store) -> Result<Answer, InventoryError> {
         let bytes = Cell::Number(i64::try_from(bytes).unwrap_or(i64::MAX));
         vec![Cell::Text(host.name.into()), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
     });
-    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: rows.collect() })
+    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: Rows::Made(rows.collect()) })
 }
 
 fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {

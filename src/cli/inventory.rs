@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use console::Term;
 
-use crate::cli::{complain, exit, print_with, tell};
+use crate::cli::{columns, complain, exit, print_with, tell};
 use crate::inventory::{Answer, Filter, InventoryError, Question, Store};
 use crate::sink::pem::pem;
 use crate::text::printable;
@@ -102,7 +103,7 @@ enum OwnersCommand {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For reading on a terminal: long values are cut
+    /// For reading: cut to the width of the terminal, if there is one
     Table,
     /// For spreadsheets
     Csv,
@@ -265,7 +266,7 @@ fn write_rows((answer, format): (&Answer, Format), out: &mut dyn Write) -> std::
     match (format, answer.title) {
         (Format::Csv, _) => answer.write_csv(out),
         (_, "certificates") => answer.write_list(out),
-        _ => answer.write_table(out),
+        _ => answer.write_table(out, columns(&Term::stdout())),
     }
 }
 

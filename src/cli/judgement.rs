@@ -12,7 +12,7 @@ use crate::detect::alerts::When;
 use crate::detect::catalogue::{Severity, known_rules};
 use crate::detect::knowledge::Knowledge;
 use crate::pipeline::judgement::Judging;
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicyError};
 use crate::text::printable;
 use crate::x509::roots::TrustAnchors;
 #[cfg(feature = "live")]
@@ -126,20 +126,25 @@ impl KnowledgeArguments {
     /// # Errors
     /// What is wrong with the files, one mistake a line.
     pub(crate) fn read(&self) -> Result<Knowledge, String> {
-        let policy = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
+        let (policy, mut mistakes) = self.policy.as_deref().map(read_policy).transpose()?.unwrap_or_default();
         let builtin = TrustAnchors::mozilla();
         let trusted = policy.trust.builtin_roots && !self.no_builtin_roots;
         let anchors = Arc::new(if trusted { builtin.clone() } else { TrustAnchors::default() });
         let mut knowledge = Knowledge { policy, anchors, builtin, ..Knowledge::default() };
+        let mut wrong = Vec::new();
         for path in &self.roots {
-            lists::add_roots(Arc::make_mut(&mut knowledge.anchors), path)?;
+            wrong.extend(lists::add_roots(Arc::make_mut(&mut knowledge.anchors), path).err());
         }
-        if let Some(path) = &self.indicators {
-            knowledge.indicators.push(lists::indicators(path)?);
+        match self.indicators.as_deref().map(lists::indicators) {
+            Some(Ok(list)) => knowledge.indicators.push(list),
+            Some(Err(error)) => wrong.push(error),
+            None => {}
         }
-        let folder = self.policy.as_deref().and_then(Path::parent).unwrap_or_else(|| Path::new(""));
-        lists::read_all(&mut knowledge, folder)?;
-        Ok(knowledge)
+        if let Some(path) = &self.policy {
+            mistakes.extend(lists::read_all(&mut knowledge, folder_of(path)));
+            wrong.extend(in_words(path, mistakes));
+        }
+        if wrong.is_empty() { Ok(knowledge) } else { Err(wrong.join("\n")) }
     }
 }
 
@@ -171,14 +176,21 @@ impl Renewal for Reload {
     }
 }
 
-/// Reads a policy file.
-pub(crate) fn read_policy(path: &Path) -> Result<Policy, String> {
+/// Reads a policy file: what could be understood, and the mistakes in it.
+pub(crate) fn read_policy(path: &Path) -> Result<(Policy, Vec<PolicyError>), String> {
     let text = std::fs::read_to_string(path).map_err(|error| cannot_read(path, &error))?;
-    Policy::parse(&text, &known_rules()).map_err(|errors| {
-        let lines: Vec<String> =
-            errors.0.iter().map(|error| printable(&format!("{}: {error}", path.display())).into_owned()).collect();
-        lines.join("\n")
-    })
+    Ok(Policy::parse_partly(&text, &known_rules()))
+}
+
+/// The folder that paths in a policy file are relative to.
+pub(crate) fn folder_of(policy: &Path) -> &Path {
+    policy.parent().unwrap_or_else(|| Path::new(""))
+}
+
+/// What to say of the mistakes in a policy file, in its order.
+pub(crate) fn in_words(path: &Path, mut mistakes: Vec<PolicyError>) -> impl Iterator<Item = String> {
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    mistakes.into_iter().map(move |mistake| printable(&format!("{}: {mistake}", path.display())).into_owned())
 }
 
 /// What to say of a file that cannot be read.

@@ -7,45 +7,61 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
 use crate::cli::judgement::cannot_read;
 use crate::cli::tell;
 use crate::detect::crl::Crl;
 use crate::detect::knowledge::{KeyFile, Knowledge, NamedList};
 use crate::detect::lists::{BADKEYS_ENTRY, List};
-use crate::policy::{Digest, ListFormat, digest};
+use crate::policy::{Digest, ListFile, ListFormat, NamedFile, PolicyError, digest};
 use crate::text::printable;
+use crate::time::Timestamp;
 use crate::x509::roots::TrustAnchors;
+use crate::x509::sct::Logs;
 
 /// Reads every file that the policy of `knowledge` names. Paths are relative to `folder`, the policy file's.
 ///
-/// # Errors
-/// The first file that cannot be read; lines that make no sense are only told.
-pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Result<(), String> {
+/// Gives what is wrong with them, each with its place in the policy; lines that make no sense are only told.
+pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyError> {
+    let mut wrong = Vec::new();
+    let mut note = |file: &NamedFile, read: Result<(), String>| wrong.extend(read.err().map(|what| file.wrong(&what)));
     let trust = knowledge.policy.trust.clone();
-    for path in &trust.roots {
-        add_roots(Arc::make_mut(&mut knowledge.anchors), &folder.join(path))?;
+    for file in &trust.roots {
+        note(file, add_roots(Arc::make_mut(&mut knowledge.anchors), &folder.join(&file.path)));
     }
-    for path in &trust.crls {
-        for file in files(&folder.join(path))? {
-            knowledge.crls.extend(crls(&file)?);
+    for named in &trust.crls {
+        let each = files(&folder.join(&named.path)).unwrap_or_else(|error| {
+            note(named, Err(error));
+            Vec::new()
+        });
+        for file in each {
+            note(named, crls(&file).map(|crls| knowledge.crls.extend(crls)));
         }
     }
-    for file in &trust.blocklists {
-        knowledge.blocklists.push(list(&folder.join(&file.path), file.format)?);
+    for file in &trust.ct_logs {
+        note(file, add_logs(&mut knowledge.logs, &folder.join(&file.path)));
     }
-    for file in &trust.compromised_keys {
+    for ListFile { file, format } in &trust.blocklists {
+        note(file, list(&folder.join(&file.path), *format).map(|list| knowledge.blocklists.push(list)));
+    }
+    for ListFile { file, format } in &trust.compromised_keys {
         let path = folder.join(&file.path);
-        match file.format {
-            ListFormat::Badkeys => knowledge.badkeys.push(key_file(&path)?),
-            format => knowledge.compromised.push(list(&path, format)?),
-        }
+        let read = match format {
+            ListFormat::Badkeys => key_file(&path).map(|keys| knowledge.badkeys.push(keys)),
+            format => list(&path, *format).map(|list| knowledge.compromised.push(list)),
+        };
+        note(file, read);
     }
     for entry in &knowledge.policy.hosts {
-        if let Some(path) = &entry.certificates_file {
-            knowledge.certificates.insert(entry.line, certificates(&folder.join(path))?);
+        if let Some(file) = &entry.certificates_file {
+            let read = certificates(&folder.join(&file.path));
+            note(file, read.map(|found| drop(knowledge.certificates.insert(entry.line, found))));
         }
     }
-    Ok(())
+    wrong
 }
 
 /// Reads a file of indicators.
@@ -60,6 +76,34 @@ pub(crate) fn add_roots(anchors: &mut TrustAnchors, path: &Path) -> Result<(), S
         0 => Err(about(path, "no certificate in PEM or DER")),
         _ => Ok(()),
     }
+}
+
+/// Adds the logs of a list (version 3 of the format that browsers publish) whose timestamps count for something.
+fn add_logs(logs: &mut Logs, path: &Path) -> Result<(), String> {
+    let list: Value = serde_json::from_str(&text(path)?).map_err(|error| about(path, &error.to_string()))?;
+    let each = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = logs.len();
+    for operator in each(&list, "operators") {
+        for log in each(&operator, "logs").iter().chain(&each(&operator, "tiled_logs")) {
+            let Some(until) = counts_until(log.get("state")) else { continue };
+            let key = log.get("key").and_then(Value::as_str).and_then(|key| STANDARD.decode(key).ok());
+            if !key.is_some_and(|key| logs.add(&key, until)) {
+                return Err(about(path, "the key of a log is none"));
+            }
+        }
+    }
+    if logs.len() == before { Err(about(path, "no log in it whose timestamps count")) } else { Ok(()) }
+}
+
+/// Up to when the timestamps of a log in this state count (milliseconds since the epoch; `None` inside: for ever); `None`
+/// when they never did.
+fn counts_until(state: Option<&Value>) -> Option<Option<u64>> {
+    let state = state?;
+    if ["usable", "qualified", "readonly"].iter().any(|good| state.get(good).is_some()) {
+        return Some(None);
+    }
+    let retired = Timestamp::parse(state.get("retired")?.get("timestamp")?.as_str()?)?;
+    Some(Some(u64::try_from(retired.seconds().checked_mul(1_000)?).ok()?))
 }
 
 fn list(path: &Path, format: ListFormat) -> Result<NamedList, String> {
@@ -163,6 +207,37 @@ mod tests {
         assert_eq!(file.find(&key(&[2, 1])), None);
         fs::write(&path, [0; 17]).unwrap();
         assert!(key_file(&path).is_err());
+    }
+
+    #[test]
+    fn logs_count_by_their_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log_list.json");
+        let key =
+            || STANDARD.encode(rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::generate().unwrap()));
+        let log = |state: &str| format!(r#"{{"description":"x","key":"{}","state":{{{state}}}}}"#, key());
+        let at = |state: &str| format!(r#""{state}":{{"timestamp":"2023-11-14T22:13:20Z"}}"#);
+        let read = |logs: &[String], tiled: &[String]| {
+            let text =
+                format!(r#"{{"operators":[{{"logs":[{}],"tiled_logs":[{}]}}]}}"#, logs.join(","), tiled.join(","));
+            fs::write(&path, text).unwrap();
+            let mut logs = Logs::default();
+            add_logs(&mut logs, &path).map(|()| logs.len())
+        };
+        let states = ["usable", "qualified", "readonly", "retired", "rejected", "pending"].map(|state| log(&at(state)));
+        assert_eq!(read(&states, &[log(&at("usable"))]), Ok(5));
+        assert!(read(&states[4..], &[]).is_err(), "none that counts");
+        assert!(read(&[r#"{"key":"AAAA","state":{"usable":{}}}"#.to_owned()], &[]).is_err());
+        for text in ["", "[]", "{}", "{\"operators\":5}"] {
+            fs::write(&path, text).unwrap();
+            assert!(add_logs(&mut Logs::default(), &path).is_err());
+        }
+        let state = |text: &str| counts_until(Some(&serde_json::from_str(&format!("{{{text}}}")).unwrap()));
+        assert_eq!(state(&at("retired")), Some(Some(1_700_000_000_000)));
+        assert_eq!(
+            (state(&at("usable")), state(&at("rejected")), state(""), counts_until(None)),
+            (Some(None), None, None, None)
+        );
     }
 
     #[test]

@@ -243,7 +243,7 @@ mod capture {
 
     fn sinks(arguments: &LiveArguments, signals: &Signals) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let events: Box<dyn Sink + Send> = if arguments.output == Path::new("-") {
-            Box::new(Ndjson::stdout())
+            Box::new(Ndjson::stdout()?)
         } else {
             Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen))?)
         };

@@ -26,6 +26,8 @@ pub(crate) struct Memory {
     counted: Arc<Counted>,
     /// What the baselines have, those of the other inventory too.
     old: Arc<Counted>,
+    /// Files of which nothing is counted, because too much of them was read in part before.
+    uncounted: u64,
 }
 
 impl Memory {
@@ -43,7 +45,7 @@ impl Memory {
             opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
         }
         let inventory = Arc::new(opened);
-        Ok(Self { inventory, captures: HashMap::new(), counted: Arc::default(), old: Arc::default() })
+        Ok(Self { inventory, captures: HashMap::new(), counted: Arc::default(), old: Arc::default(), uncounted: 0 })
     }
 
     /// Looks what of the files the inventory knows.
@@ -72,6 +74,7 @@ impl Memory {
                     if base {
                         let why = "too much of it was read in part before: nothing of it is counted again";
                         tell(&printable(&format!("{path}: {why}")));
+                        self.uncounted += 1;
                     }
                     counted.files.insert(file);
                 }
@@ -79,6 +82,11 @@ impl Memory {
         }
         (self.counted, self.old) = (Arc::new(counted), Arc::new(old));
         Ok(())
+    }
+
+    /// Files of which nothing is counted, because too much of them was read in part before.
+    pub(crate) fn uncounted(&self) -> u64 {
+        self.uncounted
     }
 
     /// The sink of the run; `whole`: the captures are read without leaving anything out.

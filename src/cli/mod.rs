@@ -115,6 +115,17 @@ fn with_habits(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
+/// Columns of a terminal; `None` where there is none: what goes to files and programs is not cut.
+pub(crate) fn columns(term: &console::Term) -> Option<usize> {
+    /// Where the terminal does not say.
+    const USUAL: usize = 100;
+    if !term.is_term() {
+        return None;
+    }
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+    Some(told.or_else(|| term.size_checked().map(|(_, columns)| columns.into())).unwrap_or(USUAL))
+}
+
 /// Writes to standard output; a closed pipe is a quiet success.
 pub(crate) fn print(text: &str) -> u8 {
     print_with(|out| out.write_all(text.as_bytes()))
@@ -123,7 +134,14 @@ pub(crate) fn print(text: &str) -> u8 {
 /// [`print()`] of what is too long to be held in memory.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> u8 {
     use std::io::Write;
-    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let stdout = match crate::sink::stdout::stdout() {
+        Ok(stdout) => stdout,
+        Err(error) => {
+            tell(&error.to_string());
+            return exit::FAILURE;
+        }
+    };
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, stdout.lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => 0,
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,

@@ -184,6 +184,7 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
         };
+        files.note_uncounted(memory.as_ref().map_or(0, Memory::uncounted));
         if let Some(memory) = memory.as_ref().filter(|_| self.inventory.is_some()) {
             sinks.push(Box::new(memory.sink(self.inventory_batch, self.takes_everything())));
         }
@@ -221,10 +222,11 @@ impl ReadArguments {
         match self.output.as_deref() {
             Some(path) if path.as_os_str() != "-" => sinks.push(Box::new(Ndjson::create(path)?)),
             None if to_terminal => {}
-            _ => sinks.push(Box::new(Ndjson::stdout())),
+            _ => sinks.push(Box::new(Ndjson::stdout()?)),
         }
         if self.wants_summary(to_terminal) {
-            sinks.push(Box::new(SummarySink::new(text)));
+            let terminal = if to_terminal { console::Term::stdout() } else { console::Term::stderr() };
+            sinks.push(Box::new(SummarySink::new(text, crate::cli::columns(&terminal).unwrap_or(usize::MAX))));
         }
         if let Some(folder) = &self.certificates {
             sinks.push(Box::new(PemFolder::create(folder)?));

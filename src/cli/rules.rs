@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::cli::judgement::read_policy;
+use crate::cli::judgement::{folder_of, in_words, read_policy};
+use crate::cli::lists::read_all;
 use crate::cli::{complain, exit, print, tell};
 use crate::detect::catalogue::{rule, rule_text, rules_table};
 use crate::detect::hosts::record::HostRecord;
@@ -60,17 +61,21 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         PolicyCommand::Check { file } => file,
         PolicyCommand::Suggest { inventory, handshakes } => return suggestions(inventory, *handshakes),
     };
-    let policy = match read_policy(file) {
-        Ok(policy) => policy,
-        Err(errors) => return complain(&errors),
+    let (policy, mut mistakes) = match read_policy(file) {
+        Ok(read) => read,
+        Err(error) => return complain(&error),
     };
-    for warning in warnings(&policy, None) {
+    // Of what was not understood, nobody knows whether it is meant.
+    for warning in warnings(&policy, None).iter().filter(|_| mistakes.is_empty()) {
         tell(&printable(&format!("{}: {warning}", file.display())));
     }
     let mut knowledge = Knowledge { policy, ..Knowledge::default() };
-    let folder = file.parent().unwrap_or_else(|| Path::new(""));
-    if let Err(error) = crate::cli::lists::read_all(&mut knowledge, folder) {
-        return complain(&error);
+    mistakes.extend(read_all(&mut knowledge, folder_of(file)));
+    if !mistakes.is_empty() {
+        for mistake in in_words(file, mistakes) {
+            complain(&mistake);
+        }
+        return exit::USAGE;
     }
     if print("the policy is good\n") == 0 { 0 } else { exit::FAILURE }
 }

@@ -6,9 +6,6 @@ use crate::event::display_filter;
 use crate::report::{AlertRow, Summary};
 use crate::sink::{About, Event, Sink, SinkError};
 
-/// Columns where the terminal does not say.
-const COLUMNS: usize = 100;
-
 /// Collects events for the summary; its text is there after the last event.
 pub(crate) struct SummarySink {
     summary: Summary,
@@ -20,10 +17,9 @@ pub(crate) struct SummarySink {
 pub(crate) struct SummaryText(Arc<Mutex<String>>);
 
 impl SummarySink {
-    /// Its text goes to `text`.
-    pub(crate) fn new(text: &SummaryText) -> Self {
-        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        Self { summary: Summary::new(columns.unwrap_or(COLUMNS)), text: text.clone() }
+    /// Its text goes to `text`, for a terminal of so many columns.
+    pub(crate) fn new(text: &SummaryText, columns: usize) -> Self {
+        Self { summary: Summary::new(columns), text: text.clone() }
     }
 }
 

@@ -128,9 +128,14 @@ impl<'a> Case<'a> {
             .is_some_and(|chain| matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified))
     }
 
-    /// The path leads to one of Mozilla's roots: a CA that browsers trust, not one that the owner named as a root.
+    /// The path leads to a trust anchor, whoever named it, and no CA on it is an `[[internal_ca]]`.
     pub(super) fn is_public(&self) -> bool {
-        self.is_anchored() && self.path().last().is_some_and(|root| self.knowledge.builtin.is_anchor(root))
+        self.is_anchored() && !self.is_internal_ca()
+    }
+
+    /// The path leads to one of Mozilla's roots: what browsers demand holds for it.
+    pub(super) fn is_of_browsers(&self) -> bool {
+        self.is_public() && self.path().last().is_some_and(|root| self.knowledge.builtin.is_anchor(root))
     }
 
     /// An `[[internal_ca]]` key stands in the path.

@@ -285,8 +285,7 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
         [(1_598_918_400, 398), (1_773_532_800, 200), (1_805_068_800, 100), (1_868_227_200, 47)];
     let (leaf, facts) = case.leaf()?;
     let (begin, end) = (facts.not_before?, facts.not_after?);
-    let public = case.is_public() && !case.is_internal_ca();
-    let allowed = if public {
+    let allowed = if case.is_public() {
         PUBLIC.iter().rev().find(|(from, _)| begin.seconds() >= *from).map(|(_, days)| *days)?
     } else {
         Some(case.sighting.policy.number(&VALIDITY_TOO_LONG.known(), "private_days")).filter(|days| *days > 0)?
@@ -371,7 +370,7 @@ fn no_sct(case: &Case<'_>) -> Option<Finding> {
     /// 2018-05-01.
     const SINCE: i64 = 1_525_132_800;
     let (leaf, facts) = case.leaf()?;
-    let public = case.sighting.server?.judgement.ending == Ending::Anchor && case.is_public();
+    let public = case.sighting.server?.judgement.ending == Ending::Anchor && case.is_of_browsers();
     let handshake = &case.sighting.observation.handshake;
     let asked = handshake.client_hello.as_deref().is_some_and(|hello| hello.signed_certificate_timestamp);
     // A stapled response may hold them; what an encrypted flight holds is not seen.

@@ -650,6 +650,12 @@ fn cell(report: &ChainReport, at: ValidityTime) -> (Option<ValidityTime>, Option
     (from, until)
 }
 
+/// The name in the text of a host; none where it was called by address.
+fn asked_for(host: &str) -> Option<&str> {
+    let (name, _) = host.rsplit_once(':')?;
+    (!name.starts_with("ip:")).then(|| name.strip_prefix("ech:").unwrap_or(name))
+}
+
 /// Lets the policy have its say; `false` when the rule does not run.
 fn settle(finding: &mut Finding, policy: &Policy) -> bool {
     let known = finding.rule.known();
@@ -657,9 +663,7 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
         return false;
     }
     let Some(ends) = finding.ends else { return true };
-    let name = finding.host.rsplit_once(':').map(|(name, _)| name).filter(|name| !name.starts_with("ip:"));
-    let name = name.map(|name| name.strip_prefix("ech:").unwrap_or(name));
-    let target = Target { name, address: ends.server.address, port: ends.server.port };
+    let target = Target { name: asked_for(&finding.host), address: ends.server.address, port: ends.server.port };
     if let Some(severity) = policy.severity_for(&known, &target) {
         finding.severity = severity;
     }
@@ -676,4 +680,22 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
         finding.effect = Effect::Mark;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_no_name() {
+        for (host, name) in [
+            ("www.example.com:443", Some("www.example.com")),
+            ("ech:www.example.com:443", Some("www.example.com")),
+            ("ip:203.0.113.10:443", None),
+            ("ip:2001:db8::1:443", None),
+            ("", None),
+        ] {
+            assert_eq!(asked_for(host), name);
+        }
+    }
 }

@@ -251,12 +251,16 @@ fn a_flood_of_namesakes_hides_no_intermediate() {
     let flood: Vec<_> = std::iter::once(Arc::clone(&evil[0]))
         .chain((0..80).map(|_| parse(made("Intermediate").self_signed(&key()).unwrap().der())))
         .collect();
-    // A trusted path vouches for the intermediate, or the key of an internal CA does.
-    let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
-    for (roots, policy) in [(&[&ca][..], ""), (&[], &internal)] {
-        let mut bench = Bench::new(roots).policy(policy);
-        let whole = [&leaf, &intermediate.certificate, &ca.certificate].map(Arc::clone);
-        let whole = bench.handshake(HOME, &whole);
+    // A trusted path vouches for the intermediate, or the key of an internal CA does: one above it, or its own.
+    let internal = |ca: &Certificate| format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(ca));
+    let whole = [&leaf, &intermediate.certificate, &ca.certificate].map(Arc::clone);
+    for (roots, policy, shown) in [
+        (&[&ca][..], String::new(), &whole[..]),
+        (&[], internal(&ca.certificate), &whole),
+        (&[], internal(&intermediate.certificate), &whole[..2]),
+    ] {
+        let mut bench = Bench::new(roots).policy(&policy);
+        let whole = bench.handshake(HOME, shown);
         let enemy = bench.handshake(("www.example.net", "203.0.113.66"), &flood);
         let short = bench.handshake(HOME, &[Arc::clone(&leaf)]);
         let mut judge = bench.judge();
@@ -302,8 +306,11 @@ fn validity_has_limits_by_day_of_issue() {
         let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(from, from + days * DAY));
         let found = Bench::new(&[&ca]).public().at(from + DAY).findings(HOME, &chain);
         assert_eq!(how(&found, "CERT-009").is_some(), fires, "{from} {days}");
-        // A root that the owner named is no browser's.
-        assert_eq!(how(&Bench::new(&[&ca]).at(from + DAY).findings(HOME, &chain), "CERT-009"), None);
+        // A root that the owner named counts as public, unless its key is an internal CA's.
+        let added = |policy: &str| Bench::new(&[&ca]).policy(policy).at(from + DAY).findings(HOME, &chain);
+        assert_eq!(how(&added(""), "CERT-009").is_some(), fires);
+        let internal = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\n", spki(&ca.certificate));
+        assert_eq!(how(&added(&internal), "CERT-009"), None);
     }
     let chain = Ca::new("Private").chain(&Plan::of(&["www.example.com"]).dates(START - DAY, START + 900 * DAY));
     assert_eq!(how(&Bench::new(&[]).findings(HOME, &chain), "CERT-009"), None);
@@ -558,10 +565,11 @@ fn kinds_of_cas() {
     let ca = Ca::new("Root");
     let internal = ca.chain(&Plan::of(&["wiki.corp.lab"]));
     assert_eq!(ids(&Bench::new(&[&ca]).public().findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
-    // A root that the owner named is no public CA.
-    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
+    // A root that the owner named counts as public, until the policy says whose it is.
+    assert_eq!(ids(&Bench::new(&[&ca]).findings(("wiki.corp.lab", HOME.1), &internal)), ["POL-006"]);
     let policy =
         format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{}\"]\nnames = [\"*.corp.lab\"]\n", spki(&ca.certificate));
+    assert_eq!(ids(&Bench::new(&[&ca]).policy(&policy).findings(("wiki.corp.lab", HOME.1), &internal)), NONE);
     let with = |name: &str| {
         let chain = ca.chain(&Plan::of(&[name]));
         ids(&Bench::new(&[]).policy(&policy).findings((name, HOME.1), &chain))
@@ -578,6 +586,31 @@ fn the_policy_has_the_last_word() {
     let silenced = with("[[suppress]]\nrule = \"untrusted-issuer\"\npermanent = true\nreason = \"lab\"\n");
     assert!(silenced[0].suppressed_by.is_some());
     assert_eq!(with("profile = \"quiet\"\n")[0].effect, Effect::Mark);
+}
+
+#[test]
+fn the_policy_has_its_word_by_name_and_address() {
+    let ca = Ca::new("Private");
+    for (asked, hosts, others) in [
+        ("www.example.com", &["www.example.com", "*.example.com", "10.0.0.0/8", "*"][..], &["example.com"][..]),
+        // Who names no host is known by the address.
+        ("", &["10.9.0.9", "10.9.0.9:443", "*"], &["www.example.com", "10.9.0.8"]),
+    ] {
+        let chain = ca.chain(&Plan::of(&["www.example.com"]));
+        let found = |policy: &str| {
+            Bench::new(&[]).policy(policy).changed(HOME, &chain, |observation| {
+                let name = (!asked.is_empty()).then(|| asked.as_bytes().into());
+                observation.handshake.client_hello.as_mut().unwrap().server_name = name;
+            })
+        };
+        for (host, applies) in hosts.iter().map(|host| (host, true)).chain(others.iter().map(|host| (host, false))) {
+            let severity = found(&format!("[[severity]]\nrule = \"TLSW-CERT-005\"\nhost = \"{host}\"\nset = 99\n"));
+            assert_eq!(how(&severity, "CERT-005").unwrap().0 == Severity::Critical, applies, "{asked} {host}");
+            let quiet =
+                found(&format!("[[suppress]]\nrule = \"*\"\nhost = \"{host}\"\npermanent = true\nreason = \"lab\"\n"));
+            assert_eq!(quiet[0].suppressed_by.is_some(), applies, "{asked} {host}");
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use crate::policy::{Attribute, Digest, HostEntry, Policy};
 use crate::time::ValidityTime;
 use crate::x509::roots::TrustAnchors;
+use crate::x509::sct::Logs;
 use crate::x509::signature::{Algorithm, Verdict, verify};
 use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
@@ -35,6 +36,8 @@ pub struct Knowledge {
     pub indicators: Vec<NamedList>,
     /// `[trust] crls`.
     pub crls: Vec<Crl>,
+    /// `[trust] ct_logs`.
+    pub logs: Logs,
     /// Certificates of each `[[host]]` entry's `certificates_file`, by the entry's line.
     pub certificates: BTreeMap<usize, HashSet<Digest>>,
     /// Which CRL is signed by which key: found once.

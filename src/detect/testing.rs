@@ -113,7 +113,7 @@ impl Plan {
         self.key.clone().unwrap_or_else(|| Arc::new(key()))
     }
 
-    fn params(&self) -> CertificateParams {
+    pub(crate) fn params(&self) -> CertificateParams {
         let mut params = CertificateParams::new(self.names.clone()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());

@@ -220,4 +220,54 @@ mod tests {
         assert_eq!((ids(&found), found.len()), (vec!["MITM-002"], 2));
         assert!(of(&found, "MITM-002").unwrap().message.contains("Portal CA"));
     }
+
+    /// Fifty handshakes of TLS 1.3, then `old` of TLS 1.2 with this chain, all of one kind of client; the alerts about it.
+    fn steps_back(scene: &mut Scene, watch: &mut Watch, old: usize, chain: &[Arc<crate::x509::Certificate>]) -> usize {
+        let mut told = 0;
+        for handshake in 0..50 + old {
+            let shown = if handshake < 50 { &[] } else { chain };
+            let mut observation = scene.handshake("10.0.0.1", "203.0.113.10", shown);
+            observation.handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304, 0x0303].into();
+            let hello = observation.handshake.server_hello.as_mut().unwrap();
+            hello.selected_version = (handshake < 50).then_some(0x0304);
+            let found = scene.show(watch, SITES[0], &observation);
+            told += usize::from(of(&found, "MITM-014").is_some());
+        }
+        told
+    }
+
+    #[test]
+    fn a_host_with_several_certificates_may_speak_several_versions() {
+        let public = Ca::new("Public Root");
+        let chains: Vec<_> = (0..3).map(|_| public.chain(&Plan::of(&[SITES[0]]))).collect();
+        for several in [1, 3] {
+            let mut scene = Scene::new(&[&public]);
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            // Each on several days, to several clients.
+            for day in 0..4 {
+                for (number, chain) in chains.iter().take(several).enumerate() {
+                    scene.serve(&mut watch, (SITES[0], &format!("10.{number}.{day}.1")), chain);
+                }
+                scene.now += DAY / 2;
+            }
+            let told = steps_back(&mut scene, &mut watch, 3, &chains[0]);
+            assert_eq!(told, usize::from(several == 1));
+        }
+    }
+
+    #[test]
+    fn one_step_back_is_enough_with_a_doubted_certificate() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let genuine = public.chain(&Plan::of(&[SITES[0]]));
+        let forged = Ca::new("Proxy CA").chain(&Plan::of(&[SITES[0]]));
+        for (chain, told) in [(&genuine, 0), (&forged, 1)] {
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            assert!(scene.serve(&mut watch, (SITES[0], "10.1.0.1"), &genuine).is_empty());
+            assert_eq!(steps_back(&mut scene, &mut watch, 1, chain), told);
+            // Nothing doubts a host that was never seen.
+            let mut fresh = Watch::new(Arc::clone(&scene.anchors), 100);
+            assert_eq!(steps_back(&mut scene, &mut fresh, 1, chain), 0);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Keys that can be computed because they share a prime factor with another.
 
-use super::answer::{Answer, Cell, prepare};
+use super::answer::{Answer, Cell, Rows, prepare};
 use super::{InventoryError, Store};
 
 impl Store {
@@ -38,6 +38,6 @@ impl Store {
         }
         let columns = vec!["spki_sha256", "subject", "other_spki_sha256", "other_subject"];
         let more = u64::try_from(shared.left_out).unwrap_or(u64::MAX);
-        Ok((Answer { title: "", columns, rows }, [left_out, more]))
+        Ok((Answer { title: "", columns, rows: Rows::Made(rows) }, [left_out, more]))
     }
 }

@@ -1,44 +1,61 @@
 //! Answers written out: as a table, CSV or JSON.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::printable;
+use crate::text::{cut, fit, printable};
 
-/// Widest column of a table, characters.
-const WIDE: usize = 60;
+/// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
+/// make every line as long.
+const ALIGNED: usize = 64;
 
-/// Characters of a digest in a table: enough to tell certificates apart and to ask for one.
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
 const DIGITS: usize = 16;
 
 impl Answer {
-    /// For a terminal: columns aligned, long texts and digests cut, everything unprintable escaped.
+    /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
+    /// the widest columns until a line fits; without, nothing is.
     ///
     /// # Errors
     /// When `out` fails.
-    pub fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write_table(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+        let digits = if width.is_some() { DIGITS } else { usize::MAX };
         // Nothing is kept of a row but its widths: an answer may have a million of them.
         let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
+        let mut words = vec![false; widths.len()];
         let mut text = String::new();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                for_terminal(cell, &mut text);
+        let measured: Result<(), Infallible> = self.rows.each(|row| {
+            for ((width, words), cell) in widths.iter_mut().zip(&mut words).zip(row) {
+                for_terminal((cell, digits), &mut text);
                 *width = (*width).max(text.chars().count());
+                *words |= matches!(cell, Cell::Text(_) | Cell::Digest(_));
             }
+            Ok(())
+        });
+        let Ok(()) = measured;
+        match width {
+            Some(width) => shorten(&mut widths, &words, width),
+            None => widths.iter_mut().for_each(|width| *width = (*width).min(ALIGNED)),
         }
         let names: Vec<Cell> = self.columns.iter().map(|name| Cell::Text(name.to_uppercase().into())).collect();
         let mut line = String::new();
-        for row in std::iter::once(&names).chain(&self.rows) {
+        let mut write_row = |row: &[Cell]| {
             line.clear();
-            for (cell, width) in row.iter().zip(&widths) {
-                for_terminal(cell, &mut text);
-                line.push_str(&text);
-                let missing = width.saturating_sub(text.chars().count());
-                line.extend(std::iter::repeat_n(' ', missing + 2));
+            for (cell, most) in row.iter().zip(&widths) {
+                for_terminal((cell, digits), &mut text);
+                let shown = if width.is_some() { cut(&text, *most) } else { text.as_str().into() };
+                line.push_str(&shown);
+                let missing = most.saturating_sub(shown.chars().count());
+                line.extend(std::iter::repeat_n(' ', missing + GAP));
             }
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
+            writeln!(out, "{}", line.trim_end())
+        };
+        write_row(&names)?;
+        self.rows.each(write_row)
     }
 
     /// For a terminal: one line for each value, for answers with few rows and many columns.
@@ -47,15 +64,16 @@ impl Answer {
     /// When `out` fails.
     pub fn write_list(&self, out: &mut dyn Write) -> io::Result<()> {
         let width = self.columns.iter().map(|name| name.len()).max().unwrap_or(0);
-        for (number, row) in self.rows.iter().enumerate() {
-            if number > 0 {
+        let mut first = true;
+        self.rows.each(|row| {
+            if !std::mem::take(&mut first) {
                 writeln!(out)?;
             }
             for (name, cell) in self.columns.iter().zip(row) {
                 writeln!(out, "{}", format!("{name:<width$}  {}", printable(&cell.text())).trim_end())?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe.
@@ -66,13 +84,13 @@ impl Answer {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         let mut text = String::new();
-        for row in &self.rows {
+        self.rows.each(|row| {
             for cell in row {
                 for_spreadsheet(cell, &mut text);
                 writer.write_field(&text)?;
             }
-            writer.write_record(None::<&[u8]>)?;
-        }
+            writer.write_record(None::<&[u8]>)
+        })?;
         writer.flush()
     }
 
@@ -83,8 +101,9 @@ impl Answer {
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"[")?;
         let mut text = String::new();
-        for (number, row) in self.rows.iter().enumerate() {
-            out.write_all(if number == 0 { b"\n{" } else { b",\n{" })?;
+        let mut first = true;
+        self.rows.each(|row| {
+            out.write_all(if std::mem::take(&mut first) { b"\n{" } else { b",\n{" })?;
             for (place, (name, cell)) in self.columns.iter().zip(row).enumerate() {
                 write!(out, "{}\"{name}\":", if place == 0 { "" } else { "," })?;
                 text.clear();
@@ -95,8 +114,8 @@ impl Answer {
                     _ => serde_json::to_writer(&mut *out, &text)?,
                 }
             }
-            out.write_all(b"}")?;
-        }
+            out.write_all(b"}")
+        })?;
         out.write_all(b"\n]\n")
     }
 
@@ -105,34 +124,43 @@ impl Answer {
         let Some(column) = self.columns.iter().position(|name| *name == "sha256") else { return Vec::new() };
         let mut digests = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for row in &self.rows {
+        let gathered: Result<(), Infallible> = self.rows.each(|row| {
             if let Some(Cell::Digest(bytes)) = row.get(column)
                 && let Ok(digest) = <[u8; 32]>::try_from(&**bytes)
                 && seen.insert(digest)
             {
                 digests.push(crate::x509::Sha256(digest));
             }
-        }
+            Ok(())
+        });
+        let Ok(()) = gathered;
         digests
     }
 }
 
-/// Puts a cell into `out`.
-fn for_terminal(cell: &Cell, out: &mut String) {
+/// Makes a line fit a terminal: half a name still says something, half a number or a time does not.
+fn shorten(widths: &mut [usize], words: &[bool], width: usize) {
+    let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
+    let all = widths.iter().fold(0, |sum: usize, width| sum.saturating_add(*width));
+    let texts = || widths.iter().zip(words).filter(|(_, words)| **words).map(|(width, _)| *width);
+    let others = all.saturating_sub(texts().fold(0, usize::saturating_add));
+    let texts = widths.iter_mut().zip(words).filter(|(_, words)| **words).map(|(width, _)| width);
+    fit(texts, room.saturating_sub(others), 9);
+    // A day, the beginning of a word, and less only where there are so many columns.
+    for least in [11, 6, 3] {
+        fit(&mut *widths, room, least);
+    }
+}
+
+/// Puts a cell into `out`, of a digest so many digits.
+fn for_terminal((cell, digits): (&Cell, usize), out: &mut String) {
     out.clear();
     match cell {
-        Cell::Digest(bytes) => {
-            let shown = Cell::Digest(bytes.get(..DIGITS / 2).unwrap_or(bytes).into());
-            shown.append_to(out);
+        Cell::Digest(_) => {
+            cell.append_to(out);
+            out.truncate(digits);
         }
-        Cell::Text(text) => {
-            let text = printable(text);
-            if text.chars().count() <= WIDE {
-                out.push_str(&text);
-            } else {
-                out.extend(text.chars().take(WIDE - 1).chain(['…']));
-            }
-        }
+        Cell::Text(text) => out.push_str(&printable(text)),
         _ => cell.append_to(out),
     }
 }
@@ -148,6 +176,7 @@ fn for_spreadsheet(cell: &Cell, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Rows;
     use super::*;
     use crate::time::{Timestamp, ValidityTime};
 
@@ -163,7 +192,7 @@ mod tests {
         Answer {
             title: "",
             columns: vec!["sha256", "subject", "count", "at", "until"],
-            rows: vec![
+            rows: Rows::Made(vec![
                 vec![
                     digest(&[0xab; 32]),
                     text("=cmd|' /C calc'!A0"),
@@ -173,28 +202,55 @@ mod tests {
                 ],
                 vec![digest(&[0xab; 32]), text("a\x1b[2J\u{202e}\",b\n"), Cell::Empty, Cell::Empty, Cell::Empty],
                 vec![digest(&[1]), text(&"é".repeat(100)), Cell::Number(i64::MAX), Cell::Empty, Cell::Empty],
-            ],
+            ]),
         }
     }
 
     #[test]
     fn a_terminal_sees_no_controls() {
-        let table = written(|out| hostile().write_table(out)) + &written(|out| hostile().write_list(out));
-        assert!(table.chars().all(|c| c == '\n' || !c.is_control()) && !table.contains('\u{202e}'));
+        let table = written(|out| hostile().write_table(out, Some(120)));
+        for shown in
+            [&table, &written(|out| hostile().write_table(out, None)), &written(|out| hostile().write_list(out))]
+        {
+            assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
+        }
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[0].starts_with("SHA256            SUBJECT "));
         assert_eq!(lines[1].split_whitespace().next(), Some("abababababababab"));
         assert!(lines[2].contains(r#"a\u{1b}[2J\u{202e}",b\u{a}"#));
-        assert!(lines[3].contains('…') && lines[3].chars().count() < 160);
+        assert!(lines[3].contains('…'));
         let column = lines[1].find("-1").unwrap();
         assert_eq!(lines[0].find("COUNT"), Some(column));
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_is_whole_elsewhere() {
+        for width in [40, 60, 80, 120, 300] {
+            let table = written(|out| hostile().write_table(out, Some(width)));
+            let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= width, "{width}: {longest}\n{table}");
+            // The room is used, and nothing is cut where it is enough.
+            assert!(
+                table.contains('…') == (width < 300) && (width == 300 || longest > width - 20),
+                "{longest}\n{table}"
+            );
+        }
+        let mut long = hostile();
+        let Rows::Made(rows) = &mut long.rows else { unreachable!() };
+        rows[0][1] = Cell::Text("x".repeat(60_000).into());
+        let whole = written(|out| long.write_table(out, None));
+        assert!(!whole.contains('…') && whole.contains(&"ab".repeat(32)) && whole.contains(&"x".repeat(60_000)));
+        let lines: Vec<_> = whole.lines().map(str::len).collect();
+        assert!(lines[0] < 200 && lines[1] > 60_000 && lines[2] < 200, "one long name makes one long line: {lines:?}");
+        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| line.chars().count() <= 80));
     }
 
     #[test]
     fn no_cell_is_a_formula() {
         for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
             let mut answer = hostile();
-            answer.rows[0][1] = Cell::Text(format!("{first}1+1").into());
+            let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
+            rows[0][1] = Cell::Text(format!("{first}1+1").into());
             let csv = written(|out| answer.write_csv(out));
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();

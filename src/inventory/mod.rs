@@ -31,7 +31,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
-pub use answer::{Answer, Cell};
+pub use answer::{Answer, Cell, Rows};
 pub use gather::Gather;
 pub use hosts::Baselines;
 pub use owners::OwnersError;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::types::Value;
+use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
 use crate::x509::Sha256;
 
-use super::answer::{Answer, Cell, Columns, Kind, ask};
+use super::answer::{Answer, Cell, Columns, Kind, Rows, ask};
 use super::owners::{Owners, Pattern};
 use super::{InventoryError, Store, timeline};
 
@@ -112,7 +112,7 @@ impl Store {
             Question::Keys => keys(&connection, (filter, wanted), false)?,
             Question::Reused => keys(&connection, (filter, wanted), true)?,
             Question::Hosts => timeline::hosts(&connection, (filter, &of_hosts((filter, wanted))))?,
-            Question::Changes => timeline::changes(&connection, (filter, &of_hosts((filter, wanted))))?,
+            Question::Changes => timeline::changes(&connection, (filter, &of_hosts((filter, wanted)), &owners))?,
             Question::Clients => clients(&connection, (filter, wanted))?,
         };
         if !owners.is_empty() {
@@ -230,17 +230,23 @@ fn select(connection: &Connection, filter: &Filter, owners: &Owners) -> rusqlite
     };
     connection.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS wanted_name (id INTEGER PRIMARY KEY);
-         CREATE TEMP TABLE IF NOT EXISTS wanted_endpoint (id INTEGER PRIMARY KEY);
+         CREATE TEMP TABLE IF NOT EXISTS wanted_endpoint (id INTEGER PRIMARY KEY, port INTEGER, transport TEXT);
          DELETE FROM wanted_name; DELETE FROM wanted_endpoint; BEGIN",
     )?;
-    for (from, into) in [("SELECT id, name FROM name", "name"), ("SELECT id, ip FROM endpoint", "endpoint")] {
-        let mut insert = connection.prepare(&format!("INSERT INTO wanted_{into} VALUES (?)"))?;
+    for (from, into) in [
+        ("SELECT name, id FROM name", "INSERT INTO wanted_name VALUES (?)"),
+        ("SELECT ip, id, port, transport FROM endpoint", "INSERT INTO wanted_endpoint VALUES (?, ?, ?)"),
+    ] {
+        let mut insert = connection.prepare(into)?;
         let mut rows = connection.prepare(from)?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            let name = row.get_ref(1)?.as_str()?;
+            let name = row.get_ref(0)?.as_str()?;
             if takes(name.strip_prefix("ip:").unwrap_or(name)) {
-                insert.execute([row.get::<_, i64>(0)?])?;
+                for column in 1..=insert.parameter_count() {
+                    insert.raw_bind_parameter(column, ToSqlOutput::Borrowed(row.get_ref(column)?))?;
+                }
+                insert.raw_execute()?;
             }
         }
     }
@@ -254,7 +260,7 @@ fn of_certificates((filter, wanted): (&Filter, bool)) -> Where {
     if wanted {
         conditions.and(
             "c.id IN (SELECT certificate FROM sighting WHERE name IN temp.wanted_name
-             UNION ALL SELECT certificate FROM sighting WHERE endpoint IN temp.wanted_endpoint)",
+             UNION ALL SELECT certificate FROM sighting WHERE endpoint IN (SELECT id FROM temp.wanted_endpoint))",
             [],
         );
     }
@@ -388,9 +394,8 @@ fn of_hosts((filter, wanted): (&Filter, bool)) -> Where {
         conditions.and(
             // By the places of each host: to gather the hosts of all places takes three times as long where all are wanted.
             "(host.name IN temp.wanted_name OR EXISTS (SELECT 1 FROM sighting
-              CROSS JOIN endpoint ON endpoint.id = sighting.endpoint AND endpoint.port = host.port
-              AND endpoint.transport = host.transport
-              WHERE sighting.name = host.name AND +sighting.endpoint IN temp.wanted_endpoint))",
+              CROSS JOIN temp.wanted_endpoint AS wanted ON wanted.id = sighting.endpoint AND wanted.port = host.port
+              AND wanted.transport = host.transport WHERE sighting.name = host.name))",
             [],
         );
     }
@@ -428,7 +433,7 @@ fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
     answer = with_hosts(connection, answer)?;
     if let Some(column) = answer.columns.iter().position(|name| *name == "places") {
         answer.columns.remove(column);
-        answer.rows.iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
+        made(&mut answer).iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
     }
     Ok(answer)
 }
@@ -445,7 +450,7 @@ fn with_hosts(connection: &Connection, mut answer: Answer) -> rusqlite::Result<A
         _ => None,
     };
     let mut places: HashMap<i64, [Cell; 2]> = HashMap::new();
-    let wanted = answer.rows.iter().filter_map(|row| number(row));
+    let wanted = made(&mut answer).iter().filter_map(|row| number(row));
     places.extend(wanted.map(|number| (number, [Cell::Number(0), Cell::Empty])));
     if places.len() > FEW {
         let names = timeline::names(connection)?;
@@ -470,13 +475,21 @@ fn with_hosts(connection: &Connection, mut answer: Answer) -> rusqlite::Result<A
         }
     }
     answer.columns.push("hosts");
-    for row in &mut answer.rows {
+    for row in made(&mut answer) {
         let [count, hosts] =
             number(row).and_then(|number| places.get(&number).cloned()).unwrap_or([Cell::Number(0), Cell::Empty]);
         row.pop();
         row.extend([count, hosts]);
     }
     Ok(answer)
+}
+
+/// The rows to put columns behind.
+fn made(answer: &mut Answer) -> &mut [Vec<Cell>] {
+    match &mut answer.rows {
+        Rows::Made(rows) => rows,
+        Rows::Changes(_) => &mut [],
+    }
 }
 
 /// Number of places, and the first hosts with how many more there are; `all`: the name of each place.
@@ -513,17 +526,22 @@ fn summary(
     Ok([count, if hosts.is_empty() { Cell::Empty } else { Cell::Text(hosts.into()) }])
 }
 
-/// Adds the owner of the hosts of each row.
+/// Adds the owner of the hosts of each row, where there is none yet.
 fn name_owners(answer: &mut Answer, owners: &Owners) {
     let Some(column) = answer.columns.iter().position(|column| matches!(*column, "host" | "hosts")) else { return };
+    let Rows::Made(rows) = &mut answer.rows else { return };
     answer.columns.push("owner");
-    for row in &mut answer.rows {
+    for row in rows {
         let owner = match row.get(column) {
-            Some(Cell::Text(hosts)) => {
-                hosts.split(' ').find_map(|host| owners.of(host.strip_prefix("ip:").unwrap_or(host)))
-            }
-            _ => None,
+            Some(Cell::Text(hosts)) => owner(hosts, owners),
+            _ => Cell::Empty,
         };
-        row.push(owner.map_or(Cell::Empty, |owner| Cell::Text(owner.into())));
+        row.push(owner);
     }
+}
+
+/// The owner of the first of these hosts that has one.
+pub(super) fn owner(hosts: &str, owners: &Owners) -> Cell {
+    let found = hosts.split(' ').find_map(|host| owners.of(host.strip_prefix("ip:").unwrap_or(host)));
+    found.map_or(Cell::Empty, |owner| Cell::Text(owner.into()))
 }

@@ -11,8 +11,9 @@ use rusqlite::{Connection, Row, ToSql};
 
 use crate::time::{Timestamp, ValidityTime};
 
-use super::answer::{Answer, Cell, prepare};
-use super::query::{Filter, Where};
+use super::answer::{Answer, Cell, LATER, Rows, prepare};
+use super::owners::Owners;
+use super::query::{Filter, Where, owner};
 
 /// Rows of a table by their number; read in its order.
 #[derive(Debug)]
@@ -45,14 +46,28 @@ impl<T> Numbered<T> {
 
     /// The row of this number.
     pub(super) fn get(&self, number: i64) -> Option<&T> {
+        self.rows.get(self.place(number)?)
+    }
+
+    /// The row at a [place](place_of).
+    fn at(&self, place: u32) -> Option<&T> {
+        self.rows.get(usize::try_from(place).ok()?)
+    }
+
+    /// Where the row of this number stands.
+    fn place(&self, number: i64) -> Option<usize> {
         // Numbers are given in a row from 1, unless somebody else had his hands in the file.
         let likely = usize::try_from(number).ok()?.checked_sub(1)?;
-        let place = match self.numbers.get(likely) {
-            Some(found) if *found == number => likely,
-            _ => self.numbers.binary_search(&number).ok()?,
-        };
-        self.rows.get(place)
+        match self.numbers.get(likely) {
+            Some(found) if *found == number => Some(likely),
+            _ => self.numbers.binary_search(&number).ok(),
+        }
     }
+}
+
+/// A place in four octets; one where no row stands for none.
+fn place_of(place: Option<usize>) -> u32 {
+    place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
 }
 
 /// All names that clients asked for.
@@ -65,6 +80,7 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
 }
 
 /// What an answer says of a certificate.
+#[derive(Debug)]
 struct Shown {
     sha256: Arc<[u8]>,
     subject: Arc<str>,
@@ -74,6 +90,7 @@ struct Shown {
 }
 
 /// A host.
+#[derive(Debug)]
 struct Host {
     name: Arc<str>,
     port: i64,
@@ -84,6 +101,7 @@ struct Host {
 }
 
 /// The tables that give the words.
+#[derive(Debug)]
 struct Tables {
     hosts: Numbered<Host>,
     certificates: Numbered<Shown>,
@@ -151,6 +169,13 @@ impl Tables {
     }
 }
 
+/// A row with room for what is put behind it.
+fn row<const N: usize>(cells: [Cell; N]) -> Vec<Cell> {
+    let mut row = Vec::with_capacity(N + LATER);
+    row.extend(cells);
+    row
+}
+
 /// Gives the rows of `sql` in groups of equal first columns, which it puts side by side.
 pub(super) fn grouped<K: Copy + Eq + Hash, T>(
     connection: &Connection,
@@ -205,7 +230,7 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
     let rows = found.into_iter().map(|(host, count, certificate)| {
         let [sha256, subject, issuer] = tables.words(certificate);
         let not_after = certificate.and_then(|certificate| certificate.not_after);
-        vec![
+        row([
             Cell::Text(Arc::clone(&host.name)),
             Cell::Number(host.port),
             Cell::Text(Arc::clone(&host.transport)),
@@ -217,7 +242,7 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
             subject,
             issuer,
             not_after.map_or(Cell::Empty, |seconds| Cell::Day(ValidityTime(seconds))),
-        ]
+        ])
     });
     let columns = vec![
         "host",
@@ -232,70 +257,46 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
         "issuer",
         "not_after",
     ];
-    Ok(Answer { title: "", columns, rows: rows.collect() })
+    Ok(Answer { title: "", columns, rows: Rows::Made(rows.collect()) })
 }
 
 /// When hosts showed a certificate for the first time, and which they had shown before.
-pub(super) fn changes(connection: &Connection, (filter, conditions): (&Filter, &Where)) -> rusqlite::Result<Answer> {
+pub(super) fn changes(
+    connection: &Connection,
+    (filter, conditions, owners): (&Filter, &Where, &Owners),
+) -> rusqlite::Result<Answer> {
     let tables = Tables::read(connection, (filter, conditions))?;
     let since = filter.since.unwrap_or(Timestamp::MIN);
     let mut found = Vec::new();
     let make = |row: &Row<'_>| Ok((row.get(0)?, (Timestamp(row.get(2)?), row.get::<_, i64>(1)?)));
     grouped(connection, CHANGES, make, |host: i64, group| {
-        let Some(host) = tables.hosts.get(host) else { return Ok(()) };
+        let Some(host) = tables.hosts.place(host) else { return Ok(()) };
         group.sort_unstable();
         // Those that came at the same moment were not before one another.
-        let (mut old, mut together) = (None, None);
+        let (mut old, mut together) = (u32::MAX, None);
         for (first, number) in group.iter().copied() {
-            let certificate = tables.certificates.get(number);
+            let new = place_of(tables.certificates.place(number));
             match together {
                 Some((moment, _)) if moment == first => {}
                 _ => {
-                    old = together.and_then(|(_, before)| before);
-                    together = Some((first, certificate));
+                    old = together.map_or(u32::MAX, |(_, before)| before);
+                    together = Some((first, new));
                 }
             }
-            if first >= since && tables.takes(certificate) {
-                found.push((first, host, number, certificate, old));
+            if first >= since && tables.takes(tables.certificates.at(new)) {
+                found.push(Change { at: first, host: place_of(Some(host)), new, old });
             }
         }
         Ok(())
     })?;
+    let host = |change: &Change| tables.hosts.at(change.host).map(|host| (&host.name, host.port));
     found.sort_unstable_by(|one, other| {
-        (one.0, &one.1.name, one.1.port, one.2).cmp(&(other.0, &other.1.name, other.1.port, other.2))
+        let ends = || (host(one), one.new).cmp(&(host(other), other.new));
+        one.at.cmp(&other.at).then_with(ends)
     });
     found.truncate(filter.rows());
-    let words = ["first certificate", "same key", "same issuer", "other issuer"].map(|word| Cell::Text(word.into()));
-    let [first_one, same_key, same_issuer, other_issuer] = &words;
-    let rows =
-        found.into_iter().map(|(first, host, _, certificate, old): (_, &Host, _, Option<&Shown>, Option<&Shown>)| {
-            let same = |of: fn(&Shown) -> Option<i64>| {
-                let (now, before) = (certificate.and_then(of), old.and_then(of));
-                now.is_some() && now == before
-            };
-            let change = match old {
-                None => first_one,
-                Some(_) if same(|certificate| certificate.key) => same_key,
-                Some(_) if same(|certificate| certificate.issuer) => same_issuer,
-                Some(_) => other_issuer,
-            };
-            let [sha256, subject, issuer] = tables.words(certificate);
-            let [before_sha256, before_subject, before_issuer] = tables.words(old);
-            vec![
-                Cell::Time(first),
-                Cell::Text(Arc::clone(&host.name)),
-                Cell::Number(host.port),
-                Cell::Text(Arc::clone(&host.transport)),
-                change.clone(),
-                sha256,
-                subject,
-                issuer,
-                before_sha256,
-                before_subject,
-                before_issuer,
-            ]
-        });
-    let columns = vec![
+    found.shrink_to_fit();
+    let mut columns = vec![
         "at",
         "host",
         "port",
@@ -308,7 +309,72 @@ pub(super) fn changes(connection: &Connection, (filter, conditions): (&Filter, &
         "before_subject",
         "before_issuer",
     ];
-    Ok(Answer { title: "", columns, rows: rows.collect() })
+    let mut owned = Vec::new();
+    if !owners.is_empty() {
+        columns.push("owner");
+        owned.extend(tables.hosts.rows.iter().map(|host| owner(&host.name, owners)));
+    }
+    Ok(Answer { title: "", columns, rows: Rows::Changes(Box::new(Changes { tables, found, owners: owned })) })
+}
+
+/// The rows of [`changes`].
+#[derive(Debug)]
+pub struct Changes {
+    tables: Tables,
+    found: Vec<Change>,
+    /// Owner of each host; none without a list of owners.
+    owners: Vec<Cell>,
+}
+
+/// A host showed a certificate for the first time: places in the tables.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    at: Timestamp,
+    host: u32,
+    new: u32,
+    /// What it showed before.
+    old: u32,
+}
+
+impl Changes {
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    pub(super) fn each<E>(&self, mut take: impl FnMut(&[Cell]) -> Result<(), E>) -> Result<(), E> {
+        let words = ["first certificate", "same key", "same issuer", "other issuer"];
+        let words = words.map(|word| Cell::Text(word.into()));
+        let [first_one, same_key, same_issuer, other_issuer] = &words;
+        let mut row = Vec::new();
+        for change in &self.found {
+            let Some(host) = self.tables.hosts.at(change.host) else { continue };
+            let certificate = self.tables.certificates.at(change.new);
+            let old = self.tables.certificates.at(change.old);
+            let same = |of: fn(&Shown) -> Option<i64>| {
+                let (now, before) = (certificate.and_then(of), old.and_then(of));
+                now.is_some() && now == before
+            };
+            let kind = match old {
+                None => first_one,
+                Some(_) if same(|certificate| certificate.key) => same_key,
+                Some(_) if same(|certificate| certificate.issuer) => same_issuer,
+                Some(_) => other_issuer,
+            };
+            row.clear();
+            row.extend([
+                Cell::Time(change.at),
+                Cell::Text(Arc::clone(&host.name)),
+                Cell::Number(host.port),
+                Cell::Text(Arc::clone(&host.transport)),
+                kind.clone(),
+            ]);
+            row.extend(self.tables.words(certificate));
+            row.extend(self.tables.words(old));
+            row.extend(usize::try_from(change.host).ok().and_then(|host| self.owners.get(host)).cloned());
+            take(&row)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::digest::{CertificateHash, Digest};
 use super::distinguished_name::NamePattern;
 use super::network::Cidr;
 use super::setting::KnownRule;
-use super::{Day, HostPattern, Severity};
+use super::{Day, HostPattern, PolicyError, Severity};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,9 +35,11 @@ pub struct Trust {
     /// Whether Mozilla's roots that are built in are anchors.
     pub builtin_roots: bool,
     /// Files of PEM certificates that are anchors.
-    pub roots: Vec<String>,
+    pub roots: Vec<NamedFile>,
     /// Files or directories of CRLs.
-    pub crls: Vec<String>,
+    pub crls: Vec<NamedFile>,
+    /// Lists of certificate transparency logs (JSON, version 3).
+    pub ct_logs: Vec<NamedFile>,
     /// Lists of certificates.
     pub blocklists: Vec<ListFile>,
     /// Lists of keys that others know.
@@ -50,17 +52,38 @@ impl Default for Trust {
             builtin_roots: true,
             roots: Vec::new(),
             crls: Vec::new(),
+            ct_logs: Vec::new(),
             blocklists: Vec::new(),
             compromised_keys: Vec::new(),
         }
     }
 }
 
+/// A file that the policy names, and where it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// Key of the policy that names it.
+    pub key: &'static str,
+    /// Path as given.
+    pub path: String,
+    /// Line of the policy, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+impl NamedFile {
+    /// What is wrong with it, as a mistake of the policy.
+    pub fn wrong(&self, what: &str) -> PolicyError {
+        PolicyError { line: self.line, column: self.column, message: format!("{}: {what}", self.key) }
+    }
+}
+
 /// A list in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFile {
-    /// Path as given.
-    pub path: String,
+    /// The file.
+    pub file: NamedFile,
     /// What is in it.
     pub format: ListFormat,
 }
@@ -147,7 +170,7 @@ pub struct HostEntry {
     /// The only leaves allowed, by SHA-256.
     pub certificates: Vec<Digest>,
     /// File of more of them, as given.
-    pub certificates_file: Option<String>,
+    pub certificates_file: Option<NamedFile>,
     /// Where the server may stand; empty means anywhere.
     pub places: Vec<Cidr>,
     /// Whose host it is.

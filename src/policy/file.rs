@@ -42,9 +42,11 @@ pub(super) struct File {
 pub(super) struct Trust {
     pub(super) builtin_roots: Option<bool>,
     #[serde(default)]
-    pub(super) roots: Vec<String>,
+    pub(super) roots: Texts,
     #[serde(default)]
-    pub(super) crls: Vec<String>,
+    pub(super) crls: Texts,
+    #[serde(default)]
+    pub(super) ct_logs: Texts,
     #[serde(default)]
     pub(super) blocklists: Vec<ListFile>,
     #[serde(default)]
@@ -54,7 +56,7 @@ pub(super) struct Trust {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListFile {
-    pub(super) path: String,
+    pub(super) path: Text,
     pub(super) format: Text,
 }
 
@@ -92,7 +94,7 @@ pub(super) struct Host {
     pub(super) caa: Texts,
     #[serde(default)]
     pub(super) certificates: Texts,
-    pub(super) certificates_file: Option<String>,
+    pub(super) certificates_file: Option<Text>,
     #[serde(default)]
     pub(super) places: Texts,
     pub(super) owner: Option<String>,

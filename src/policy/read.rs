@@ -14,8 +14,8 @@ use super::distinguished_name::NamePattern;
 use super::file::{self, File, Text};
 use super::{
     ClientCertificate, ClientMatch, Compromised, Day, HostEntry, HostIndex, HostPattern, Interception, InternalCa,
-    KnownRule, ListFile, ListFormat, Policy, Profile, RulePattern, Setting, SettingKind, SettingValue, Severity,
-    SeverityOverride, Suppression, Trust,
+    KnownRule, ListFile, ListFormat, NamedFile, Policy, Profile, RulePattern, Setting, SettingKind, SettingValue,
+    Severity, SeverityOverride, Suppression, Trust,
 };
 
 /// One thing that is wrong in a policy file.
@@ -46,19 +46,17 @@ impl fmt::Display for PolicyErrors {
     }
 }
 
-pub(super) fn read(text: &str, known: &[KnownRule]) -> Result<Policy, PolicyErrors> {
+pub(super) fn read(text: &str, known: &[KnownRule]) -> (Policy, Vec<PolicyError>) {
     let mut reader = Reader { text, known, errors: Vec::new() };
-    let file: File = toml::from_str(text).map_err(|error| {
-        reader.error(&error.span().unwrap_or(0..0), error.message().to_owned());
-        PolicyErrors(std::mem::take(&mut reader.errors))
-    })?;
-    let policy = reader.policy(file);
-    if reader.errors.is_empty() {
-        Ok(policy)
-    } else {
-        reader.errors.sort_by_key(|error| (error.line, error.column));
-        Err(PolicyErrors(reader.errors))
-    }
+    let policy = match toml::from_str::<File>(text) {
+        Ok(file) => reader.policy(file),
+        Err(error) => {
+            reader.error(&error.span().unwrap_or(0..0), error.message().to_owned());
+            Policy::default()
+        }
+    };
+    reader.errors.sort_by_key(|error| (error.line, error.column));
+    (policy, reader.errors)
 }
 
 struct Reader<'a> {
@@ -98,21 +96,27 @@ impl Reader<'_> {
     fn trust(&mut self, trust: file::Trust) -> Trust {
         Trust {
             builtin_roots: trust.builtin_roots.unwrap_or(true),
-            roots: trust.roots,
-            crls: trust.crls,
+            roots: trust.roots.into_iter().map(|path| self.named_file("trust.roots", path)).collect(),
+            crls: trust.crls.into_iter().map(|path| self.named_file("trust.crls", path)).collect(),
+            ct_logs: trust.ct_logs.into_iter().map(|path| self.named_file("trust.ct_logs", path)).collect(),
             blocklists: self.list_files("trust.blocklists", trust.blocklists, &ListFormat::BLOCKLISTS),
             compromised_keys: self.list_files("trust.compromised_keys", trust.compromised_keys, &ListFormat::KEYS),
         }
     }
 
-    fn list_files(&mut self, key: &str, files: Vec<file::ListFile>, formats: &[ListFormat]) -> Vec<ListFile> {
+    fn named_file(&self, key: &'static str, path: Text) -> NamedFile {
+        let (line, column) = self.position(path.span().start);
+        NamedFile { key, path: path.into_inner(), line, column }
+    }
+
+    fn list_files(&mut self, key: &'static str, files: Vec<file::ListFile>, formats: &[ListFormat]) -> Vec<ListFile> {
         let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
         let expected = format!("{key}: the format is one of {}", names.join(", "));
         let mut out = Vec::new();
         for file in files {
             let format = formats.iter().copied().find(|format| format.name() == file.format.get_ref());
             if let Some(format) = self.or_error(&file.format, format, &expected) {
-                out.push(ListFile { path: file.path, format });
+                out.push(ListFile { file: self.named_file(key, file.path), format });
             }
         }
         out
@@ -171,7 +175,7 @@ impl Reader<'_> {
             issuer_names: self.names("host.issuer_names", &entry.issuer_names),
             caa: self.parsed::<HostPattern>("host.caa", &entry.caa).iter().map(ToString::to_string).collect(),
             certificates: self.digests("host.certificates", &entry.certificates),
-            certificates_file: entry.certificates_file,
+            certificates_file: entry.certificates_file.map(|path| self.named_file("host.certificates_file", path)),
             places: self.parsed("host.places", &entry.places),
             owner: entry.owner,
             min_version,

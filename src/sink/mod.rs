@@ -2,6 +2,7 @@
 
 pub mod ndjson;
 pub mod pem;
+pub mod stdout;
 
 use std::io;
 
@@ -64,6 +65,9 @@ pub enum SinkError {
     /// The reader of a pipe went away: the end of the run, and no failure.
     #[error("the reader of the output is gone")]
     Closed,
+    /// The caller closed standard output before the program started.
+    #[error("cannot write: standard output is closed")]
+    NoOutput,
     /// The file or folder cannot be made.
     #[error("cannot create {path}: {source}")]
     Create {

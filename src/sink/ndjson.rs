@@ -93,8 +93,11 @@ fn refuse_foreign(path: &Path) -> Result<(), SinkError> {
 
 impl Ndjson<io::Stdout> {
     /// Writes to standard output.
-    pub fn stdout() -> Self {
-        Self::new(io::stdout())
+    ///
+    /// # Errors
+    /// [`SinkError::NoOutput`] when there is none.
+    pub fn stdout() -> Result<Self, SinkError> {
+        Ok(Self::new(super::stdout::stdout()?))
     }
 }
 

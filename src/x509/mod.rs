@@ -16,6 +16,7 @@ mod long_product;
 pub mod name;
 pub mod roots;
 pub mod rsa;
+pub mod sct;
 pub mod signature;
 mod text;
 

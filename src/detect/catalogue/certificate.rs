@@ -209,7 +209,8 @@ pub static VALIDITY_TOO_LONG: Rule = Rule {
         2026-03-15 on for more than 200, from 2027-03-15 on for more than 100, or from 2029-03-15 on for more \
         than 47; the last second is inclusive. Private certificates are measured against `private_days` if that \
         is not 0. A mark for hosts that are neither internal nor owned.",
-    false_positives: "None for public certificates.",
+    false_positives: "A CA of the organisation that was added to the roots counts as public until an [[internal_ca]] entry \
+        names it.",
     remedy: "Have the CA issue a shorter one, and renew by program.",
     references: &["CA/Browser Forum Baseline Requirements section 6.3.2, ballot SC-081v3"],
     settings: &[Setting {

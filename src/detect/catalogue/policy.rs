@@ -123,9 +123,10 @@ pub static WRONG_KIND_OF_CA: Rule = Rule {
     effect: Effect::Alert,
     version: "1",
     techniques: &[],
-    description: "The leaf leads to a public root and holds a name without public suffix or an address of a private range; \
+    description: "The leaf leads to a trusted root, without an [[internal_ca]] on the path, and holds a name without public suffix or an address of a private range; \
         or it was signed by an [[internal_ca]] key for a name or address outside of that entry's `names`.",
-    false_positives: "Tests with real names: widen `names`, or suppress.",
+    false_positives: "Tests with real names: widen `names`, or suppress. A CA of the organisation that was added to the roots \
+        counts as public until an [[internal_ca]] entry names it.",
     remedy: "Move internal names to the internal CA. A private CA that signs public names can intercept: ask its \
         owner why.",
     references: &["CA/Browser Forum Baseline Requirements section 4.2.2"],

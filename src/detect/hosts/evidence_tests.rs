@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hold::Held;
 use super::score::Others;
 use super::tests::{HOST, World, points, world};
 use super::*;
@@ -34,6 +35,35 @@ fn a_client_refuses_what_is_new() {
         world.scene.show(&mut world.hosts, HOST, &observation);
         world.end();
         assert_eq!(last(&world).contains(&"H15"), refused);
+    }
+}
+
+/// A CA change in mid-life with a logged certificate, as detections count it: 15 + 10 + 15 - 20 with the log's key, else -10.
+#[test]
+fn a_timestamp_counts_twice_as_much_when_a_known_log_signed_it() {
+    use rcgen::PublicKeyData as _;
+    for (knows_log, trusted, wanted) in
+        [(true, true, Some(("B7", -20))), (false, true, Some(("B7", -10))), (true, false, None)]
+    {
+        let mut world = world(1).0;
+        let (other, log) = (Ca::new("Other Public Root"), key());
+        if trusted {
+            Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&other.certificate));
+        }
+        if knows_log {
+            assert!(world.scene.knowledge.logs.add(&log.subject_public_key_info(), None));
+        }
+        let above = other.certificate.facts.as_deref().unwrap().spki_sha256;
+        let plan = Plan::of(&[HOST, "example.com"]).params();
+        let leaf = crate::x509::sct::tests::logged(&plan, (&key(), &other.issuer, &above), (&log, 1_700_000_000_000));
+        world.serve("10.0.0.1", &[Arc::new(leaf), Arc::clone(&other.certificate)]);
+        world.end();
+        let case = world.hosts.cases(HOST).last().unwrap();
+        let found = points(case).into_iter().find(|(id, _)| *id == "B7");
+        assert_eq!(found, wanted);
+        if let Some((_, points)) = wanted {
+            assert_eq!(case.score, 40 + points);
+        }
     }
 }
 
@@ -202,6 +232,79 @@ fn others_count_within_the_hour() {
     assert!(!run(60).contains(&"H6"), "two subnets within the hour");
     assert!(run(60).contains(&"H5"));
     assert!(run(7_300).contains(&"H6"), "the second subnet came too late");
+}
+
+/// What the others got counts as far as the first hour goes: afterwards it says nothing about the moment.
+#[test]
+fn the_expected_certificate_counts_within_the_hour() {
+    for (pause, counts) in [(3_600, true), (3_601, false)] {
+        let (mut world, chain) = world(6);
+        // Nobody was there in the hours before.
+        world.scene.now += DAY / 4;
+        world.serve("10.9.9.9", &Ca::new("Proxy CA").chain(&Plan::of(&[HOST])));
+        world.scene.now += pause;
+        for client in 0..6 {
+            world.serve(&format!("10.0.{}.{}", client % 3, client + 1), &chain);
+        }
+        world.end();
+        assert_eq!(last(&world).contains(&"H6"), counts, "{pause}");
+    }
+}
+
+#[test]
+fn live_a_case_waits_while_more_handshakes_may_decide_it() {
+    // Medium: held for a quarter of an hour. High: nothing can be added to it, and it is told at once.
+    for (named, score, at_once) in [(false, 40, false), (true, 90, true)] {
+        let (mut world, _) = world(6);
+        world.scene.now += DAY / 4;
+        world.scene.offline = false;
+        let chain = if named { Ca::new("Proxy CA").chain(&Plan::of(&[HOST])) } else { moved(&mut world) };
+        let first = world.serve("10.9.9.9", &chain);
+        assert_eq!(ids(&first) == ["MITM-002"], at_once, "{score}");
+        let later = world.scene.advance(&mut world.hosts, 901);
+        assert_eq!(ids(&later) == ["MITM-002"], !at_once, "{score}");
+        assert_eq!(first.iter().chain(&later).next().unwrap().evidence.score, Some(score));
+    }
+}
+
+#[test]
+fn a_case_is_open_until_its_evidence_is_in() {
+    let (mut world, _) = world(1);
+    let chain = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+    let observation = world.scene.handshake("10.9.9.9", "203.0.113.10", &chain);
+    let memo = SignatureMemo::new(1 << 16);
+    let ask = |sighting: &Sighting<'_>| {
+        Held::new(sighting, Presented::clone(&Presented::of(sighting, &memo).unwrap()), vec![])
+    };
+    let held = world.scene.with(HOST, &observation, ask);
+    let case = world.score(&chain, Others::default(), false);
+    let with = |severity: Option<Severity>, proofs: &[&'static str], known: &[&'static str]| {
+        let points = |ids: &[&'static str]| ids.iter().map(|id| Point { id, ..Point::default() }).collect::<Vec<_>>();
+        let (contra, pro) = known.iter().partition::<Vec<_>, _>(|id| id.starts_with('B'));
+        held.is_open(&Case {
+            severity,
+            proofs: points(proofs),
+            pro: points(&pro),
+            contra: points(&contra),
+            ..case.clone()
+        })
+    };
+    for (severity, open) in [
+        (None, false),
+        (Some(Severity::Low), true),
+        (Some(Severity::Medium), true),
+        (Some(Severity::High), false),
+        (Some(Severity::Critical), false),
+    ] {
+        assert_eq!(with(severity, &[], &[]), open, "{severity:?}");
+    }
+    let medium = Some(Severity::Medium);
+    assert!(!with(medium, &["P2"], &[]), "proofs need no company");
+    for (known, open) in
+        [(&["H1", "B2"][..], true), (&["B4"], false), (&["H5"], true), (&["H6"], true), (&["H5", "H6"], false)]
+    {
+        assert_eq!(with(medium, &[], known), open, "{known:?}");
+    }
 }
 
 #[test]

@@ -82,8 +82,7 @@ pub enum SctEvidence {
     Absent,
     /// There are some.
     Present,
-    /// The signature of one verified under the key of a known log. Nothing makes this yet: the keys of logs are not at
-    /// hand (docs/ARCHITECTURE.md).
+    /// The signature of one in the certificate verified under the key of a log that the policy knows.
     Verified,
 }
 
@@ -101,7 +100,15 @@ impl Presented {
         let lasting = match place.get() {
             Some(known) => known,
             None => {
-                let fresh = Self { sct, ..Self::lasting(sighting, memo)? };
+                let mut fresh = Self { sct, ..Self::lasting(sighting, memo)? };
+                // The same in every handshake with this chain: a list beside the certificate is not verified.
+                let logs = &sighting.knowledge.logs;
+                if sct == SctEvidence::Present
+                    && fresh.issuer.verified
+                    && logs.vouch_for(&fresh.leaf, &fresh.issuer.key)
+                {
+                    fresh.sct = SctEvidence::Verified;
+                }
                 place.get_or_init(|| Arc::new(fresh))
             }
         };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::printable;
+use crate::text::{cut, fit, printable};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -77,11 +77,7 @@ impl<'a> Table<'a> {
                 *width = columns_of(cell).max(*width);
             }
         }
-        let room = width.saturating_sub(GAP * self.columns.len());
-        while widths.iter().sum::<usize>() > room {
-            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROW) else { break };
-            *widest -= 1;
-        }
+        fit(&mut widths, width.saturating_sub(GAP * self.columns.len()), NARROW);
         widths
     }
 }
@@ -89,14 +85,4 @@ impl<'a> Table<'a> {
 /// Columns of a terminal, taken as one per character.
 fn columns_of(text: &str) -> usize {
     text.chars().count()
-}
-
-/// `text` in at most `width` characters, the last one a mark where something is missing.
-fn cut(text: &str, width: usize) -> String {
-    if columns_of(text) <= width {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
-    short.push('…');
-    short
 }

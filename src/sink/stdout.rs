@@ -1,0 +1,41 @@
+//! Standard output, as long as there is one.
+//!
+//! A caller may start the program with standard output closed (`>&-`). Before `main`, Rust's standard library opens
+//! `/dev/null` in its place, so that no file that is opened later gets its number; from then on every write succeeds and
+//! nothing arrives. Whoever asks for events would get none, and an exit code that says that all went well. Afterwards the
+//! two cannot be told apart (others hand over a `/dev/null` of their own on purpose), so it is asked before.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::SinkError;
+
+/// Standard output was closed when the program started.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Standard output.
+///
+/// # Errors
+/// [`SinkError::NoOutput`] when the caller closed it.
+pub fn stdout() -> Result<io::Stdout, SinkError> {
+    if CLOSED.load(Ordering::Relaxed) { Err(SinkError::NoOutput) } else { Ok(io::stdout()) }
+}
+
+/// Runs before `main`, and before the standard library looks at the descriptors.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "fcntl(2), at a moment for which the standard library has no name")]
+mod before_main {
+    use std::sync::atomic::Ordering;
+
+    // SAFETY: the loader calls what stands in this section, with arguments that a function without any may ignore, when
+    // the C library is ready and no thread but this one runs.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static LOOK: extern "C" fn() = look;
+
+    extern "C" fn look() {
+        // SAFETY: no pointers; a descriptor that is not open is an answer.
+        let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+        super::CLOSED.store(flags == -1, Ordering::Relaxed);
+    }
+}
