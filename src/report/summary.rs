@@ -166,20 +166,11 @@ impl Summary {
             let times = if alert.count > 1 { format!(", {} times", alert.count) } else { String::new() };
             let _ = writeln!(text, "  {severity}  {}{times}", printable(&alert.rule));
             // The sentence is what the night shift needs: it is never cut.
-            let mut column = self.width;
-            for word in printable(&alert.message).split_whitespace() {
-                let length = word.chars().count();
-                if column + 1 + length > self.width {
-                    text.push_str(if column == self.width { "    " } else { "\n    " });
-                    column = 4 + length;
-                } else {
-                    text.push(' ');
-                    column += 1 + length;
-                }
-                text.push_str(word);
+            for line in folded(&printable(&alert.message), self.width.saturating_sub(4)) {
+                let _ = writeln!(text, "    {line}");
             }
             let [first, last] = alert.times.map(|time| time.rfc3339().to_string().chars().take(19).collect::<String>());
-            let _ = writeln!(text, "\n    from {first}Z to {last}Z");
+            let _ = writeln!(text, "    from {first}Z to {last}Z");
             if !alert.display_filter.is_empty() {
                 let _ = writeln!(text, "    wireshark {}", printable(&alert.display_filter));
             }
@@ -449,6 +440,21 @@ impl<K: Ord, V: Default> Bounded<K, V> {
     }
 }
 
+/// Words in lines of at most `width` columns; a longer word has a line of its own.
+fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,6 +489,22 @@ mod tests {
             display_filter: "ip.addr == 192.0.2.1".into(),
         });
         summary
+    }
+
+    #[test]
+    fn sentences_are_folded_at_any_width() {
+        let text = "one three five  seven";
+        for (width, expected) in [
+            (0, vec!["one", "three", "five", "seven"]),
+            (8, vec!["one", "three", "five", "seven"]),
+            (9, vec!["one three", "five", "seven"]),
+            (10, vec!["one three", "five seven"]),
+            (21, vec!["one three five seven"]),
+            (usize::MAX, vec!["one three five seven"]),
+        ] {
+            assert_eq!(folded(text, width), expected, "{width}");
+        }
+        assert!(folded("", 9).is_empty());
     }
 
     #[test]
