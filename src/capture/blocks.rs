@@ -30,6 +30,8 @@ pub(super) struct Blocks {
     /// Position of the first byte of the buffer or window in the stream.
     base: u64,
     ended: bool,
+    /// Where the input ended before somebody changed it.
+    promised: u64,
     failure: Option<io::Error>,
     input: Box<dyn Read + Send>,
     /// Bytes read at once.
@@ -69,6 +71,7 @@ impl Blocks {
             end: 0,
             base: 0,
             ended: false,
+            promised: 0,
             failure: None,
             input,
             block,
@@ -186,6 +189,11 @@ impl Blocks {
         self.input = if self.ended { Box::new(io::empty()) } else { input };
     }
 
+    /// Whether the input ended before what it was said to hold: somebody cut it meanwhile.
+    pub(super) fn is_shorter_than_it_was(&self) -> bool {
+        self.ended && self.base_of_end() < self.promised
+    }
+
     /// Whether the input ended by an error that was not yet taken.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
@@ -224,11 +232,13 @@ impl Blocks {
         (self.base, self.start, self.end) = (offset, 0, 0);
         // This is read again.
         progress.fetch_sub(counted.saturating_sub(offset), Ordering::Relaxed);
+        let length = mapped.length();
         let mut file = mapped.into_file();
         if let Err(error) = file.seek(SeekFrom::Start(offset)) {
             self.ended = true;
             self.failure = Some(error);
         }
+        self.promised = length;
         self.input = Box::new(Tap { input: Box::new(file), progress });
     }
 

@@ -209,7 +209,8 @@ impl CaptureFile {
             self.go_on_behind_damage();
             return Err(Trouble::Damaged(offset, Damage::Cut));
         }
-        self.end((left > 0).then_some(Damage::Cut))
+        let damage = if self.blocks.is_shorter_than_it_was() { Damage::Shortened } else { Damage::Cut };
+        self.end((left > 0 || damage == Damage::Shortened).then_some(damage))
     }
 
     /// The input is used up: tells why, if not because the file is over.

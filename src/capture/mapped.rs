@@ -107,6 +107,11 @@ impl Mapped {
         lease::is_held(&self.file)
     }
 
+    /// Bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Whether the file ends at `offset`; nobody can have changed it.
     pub(super) fn ends_at(&self, offset: u64) -> bool {
         offset == self.length && self.is_held()
@@ -235,7 +240,7 @@ mod tests {
     use std::path::Path;
     use std::thread;
 
-    use super::super::{Files, Next, Options, Source};
+    use super::super::{Damage, Files, Next, Options, ProblemKind, Source};
     use super::*;
 
     /// A classic file of a little more than three windows, with frames of all sizes up to 3,000 bytes.
@@ -320,21 +325,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.pcap");
         let whole = capture();
-        fs::write(&path, &whole).unwrap();
-        if !leases(&path) {
-            return;
-        }
-        let kept = 2 * WINDOW;
-        let mut files = open(&path);
-        let mut cutter = None;
-        let seen = drain(&mut files, true, |files, number| {
-            if number >= 1_000 && cutter.is_none() {
+        for kept in [2 * WINDOW, 100] {
+            fs::write(&path, &whole).unwrap();
+            if !leases(&path) {
+                return;
+            }
+            let mut files = open(&path);
+            let mut cutter = None;
+            let mut left = 0;
+            let seen = drain(&mut files, true, |files, number| {
+                if number < 1_000 || cutter.is_some() {
+                    return;
+                }
                 let path = path.clone();
                 let cut = move || {
                     let file = OpenOptions::new().write(true).open(path).unwrap();
                     file.set_len(u64::try_from(kept).unwrap()).unwrap();
                 };
                 cutter = Some(thread::spawn(cut));
+                left = number;
                 // As a slow sink would make the reader wait; the one who cuts waits for the reader meanwhile.
                 for _ in 0..10_000 {
                     if cutter.as_ref().unwrap().is_finished() {
@@ -343,11 +352,15 @@ mod tests {
                     files.refresh();
                     thread::sleep(std::time::Duration::from_millis(1));
                 }
-            }
-        });
-        cutter.unwrap().join().unwrap();
-        assert_eq!(seen, plain(whole.get(..kept).unwrap().to_vec()).0);
-        assert_eq!(files.stats().capture_damaged, 1);
+            });
+            cutter.unwrap().join().unwrap();
+            let expected = plain(whole.get(..kept).unwrap().to_vec()).0;
+            assert_eq!(seen.get(left..).unwrap(), expected.get(left..).unwrap_or_default(), "{kept}");
+            assert_eq!(seen.get(..left).unwrap(), plain(whole.clone()).0.get(..left).unwrap(), "{kept}");
+            assert_eq!(files.stats().capture_damaged, 1);
+            let kind = &files.problems().first().unwrap().kind;
+            assert!(matches!(kind, ProblemKind::Damaged { damage: Damage::Shortened, .. }), "{kind:?}");
+        }
     }
 
     /// Whoever has pages of a file sees what is there: also when the lease is gone, and when the file is cut then.

@@ -44,6 +44,9 @@ pub enum Damage {
     /// The file ends inside a record.
     #[error("the file ends inside a record")]
     Cut,
+    /// The file is shorter than it was when it was opened.
+    #[error("the file was cut while it was read")]
+    Shortened,
     /// A record or block claims more than 256 KiB.
     #[error("a record claims {length} bytes")]
     TooLong {
