@@ -3,6 +3,9 @@
 #![expect(clippy::indexing_slicing, reason = "two sides, numbered 0 and 1")]
 
 mod common;
+#[path = "../tests/stress/wire.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the stress tests need more of it, and fail when it does")]
+mod wire;
 
 use std::hint::black_box;
 
@@ -16,7 +19,7 @@ use tlswatch::stats::Stats;
 use tlswatch::time::Timestamp;
 
 const FULL: usize = 1_400;
-const CONNECTIONS: u16 = 200;
+const CONNECTIONS: u32 = 200;
 
 /// Frames in memory.
 struct Frames<'a> {
@@ -77,36 +80,23 @@ fn frames(data: usize) -> Vec<Vec<u8>> {
     let session = common::session();
     let bulk = common::record(23, &[0xdd; FULL - 5]);
     let mut frames = Vec::new();
-    for port in 0..CONNECTIONS {
+    let mut wire = wire::Wire::default();
+    for connection in 0..CONNECTIONS {
         let mut sequences = [1_u32, 1];
         let tail = std::iter::repeat_n((false, &bulk), data);
         for (client, bytes) in session.iter().map(|(client, bytes)| (*client, bytes)).chain(tail) {
             for payload in bytes.chunks(FULL) {
                 let [mine, other] = if client { [0, 1] } else { [1, 0] };
-                frames.push(segment((client, 10_000 + port), [sequences[mine], sequences[other]], payload));
+                let from = if client { wire::From::Client } else { wire::From::Server };
+                let [sequence, acknowledgment] = [sequences[mine], sequences[other]];
+                let tcp = wire::Tcp { from, flags: wire::PUSH, sequence, acknowledgment };
+                wire.tcp4(connection, tcp, payload);
+                frames.push(wire.bytes.clone());
                 sequences[mine] += u32::try_from(payload.len()).unwrap_or(0);
             }
         }
     }
     frames
-}
-
-fn segment((client, port): (bool, u16), [sequence, acknowledgment]: [u32; 2], payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(40 + payload.len()).unwrap_or(u16::MAX);
-    let ends = [([10, 0, 0, 1], port), ([192, 0, 2, 1], 443)];
-    let [from, to] = if client { ends } else { [ends[1], ends[0]] };
-    let mut frame = vec![0x45, 0];
-    frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(&[0, 0, 0, 0, 64, 6, 0, 0]);
-    frame.extend_from_slice(&from.0);
-    frame.extend_from_slice(&to.0);
-    frame.extend_from_slice(&from.1.to_be_bytes());
-    frame.extend_from_slice(&to.1.to_be_bytes());
-    frame.extend_from_slice(&sequence.to_be_bytes());
-    frame.extend_from_slice(&acknowledgment.to_be_bytes());
-    frame.extend_from_slice(&[0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
-    frame.extend_from_slice(payload);
-    frame
 }
 
 fn pipeline(criterion: &mut Criterion) {

@@ -79,7 +79,8 @@ enum InventoryCommand {
     Clients,
     /// RSA keys that share a prime factor: their private keys can be computed by anybody
     AuditKeys {
-        /// Keys that are looked at, the most recently seen first: some minutes and a gigabyte of memory for 100,000
+        /// Keys that are looked at, the most recently seen first: some five minutes and two gigabytes of memory for
+        /// 100,000
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
     },

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::direction::Direction;
 pub use crate::flow::ConnectionFacts as Connection;
 use crate::packet::{Endpoint, Transport};
-use crate::tls::Handshake;
+use crate::time::Moment;
+use crate::tls::{ClientHello, Handshake, ServerHello};
 use crate::x509::Certificate;
 
 use super::gist::Gist;
@@ -32,6 +34,46 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// The plainest handshake of TLS 1.2 with nothing odd in it, finished at this moment, without certificates; the
+    /// randoms are the client's and the server's.
+    pub fn plain(ends: Ends, moment: Moment, [client, server]: [[u8; 32]; 2]) -> Self {
+        let hello = ClientHello {
+            legacy_version: 0x0303,
+            random: client,
+            cipher_suites: vec![0xc02b, 0xc02f].into(),
+            compression_methods: vec![0].into(),
+            ..ClientHello::default()
+        };
+        let answer = ServerHello {
+            legacy_version: 0x0303,
+            random: server,
+            cipher_suite: Some(0xc02b),
+            ..ServerHello::default()
+        };
+        let handshake = Handshake {
+            client: Some(Direction::LowToHigh),
+            first: moment,
+            last: moment,
+            ended: moment,
+            client_hello: Some(Box::new(hello)),
+            server_hello: Some(Box::new(answer)),
+            resumed: Some(false),
+            established: Some(true),
+            complete: true,
+            ..Handshake::default()
+        };
+        Self {
+            ends,
+            connection: Connection::default(),
+            handshake: Box::new(handshake),
+            server_chain: Vec::new(),
+            client_chain: Vec::new(),
+            key_exchange: KeyExchangeVerdict::NotChecked,
+            client_proof: ClientProof::NotChecked,
+            gist: None,
+        }
+    }
+
     /// What an alert needs of it: without the copies of its longest messages.
     pub fn slim(&self) -> Self {
         let mut slim = self.clone();

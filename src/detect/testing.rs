@@ -8,13 +8,11 @@ use super::finding::Finding;
 use super::gist::{Gist, HostMemo};
 use super::hosts::sketch::stable_hash;
 use super::knowledge::Knowledge;
-use super::observation::{ClientProof, Connection, Ends, KeyExchangeVerdict, Observation};
+use super::observation::{Ends, Observation};
 use super::sighting::{Detector, HostKey, JudgedChain, Sighting};
-use crate::direction::Direction;
 use crate::packet::{Endpoint, Transport};
 use crate::policy::Policy;
 use crate::time::{Moment, Order, Span, Timestamp, ValidityTime};
-use crate::tls::{ClientHello, Handshake, ServerHello};
 use crate::x509::Certificate;
 use crate::x509::chain::{Budget, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
@@ -183,46 +181,13 @@ impl Scene {
             random[..8].copy_from_slice(&self.frame.to_be_bytes());
             random
         };
-        let hello = ClientHello {
-            legacy_version: 0x0303,
-            random: random(1),
-            cipher_suites: vec![0xc02b, 0xc02f].into(),
-            compression_methods: vec![0].into(),
-            ..ClientHello::default()
+        let ends = Ends {
+            client: Endpoint { address: client.parse().unwrap(), port: 40_000 },
+            server: Endpoint { address: server.parse().unwrap(), port: 443 },
+            transport: Transport::Tcp,
+            virtual_network: 0,
         };
-        let answer = ServerHello {
-            legacy_version: 0x0303,
-            random: random(2),
-            cipher_suite: Some(0xc02b),
-            ..ServerHello::default()
-        };
-        let handshake = Handshake {
-            client: Some(Direction::LowToHigh),
-            first: moment,
-            last: moment,
-            ended: moment,
-            client_hello: Some(Box::new(hello)),
-            server_hello: Some(Box::new(answer)),
-            resumed: Some(false),
-            established: Some(true),
-            complete: true,
-            ..Handshake::default()
-        };
-        Observation {
-            ends: Ends {
-                client: Endpoint { address: client.parse().unwrap(), port: 40_000 },
-                server: Endpoint { address: server.parse().unwrap(), port: 443 },
-                transport: Transport::Tcp,
-                virtual_network: 0,
-            },
-            connection: Connection::default(),
-            handshake: Box::new(handshake),
-            server_chain: chain.to_vec(),
-            client_chain: Vec::new(),
-            key_exchange: KeyExchangeVerdict::NotChecked,
-            client_proof: ClientProof::NotChecked,
-            gist: None,
-        }
+        Observation { server_chain: chain.to_vec(), ..Observation::plain(ends, moment, [random(1), random(2)]) }
     }
 
     /// Shows an observation of `host` to a detector.

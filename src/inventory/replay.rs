@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::detect::observation::{ClientProof, Connection as Facts, Ends, KeyExchangeVerdict, Observation};
+use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
-use crate::direction::Direction;
 use crate::packet::{Endpoint, Transport};
 use crate::time::{Moment, Order, Timestamp};
-use crate::tls::{ClientHello, Handshake, ServerHello};
 use crate::x509::Certificate;
 
 use super::{InventoryError, Store};
@@ -131,42 +129,17 @@ fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc
         random[0] ^= side;
         random
     };
-    let hello = ClientHello {
-        legacy_version: 0x0303,
-        random: random(1),
-        cipher_suites: vec![0xc02b, 0xc02f].into(),
-        compression_methods: vec![0].into(),
-        server_name: key.server_name().map(|name| name.as_bytes().into()),
-        encrypted_client_hello: key.name.starts_with("ech:"),
-        ..ClientHello::default()
+    let ends = Ends {
+        client: Endpoint { address: IpAddr::from([0; 4]), port: 0 },
+        server: Endpoint { address: came.server, port: key.port },
+        transport: came.transport,
+        virtual_network: 0,
     };
-    let answer =
-        ServerHello { legacy_version: 0x0303, random: random(2), cipher_suite: Some(0xc02b), ..ServerHello::default() };
-    let handshake = Handshake {
-        client: Some(Direction::LowToHigh),
-        first: moment,
-        last: moment,
-        ended: moment,
-        client_hello: Some(Box::new(hello)),
-        server_hello: Some(Box::new(answer)),
-        resumed: Some(false),
-        established: Some(true),
-        complete: true,
-        ..Handshake::default()
-    };
-    Observation {
-        ends: Ends {
-            client: Endpoint { address: IpAddr::from([0; 4]), port: 0 },
-            server: Endpoint { address: came.server, port: key.port },
-            transport: came.transport,
-            virtual_network: 0,
-        },
-        connection: Facts::default(),
-        handshake: Box::new(handshake),
-        server_chain,
-        client_chain: Vec::new(),
-        key_exchange: KeyExchangeVerdict::NotChecked,
-        client_proof: ClientProof::NotChecked,
-        gist: None,
+    let mut observation = Observation::plain(ends, moment, [random(1), random(2)]);
+    if let Some(hello) = &mut observation.handshake.client_hello {
+        hello.server_name = key.server_name().map(|name| name.as_bytes().into());
+        hello.encrypted_client_hello = key.name.starts_with("ech:");
     }
+    observation.server_chain = server_chain;
+    observation
 }

@@ -29,7 +29,8 @@ pub struct Shared {
 /// Looks which moduli (big-endian) have a common factor.
 ///
 /// Moduli that are empty, even or longer than 16,384 bits are left out. Time grows little faster than the number of bits;
-/// memory is some forty times the moduli.
+/// memory is up to a hundred times the moduli: 20,000 keys of 2,048 bits take half a minute of one core and half a gigabyte,
+/// 100,000 some five minutes and two.
 pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
     let odd = |modulus: &&[u8]| modulus.len() <= MAX_OCTETS && modulus.last().is_some_and(|last| last & 1 == 1);
     let numbers: Vec<(usize, BigUint)> = moduli
@@ -40,15 +41,16 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
         .filter(|(_, number)| number.bits() > 1)
         .collect();
     let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect());
-    let suspects = numbers.iter().zip(&others).filter(|((_, number), others)| gcd(number, others) != one());
-    let mut suspects: Vec<_> = suspects.map(|(leaf, _)| leaf).collect();
+    // What each has in common with all others: two have a factor in common where these parts do, which are shorter.
+    let parts = numbers.iter().zip(&others).map(|((place, number), others)| (*place, gcd(number, others)));
+    let mut suspects: Vec<(usize, BigUint)> = parts.filter(|(_, part)| *part != one()).collect();
     let left_out = suspects.len().saturating_sub(MAX_SUSPECTS);
     suspects.truncate(MAX_SUSPECTS);
     let mut pairs = Vec::new();
     let mut rest = suspects.as_slice();
-    while let Some(((place, number), others)) = rest.split_first().map(|(first, others)| (*first, others)) {
+    while let Some(((place, part), others)) = rest.split_first() {
         for (other_place, other) in others {
-            if gcd(number, other) != one() {
+            if gcd(part, other) != one() {
                 pairs.push((*place, *other_place));
             }
         }
