@@ -51,7 +51,7 @@ pub struct Alert {
     /// Packet time of the last.
     pub last_seen: Timestamp,
     /// Hosts.
-    pub hosts: Capped<String>,
+    pub hosts: Capped<Arc<str>>,
     /// Clients.
     pub clients: Capped<IpAddr>,
     /// Some handshakes, the first ones.
@@ -70,6 +70,8 @@ pub struct Alert {
     goes_on: bool,
     /// Handshakes that no earlier run has read.
     fresh: u64,
+    /// Rule and host of the head are among those of the alert.
+    noted: bool,
 }
 
 /// A handshake that shows a finding.
@@ -329,6 +331,7 @@ impl Alerts {
         for key in [(id, false), (id, true)] {
             let Some(alert) = self.causes.get_mut(&key).filter(|alert| alert.told.is_none()) else { continue };
             alert.rules.remove(rule);
+            alert.noted = false;
             if alert.rules.is_empty() {
                 self.causes.remove(&key);
             }
@@ -415,6 +418,7 @@ impl Alert {
             earlier: None,
             goes_on: false,
             fresh: 0,
+            noted: false,
             head: finding.clone(),
         };
         alert.count_in(&finding, old);
@@ -470,6 +474,7 @@ impl Alert {
     }
 
     fn absorb(&mut self, other: Self) {
+        self.noted = false;
         self.rules.extend(other.rules);
         self.severity = self.severity.max(other.severity);
         let mut counted: BTreeSet<Order> = self.counted.drain(..).collect();
@@ -493,12 +498,19 @@ impl Alert {
     }
 
     fn count_in(&mut self, finding: &Finding, old: bool) {
-        self.rules.insert(finding.rule.id);
+        let again = |known: &Finding| std::ptr::eq(known.rule, finding.rule) && Arc::ptr_eq(&known.host, &finding.host);
+        // Nearly always the rule and the host of the head.
+        let is_head = again(&self.head);
+        let is_known = self.noted && is_head;
+        self.noted |= is_head;
+        if !is_known {
+            self.rules.insert(finding.rule.id);
+        }
         self.severity = self.severity.max(finding.severity);
         let at = finding.moment.timestamp;
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
-        if !finding.host.is_empty() {
+        if !is_known && !finding.host.is_empty() {
             self.hosts.note(&finding.host);
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
@@ -543,7 +555,7 @@ mod tests {
         let order = Order { clock: timestamp, frame: u64::try_from(second).unwrap(), ordinal: 0 };
         let moment = Moment { order, timestamp, time_known: true, ..Moment::default() };
         let mut finding = Finding::new(rule, Cause::IssuerKey(Sha256([key; 32])), moment, format!("{key} {second}"));
-        finding.host = format!("h{second}:443");
+        finding.host = format!("h{second}:443").into();
         finding
     }
 

@@ -74,7 +74,7 @@ fn expired(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-002.
 fn expiring(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, facts) = case.leaf()?;
+    let (_, facts) = case.leaf()?;
     let (at, begin, end) = (case.sighting.at?, facts.not_before?, facts.not_after?);
     let (left, lifetime) = (end.seconds() - at.seconds(), end.seconds() - begin.seconds());
     // Whatever the policy says, it is not before the last third.
@@ -89,12 +89,11 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     if left >= limit {
         return None;
     }
-    let cause = case.subject(&EXPIRING, vec![leaf.sha256.to_string()]);
-    let mut finding = case.brief((&EXPIRING, cause), |case, finding| {
+    let mut finding = case.brief_of_leaf((&EXPIRING, &case.sighting.server?.expiring), |case, finding| {
         let end = case.leaf().and_then(|(_, facts)| facts.not_after).map(date).unwrap_or_default();
         finding.message = format!("{} a certificate that expires on {end}", case.gave());
         finding.evidence.observed = case.seen();
-    });
+    })?;
     if !short && left < days.last()? * DAY {
         finding.severity = Severity::Medium;
     }
@@ -139,7 +138,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
         let missing = case.sighting.server.and_then(|chain| chain.report.missing_issuer());
         Untrusted::of(case, if missing.is_none() { NO_ANCHOR } else { NOT_SEEN }).write(finding);
     });
-    if case.owned && !case.internal {
+    if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
@@ -183,6 +182,7 @@ pub(super) fn waits(case: &Case<'_>, finding: &mut Finding) {
 /// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
 pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
     finding.cause = cause.clone();
+    finding.id = None;
     if let Some(Completion::Untrusted(told)) = &mut finding.completion {
         told.chain_status = chain.judgement.ending.name();
         if chain.report.missing_issuer().is_none() {
@@ -203,7 +203,7 @@ fn self_signed(case: &Case<'_>) -> Option<Finding> {
     let message = format!("{} a self-signed certificate of {}", case.gave(), quoted(&facts.subject.text));
     let mut finding = case.leaf_finding(&SELF_SIGNED, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);
-    if case.owned && !case.internal {
+    if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
@@ -305,19 +305,17 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-010.
 fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, _) = case.leaf()?;
     if wrong_usages(case).is_empty() {
         return None;
     }
-    let cause = case.subject(&WRONG_USAGE, vec![leaf.sha256.to_string()]);
-    let mut finding = case.brief((&WRONG_USAGE, cause), |case, finding| {
+    let mut finding = case.brief_of_leaf((&WRONG_USAGE, &case.sighting.server?.wrong_usage), |case, finding| {
         let reasons = wrong_usages(case);
         let first = reasons.first().copied().unwrap_or_default();
         finding.message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
         finding.evidence.observed = case.seen();
         let point = |reason: &&str| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() };
         finding.evidence.pro = reasons.iter().map(point).collect();
-    });
+    })?;
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
 }

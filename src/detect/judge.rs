@@ -20,7 +20,7 @@ use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR,
 use super::certificate;
 use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Completion, Finding};
-use super::gist::{Gist, HostMemo};
+use super::gist::{Gist, HostMemo, KnownHost};
 use super::hosts::Hosts;
 use super::knowledge::Knowledge;
 use super::listed;
@@ -28,6 +28,7 @@ use super::memory::Memory;
 use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
+use super::recent::{Judged, Recent};
 use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
@@ -61,6 +62,7 @@ pub struct Judge {
     generation: u64,
     chains: Memory<ChainKey, Chain>,
     judgements: Memory<(u64, Option<String>), Judged>,
+    recent: Recent,
     next_chain: u64,
     mismatches: Memory<AlertId, u8>,
     /// Alerts about the names of a leaf.
@@ -157,16 +159,6 @@ struct Chain {
     signed_by_own_key: bool,
 }
 
-/// A judgement with the span of time over which it is the same: from the first, before the second.
-#[derive(Clone, Debug)]
-struct Judged {
-    generation: u64,
-    from: Option<ValidityTime>,
-    until: Option<ValidityTime>,
-    timeless: bool,
-    chain: Arc<JudgedChain>,
-}
-
 impl Judge {
     /// A judge without detectors.
     pub fn new(knowledge: Arc<Knowledge>, memo: Arc<SignatureMemo>, (pool_bytes, offline): (usize, bool)) -> Self {
@@ -177,6 +169,7 @@ impl Judge {
             generation: 0,
             chains: Memory::new(CHAINS),
             judgements: Memory::new(JUDGEMENTS),
+            recent: Recent::default(),
             next_chain: 0,
             mismatches: Memory::new(MISMATCHES),
             misnamed: Memory::new(MISNAMED),
@@ -208,11 +201,13 @@ impl Judge {
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
     pub fn observe(&mut self, observation: &Observation, clock: Timestamp) -> Vec<Finding> {
-        self.observe_briefly(observation, clock, &mut |_| true)
+        let mut findings = self.observe_briefly(observation, clock, &mut |_| true);
+        findings.iter_mut().for_each(Finding::complete);
+        findings
     }
 
     /// [`observe`](Self::observe) where only some findings are read: of those that are not `wanted`, message and evidence
-    /// may be missing.
+    /// may be missing; others may have to be [completed](Finding::complete).
     pub fn observe_briefly(
         &mut self,
         observation: &Observation,
@@ -226,14 +221,12 @@ impl Judge {
         let host = &gist.host.key;
         let at = validity_time(&observation.handshake.first);
         let knowledge = Arc::clone(&self.knowledge);
-        // An address is asked for only where the certificate names addresses: most certificates behind calls by address
-        // are for names.
-        let name = host.certain_name();
-        let server = self.judged(&observation.server_chain, (name, at), Purpose::Server);
-        let client = self.judged(&observation.client_chain, (None, at), Purpose::Client);
+        let server = self.judged_with(&gist.host, (&observation.server_chain, at));
+        let client = self.judged(&observation.client_chain, (None, at), Purpose::Client).map(|judged| judged.chain);
         let sighting = Sighting {
             observation,
             host,
+            host_text: &gist.host.text,
             name_hash: gist.host.name_hash,
             clock,
             at,
@@ -246,7 +239,7 @@ impl Judge {
             offline: self.offline,
         };
         let mut findings = Vec::new();
-        let case = Case::new(&sighting, &knowledge, gist.host.public_suffix);
+        let case = Case::new(&sighting, &knowledge, &gist.host);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
         let is_open = sighting.server.as_ref().is_some_and(open);
@@ -275,24 +268,17 @@ impl Judge {
             self.hold(chain, (&case, clock), &mut findings);
         }
         for finding in &mut findings {
-            if let Some(completion) = finding.completion.take()
+            // What needs no case can be written when the findings before it were counted: many of one cause come at once.
+            if let Some(Completion::OfCase(write)) = finding.completion.take_if(|one| one.needs_case())
                 && wanted(finding)
             {
-                match completion {
-                    Completion::OfCase(write) => write(&case, finding),
-                    Completion::Untrusted(one) => one.write(finding),
-                }
+                write(&case, finding);
             }
         }
         // What waited is about earlier handshakes.
         let mut all = self.completed_by_fresh();
         if all.is_empty() {
             return findings;
-        }
-        for finding in &mut all {
-            if finding.is_brief() && wanted(finding) {
-                finding.complete();
-            }
         }
         all.append(&mut findings);
         all
@@ -323,6 +309,9 @@ impl Judge {
 
     /// Findings about chains that the CAs of the last handshake completed.
     fn completed_by_fresh(&mut self) -> Vec<Finding> {
+        if self.fresh.is_empty() {
+            return Vec::new();
+        }
         let fresh = std::mem::take(&mut self.fresh);
         let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
         self.judge_again(waiting, false)
@@ -332,8 +321,11 @@ impl Judge {
     /// time is over.
     fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
         let mut told = Vec::new();
+        if waiting.is_empty() {
+            return told;
+        }
         for (id, presented) in waiting {
-            let judged = self.judged(&presented, (None, None), Purpose::Server);
+            let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
             let Some(open) = &mut self.open else { break };
             let Some(judged) = judged else { continue };
             if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
@@ -410,7 +402,7 @@ impl Judge {
         let mut completed: Vec<_> = explained.map(|id| (*id, Afterthought::Retract(NAME_MISMATCH.id))).collect();
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
-            match judged.cause() {
+            match judged.chain.cause() {
                 None => completed.push((id, Afterthought::Retract(UNTRUSTED_ISSUER.id))),
                 Some(cause) if cause.alert_id() != id => {
                     completed.push((id, Afterthought::Unite(cause.alert_id())));
@@ -425,6 +417,7 @@ impl Judge {
     pub fn renew(&mut self, knowledge: Arc<Knowledge>) {
         self.chains = Memory::new(CHAINS);
         self.judgements = Memory::new(JUDGEMENTS);
+        self.recent = Recent::default();
         for detector in &mut self.detectors {
             detector.renew(&knowledge.anchors);
         }
@@ -506,12 +499,32 @@ impl Judge {
         }
     }
 
+    /// The chain that a host presented at a time.
+    fn judged_with(
+        &mut self,
+        host: &Arc<KnownHost>,
+        (presented, at): (&[Arc<Certificate>], Option<ValidityTime>),
+    ) -> Option<Arc<JudgedChain>> {
+        if presented.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.recent.get((presented, host), (self.generation, at)) {
+            return Some(Arc::clone(known));
+        }
+        // An address is asked for only where the certificate names addresses: most certificates behind calls by address
+        // are for names.
+        let judged = self.judged(presented, (host.certain_name(), at), Purpose::Server)?;
+        let chain = Arc::clone(&judged.chain);
+        self.recent.insert((presented, host), judged);
+        Some(chain)
+    }
+
     fn judged(
         &mut self,
         presented: &[Arc<Certificate>],
         (name, at): (Option<&str>, Option<ValidityTime>),
         purpose: Purpose,
-    ) -> Option<Arc<JudgedChain>> {
+    ) -> Option<Judged> {
         if presented.is_empty() {
             return None;
         }
@@ -520,23 +533,25 @@ impl Judge {
             && known.generation == chain.generation
             && known.is_same_at(at)
         {
-            return Some(Arc::clone(&known.chain));
+            return Some(known.clone());
         }
         let judgement = judge(&chain.report, Question { at, name, purpose });
         let (from, until) = at.map_or((None, None), |at| cell(&chain.report, at));
-        let judged = Arc::new(JudgedChain {
+        let judged = JudgedChain {
             report: (*chain.report).clone(),
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
             presented: Default::default(),
             cause: OnceLock::new(),
             weak_signature: OnceLock::new(),
+            expiring: OnceLock::new(),
+            wrong_usage: OnceLock::new(),
             factorable: OnceLock::new(),
             quiet: Quiet::default(),
-        });
-        let entry =
-            Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
-        self.judgements.insert((chain.number, name.map(str::to_owned)), entry);
+        };
+        let timeless = at.is_none();
+        let judged = Judged { generation: chain.generation, from, until, timeless, chain: Arc::new(judged) };
+        self.judgements.insert((chain.number, name.map(str::to_owned)), judged.clone());
         Some(judged)
     }
 
@@ -621,17 +636,6 @@ fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) ->
     let (leaf, facts) = case.leaf()?;
     let (known, _) = leaves.entry(case.sighting.host, || (leaf.sha256, facts.spki_sha256));
     known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
-}
-
-impl Judged {
-    fn is_same_at(&self, at: Option<ValidityTime>) -> bool {
-        match at {
-            None => self.timeless,
-            Some(at) => {
-                !self.timeless && self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
-            }
-        }
-    }
 }
 
 /// The span around `at` in which no certificate of any path becomes valid or expires.

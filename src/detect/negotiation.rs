@@ -1,5 +1,7 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
+use std::sync::Arc;
+
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
 use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
@@ -97,7 +99,7 @@ impl Negotiation {
         } else {
             "somebody between may have rewritten the hello or ended TLS"
         };
-        let parts = vec![client_text(place.ends.server.address)];
+        let parts = [client_text(place.ends.server.address)].into();
         let cause = Cause::Subject { rule: DOWNGRADE_SENTINEL.id, host: place.host.clone(), parts };
         let address = client_text(place.ends.client.address);
         let message = format!(
@@ -147,7 +149,7 @@ impl Negotiation {
             return None;
         }
         let place = Place::of(sighting);
-        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
+        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Arc::default() };
         let message = format!(
             "{} spoke TLS 1.3 {} times with this kind of client and now chose {} for client {}.",
             place.host,
@@ -192,7 +194,7 @@ impl Negotiation {
         let cause = Cause::Subject {
             rule: FALLBACK_SIGNAL.id,
             host: place.host.clone(),
-            parts: vec![client_text(place.ends.client.address)],
+            parts: [client_text(place.ends.client.address)].into(),
         };
         let address = client_text(place.ends.client.address);
         let message =
@@ -278,7 +280,7 @@ fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> 
         return None;
     }
     let place = Place::of(sighting);
-    let parts = vec![client_text(place.ends.server.address)];
+    let parts = [client_text(place.ends.server.address)].into();
     let cause = Cause::Subject { rule: SERVER_CHOICE_NOT_OFFERED.id, host: place.host.clone(), parts };
     let message = format!(
         "{} chose what client {} did not offer: {}.",

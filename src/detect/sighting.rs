@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::detect::client_kind::ClientKind;
-use crate::detect::finding::{Cause, Finding};
+use crate::detect::finding::{AlertId, Cause, Finding};
 use crate::detect::gist::Gist;
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
@@ -29,6 +29,8 @@ pub struct Sighting<'a> {
     pub observation: &'a Observation,
     /// Which host it was with.
     pub host: &'a HostKey,
+    /// [`HostKey::text`] of it.
+    pub host_text: &'a Arc<str>,
     /// [`stable_hash`](super::hosts::sketch::stable_hash) of its name.
     pub name_hash: u64,
     /// The capture's clock at its place: the time that memory ages by.
@@ -67,10 +69,25 @@ pub struct JudgedChain {
     pub cause: OnceLock<Option<Cause>>,
     /// Depth and hash function of the first weak signature on the best path; made at its first use.
     pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
+    /// Cause of CERT-002 with the host that asked first.
+    pub expiring: OnceLock<KnownCause>,
+    /// Cause of CERT-010 with the host that asked first.
+    pub wrong_usage: OnceLock<KnownCause>,
     /// How the leaf's RSA key can be factored; made at its first use.
     pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
     pub quiet: Quiet,
+}
+
+/// What findings of one rule about one chain of one host have in common.
+#[derive(Debug)]
+pub struct KnownCause {
+    /// The host for people.
+    pub host: Arc<str>,
+    /// The cause.
+    pub cause: Cause,
+    /// Id of its alert.
+    pub id: AlertId,
 }
 
 /// States of memories in which rules took note of a chain and nothing came of it, nor changed by it: where nothing that was

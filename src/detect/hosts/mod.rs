@@ -512,7 +512,7 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     let new = &held.new;
     let cause = if new.is_trusted() || new.self_signed {
         // Whoever makes a certificate at each start has one cause, not one for each key.
-        Cause::Subject { rule: UNEXPECTED_CERTIFICATE.id, host: case.host.clone(), parts: Vec::new() }
+        Cause::Subject { rule: UNEXPECTED_CERTIFICATE.id, host: case.host.clone(), parts: Arc::default() }
     } else {
         new.cause()
     };

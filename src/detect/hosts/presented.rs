@@ -226,8 +226,8 @@ pub fn target<'a>(sighting: &Sighting<'a>) -> Target<'a> {
 }
 
 /// The host for people: `login.example.com:443`.
-pub fn host_text(sighting: &Sighting<'_>) -> String {
-    sighting.host.text()
+pub fn host_text(sighting: &Sighting<'_>) -> Arc<str> {
+    Arc::clone(sighting.host_text)
 }
 
 /// The names of a leaf, lower case, sorted, each once: the alternative names, or the common names where there are none.
