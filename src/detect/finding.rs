@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use sha2::Digest as _;
 
@@ -81,7 +81,7 @@ impl Finding {
             confidence: rule.confidence,
             effect: rule.effect,
             cause,
-            host: no_text(),
+            host: Arc::default(),
             ends: None,
             moment,
             certificate: None,
@@ -121,12 +121,6 @@ impl Finding {
         };
         (tier, Reverse(self.severity), Reverse(self.confidence), self.rule.id)
     }
-}
-
-/// An empty text without an allocation of its own.
-fn no_text() -> Arc<str> {
-    static NONE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
-    Arc::clone(&NONE)
 }
 
 /// Adds a finding, if there is one: what is absent is not copied about, as `extend` does it.

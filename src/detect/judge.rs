@@ -3,9 +3,11 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::Equivalent;
+use smallvec::SmallVec;
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Span, Timestamp, ValidityTime};
@@ -29,7 +31,7 @@ use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
 use super::recent::{Judged, Recent};
-use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
+use super::sighting::{Ahead, Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
@@ -50,6 +52,10 @@ const MODULI: usize = 4_000;
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
+/// Handshakes that are looked at ahead.
+pub const AHEAD: usize = 32;
+/// Findings of one handshake that a list is kept for.
+const SPARE: usize = 64;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -83,6 +89,8 @@ pub struct Judge {
     moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
     offline: bool,
+    /// An empty list to write into.
+    spare: Vec<Finding>,
 }
 
 impl fmt::Debug for Judge {
@@ -184,6 +192,7 @@ impl Judge {
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
+            spare: Vec::new(),
         }
     }
 
@@ -238,7 +247,7 @@ impl Judge {
             knowledge: &knowledge,
             offline: self.offline,
         };
-        let mut findings = Vec::new();
+        let mut findings = std::mem::take(&mut self.spare);
         let case = Case::new(&sighting, &knowledge, &gist.host);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
@@ -282,6 +291,30 @@ impl Judge {
         }
         all.append(&mut findings);
         all
+    }
+
+    /// Handshakes that come next: most of what judging them waits for is memory, and what is asked for together comes
+    /// together. Changes nothing.
+    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>) {
+        let ahead = next.filter_map(|observation| Some(Ahead { observation, gist: observation.gist.as_ref()? }));
+        let ahead: SmallVec<[Ahead<'a>; AHEAD]> = ahead.take(AHEAD).collect();
+        let hosts = ahead.iter().map(|one| one.gist.host.name_hash);
+        let leaves = ahead.iter().filter_map(|one| one.observation.server_chain.first());
+        let leaves = leaves.map(|leaf| leaf.facts.as_deref().map_or(0, |facts| facts.key.bits.into()));
+        let seen = hosts.chain(leaves).fold(0_u64, u64::wrapping_add);
+        let with_chain = || ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
+        let chains = with_chain().filter_map(|one| self.recent.near(&one.observation.server_chain, &one.gist.host));
+        let seen = chains.fold(seen, |seen, chain| seen.wrapping_add(chain.touched()));
+        black_box(seen);
+        self.detectors.iter().for_each(|detector| detector.look_ahead(&ahead));
+    }
+
+    /// Takes the emptied list of findings of a handshake back: most lists are as short as the one before.
+    pub fn give_back(&mut self, mut list: Vec<Finding>) {
+        list.clear();
+        if list.capacity() > self.spare.capacity() && list.capacity() <= SPARE {
+            self.spare = list;
+        }
     }
 
     /// Keeps back the finding about a chain whose issuer was not seen.
@@ -660,7 +693,16 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
     if !policy.is_enabled(&known) {
         return false;
     }
-    let Some(ends) = finding.ends else { return true };
+    if policy.profile == Profile::Quiet || !policy.severities.is_empty() || !policy.suppressions.is_empty() {
+        adjust(finding, policy);
+    }
+    true
+}
+
+/// Severity, suppression and effect by the policy.
+fn adjust(finding: &mut Finding, policy: &Policy) {
+    let known = finding.rule.known();
+    let Some(ends) = finding.ends else { return };
     let name = finding.host.rsplit_once(':').map(|(name, _)| name).filter(|name| !name.starts_with("ip:"));
     let name = name.map(|name| name.strip_prefix("ech:").unwrap_or(name));
     let target = Target { name, address: ends.server.address, port: ends.server.port };
@@ -679,5 +721,4 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
     if policy.profile == Profile::Quiet && finding.severity < super::catalogue::Severity::Medium {
         finding.effect = Effect::Mark;
     }
-    true
 }

@@ -16,7 +16,7 @@ use crate::x509::chain::Ending;
 const PLACES: usize = 4_096;
 
 /// A memo of judgements. What is not in it is found by its contents.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Recent {
     places: Vec<Option<Box<Entry>>>,
 }
@@ -51,12 +51,6 @@ impl Judged {
     }
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self { places: Vec::new() }
-    }
-}
-
 impl Recent {
     /// What these certificates were judged as with this host, where that still holds. `generation`: that of the pool.
     pub(super) fn get(
@@ -71,6 +65,11 @@ impl Recent {
         // What led to an anchor stays so; anything else may look better when the pool has grown.
         let holds = || entry.judged.generation == generation || entry.judged.chain.report.ending() == Ending::Anchor;
         (same && entry.judged.is_same_at(at) && holds()).then_some(&entry.judged.chain)
+    }
+
+    /// What may be asked next: the chain that stands where this one would.
+    pub(super) fn near(&self, presented: &[Arc<Certificate>], host: &Arc<KnownHost>) -> Option<&Arc<JudgedChain>> {
+        Some(&self.places.get(place(presented, host))?.as_deref()?.judged.chain)
     }
 
     /// Remembers a judgement.

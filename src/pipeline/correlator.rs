@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::detect::catalogue::Severity;
+use crate::detect::judge::AHEAD;
 use crate::detect::memory::Memory;
 use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
 use crate::pipeline::judgement::{Due, Judgement};
@@ -60,6 +61,8 @@ pub struct Correlator<'a> {
     // Boxed: it is taken out and put back for every handshake.
     judgement: Option<Box<Judgement>>,
     line: Vec<u8>,
+    /// Room for the reports that leave together.
+    ready: Vec<Report>,
     /// Lines that were written and not given back yet.
     spent: Vec<Vec<u8>>,
     /// Whether sinks are flushed at the end of every round.
@@ -100,6 +103,7 @@ impl<'a> Correlator<'a> {
             told: Memory::new(TOLD),
             judgement: judgement.map(Box::new),
             line: Vec::new(),
+            ready: Vec::new(),
             spent: Vec::new(),
             flush_rounds: false,
             in_flight: Arc::default(),
@@ -178,10 +182,22 @@ impl<'a> Correlator<'a> {
     }
 
     fn release(&mut self) -> Result<(), PipelineError> {
-        while let Some(report) = self.merge.pop_ready() {
-            self.handshake(&report)?;
-            self.in_flight.subtract(report.bytes());
-            keep(&mut self.spent, report.line);
+        loop {
+            let mut ready = std::mem::take(&mut self.ready);
+            ready.extend(std::iter::from_fn(|| self.merge.pop_ready()).take(AHEAD));
+            if let Some(judgement) = &self.judgement {
+                judgement.look_ahead(ready.iter().map(|report| report.observation.as_ref()));
+            }
+            let last = ready.len() < AHEAD;
+            for report in ready.drain(..) {
+                self.handshake(&report)?;
+                self.in_flight.subtract(report.bytes());
+                keep(&mut self.spent, report.line);
+            }
+            self.ready = ready;
+            if last {
+                break;
+            }
         }
         self.shared.spent.give(&mut self.spent);
         Ok(())

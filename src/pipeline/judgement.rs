@@ -101,6 +101,11 @@ impl Judgement {
         }
     }
 
+    /// Handshakes that come next, in order. Changes nothing.
+    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>) {
+        self.judge.look_ahead(next);
+    }
+
     /// Judges one handshake. A panic costs its findings and is counted.
     pub fn observe(&mut self, observation: &Observation, (clock, selected): (Timestamp, bool)) -> Due {
         if let Some(knowledge) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
@@ -129,7 +134,7 @@ impl Judgement {
         }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
-        for mut finding in found {
+        for mut finding in found.drain(..) {
             if !selected {
                 continue;
             }
@@ -149,6 +154,7 @@ impl Judgement {
             }
             due.extend(self.alerts.take(finding, observation, clock));
         }
+        self.judge.give_back(found);
         self.shown(due)
     }
 
