@@ -11,7 +11,8 @@ use super::catalogue::{Effect, Rule, Severity};
 use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
 use super::gist::KnownHost;
 use super::knowledge::Knowledge;
-use super::sighting::{KnownCause, Sighting};
+use super::sighting::{KnownCause, LeafView, Sighting};
+use super::{certificate, crypto};
 
 /// A sighting with the policy's view of its host.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,25 @@ impl<'a> Case<'a> {
     /// Who gave whom: the beginning of most messages.
     pub(super) fn gave(&self) -> String {
         format!("{} gave client {}", self.sighting.host, self.sighting.observation.ends.client.address)
+    }
+
+    /// What most checks ask of the server's leaf.
+    pub(super) fn view(&self) -> Option<&'a LeafView> {
+        let chain = self.sighting.server?;
+        match chain.leaf.get() {
+            Some(known) => Some(known),
+            None => {
+                let (_, facts) = self.leaf()?;
+                Some(chain.leaf.get_or_init(|| LeafView {
+                    not_before: facts.not_before,
+                    not_after: facts.not_after,
+                    key_usage: facts.key_usage,
+                    misused: !certificate::misuses(chain, facts).is_empty(),
+                    weak_key: crypto::key_weakness(facts).is_some(),
+                    scts: !facts.scts.is_empty(),
+                }))
+            }
+        }
     }
 
     /// The best path of the server's leaf, leaf first.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::Equivalent;
+use smallvec::SmallVec;
 
 use super::client_kind::ClientKind;
 use super::hosts::sketch::stable_hash;
@@ -94,7 +95,7 @@ pub struct HostMemo {
 /// A server name as it stood in a hello, and what else tells the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Asked {
-    name: Box<[u8]>,
+    name: SmallVec<[u8; 24]>,
     port: u16,
     encrypted: bool,
 }
@@ -109,7 +110,7 @@ struct AskedFor<'a> {
 
 impl Equivalent<Asked> for AskedFor<'_> {
     fn equivalent(&self, known: &Asked) -> bool {
-        *self.name == *known.name && self.port == known.port && self.encrypted == known.encrypted
+        self.name == &*known.name && self.port == known.port && self.encrypted == known.encrypted
     }
 }
 

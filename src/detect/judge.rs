@@ -294,8 +294,8 @@ impl Judge {
     }
 
     /// Handshakes that come next: most of what judging them waits for is memory, and what is asked for together comes
-    /// together. Changes nothing.
-    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>) {
+    /// together. Changes nothing. Adds ids of alerts that there may be more of.
+    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>, likely: &mut Vec<AlertId>) {
         let ahead = next.filter_map(|observation| Some(Ahead { observation, gist: observation.gist.as_ref()? }));
         let ahead: SmallVec<[Ahead<'a>; AHEAD]> = ahead.take(AHEAD).collect();
         let hosts = ahead.iter().map(|one| one.gist.host.name_hash);
@@ -304,7 +304,10 @@ impl Judge {
         let seen = hosts.chain(leaves).fold(0_u64, u64::wrapping_add);
         let with_chain = || ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
         let chains = with_chain().filter_map(|one| self.recent.near(&one.observation.server_chain, &one.gist.host));
-        let seen = chains.fold(seen, |seen, chain| seen.wrapping_add(chain.touched()));
+        let seen = chains.fold(seen, |seen, chain| {
+            likely.extend([&chain.expiring, &chain.wrong_usage].into_iter().filter_map(|known| Some(known.get()?.id)));
+            seen.wrapping_add(chain.touched())
+        });
         black_box(seen);
         self.detectors.iter().for_each(|detector| detector.look_ahead(&ahead));
     }
@@ -577,6 +580,7 @@ impl Judge {
             presented: Default::default(),
             cause: OnceLock::new(),
             weak_signature: OnceLock::new(),
+            leaf: OnceLock::new(),
             expiring: OnceLock::new(),
             wrong_usage: OnceLock::new(),
             factorable: OnceLock::new(),

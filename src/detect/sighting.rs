@@ -69,6 +69,8 @@ pub struct JudgedChain {
     pub cause: OnceLock<Option<Cause>>,
     /// Depth and hash function of the first weak signature on the best path; made at its first use.
     pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
+    /// What most checks ask of the leaf; made at its first use.
+    pub leaf: OnceLock<LeafView>,
     /// Cause of CERT-002 with the host that asked first.
     pub expiring: OnceLock<KnownCause>,
     /// Cause of CERT-010 with the host that asked first.
@@ -77,6 +79,23 @@ pub struct JudgedChain {
     pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
     pub quiet: Quiet,
+}
+
+/// What most checks ask of a leaf, in one place: its facts are spread over much memory.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafView {
+    /// First moment of validity.
+    pub not_before: Option<ValidityTime>,
+    /// Last moment of validity.
+    pub not_after: Option<ValidityTime>,
+    /// `keyUsage`.
+    pub key_usage: Option<u16>,
+    /// `keyUsage` apart, something is wrong with what the chain is used for (CERT-010).
+    pub misused: bool,
+    /// Something is wrong with its key (CRYP-003).
+    pub weak_key: bool,
+    /// It holds signed certificate timestamps.
+    pub scts: bool,
 }
 
 /// What findings of one rule about one chain of one host have in common.

@@ -298,6 +298,7 @@ impl Scene {
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);
         Some(JudgedChain {
+            leaf: Default::default(),
             expiring: Default::default(),
             wrong_usage: Default::default(),
             report,

@@ -185,7 +185,7 @@ impl<'a> Correlator<'a> {
         loop {
             let mut ready = std::mem::take(&mut self.ready);
             ready.extend(std::iter::from_fn(|| self.merge.pop_ready()).take(AHEAD));
-            if let Some(judgement) = &self.judgement {
+            if let Some(judgement) = &mut self.judgement {
                 judgement.look_ahead(ready.iter().map(|report| report.observation.as_ref()));
             }
             let last = ready.len() < AHEAD;

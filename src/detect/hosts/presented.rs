@@ -308,7 +308,12 @@ fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
 /// A list in the TLS extension counts; whether a staple holds one is not looked at, so a staple leaves it open.
 fn sct(sighting: &Sighting<'_>, facts: &Facts) -> SctEvidence {
     let handshake = &sighting.observation.handshake;
-    if !facts.scts.is_empty() || sighting.gist.scts {
+    let known = sighting.server.and_then(|judged| judged.leaf.get()).map(|view| view.scts);
+    let embedded = match known {
+        Some(known) => known,
+        None => !facts.scts.is_empty(),
+    };
+    if embedded || sighting.gist.scts {
         return SctEvidence::Present;
     }
     if sighting.gist.scts_offered && handshake.ocsp_response.is_none() {
