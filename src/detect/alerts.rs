@@ -577,6 +577,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_was_taken_back_can_hold_again() {
+        let (mut alerts, first) = (Alerts::new(When::AtEnd), finding(&UNTRUSTED_ISSUER, 1, 1));
+        [first.clone(), finding(&EXPIRED, 1, 2)].map(|one| take(&mut alerts, one));
+        alerts.retract(first.cause.alert_id(), UNTRUSTED_ISSUER.id);
+        take(&mut alerts, first);
+        assert!(alerts.iter().all(|alert| alert.rules.contains(UNTRUSTED_ISSUER.id)));
+    }
+
+    #[test]
     fn a_handshake_counts_once_however_late_its_findings_come() {
         let mut alerts = Alerts::new(When::AtEnd);
         for second in [1, 2, 3] {
