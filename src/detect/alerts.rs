@@ -358,10 +358,9 @@ impl Alerts {
 
     /// Reads what counting one more finding of each of these will ask for.
     pub fn look_ahead(&self, ids: &[AlertId]) {
-        let alerts = ids.iter().filter_map(|id| self.causes.get(&(*id, false)));
-        let seen = alerts.fold(0, |seen, alert| {
+        let seen = ids.iter().filter_map(|id| self.causes.get(&(*id, false))).fold(0, |seen, alert| {
             let last = alert.counted.last().map_or(0, |order| order.frame);
-            let client = alert.clients.items.first().is_some_and(|client| client.is_ipv4());
+            let client = alert.clients.items.first().is_some_and(IpAddr::is_ipv4);
             seen ^ last ^ alert.count ^ alert.head.moment.frame ^ u64::from(client)
         });
         black_box(seen);
@@ -579,7 +578,8 @@ mod tests {
     #[test]
     fn a_rule_that_was_taken_back_can_hold_again() {
         let (mut alerts, first) = (Alerts::new(When::AtEnd), finding(&UNTRUSTED_ISSUER, 1, 1));
-        [first.clone(), finding(&EXPIRED, 1, 2)].map(|one| take(&mut alerts, one));
+        take(&mut alerts, first.clone());
+        take(&mut alerts, finding(&EXPIRED, 1, 2));
         alerts.retract(first.cause.alert_id(), UNTRUSTED_ISSUER.id);
         take(&mut alerts, first);
         assert!(alerts.iter().all(|alert| alert.rules.contains(UNTRUSTED_ISSUER.id)));

@@ -122,13 +122,13 @@ impl<'a> Case<'a> {
     /// A [`brief`](Self::brief) finding whose cause is rule, host and leaf; remembered with the chain.
     pub(super) fn brief_of_leaf(
         &self,
-        (rule, known): (&'static Rule, &OnceLock<KnownCause>),
+        (rule, known): (&'static Rule, &OnceLock<Box<KnownCause>>),
         completion: OfCase,
     ) -> Option<Finding> {
         let (leaf, _) = self.leaf()?;
         let make = || {
             let cause = self.subject(rule, vec![leaf.sha256.to_string()]);
-            KnownCause { host: Arc::clone(self.host), id: cause.alert_id(), cause }
+            Box::new(KnownCause { host: Arc::clone(self.host), id: cause.alert_id(), cause })
         };
         let known = known.get_or_init(make);
         let fresh;

@@ -72,9 +72,9 @@ pub struct JudgedChain {
     /// What most checks ask of the leaf; made at its first use.
     pub leaf: OnceLock<LeafView>,
     /// Cause of CERT-002 with the host that asked first.
-    pub expiring: OnceLock<KnownCause>,
+    pub expiring: OnceLock<Box<KnownCause>>,
     /// Cause of CERT-010 with the host that asked first.
-    pub wrong_usage: OnceLock<KnownCause>,
+    pub wrong_usage: OnceLock<Box<KnownCause>>,
     /// How the leaf's RSA key can be factored; made at its first use.
     pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
