@@ -4,6 +4,7 @@
 //! once too, and what came after that when the window is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub struct Alert {
     /// Packet time of the last.
     pub last_seen: Timestamp,
     /// Hosts.
-    pub hosts: Capped<String>,
+    pub hosts: Capped<Arc<str>>,
     /// Clients.
     pub clients: Capped<IpAddr>,
     /// Some handshakes, the first ones.
@@ -70,6 +71,8 @@ pub struct Alert {
     goes_on: bool,
     /// Handshakes that no earlier run has read.
     fresh: u64,
+    /// Rule and host of the head are among those of the alert.
+    noted: bool,
 }
 
 /// A handshake that shows a finding.
@@ -329,6 +332,7 @@ impl Alerts {
         for key in [(id, false), (id, true)] {
             let Some(alert) = self.causes.get_mut(&key).filter(|alert| alert.told.is_none()) else { continue };
             alert.rules.remove(rule);
+            alert.noted = false;
             if alert.rules.is_empty() {
                 self.causes.remove(&key);
             }
@@ -350,6 +354,16 @@ impl Alerts {
                 }
             }
         }
+    }
+
+    /// Reads what counting one more finding of each of these will ask for.
+    pub fn look_ahead(&self, ids: &[AlertId]) {
+        let seen = ids.iter().filter_map(|id| self.causes.get(&(*id, false))).fold(0, |seen, alert| {
+            let last = alert.counted.last().map_or(0, |order| order.frame);
+            let client = alert.clients.items.first().is_some_and(IpAddr::is_ipv4);
+            seen ^ last ^ alert.count ^ alert.head.moment.frame ^ u64::from(client)
+        });
+        black_box(seen);
     }
 
     /// The alert of a cause.
@@ -415,6 +429,7 @@ impl Alert {
             earlier: None,
             goes_on: false,
             fresh: 0,
+            noted: false,
             head: finding.clone(),
         };
         alert.count_in(&finding, old);
@@ -470,6 +485,7 @@ impl Alert {
     }
 
     fn absorb(&mut self, other: Self) {
+        self.noted = false;
         self.rules.extend(other.rules);
         self.severity = self.severity.max(other.severity);
         let mut counted: BTreeSet<Order> = self.counted.drain(..).collect();
@@ -493,12 +509,19 @@ impl Alert {
     }
 
     fn count_in(&mut self, finding: &Finding, old: bool) {
-        self.rules.insert(finding.rule.id);
+        let again = |known: &Finding| std::ptr::eq(known.rule, finding.rule) && Arc::ptr_eq(&known.host, &finding.host);
+        // Nearly always the rule and the host of the head.
+        let is_head = again(&self.head);
+        let is_known = self.noted && is_head;
+        self.noted |= is_head;
+        if !is_known {
+            self.rules.insert(finding.rule.id);
+        }
         self.severity = self.severity.max(finding.severity);
         let at = finding.moment.timestamp;
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
-        if !finding.host.is_empty() {
+        if !is_known && !finding.host.is_empty() {
             self.hosts.note(&finding.host);
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
@@ -543,13 +566,23 @@ mod tests {
         let order = Order { clock: timestamp, frame: u64::try_from(second).unwrap(), ordinal: 0 };
         let moment = Moment { order, timestamp, time_known: true, ..Moment::default() };
         let mut finding = Finding::new(rule, Cause::IssuerKey(Sha256([key; 32])), moment, format!("{key} {second}"));
-        finding.host = format!("h{second}:443");
+        finding.host = format!("h{second}:443").into();
         finding
     }
 
     fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
         let clock = finding.moment.timestamp;
         alerts.take(finding, || None, clock).map(|(_, status)| status)
+    }
+
+    #[test]
+    fn a_rule_that_was_taken_back_can_hold_again() {
+        let (mut alerts, first) = (Alerts::new(When::AtEnd), finding(&UNTRUSTED_ISSUER, 1, 1));
+        take(&mut alerts, first.clone());
+        take(&mut alerts, finding(&EXPIRED, 1, 2));
+        alerts.retract(first.cause.alert_id(), UNTRUSTED_ISSUER.id);
+        take(&mut alerts, first);
+        assert!(alerts.iter().all(|alert| alert.rules.contains(UNTRUSTED_ISSUER.id)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a check has at hand: the sighting, and what the policy says of its host.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::policy::{HostEntry, Target};
 use crate::time::{NANOS_PER_SECOND, ValidityTime};
@@ -9,8 +9,10 @@ use crate::x509::{Certificate, Facts};
 
 use super::catalogue::{Effect, Rule, Severity};
 use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
+use super::gist::KnownHost;
 use super::knowledge::Knowledge;
-use super::sighting::Sighting;
+use super::sighting::{KnownCause, LeafView, Sighting};
+use super::{certificate, crypto};
 
 /// A sighting with the policy's view of its host.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +20,10 @@ pub(super) struct Case<'a> {
     pub(super) sighting: &'a Sighting<'a>,
     pub(super) knowledge: &'a Knowledge,
     pub(super) target: Target<'a>,
-    /// The server stands in the home networks, or its name has no public suffix.
-    pub(super) internal: bool,
+    /// The host for people.
+    pub(super) host: &'a Arc<str>,
+    /// The server name has a public suffix.
+    public_suffix: bool,
     /// A `[[host]]` entry with owner or places is about it.
     pub(super) owned: bool,
     /// The `[[host]]` entry.
@@ -27,25 +31,30 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// `public_suffix`: the server name has one.
-    pub(super) fn new(sighting: &'a Sighting<'a>, knowledge: &'a Knowledge, public_suffix: bool) -> Self {
+    /// The case of a handshake with this host.
+    pub(super) fn new(sighting: &'a Sighting<'a>, knowledge: &'a Knowledge, host: &'a KnownHost) -> Self {
         let server = sighting.observation.ends.server;
-        let target = Target { name: sighting.host.server_name(), address: server.address, port: server.port };
-        let policy = sighting.policy;
-        let entry = policy.host_entry(&target);
+        let target = Target { name: host.server_name(), address: server.address, port: server.port };
+        let entry = sighting.policy.host_entry(&target);
         Self {
             sighting,
             knowledge,
             target,
-            internal: policy.is_home(target.address) || (target.name.is_some() && !public_suffix),
+            host: &host.text,
+            public_suffix: host.public_suffix,
             owned: entry.is_some_and(HostEntry::is_owned),
             entry,
         }
     }
 
+    /// The server stands in the home networks, or its name has no public suffix. Asked only where something was found.
+    pub(super) fn is_internal(&self) -> bool {
+        self.sighting.policy.is_home(self.target.address) || (self.target.name.is_some() && !self.public_suffix)
+    }
+
     /// The host is internal or owned.
     pub(super) fn is_ours(&self) -> bool {
-        self.internal || self.owned
+        self.owned || self.is_internal()
     }
 
     /// The server's leaf.
@@ -57,6 +66,25 @@ impl<'a> Case<'a> {
     /// Who gave whom: the beginning of most messages.
     pub(super) fn gave(&self) -> String {
         format!("{} gave client {}", self.sighting.host, self.sighting.observation.ends.client.address)
+    }
+
+    /// What most checks ask of the server's leaf.
+    pub(super) fn view(&self) -> Option<&'a LeafView> {
+        let chain = self.sighting.server?;
+        match chain.leaf.get() {
+            Some(known) => Some(known),
+            None => {
+                let (_, facts) = self.leaf()?;
+                Some(chain.leaf.get_or_init(|| LeafView {
+                    not_before: facts.not_before,
+                    not_after: facts.not_after,
+                    key_usage: facts.key_usage,
+                    misused: !certificate::misuses(chain, facts).is_empty(),
+                    weak_key: crypto::key_weakness(facts).is_some(),
+                    scts: !facts.scts.is_empty(),
+                }))
+            }
+        }
     }
 
     /// The best path of the server's leaf, leaf first.
@@ -79,7 +107,7 @@ impl<'a> Case<'a> {
     pub(super) fn brief(&self, (rule, cause): (&'static Rule, Cause), completion: OfCase) -> Finding {
         let moment = self.sighting.observation.handshake.first;
         let mut finding = Finding::new(rule, cause, moment, String::new());
-        finding.host = self.sighting.host.text();
+        finding.host = Arc::clone(self.host);
         finding.ends = Some(self.sighting.observation.ends);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
         finding.completion = Some(Completion::OfCase(completion));
@@ -88,15 +116,38 @@ impl<'a> Case<'a> {
 
     /// What a rule distinguishes by besides the host.
     pub(super) fn subject(&self, rule: &'static Rule, parts: Vec<String>) -> Cause {
-        Cause::Subject { rule: rule.id, host: self.sighting.host.text(), parts }
+        Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() }
+    }
+
+    /// A [`brief`](Self::brief) finding whose cause is rule, host and leaf; remembered with the chain.
+    pub(super) fn brief_of_leaf(
+        &self,
+        (rule, known): (&'static Rule, &OnceLock<Box<KnownCause>>),
+        completion: OfCase,
+    ) -> Option<Finding> {
+        let (leaf, _) = self.leaf()?;
+        let make = || {
+            let cause = self.subject(rule, vec![leaf.sha256.to_string()]);
+            Box::new(KnownCause { host: Arc::clone(self.host), id: cause.alert_id(), cause })
+        };
+        let known = known.get_or_init(make);
+        let fresh;
+        let known = if Arc::ptr_eq(&known.host, self.host) || known.host == *self.host {
+            known
+        } else {
+            fresh = make();
+            &fresh
+        };
+        let mut finding = self.brief((rule, known.cause.clone()), completion);
+        finding.id = Some(known.id);
+        Some(finding)
     }
 
     /// A finding about the host. Its cause is rule, host and `parts`.
     pub(super) fn finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
-        let host = self.sighting.host.text();
-        let cause = Cause::Subject { rule: rule.id, host: host.clone(), parts: parts.to_vec() };
+        let cause = Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() };
         let mut finding = Finding::new(rule, cause, self.sighting.observation.handshake.first, message);
-        finding.host = host;
+        finding.host = Arc::clone(self.host);
         finding.ends = Some(self.sighting.observation.ends);
         finding
     }

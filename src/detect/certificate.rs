@@ -17,12 +17,14 @@ const DAY: i64 = 86_400;
 /// What an issuer is that leads nowhere, and one that nobody presented.
 const NO_ANCHOR: &str = "no trust anchor";
 const NOT_SEEN: &str = "not seen in this capture";
+/// What a leaf is that says that it is a CA.
+const CA_AS_SERVER: &str = "the certificate of the server says that it is a CA's";
 /// Clocks may differ by so many seconds.
 const CLOCK_SKEW: i64 = 300;
 
 /// Runs every check of this file.
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    if case.leaf().is_none() || case.sighting.server.is_none() {
+    if case.view().is_none() {
         return;
     }
     let checks = [
@@ -74,8 +76,8 @@ fn expired(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-002.
 fn expiring(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, facts) = case.leaf()?;
-    let (at, begin, end) = (case.sighting.at?, facts.not_before?, facts.not_after?);
+    let view = case.view()?;
+    let (at, begin, end) = (case.sighting.at?, view.not_before?, view.not_after?);
     let (left, lifetime) = (end.seconds() - at.seconds(), end.seconds() - begin.seconds());
     // Whatever the policy says, it is not before the last third.
     if left < 0 || lifetime <= 0 || at < begin || left >= lifetime / 3 {
@@ -89,12 +91,11 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     if left >= limit {
         return None;
     }
-    let cause = case.subject(&EXPIRING, vec![leaf.sha256.to_string()]);
-    let mut finding = case.brief((&EXPIRING, cause), |case, finding| {
+    let mut finding = case.brief_of_leaf((&EXPIRING, &case.sighting.server?.expiring), |case, finding| {
         let end = case.leaf().and_then(|(_, facts)| facts.not_after).map(date).unwrap_or_default();
         finding.message = format!("{} a certificate that expires on {end}", case.gave());
         finding.evidence.observed = case.seen();
-    });
+    })?;
     if !short && left < days.last()? * DAY {
         finding.severity = Severity::Medium;
     }
@@ -104,11 +105,11 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-003.
 fn not_yet_valid(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, facts) = case.leaf()?;
-    let (at, begin) = (case.sighting.at?, facts.not_before?);
+    let (at, begin) = (case.sighting.at?, case.view()?.not_before?);
     if at.seconds() >= begin.seconds().saturating_sub(CLOCK_SKEW) {
         return None;
     }
+    let (leaf, _) = case.leaf()?;
     let message = format!("{} a certificate that is not valid before {}", case.gave(), date(begin));
     let mut finding = case.leaf_finding(&NOT_YET_VALID, &[leaf.sha256.to_string()], message);
     lower_unless(case.is_ours(), &mut finding);
@@ -139,7 +140,7 @@ fn untrusted_issuer(case: &Case<'_>) -> Option<Finding> {
         let missing = case.sighting.server.and_then(|chain| chain.report.missing_issuer());
         Untrusted::of(case, if missing.is_none() { NO_ANCHOR } else { NOT_SEEN }).write(finding);
     });
-    if case.owned && !case.internal {
+    if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
@@ -183,6 +184,7 @@ pub(super) fn waits(case: &Case<'_>, finding: &mut Finding) {
 /// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
 pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
     finding.cause = cause.clone();
+    finding.id = None;
     if let Some(Completion::Untrusted(told)) = &mut finding.completion {
         told.chain_status = chain.judgement.ending.name();
         if chain.report.missing_issuer().is_none() {
@@ -203,7 +205,7 @@ fn self_signed(case: &Case<'_>) -> Option<Finding> {
     let message = format!("{} a self-signed certificate of {}", case.gave(), quoted(&facts.subject.text));
     let mut finding = case.leaf_finding(&SELF_SIGNED, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);
-    if case.owned && !case.internal {
+    if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
@@ -283,8 +285,8 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
     /// Seconds since the epoch of notBefore, and days allowed from then on.
     const PUBLIC: [(i64, i64); 4] =
         [(1_598_918_400, 398), (1_773_532_800, 200), (1_805_068_800, 100), (1_868_227_200, 47)];
-    let (leaf, facts) = case.leaf()?;
-    let (begin, end) = (facts.not_before?, facts.not_after?);
+    let view = case.view()?;
+    let (begin, end) = (view.not_before?, view.not_after?);
     let allowed = if case.is_public() {
         PUBLIC.iter().rev().find(|(from, _)| begin.seconds() >= *from).map(|(_, days)| *days)?
     } else {
@@ -294,6 +296,7 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
     if lifetime <= allowed * DAY {
         return None;
     }
+    let (leaf, _) = case.leaf()?;
     let days = lifetime / DAY;
     let message =
         format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed", case.gave());
@@ -304,35 +307,45 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-010.
 fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
-    let (leaf, _) = case.leaf()?;
     if wrong_usages(case).is_empty() {
         return None;
     }
-    let cause = case.subject(&WRONG_USAGE, vec![leaf.sha256.to_string()]);
-    let mut finding = case.brief((&WRONG_USAGE, cause), |case, finding| {
+    let mut finding = case.brief_of_leaf((&WRONG_USAGE, &case.sighting.server?.wrong_usage), |case, finding| {
         let reasons = wrong_usages(case);
         let first = reasons.first().copied().unwrap_or_default();
         finding.message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
         finding.evidence.observed = case.seen();
         let point = |reason: &&str| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() };
         finding.evidence.pro = reasons.iter().map(point).collect();
-    });
+    })?;
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
 }
 
 /// What the certificates of the chain are used for though they are not meant for it.
 fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
+    let (Some(view), Some(server)) = (case.view(), case.sighting.server) else { return Vec::new() };
+    let missing = view.key_usage.and_then(|usage| missing_usage(case, usage));
+    if missing.is_none() && !view.misused {
+        return Vec::new();
+    }
+    let mut reasons = case.leaf().map(|(_, facts)| misuses(server, facts)).unwrap_or_default();
+    if let Some(missing) = missing {
+        // Behind what the leaf says of itself.
+        let place = usize::from(reasons.first() == Some(&CA_AS_SERVER));
+        reasons.insert(place, missing);
+    }
+    reasons
+}
+
+/// What is wrong with the use of a chain whatever the handshake is.
+pub(super) fn misuses(server: &JudgedChain, facts: &Facts) -> Vec<&'static str> {
     let mut reasons = Vec::new();
-    let (Some((_, facts)), Some(server)) = (case.leaf(), case.sighting.server) else { return reasons };
     let judgement = &server.judgement;
     // Who signs for himself is his own CA.
     let is_ca = facts.basic_constraints.is_some_and(|(ca, _)| ca);
     if is_ca && judgement.ending != Ending::SelfSigned && facts.issuer.normalized != facts.subject.normalized {
-        reasons.push("the certificate of the server says that it is a CA's");
-    }
-    if let Some(reason) = missing_usage(case, facts) {
-        reasons.push(reason);
+        reasons.push(CA_AS_SERVER);
     }
     for problem in &judgement.problems {
         let reason = match problem.kind {
@@ -351,10 +364,9 @@ fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
 }
 
 /// The key usage lacks what the key exchange needs (RFC 8446 section 4.4.2.2, RFC 5246 section 7.4.2).
-fn missing_usage(case: &Case<'_>, facts: &Facts) -> Option<&'static str> {
+fn missing_usage(case: &Case<'_>, usage: u16) -> Option<&'static str> {
     const DIGITAL_SIGNATURE: u16 = 1;
     const KEY_ENCIPHERMENT: u16 = 1 << 2;
-    let usage = facts.key_usage?;
     let handshake = &case.sighting.observation.handshake;
     let signs = handshake.server_key_exchange.as_deref().is_some_and(|exchange| !exchange.signature.is_empty());
     if (signs || handshake.version() == Some(0x0304)) && usage & DIGITAL_SIGNATURE == 0 {

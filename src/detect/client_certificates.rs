@@ -245,7 +245,7 @@ impl Use<'_> {
 
     fn cause(&self, rule: &'static Rule, mut parts: Vec<String>) -> Cause {
         parts.insert(0, self.facts.spki_sha256.to_string());
-        Cause::Subject { rule: rule.id, host: self.place.host.clone(), parts }
+        Cause::Subject { rule: rule.id, host: self.place.host.clone(), parts: parts.into() }
     }
 
     fn finding(&self, rule: &'static Rule, cause: Cause, what: &str) -> Finding {

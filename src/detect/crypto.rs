@@ -111,6 +111,9 @@ fn weakness(name: &str) -> Option<CipherWeakness> {
 
 /// CRYP-003.
 fn weak_key(case: &Case<'_>) -> Option<Finding> {
+    if case.view().is_some_and(|view| !view.weak_key) {
+        return None;
+    }
     let (_, facts) = case.leaf()?;
     let (severity, why) = key_weakness(facts)?;
     let message = format!("{} a certificate with a weak key: {why}", case.gave());
@@ -121,7 +124,8 @@ fn weak_key(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
-fn key_weakness(facts: &Facts) -> Option<(Severity, String)> {
+/// How weak a key is, and why.
+pub(super) fn key_weakness(facts: &Facts) -> Option<(Severity, String)> {
     let key = &facts.key;
     match key.kind {
         KeyKind::Rsa | KeyKind::RsaPss => {

@@ -32,7 +32,7 @@ pub struct Finding {
     /// What it is deduplicated by.
     pub cause: Cause,
     /// The host as people know it: `login.example.com:443`, `ip:192.0.2.1:443` without a server name.
-    pub host: String,
+    pub host: Arc<str>,
     /// Client and server; none where the finding is about keys over the whole run (KEY-007).
     pub ends: Option<Ends>,
     /// When and where it was seen.
@@ -62,6 +62,13 @@ pub(super) enum Completion {
     Untrusted(Untrusted),
 }
 
+impl Completion {
+    /// It is written while the case is at hand or never.
+    pub(super) fn needs_case(&self) -> bool {
+        matches!(self, Self::OfCase(_))
+    }
+}
+
 /// Writes message and evidence of a finding about a case.
 pub(super) type OfCase = fn(&Case<'_>, &mut Finding);
 
@@ -74,7 +81,7 @@ impl Finding {
             confidence: rule.confidence,
             effect: rule.effect,
             cause,
-            host: String::new(),
+            host: Arc::default(),
             ends: None,
             moment,
             certificate: None,
@@ -136,9 +143,9 @@ pub enum Cause {
         /// Id of the rule.
         rule: &'static str,
         /// The host, as in [`Finding::host`].
-        host: String,
+        host: Arc<str>,
         /// Parts that the rule chooses, in its own order.
-        parts: Vec<String>,
+        parts: Arc<[String]>,
     },
 }
 
@@ -296,7 +303,7 @@ mod tests {
     fn one_cause_one_id() {
         let subject = |parts: &[&str]| Cause::Subject {
             rule: EXPIRED.id,
-            host: "a:443".to_owned(),
+            host: "a:443".into(),
             parts: parts.iter().map(|part| (*part).to_owned()).collect(),
         };
         let key = Sha256([7; 32]);

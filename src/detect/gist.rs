@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::Equivalent;
+use smallvec::SmallVec;
 
 use super::client_kind::ClientKind;
 use super::hosts::sketch::stable_hash;
@@ -67,8 +68,22 @@ pub struct KnownHost {
     pub key: HostKey,
     /// [`stable_hash`] of its name.
     pub name_hash: u64,
+    /// [`HostKey::text`].
+    pub text: Arc<str>,
     /// The public registers names under the suffix of its server name.
     pub public_suffix: bool,
+    form: Form,
+}
+
+/// What the name of a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A server name.
+    Server,
+    /// The outer one of an encrypted ClientHello.
+    Outer,
+    /// An address.
+    Address,
 }
 
 /// Hosts by the server name as it stood in the hello: a memo of a pure function.
@@ -80,7 +95,7 @@ pub struct HostMemo {
 /// A server name as it stood in a hello, and what else tells the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Asked {
-    name: Box<[u8]>,
+    name: SmallVec<[u8; 24]>,
     port: u16,
     encrypted: bool,
 }
@@ -95,7 +110,7 @@ struct AskedFor<'a> {
 
 impl Equivalent<Asked> for AskedFor<'_> {
     fn equivalent(&self, known: &Asked) -> bool {
-        *self.name == *known.name && self.port == known.port && self.encrypted == known.encrypted
+        self.name == &*known.name && self.port == known.port && self.encrypted == known.encrypted
     }
 }
 
@@ -163,7 +178,26 @@ impl Default for HostMemo {
 impl KnownHost {
     fn of(key: HostKey) -> Self {
         let public_suffix = key.server_name().is_some_and(has_public_suffix);
-        Self { name_hash: stable_hash(key.name.as_bytes()), public_suffix, key }
+        let form = match (key.server_name(), key.certain_name()) {
+            (None, _) => Form::Address,
+            (Some(_), None) => Form::Outer,
+            (Some(_), Some(_)) => Form::Server,
+        };
+        Self { name_hash: stable_hash(key.name.as_bytes()), text: key.text().into(), public_suffix, form, key }
+    }
+
+    /// See [`HostKey::server_name`]; the name itself is not read.
+    pub fn server_name(&self) -> Option<&str> {
+        match self.form {
+            Form::Server => Some(&self.key.name),
+            Form::Outer => self.key.server_name(),
+            Form::Address => None,
+        }
+    }
+
+    /// See [`HostKey::certain_name`]; the name itself is not read.
+    pub fn certain_name(&self) -> Option<&str> {
+        Some(self.key.name.as_str()).filter(|_| self.form == Form::Server)
     }
 }
 
@@ -208,6 +242,8 @@ mod tests {
                     hello.encrypted_client_hello = encrypted;
                     let gist = Gist::of(&observation.handshake, &observation.ends, (None, &mut memo));
                     assert_eq!(*gist.host, KnownHost::of(HostKey::of(&observation)));
+                    assert_eq!(gist.host.server_name(), gist.host.key.server_name());
+                    assert_eq!(gist.host.certain_name(), gist.host.key.certain_name());
                     let fresh = Gist::of(&observation.handshake, &observation.ends, (None, &mut HostMemo::default()));
                     assert_eq!(gist, fresh);
                 }

@@ -50,6 +50,8 @@ struct Domains {
     known: BTreeMap<Box<str>, Domain>,
     /// None was asked for the last time before this.
     oldest: Option<Timestamp>,
+    /// How often one came or went.
+    changes: u64,
 }
 
 /// A domain that was asked for.
@@ -68,7 +70,12 @@ struct Signer {
     keys: [u64; 2],
     /// Where it signed before it was known for what it is.
     waiting: Vec<Place>,
+    /// The state in which too few of its domains were known as public, and how many were wanted.
+    too_few: Option<(PublicState, u64, usize)>,
 }
+
+/// How many domains are known as public, and how many were forgotten.
+type PublicState = (usize, u64);
 
 impl Default for Interceptors {
     fn default() -> Self {
@@ -122,11 +129,14 @@ impl Interceptors {
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
         signer.domains.remember(domain, (sighting.clock, window));
+        let least = number("public");
+        let state = ((self.public.len(), self.public.forgotten()), signer.domains.changes, least);
         let domains = &signer.domains.known;
         let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
         let known = |most| domains.values().filter(public).take(most).count();
-        let least = number("public");
-        if domains.len() < number("domains") || known(least) < least {
+        let few = domains.len() < number("domains");
+        if few || signer.too_few == Some(state) || known(least) < least {
+            signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);
             return Vec::new();
         }
@@ -220,6 +230,7 @@ impl Domains {
     fn remember(&mut self, domain: &str, (clock, window): (Timestamp, Span)) {
         if self.oldest.is_some_and(|oldest| clock.since(oldest) > window) {
             self.known.retain(|_, known| clock.since(known.last) <= window);
+            self.changes += 1;
             self.oldest = self.known.values().map(|known| known.last).min();
         }
         self.oldest = self.oldest.map_or(Some(clock), |oldest| Some(oldest.min(clock)));
@@ -231,6 +242,7 @@ impl Domains {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.last).map(|(domain, _)| domain.clone());
             oldest.and_then(|oldest| self.known.remove(&oldest));
         }
+        self.changes += 1;
         let hash = stable_hash(domain.as_bytes());
         self.known.insert(domain.into(), Domain { last: clock, hash, popular: is_popular(domain) });
     }

@@ -3,9 +3,11 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::Equivalent;
+use smallvec::SmallVec;
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Span, Timestamp, ValidityTime};
@@ -20,7 +22,7 @@ use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR,
 use super::certificate;
 use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Completion, Finding};
-use super::gist::{Gist, HostMemo};
+use super::gist::{Gist, HostMemo, KnownHost};
 use super::hosts::Hosts;
 use super::knowledge::Knowledge;
 use super::listed;
@@ -28,7 +30,8 @@ use super::memory::Memory;
 use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
-use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
+use super::recent::{Judged, Recent};
+use super::sighting::{Ahead, Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
@@ -49,6 +52,10 @@ const MODULI: usize = 4_000;
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
+/// Handshakes that are looked at ahead.
+pub const AHEAD: usize = 32;
+/// Findings of one handshake that a list is kept for.
+const SPARE: usize = 64;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -61,6 +68,7 @@ pub struct Judge {
     generation: u64,
     chains: Memory<ChainKey, Chain>,
     judgements: Memory<(u64, Option<String>), Judged>,
+    recent: Recent,
     next_chain: u64,
     mismatches: Memory<AlertId, u8>,
     /// Alerts about the names of a leaf.
@@ -81,6 +89,8 @@ pub struct Judge {
     moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
     offline: bool,
+    /// An empty list to write into.
+    spare: Vec<Finding>,
 }
 
 impl fmt::Debug for Judge {
@@ -157,16 +167,6 @@ struct Chain {
     signed_by_own_key: bool,
 }
 
-/// A judgement with the span of time over which it is the same: from the first, before the second.
-#[derive(Clone, Debug)]
-struct Judged {
-    generation: u64,
-    from: Option<ValidityTime>,
-    until: Option<ValidityTime>,
-    timeless: bool,
-    chain: Arc<JudgedChain>,
-}
-
 impl Judge {
     /// A judge without detectors.
     pub fn new(knowledge: Arc<Knowledge>, memo: Arc<SignatureMemo>, (pool_bytes, offline): (usize, bool)) -> Self {
@@ -177,6 +177,7 @@ impl Judge {
             generation: 0,
             chains: Memory::new(CHAINS),
             judgements: Memory::new(JUDGEMENTS),
+            recent: Recent::default(),
             next_chain: 0,
             mismatches: Memory::new(MISMATCHES),
             misnamed: Memory::new(MISNAMED),
@@ -191,6 +192,7 @@ impl Judge {
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
+            spare: Vec::new(),
         }
     }
 
@@ -208,11 +210,13 @@ impl Judge {
 
     /// What is wrong with a handshake. `clock` is the capture's clock at its place.
     pub fn observe(&mut self, observation: &Observation, clock: Timestamp) -> Vec<Finding> {
-        self.observe_briefly(observation, clock, &mut |_| true)
+        let mut findings = self.observe_briefly(observation, clock, &mut |_| true);
+        findings.iter_mut().for_each(Finding::complete);
+        findings
     }
 
     /// [`observe`](Self::observe) where only some findings are read: of those that are not `wanted`, message and evidence
-    /// may be missing.
+    /// may be missing; others may have to be [completed](Finding::complete).
     pub fn observe_briefly(
         &mut self,
         observation: &Observation,
@@ -226,14 +230,12 @@ impl Judge {
         let host = &gist.host.key;
         let at = validity_time(&observation.handshake.first);
         let knowledge = Arc::clone(&self.knowledge);
-        // An address is asked for only where the certificate names addresses: most certificates behind calls by address
-        // are for names.
-        let name = host.certain_name();
-        let server = self.judged(&observation.server_chain, (name, at), Purpose::Server);
-        let client = self.judged(&observation.client_chain, (None, at), Purpose::Client);
+        let server = self.judged_with(&gist.host, (&observation.server_chain, at));
+        let client = self.judged(&observation.client_chain, (None, at), Purpose::Client).map(|judged| judged.chain);
         let sighting = Sighting {
             observation,
             host,
+            host_text: &gist.host.text,
             name_hash: gist.host.name_hash,
             clock,
             at,
@@ -245,8 +247,8 @@ impl Judge {
             knowledge: &knowledge,
             offline: self.offline,
         };
-        let mut findings = Vec::new();
-        let case = Case::new(&sighting, &knowledge, gist.host.public_suffix);
+        let mut findings = std::mem::take(&mut self.spare);
+        let case = Case::new(&sighting, &knowledge, &gist.host);
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
         let is_open = sighting.server.as_ref().is_some_and(open);
@@ -275,13 +277,11 @@ impl Judge {
             self.hold(chain, (&case, clock), &mut findings);
         }
         for finding in &mut findings {
-            if let Some(completion) = finding.completion.take()
+            // What needs no case can be written when the findings before it were counted: many of one cause come at once.
+            if let Some(Completion::OfCase(write)) = finding.completion.take_if(|one| one.needs_case())
                 && wanted(finding)
             {
-                match completion {
-                    Completion::OfCase(write) => write(&case, finding),
-                    Completion::Untrusted(one) => one.write(finding),
-                }
+                write(&case, finding);
             }
         }
         // What waited is about earlier handshakes.
@@ -289,13 +289,35 @@ impl Judge {
         if all.is_empty() {
             return findings;
         }
-        for finding in &mut all {
-            if finding.is_brief() && wanted(finding) {
-                finding.complete();
-            }
-        }
         all.append(&mut findings);
         all
+    }
+
+    /// Handshakes that come next: most of what judging them waits for is memory, and what is asked for together comes
+    /// together. Changes nothing. Adds ids of alerts that there may be more of.
+    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>, likely: &mut Vec<AlertId>) {
+        let ahead = next.filter_map(|observation| Some(Ahead { observation, gist: observation.gist.as_ref()? }));
+        let ahead: SmallVec<[Ahead<'a>; AHEAD]> = ahead.take(AHEAD).collect();
+        let hosts = ahead.iter().map(|one| one.gist.host.name_hash);
+        let leaves = ahead.iter().filter_map(|one| one.observation.server_chain.first());
+        let leaves = leaves.map(|leaf| leaf.facts.as_deref().map_or(0, |facts| facts.key.bits.into()));
+        let seen = hosts.chain(leaves).fold(0_u64, u64::wrapping_add);
+        let with_chain = || ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
+        let chains = with_chain().filter_map(|one| self.recent.near(&one.observation.server_chain, &one.gist.host));
+        let seen = chains.fold(seen, |seen, chain| {
+            likely.extend([&chain.expiring, &chain.wrong_usage].into_iter().filter_map(|known| Some(known.get()?.id)));
+            seen.wrapping_add(chain.touched())
+        });
+        black_box(seen);
+        self.detectors.iter().for_each(|detector| detector.look_ahead(&ahead));
+    }
+
+    /// Takes the emptied list of findings of a handshake back: most lists are as short as the one before.
+    pub fn give_back(&mut self, mut list: Vec<Finding>) {
+        list.clear();
+        if list.capacity() > self.spare.capacity() && list.capacity() <= SPARE {
+            self.spare = list;
+        }
     }
 
     /// Keeps back the finding about a chain whose issuer was not seen.
@@ -323,6 +345,9 @@ impl Judge {
 
     /// Findings about chains that the CAs of the last handshake completed.
     fn completed_by_fresh(&mut self) -> Vec<Finding> {
+        if self.fresh.is_empty() {
+            return Vec::new();
+        }
         let fresh = std::mem::take(&mut self.fresh);
         let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
         self.judge_again(waiting, false)
@@ -332,8 +357,11 @@ impl Judge {
     /// time is over.
     fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
         let mut told = Vec::new();
+        if waiting.is_empty() {
+            return told;
+        }
         for (id, presented) in waiting {
-            let judged = self.judged(&presented, (None, None), Purpose::Server);
+            let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
             let Some(open) = &mut self.open else { break };
             let Some(judged) = judged else { continue };
             if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
@@ -410,7 +438,7 @@ impl Judge {
         let mut completed: Vec<_> = explained.map(|id| (*id, Afterthought::Retract(NAME_MISMATCH.id))).collect();
         for (id, presented) in waiting {
             let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
-            match judged.cause() {
+            match judged.chain.cause() {
                 None => completed.push((id, Afterthought::Retract(UNTRUSTED_ISSUER.id))),
                 Some(cause) if cause.alert_id() != id => {
                     completed.push((id, Afterthought::Unite(cause.alert_id())));
@@ -425,6 +453,7 @@ impl Judge {
     pub fn renew(&mut self, knowledge: Arc<Knowledge>) {
         self.chains = Memory::new(CHAINS);
         self.judgements = Memory::new(JUDGEMENTS);
+        self.recent = Recent::default();
         for detector in &mut self.detectors {
             detector.renew(&knowledge.anchors);
         }
@@ -506,12 +535,32 @@ impl Judge {
         }
     }
 
+    /// The chain that a host presented at a time.
+    fn judged_with(
+        &mut self,
+        host: &Arc<KnownHost>,
+        (presented, at): (&[Arc<Certificate>], Option<ValidityTime>),
+    ) -> Option<Arc<JudgedChain>> {
+        if presented.is_empty() {
+            return None;
+        }
+        if let Some(known) = self.recent.get((presented, host), (self.generation, at)) {
+            return Some(Arc::clone(known));
+        }
+        // An address is asked for only where the certificate names addresses: most certificates behind calls by address
+        // are for names.
+        let judged = self.judged(presented, (host.certain_name(), at), Purpose::Server)?;
+        let chain = Arc::clone(&judged.chain);
+        self.recent.insert((presented, host), judged);
+        Some(chain)
+    }
+
     fn judged(
         &mut self,
         presented: &[Arc<Certificate>],
         (name, at): (Option<&str>, Option<ValidityTime>),
         purpose: Purpose,
-    ) -> Option<Arc<JudgedChain>> {
+    ) -> Option<Judged> {
         if presented.is_empty() {
             return None;
         }
@@ -520,23 +569,26 @@ impl Judge {
             && known.generation == chain.generation
             && known.is_same_at(at)
         {
-            return Some(Arc::clone(&known.chain));
+            return Some(known.clone());
         }
         let judgement = judge(&chain.report, Question { at, name, purpose });
         let (from, until) = at.map_or((None, None), |at| cell(&chain.report, at));
-        let judged = Arc::new(JudgedChain {
+        let judged = JudgedChain {
             report: (*chain.report).clone(),
             judgement,
             signed_by_own_key: chain.signed_by_own_key,
             presented: Default::default(),
             cause: OnceLock::new(),
             weak_signature: OnceLock::new(),
+            leaf: OnceLock::new(),
+            expiring: OnceLock::new(),
+            wrong_usage: OnceLock::new(),
             factorable: OnceLock::new(),
             quiet: Quiet::default(),
-        });
-        let entry =
-            Judged { generation: chain.generation, from, until, timeless: at.is_none(), chain: Arc::clone(&judged) };
-        self.judgements.insert((chain.number, name.map(str::to_owned)), entry);
+        };
+        let timeless = at.is_none();
+        let judged = Judged { generation: chain.generation, from, until, timeless, chain: Arc::new(judged) };
+        self.judgements.insert((chain.number, name.map(str::to_owned)), judged.clone());
         Some(judged)
     }
 
@@ -623,17 +675,6 @@ fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) ->
     known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
 }
 
-impl Judged {
-    fn is_same_at(&self, at: Option<ValidityTime>) -> bool {
-        match at {
-            None => self.timeless,
-            Some(at) => {
-                !self.timeless && self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
-            }
-        }
-    }
-}
-
 /// The span around `at` in which no certificate of any path becomes valid or expires.
 fn cell(report: &ChainReport, at: ValidityTime) -> (Option<ValidityTime>, Option<ValidityTime>) {
     let (mut from, mut until) = (None, None);
@@ -662,7 +703,16 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
     if !policy.is_enabled(&known) {
         return false;
     }
-    let Some(ends) = finding.ends else { return true };
+    if policy.profile == Profile::Quiet || !policy.severities.is_empty() || !policy.suppressions.is_empty() {
+        adjust(finding, policy);
+    }
+    true
+}
+
+/// Severity, suppression and effect by the policy.
+fn adjust(finding: &mut Finding, policy: &Policy) {
+    let known = finding.rule.known();
+    let Some(ends) = finding.ends else { return };
     let target = Target { name: asked_for(&finding.host), address: ends.server.address, port: ends.server.port };
     if let Some(severity) = policy.severity_for(&known, &target) {
         finding.severity = severity;
@@ -679,7 +729,6 @@ fn settle(finding: &mut Finding, policy: &Policy) -> bool {
     if policy.profile == Profile::Quiet && finding.severity < super::catalogue::Severity::Medium {
         finding.effect = Effect::Mark;
     }
-    true
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
+use std::hint::black_box;
+use std::sync::Arc;
+
 use sha2::Digest as _;
 
 use super::catalogue::{
@@ -10,7 +13,7 @@ use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
-use super::sighting::{Sighting, note_quiet, was_quiet};
+use super::sighting::{Ahead, Sighting, note_quiet, was_quiet};
 use crate::packet::Endpoint;
 use crate::policy::registrable_domain;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
@@ -46,7 +49,7 @@ struct Numbered {
     /// Hash of its TBSCertificate.
     contents: Sha256,
     /// The host that presented it.
-    host: Box<str>,
+    host: Arc<str>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -163,7 +166,7 @@ impl CertificateKeys {
             Sha256(sha2::Sha256::digest(contents).into())
         };
         let Some(other) = self.serials.get(&key) else {
-            let host = host_text(sighting).into();
+            let host = host_text(sighting);
             self.serials.insert(key, Numbered { certificate: new.leaf.sha256, contents: contents(), host });
             return;
         };
@@ -173,8 +176,8 @@ impl CertificateKeys {
         let place = Place::of(sighting);
         let cause = Cause::Subject {
             rule: ISSUER_SERIAL_COLLISION.id,
-            host: String::new(),
-            parts: vec![facts.issuer.normalized.clone(), day(sighting.clock)],
+            host: "".into(),
+            parts: [facts.issuer.normalized.clone(), day(sighting.clock)].into(),
         };
         let what =
             format!("a certificate from {} whose serial number the one of {} has", new.issuer_phrase(), other.host);
@@ -384,6 +387,17 @@ impl Ephemeral {
         }
     }
 
+    /// Reads what the next handshakes will ask for.
+    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
+        let randoms = ahead.iter().filter_map(|one| self.randoms.near(&one.gist.server_random?));
+        let seen = randoms.fold(0, |seen, random| seen ^ random.client_random);
+        let fresh = ahead.iter().filter(|one| one.observation.handshake.resumed == Some(false));
+        let servers = fresh.filter_map(|one| self.servers.near(&one.observation.ends.server));
+        let seen =
+            servers.fold(seen, |seen, values| seen ^ u64::from(values.marks[0] ^ values.marks[MAX_EPHEMERAL / 2]));
+        black_box(seen);
+    }
+
     fn random(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {
         let key = sighting.gist.server_random?;
         let server = sighting.observation.ends.server;
@@ -395,7 +409,7 @@ impl Ephemeral {
         let hello = sighting.observation.handshake.server_hello.as_deref()?;
         let place = Place::of(sighting);
         let text = |server: Endpoint| format!("{}:{}", client_text(server.address), server.port);
-        let parts = vec![text(server)];
+        let parts = [text(server)].into();
         let cause = Cause::Subject { rule: SERVER_RANDOM_REUSE.id, host: place.host.clone(), parts };
         let message = format!(
             "{} sent client {} a server random that {} had sent on another connection.",
@@ -430,7 +444,7 @@ impl Ephemeral {
         value.count = value.count.saturating_add(1);
         let span = sighting.clock.since(value.first).nanos() / NANOS_PER_SECOND;
         let place = Place::of(sighting);
-        let parts = vec![format!("{}:{}", client_text(server.address), server.port)];
+        let parts = [format!("{}:{}", client_text(server.address), server.port)].into();
         let cause = Cause::Subject { rule: EPHEMERAL_KEY_REUSE.id, host: place.host.clone(), parts };
         let message = format!(
             "{} used one ephemeral key in {} handshakes over {} s, last with client {}.",
@@ -521,7 +535,7 @@ mod tests {
         let found = keys(&mut scene, &by(&private));
         assert_eq!(severities(&found), [Severity::Medium, Severity::Medium, Severity::High], "the first one too");
         assert_eq!(
-            found.iter().map(|one| one.host.as_str()).collect::<Vec<_>>(),
+            found.iter().map(|one| &*one.host).collect::<Vec<_>>(),
             // The handshake at hand comes before what was remembered.
             ["b.example.net:443", "a.example.com:443", "c.example.org:443"]
         );

@@ -55,6 +55,14 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         self.at_mut(place).map(|(_, value)| value)
     }
 
+    /// What may stand where `key` would: whoever asks for many keys asks so for all of them first, so that the memory of
+    /// one comes while that of the others does. Never wrong to leave out.
+    pub fn near<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&V> {
+        let hash = hash(key);
+        let place = self.index.find(spread(hash), |entry| entry.hash == hash)?.place;
+        self.at(place).map(|(_, value)| value)
+    }
+
     /// Whether `key` is known.
     pub fn contains(&self, key: &K) -> bool {
         self.find(key, hash(key)).is_some()
@@ -79,6 +87,20 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         let known = self.find(key, hash);
         let place = known.unwrap_or_else(|| self.add((key.clone(), make()), hash).0);
         (self.at_mut(place).map(|(_, value)| value), known.is_none())
+    }
+
+    /// [`entry`](Self::entry) of a key that may stand at `guess`, and where it does stand.
+    pub fn entry_near(&mut self, key: &K, guess: u32, make: impl FnOnce() -> V) -> (Option<&mut V>, u32)
+    where
+        K: Clone,
+    {
+        let place = if self.at(guess).is_some_and(|(known, _)| known == key) {
+            guess
+        } else {
+            let hash = hash(key);
+            self.find(key, hash).unwrap_or_else(|| self.add((key.clone(), make()), hash).0)
+        };
+        (self.at_mut(place).map(|(_, value)| value), place)
     }
 
     /// Entries in order of insertion.
@@ -205,7 +227,12 @@ mod tests {
                         (left, step)
                     }
                 };
-                if entered {
+                if entered && key % 3 == 0 {
+                    let (found, place) = memory.entry_near(&key, u32::from(key / 2), || step);
+                    proptest::prop_assert_eq!(found.copied(), Some(value));
+                    let (found, same) = memory.entry_near(&key, place, || 0);
+                    proptest::prop_assert_eq!((found.copied(), same), (Some(value), place));
+                } else if entered {
                     let (found, new) = memory.entry(&key, || step);
                     proptest::prop_assert_eq!((found.copied(), new), (Some(value), known.is_none()));
                 } else {

@@ -31,6 +31,7 @@ mod open_chains;
 mod policy_rules;
 pub mod popular;
 pub mod proof;
+mod recent;
 pub mod rejections;
 pub mod sighting;
 #[cfg(test)]

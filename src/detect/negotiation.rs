@@ -1,11 +1,14 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
+use std::hint::black_box;
+use std::sync::Arc;
+
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
 use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{address_hash, mark, stable_hash_of, subnet_hash};
 use super::memory::Memory;
-use super::sighting::Sighting;
+use super::sighting::{Ahead, Sighting};
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
@@ -75,6 +78,19 @@ impl Negotiation {
         add(findings, self.fallback(sighting, host));
     }
 
+    /// Reads what the next handshakes will ask for.
+    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
+        let host = |one: &Ahead<'_>| mixed(one.gist.host.name_hash, one.gist.host.key.port.into());
+        let steady = ahead.iter().filter(|one| one.gist.offers_tls13);
+        let kinds = steady.filter_map(|one| self.kinds.near(&mixed(host(one), one.gist.client_kind.as_ref()?.hash)));
+        let seen = kinds.fold(0, |seen, kind| seen ^ kind.tls13);
+        let talks = ahead.iter().filter(|one| one.gist.version == Some(0x0304));
+        let client = |one: &Ahead<'_>| address_hash(one.observation.ends.client.address);
+        let talks = talks.filter_map(|one| self.talks.near(&mixed(host(one), client(one))));
+        let seen = talks.fold(seen, |seen, talk| seen ^ talk.tls13);
+        black_box(seen);
+    }
+
     /// Whether MITM-014 may have anything to say of a handshake.
     pub fn may_regress(sighting: &Sighting<'_>) -> bool {
         let old = sighting.gist.version.is_some_and(|version| version < 0x0304);
@@ -97,7 +113,7 @@ impl Negotiation {
         } else {
             "somebody between may have rewritten the hello or ended TLS"
         };
-        let parts = vec![client_text(place.ends.server.address)];
+        let parts = [client_text(place.ends.server.address)].into();
         let cause = Cause::Subject { rule: DOWNGRADE_SENTINEL.id, host: place.host.clone(), parts };
         let address = client_text(place.ends.client.address);
         let message = format!(
@@ -147,7 +163,7 @@ impl Negotiation {
             return None;
         }
         let place = Place::of(sighting);
-        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Vec::new() };
+        let cause = Cause::Subject { rule: VERSION_REGRESSION.id, host: place.host.clone(), parts: Arc::default() };
         let message = format!(
             "{} spoke TLS 1.3 {} times with this kind of client and now chose {} for client {}.",
             place.host,
@@ -192,7 +208,7 @@ impl Negotiation {
         let cause = Cause::Subject {
             rule: FALLBACK_SIGNAL.id,
             host: place.host.clone(),
-            parts: vec![client_text(place.ends.client.address)],
+            parts: [client_text(place.ends.client.address)].into(),
         };
         let address = client_text(place.ends.client.address);
         let message =
@@ -278,7 +294,7 @@ fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> 
         return None;
     }
     let place = Place::of(sighting);
-    let parts = vec![client_text(place.ends.server.address)];
+    let parts = [client_text(place.ends.server.address)].into();
     let cause = Cause::Subject { rule: SERVER_CHOICE_NOT_OFFERED.id, host: place.host.clone(), parts };
     let message = format!(
         "{} chose what client {} did not offer: {}.",

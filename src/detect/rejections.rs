@@ -1,6 +1,7 @@
 //! Clients that refuse the certificate of a host (MITM-013).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::catalogue::{CLIENTS_REJECT_CERTIFICATE, Severity};
 use super::finding::{Cause, Finding, Point};
@@ -77,7 +78,7 @@ impl Rejections {
         let least = usize::try_from(sighting.policy.number(&rule, "clients")).unwrap_or(usize::MAX);
         let Some(clients) = host.verdict(client, least) else { return };
         let place = Place::of(sighting);
-        let fresh = || Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Vec::new() };
+        let fresh = || Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Arc::default() };
         let cause = host.cause.clone().unwrap_or_else(fresh);
         let message = format!(
             "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
@@ -87,7 +88,7 @@ impl Rejections {
             window.nanos() / crate::time::NANOS_PER_SECOND
         );
         let mut finding = place.plain(&CLIENTS_REJECT_CERTIFICATE, cause, message);
-        finding.certificate = new.map(|new| std::sync::Arc::clone(&new.leaf));
+        finding.certificate = new.map(|new| Arc::clone(&new.leaf));
         if doubted {
             finding.severity = Severity::High;
         }

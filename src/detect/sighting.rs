@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::detect::client_kind::ClientKind;
-use crate::detect::finding::{Cause, Finding};
+use crate::detect::finding::{AlertId, Cause, Finding};
 use crate::detect::gist::Gist;
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
@@ -29,6 +29,8 @@ pub struct Sighting<'a> {
     pub observation: &'a Observation,
     /// Which host it was with.
     pub host: &'a HostKey,
+    /// [`HostKey::text`] of it.
+    pub host_text: &'a Arc<str>,
     /// [`stable_hash`](super::hosts::sketch::stable_hash) of its name.
     pub name_hash: u64,
     /// The capture's clock at its place: the time that memory ages by.
@@ -67,10 +69,44 @@ pub struct JudgedChain {
     pub cause: OnceLock<Option<Cause>>,
     /// Depth and hash function of the first weak signature on the best path; made at its first use.
     pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
+    /// What most checks ask of the leaf; made at its first use.
+    pub leaf: OnceLock<LeafView>,
+    /// Cause of CERT-002 with the host that asked first.
+    pub expiring: OnceLock<Box<KnownCause>>,
+    /// Cause of CERT-010 with the host that asked first.
+    pub wrong_usage: OnceLock<Box<KnownCause>>,
     /// How the leaf's RSA key can be factored; made at its first use.
     pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
     pub quiet: Quiet,
+}
+
+/// What most checks ask of a leaf, in one place: its facts are spread over much memory.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafView {
+    /// First moment of validity.
+    pub not_before: Option<ValidityTime>,
+    /// Last moment of validity.
+    pub not_after: Option<ValidityTime>,
+    /// `keyUsage`.
+    pub key_usage: Option<u16>,
+    /// `keyUsage` apart, something is wrong with what the chain is used for (CERT-010).
+    pub misused: bool,
+    /// Something is wrong with its key (CRYP-003).
+    pub weak_key: bool,
+    /// It holds signed certificate timestamps.
+    pub scts: bool,
+}
+
+/// What findings of one rule about one chain of one host have in common.
+#[derive(Debug)]
+pub struct KnownCause {
+    /// The host for people.
+    pub host: Arc<str>,
+    /// The cause.
+    pub cause: Cause,
+    /// Id of its alert.
+    pub id: AlertId,
 }
 
 /// States of memories in which rules took note of a chain and nothing came of it, nor changed by it: where nothing that was
@@ -87,6 +123,22 @@ pub struct Quiet {
     pub issuers: AtomicU64,
     /// Of the RSA keys that are tested at the end.
     pub moduli: AtomicU64,
+    /// Of the issuers of accepted certificates.
+    pub accepted: AtomicU64,
+    /// Where the spread of its leaf stood last.
+    leaf: AtomicU32,
+}
+
+impl Quiet {
+    /// Where the spread of its leaf stood last.
+    pub fn leaf_place(&self) -> u32 {
+        self.leaf.load(Ordering::Relaxed)
+    }
+
+    /// It stands there now.
+    pub fn set_leaf_place(&self, place: u32) {
+        self.leaf.store(place, Ordering::Relaxed);
+    }
 }
 
 /// Whether a rule was quiet in the state after this many changes.
@@ -104,6 +156,22 @@ impl JudgedChain {
     /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
     pub fn cause(&self) -> Option<Cause> {
         self.cause.get_or_init(|| self.make_cause()).clone()
+    }
+
+    /// Reads from all of it that a handshake with it asks for.
+    pub(super) fn touched(&self) -> u64 {
+        let presented = self.presented.iter().filter_map(OnceLock::get);
+        let presented = presented.map(|one| u64::from(one.leaf.facts.is_some()) + u64::from(one.valid));
+        let path = self.report.paths.first().and_then(|path| path.certificates.first());
+        let known = [&self.expiring, &self.wrong_usage].map(|known| known.get().is_some());
+        let lengths =
+            [self.judgement.problems.len(), known.len(), path.map_or(0, |leaf| usize::from(leaf.sha256.0[0]))];
+        let lengths: u64 = lengths.iter().filter_map(|length| u64::try_from(*length).ok()).sum();
+        self.quiet.keys.load(Ordering::Relaxed)
+            ^ presented.sum::<u64>()
+            ^ lengths
+            ^ u64::from(self.cause.get().is_some())
+            ^ u64::from(self.factorable.get().is_some())
     }
 
     fn make_cause(&self) -> Option<Cause> {
@@ -221,10 +289,22 @@ fn host_name(raw: &[u8]) -> Option<String> {
     (is_label(length, last) && !digits).then_some(name)
 }
 
+/// A handshake that will be judged soon.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a> {
+    /// The handshake.
+    pub observation: &'a Observation,
+    /// What is asked of its hellos.
+    pub gist: &'a Gist,
+}
+
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.
 pub trait Detector {
     /// Takes note of a handshake and says what is wrong with it.
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>);
+
+    /// Handshakes that come next, in no order: memory that they will ask for may be read ahead. Changes nothing.
+    fn look_ahead(&self, _ahead: &[Ahead<'_>]) {}
 
     /// The clock moved on: cases that were held for more evidence may be over.
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>);

@@ -204,9 +204,11 @@ impl Scene {
         let server = self.judged(&observation.server_chain, (at, name), Purpose::Server);
         let client = self.judged(&observation.client_chain, (at, None), Purpose::Client);
         let gist = Gist::of(&observation.handshake, &observation.ends, (None, &mut HostMemo::default()));
+        let key = HostKey { name: host.to_owned(), port: observation.ends.server.port };
         let sighting = Sighting {
             observation,
-            host: &HostKey { name: host.to_owned(), port: observation.ends.server.port },
+            host: &key,
+            host_text: &key.text().into(),
             name_hash: stable_hash(host.as_bytes()),
             clock: Timestamp::new(self.now, 0),
             at,
@@ -261,6 +263,9 @@ impl Scene {
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);
         Some(JudgedChain {
+            leaf: Default::default(),
+            expiring: Default::default(),
+            wrong_usage: Default::default(),
             report,
             judgement,
             signed_by_own_key,

@@ -86,7 +86,7 @@ impl WhyNot {
 
     /// Takes note of a finding.
     pub fn found(&mut self, finding: &Finding) {
-        let host = finding.host.rsplit_once(':').map_or(finding.host.as_str(), |(name, _)| name);
+        let host = finding.host.rsplit_once(':').map_or(&*finding.host, |(name, _)| name);
         if host != self.name {
             return;
         }
@@ -294,7 +294,7 @@ mod tests {
         let mut why = WhyNot::new("www.example.com");
         let mut finding =
             Finding::new(&EXPIRED, Cause::LeafKey(Sha256([1; 32])), Moment::default(), "gone\u{1b}[2J".to_owned());
-        finding.host = "www.example.com:443".to_owned();
+        finding.host = "www.example.com:443".into();
         why.found(&finding);
         finding.suppressed_by = Some(7);
         why.found(&finding);
@@ -302,7 +302,7 @@ mod tests {
         finding.rule = &UNEXPECTED_CERTIFICATE;
         finding.effect = Effect::Mark;
         why.found(&finding);
-        finding.host = "other.example.com:443".to_owned();
+        finding.host = "other.example.com:443".into();
         why.found(&finding);
         let text = why.text(None);
         assert!(text.contains("TLSW-CERT-001 (1 times, alerts): gone\\u{1b}[2J"), "{text}");

@@ -218,7 +218,7 @@ pub(crate) fn alert(observation: Observation) -> alerts::Alert {
     let cause = Cause::IssuerKey(Sha256([7; 32]));
     let message = "www.example.com gave client 10.84.1.49 a certificate of an issuer never seen".to_owned();
     let mut finding = Finding::new(&UNEXPECTED_CERTIFICATE, cause, observation.handshake.first, message);
-    finding.host = "www.example.com:443".to_owned();
+    finding.host = "www.example.com:443".into();
     finding.ends = Some(observation.ends);
     finding.certificate = observation.server_chain.first().cloned();
     finding.suppressed_by = Some(3);
@@ -244,7 +244,7 @@ pub(crate) fn alert(observation: Observation) -> alerts::Alert {
     let observation = Arc::new(observation);
     let (key, _) = alerts.take(finding.clone(), || Some(Arc::clone(&observation)), Timestamp(0)).unwrap();
     for host in 0..5_000 {
-        finding.host = format!("h{host}.example.com:443");
+        finding.host = format!("h{host}.example.com:443").into();
         finding.moment.order.frame += 1;
         if let Some(ends) = &mut finding.ends {
             ends.client.address = std::net::IpAddr::V4((0x0a54_0131 + host).into());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
 use crate::detect::catalogue::{Effect, NEW_CERTIFICATE, ROTATED_CERTIFICATE, Severity};
-use crate::detect::finding::Finding;
+use crate::detect::finding::{AlertId, Finding};
 use crate::detect::hosts::backing::Backing;
 use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
@@ -58,6 +58,8 @@ pub struct Judgement {
     backing: Option<Arc<dyn Backing>>,
     panics: u64,
     marks: Vec<Mark>,
+    /// Alerts that there may be more of soon.
+    likely: Vec<AlertId>,
     why_not: Option<WhyNot>,
     renewal: Option<Arc<dyn Renewal>>,
 }
@@ -96,9 +98,17 @@ impl Judgement {
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
+            likely: Vec::new(),
             why_not: judging.why_not.as_deref().map(WhyNot::new),
             renewal: judging.renewal.clone(),
         }
+    }
+
+    /// Handshakes that come next, in order. Changes nothing.
+    pub fn look_ahead<'a>(&mut self, next: impl Iterator<Item = &'a Observation>) {
+        self.likely.clear();
+        self.judge.look_ahead(next, &mut self.likely);
+        self.alerts.look_ahead(&self.likely);
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.
@@ -129,7 +139,7 @@ impl Judgement {
         }
         let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
         let mut shared = None;
-        for mut finding in found {
+        for mut finding in found.drain(..) {
             if !selected {
                 continue;
             }
@@ -149,6 +159,7 @@ impl Judgement {
             }
             due.extend(self.alerts.take(finding, observation, clock));
         }
+        self.judge.give_back(found);
         self.shown(due)
     }
 

@@ -1,6 +1,7 @@
 //! A case: an unexpected certificate with everything that speaks for and against it. Plain values, and their text.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::score::Others;
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The host for people.
-    pub host: String,
+    pub host: Arc<str>,
     /// When the certificate came first.
     pub at: Timestamp,
     /// Points for minus points against.

@@ -133,7 +133,7 @@ fn an_own_key_alone_is_high_and_any_other_proof_critical() {
     let host = HostKey { name: HOST.to_owned(), port: 443 };
     for (proof, severity) in [("P2", Severity::High), ("P3", Severity::Critical), ("P4", Severity::Critical)] {
         let case = score::judge(&score::Question {
-            host: HOST.to_owned(),
+            host: HOST.into(),
             record: world.hosts.table.get(&host).unwrap(),
             new: &new,
             at: Timestamp::new(world.scene.now, 0),

@@ -12,12 +12,16 @@ pub mod sketch;
 pub mod split;
 pub mod table;
 
+use std::hint::black_box;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::catalogue::UNEXPECTED_CERTIFICATE;
 use super::finding::{Cause, Finding, Point};
+use super::judge::AHEAD;
 use super::memory::Memory;
-use super::sighting::{Detector, HostKey, Sighting};
+use super::sighting::{Ahead, Detector, HostKey, Quiet, Sighting, note_quiet, was_quiet};
 use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
@@ -117,6 +121,15 @@ impl Hosts {
             saved: None,
             expired: None,
         }
+    }
+
+    /// Reads what the next handshakes will ask for.
+    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
+        let with_chain = ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
+        let records: SmallVec<[&HostRecord; AHEAD]> =
+            with_chain.filter_map(|one| self.table.near(&one.gist.host.key)).take(AHEAD).collect();
+        let seen = records.iter().fold(0, |seen, record| seen ^ record.touched());
+        black_box(seen);
     }
 
     /// The baselines.
@@ -330,15 +343,24 @@ impl Hosts {
         }
         self.spill(left);
         if standing == Standing::Accepted {
-            self.spread(sighting.name_hash, new, ends.client.address);
+            let quiet = sighting.server.map(|judged| &judged.quiet);
+            self.spread(sighting.name_hash, (new, quiet), ends.client.address);
         }
     }
 
-    fn spread(&mut self, name_hash: u64, new: &Presented, client: std::net::IpAddr) {
-        if !self.issuers.contains(&new.issuer.key) {
+    fn spread(&mut self, name_hash: u64, (new, quiet): (&Presented, Option<&Quiet>), client: std::net::IpAddr) {
+        let known = quiet.is_some_and(|quiet| was_quiet(&quiet.accepted, self.issuers.forgotten()));
+        if !known && !self.issuers.contains(&new.issuer.key) {
             self.issuers.insert(new.issuer.key, ());
         }
-        let (spread, _) = self.leaves.entry(&new.leaf.sha256, Spread::default);
+        if let Some(quiet) = quiet.filter(|_| !known) {
+            note_quiet(&quiet.accepted, self.issuers.forgotten());
+        }
+        let guess = quiet.map_or(0, Quiet::leaf_place);
+        let (spread, place) = self.leaves.entry_near(&new.leaf.sha256, guess, Spread::default);
+        if let Some(quiet) = quiet.filter(|_| place != guess) {
+            quiet.set_leaf_place(place);
+        }
         if let Some(spread) = spread {
             mark(&mut spread.hosts, name_hash);
             mark(&mut spread.clients, address_hash(client));
@@ -395,7 +417,7 @@ impl Hosts {
         }
         if standing == Standing::Accepted {
             let name_hash = stable_hash(key.name.as_bytes());
-            held.places.iter().for_each(|place| self.spread(name_hash, &held.new, place.ends.client.address));
+            held.places.iter().for_each(|place| self.spread(name_hash, (&held.new, None), place.ends.client.address));
         }
         if let Some(view) = held.split {
             // Offline: while the majority was still thin, the minority was not told.
@@ -512,7 +534,7 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     let new = &held.new;
     let cause = if new.is_trusted() || new.self_signed {
         // Whoever makes a certificate at each start has one cause, not one for each key.
-        Cause::Subject { rule: UNEXPECTED_CERTIFICATE.id, host: case.host.clone(), parts: Vec::new() }
+        Cause::Subject { rule: UNEXPECTED_CERTIFICATE.id, host: case.host.clone(), parts: Arc::default() }
     } else {
         new.cause()
     };

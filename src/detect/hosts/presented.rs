@@ -233,8 +233,8 @@ pub fn target<'a>(sighting: &Sighting<'a>) -> Target<'a> {
 }
 
 /// The host for people: `login.example.com:443`.
-pub fn host_text(sighting: &Sighting<'_>) -> String {
-    sighting.host.text()
+pub fn host_text(sighting: &Sighting<'_>) -> Arc<str> {
+    Arc::clone(sighting.host_text)
 }
 
 /// The names of a leaf, lower case, sorted, each once: the alternative names, or the common names where there are none.
@@ -315,7 +315,12 @@ fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
 /// A list in the TLS extension counts; whether a staple holds one is not looked at, so a staple leaves it open.
 fn sct(sighting: &Sighting<'_>, facts: &Facts) -> SctEvidence {
     let handshake = &sighting.observation.handshake;
-    if !facts.scts.is_empty() || sighting.gist.scts {
+    let known = sighting.server.and_then(|judged| judged.leaf.get()).map(|view| view.scts);
+    let embedded = match known {
+        Some(known) => known,
+        None => !facts.scts.is_empty(),
+    };
+    if embedded || sighting.gist.scts {
         return SctEvidence::Present;
     }
     if sighting.gist.scts_offered && handshake.ocsp_response.is_none() {

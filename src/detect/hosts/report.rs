@@ -36,7 +36,7 @@ impl<'a> Reporter<'a> {
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The host for people.
-    pub host: String,
+    pub host: Arc<str>,
     /// Both ends.
     pub ends: Ends,
     /// Place in the capture.

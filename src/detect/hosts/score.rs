@@ -4,6 +4,8 @@
 //! below it reads that: whether the path changed (H13: hop limits, options of the SYN-ACK, addresses of the link layer)
 //! and what DNS said (H16).
 
+use std::sync::Arc;
+
 use super::case::Case;
 use super::presented::{Presented, SctEvidence};
 use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
@@ -19,7 +21,7 @@ pub const SCANNER: i32 = 100;
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The host for people.
-    pub host: String,
+    pub host: Arc<str>,
     /// What is known of it.
     pub record: &'a HostRecord,
     /// What came.

@@ -34,9 +34,11 @@ pub fn subnet_hash(address: IpAddr) -> u64 {
 }
 
 /// Notes a hash in a bitmap.
+#[inline]
 pub fn mark(words: &mut [u64], hash: u64) {
     let bits = u64::try_from(words.len()).unwrap_or(u64::MAX).saturating_mul(64).max(1);
-    let bit = hash % bits;
+    // Nearly all have a power of two.
+    let bit = if bits.is_power_of_two() { hash & bits.wrapping_sub(1) } else { hash % bits };
     if let Some(word) = usize::try_from(bit / 64).ok().and_then(|index| words.get_mut(index)) {
         *word |= 1 << (bit % 64);
     }

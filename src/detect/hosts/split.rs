@@ -80,7 +80,7 @@ impl SplitView {
     /// For a client of the minority.
     pub fn finding(&self, place: &Place, new: &Presented) -> Finding {
         let cause = if new.is_trusted() {
-            Cause::Subject { rule: SPLIT_VIEW.id, host: place.host.clone(), parts: Vec::new() }
+            Cause::Subject { rule: SPLIT_VIEW.id, host: place.host.clone(), parts: std::sync::Arc::default() }
         } else {
             new.cause()
         };

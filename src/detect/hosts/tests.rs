@@ -58,7 +58,7 @@ impl World {
         }
         let key = HostKey { name: HOST.to_owned(), port: 443 };
         judge(&Question {
-            host: HOST.to_owned(),
+            host: HOST.into(),
             record: self.hosts.table().get(&key).unwrap(),
             new: &new,
             at: Timestamp::new(self.scene.now, 0),
@@ -94,7 +94,7 @@ fn worked_interception_of_one_client() {
     new.strength = 80;
     let key = HostKey { name: HOST.to_owned(), port: 443 };
     let mut question = Question {
-        host: HOST.to_owned(),
+        host: HOST.into(),
         record: world.hosts.table().get(&key).unwrap(),
         new: &new,
         at: Timestamp::new(world.scene.now, 0),
@@ -259,7 +259,7 @@ fn each_piece_of_evidence_counts_alone() {
         let (mut record, mut new, mut network) = (known.clone(), Presented::clone(&presented), Network::default());
         change(&mut record, &mut new, &mut network);
         let case = judge(&Question {
-            host: HOST.to_owned(),
+            host: HOST.into(),
             record: &record,
             new: &new,
             at: Timestamp::new(world.scene.now, 0),
@@ -298,7 +298,7 @@ fn each_circumstance_counts_alone() {
         (Some(("B3", -15)), Circumstances { old_revoked: true, ..none }),
     ] {
         let case = judge(&Question {
-            host: HOST.to_owned(),
+            host: HOST.into(),
             record,
             new: &new,
             at: Timestamp::new(world.scene.now, 0),
