@@ -4,7 +4,6 @@
 //! once too, and what came after that when the window is over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -354,16 +353,6 @@ impl Alerts {
                 }
             }
         }
-    }
-
-    /// Reads what counting one more finding of each of these will ask for.
-    pub fn look_ahead(&self, ids: &[AlertId]) {
-        let seen = ids.iter().filter_map(|id| self.causes.get(&(*id, false))).fold(0, |seen, alert| {
-            let last = alert.counted.last().map_or(0, |order| order.frame);
-            let client = alert.clients.items.first().is_some_and(IpAddr::is_ipv4);
-            seen ^ last ^ alert.count ^ alert.head.moment.frame ^ u64::from(client)
-        });
-        black_box(seen);
     }
 
     /// The alert of a cause.

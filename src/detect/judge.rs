@@ -3,11 +3,9 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::Equivalent;
-use smallvec::SmallVec;
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
 use crate::time::{Span, Timestamp, ValidityTime};
@@ -31,7 +29,7 @@ use super::observation::Observation;
 use super::open_chains::{self, OpenChains, Waiting};
 use super::policy_rules;
 use super::recent::{Judged, Recent};
-use super::sighting::{Ahead, Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
+use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
 
 /// Chains whose verdict is remembered.
@@ -52,8 +50,6 @@ const MODULI: usize = 4_000;
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
-/// Handshakes that are looked at ahead.
-pub const AHEAD: usize = 32;
 /// Findings of one handshake that a list is kept for.
 const SPARE: usize = 64;
 /// Mismatches before an unfinished handshake counts.
@@ -291,25 +287,6 @@ impl Judge {
         }
         all.append(&mut findings);
         all
-    }
-
-    /// Handshakes that come next: most of what judging them waits for is memory, and what is asked for together comes
-    /// together. Changes nothing. Adds ids of alerts that there may be more of.
-    pub fn look_ahead<'a>(&self, next: impl Iterator<Item = &'a Observation>, likely: &mut Vec<AlertId>) {
-        let ahead = next.filter_map(|observation| Some(Ahead { observation, gist: observation.gist.as_ref()? }));
-        let ahead: SmallVec<[Ahead<'a>; AHEAD]> = ahead.take(AHEAD).collect();
-        let hosts = ahead.iter().map(|one| one.gist.host.name_hash);
-        let leaves = ahead.iter().filter_map(|one| one.observation.server_chain.first());
-        let leaves = leaves.map(|leaf| leaf.facts.as_deref().map_or(0, |facts| facts.key.bits.into()));
-        let seen = hosts.chain(leaves).fold(0_u64, u64::wrapping_add);
-        let with_chain = || ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
-        let chains = with_chain().filter_map(|one| self.recent.near(&one.observation.server_chain, &one.gist.host));
-        let seen = chains.fold(seen, |seen, chain| {
-            likely.extend([&chain.expiring, &chain.wrong_usage].into_iter().filter_map(|known| Some(known.get()?.id)));
-            seen.wrapping_add(chain.touched())
-        });
-        black_box(seen);
-        self.detectors.iter().for_each(|detector| detector.look_ahead(&ahead));
     }
 
     /// Takes the emptied list of findings of a handshake back: most lists are as short as the one before.

@@ -1,6 +1,5 @@
 //! Keys, serial numbers and randoms in more places than one (KEY-001, 002, 003, 005).
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use sha2::Digest as _;
@@ -13,7 +12,7 @@ use super::hosts::presented::{Presented, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
-use super::sighting::{Ahead, Sighting, note_quiet, was_quiet};
+use super::sighting::{Sighting, note_quiet, was_quiet};
 use crate::packet::Endpoint;
 use crate::policy::registrable_domain;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
@@ -385,17 +384,6 @@ impl Ephemeral {
         if handshake.resumed == Some(false) {
             add(findings, self.ephemeral(sighting, client_random));
         }
-    }
-
-    /// Reads what the next handshakes will ask for.
-    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
-        let randoms = ahead.iter().filter_map(|one| self.randoms.near(&one.gist.server_random?));
-        let seen = randoms.fold(0, |seen, random| seen ^ random.client_random);
-        let fresh = ahead.iter().filter(|one| one.observation.handshake.resumed == Some(false));
-        let servers = fresh.filter_map(|one| self.servers.near(&one.observation.ends.server));
-        let seen =
-            servers.fold(seen, |seen, values| seen ^ u64::from(values.marks[0] ^ values.marks[MAX_EPHEMERAL / 2]));
-        black_box(seen);
     }
 
     fn random(&mut self, sighting: &Sighting<'_>, client_random: u64) -> Option<Finding> {

@@ -55,14 +55,6 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         self.at_mut(place).map(|(_, value)| value)
     }
 
-    /// What may stand where `key` would: whoever asks for many keys asks so for all of them first, so that the memory of
-    /// one comes while that of the others does. Never wrong to leave out.
-    pub fn near<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&V> {
-        let hash = hash(key);
-        let place = self.index.find(spread(hash), |entry| entry.hash == hash)?.place;
-        self.at(place).map(|(_, value)| value)
-    }
-
     /// Whether `key` is known.
     pub fn contains(&self, key: &K) -> bool {
         self.find(key, hash(key)).is_some()

@@ -1,6 +1,5 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
@@ -8,7 +7,7 @@ use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{address_hash, mark, stable_hash_of, subnet_hash};
 use super::memory::Memory;
-use super::sighting::{Ahead, Sighting};
+use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
@@ -76,19 +75,6 @@ impl Negotiation {
         let host = host_hash(sighting);
         add(findings, self.regression(sighting, host, doubted).filter(|_| !multi));
         add(findings, self.fallback(sighting, host));
-    }
-
-    /// Reads what the next handshakes will ask for.
-    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
-        let host = |one: &Ahead<'_>| mixed(one.gist.host.name_hash, one.gist.host.key.port.into());
-        let steady = ahead.iter().filter(|one| one.gist.offers_tls13);
-        let kinds = steady.filter_map(|one| self.kinds.near(&mixed(host(one), one.gist.client_kind.as_ref()?.hash)));
-        let seen = kinds.fold(0, |seen, kind| seen ^ kind.tls13);
-        let talks = ahead.iter().filter(|one| one.gist.version == Some(0x0304));
-        let client = |one: &Ahead<'_>| address_hash(one.observation.ends.client.address);
-        let talks = talks.filter_map(|one| self.talks.near(&mixed(host(one), client(one))));
-        let seen = talks.fold(seen, |seen, talk| seen ^ talk.tls13);
-        black_box(seen);
     }
 
     /// Whether MITM-014 may have anything to say of a handshake.

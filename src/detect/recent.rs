@@ -67,11 +67,6 @@ impl Recent {
         (same && entry.judged.is_same_at(at) && holds()).then_some(&entry.judged.chain)
     }
 
-    /// What may be asked next: the chain that stands where this one would.
-    pub(super) fn near(&self, presented: &[Arc<Certificate>], host: &Arc<KnownHost>) -> Option<&Arc<JudgedChain>> {
-        Some(&self.places.get(place(presented, host))?.as_deref()?.judged.chain)
-    }
-
     /// Remembers a judgement.
     pub(super) fn insert(&mut self, (presented, host): (&[Arc<Certificate>], &Arc<KnownHost>), judged: Judged) {
         if self.places.is_empty() {

@@ -158,22 +158,6 @@ impl JudgedChain {
         self.cause.get_or_init(|| self.make_cause()).clone()
     }
 
-    /// Reads from all of it that a handshake with it asks for.
-    pub(super) fn touched(&self) -> u64 {
-        let presented = self.presented.iter().filter_map(OnceLock::get);
-        let presented = presented.map(|one| u64::from(one.leaf.facts.is_some()) + u64::from(one.valid));
-        let path = self.report.paths.first().and_then(|path| path.certificates.first());
-        let known = [&self.expiring, &self.wrong_usage].map(|known| known.get().is_some());
-        let lengths =
-            [self.judgement.problems.len(), known.len(), path.map_or(0, |leaf| usize::from(leaf.sha256.0[0]))];
-        let lengths: u64 = lengths.iter().filter_map(|length| u64::try_from(*length).ok()).sum();
-        self.quiet.keys.load(Ordering::Relaxed)
-            ^ presented.sum::<u64>()
-            ^ lengths
-            ^ u64::from(self.cause.get().is_some())
-            ^ u64::from(self.factorable.get().is_some())
-    }
-
     fn make_cause(&self) -> Option<Cause> {
         let path = self.report.paths.first()?;
         let key = |depth: usize| Some(path.certificates.get(depth)?.facts.as_deref()?.spki_sha256);
@@ -289,22 +273,10 @@ fn host_name(raw: &[u8]) -> Option<String> {
     (is_label(length, last) && !digits).then_some(name)
 }
 
-/// A handshake that will be judged soon.
-#[derive(Clone, Copy, Debug)]
-pub struct Ahead<'a> {
-    /// The handshake.
-    pub observation: &'a Observation,
-    /// What is asked of its hellos.
-    pub gist: &'a Gist,
-}
-
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.
 pub trait Detector {
     /// Takes note of a handshake and says what is wrong with it.
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>);
-
-    /// Handshakes that come next, in no order: memory that they will ask for may be read ahead. Changes nothing.
-    fn look_ahead(&self, _ahead: &[Ahead<'_>]) {}
 
     /// The clock moved on: cases that were held for more evidence may be over.
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>);

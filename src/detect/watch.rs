@@ -13,7 +13,7 @@ use super::keys::{CertificateKeys, Ephemeral};
 use super::negotiation::Negotiation;
 use super::nonces::Nonces;
 use super::rejections::Rejections;
-use super::sighting::{Ahead, Detector, Sighting};
+use super::sighting::{Detector, Sighting};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::x509::roots::TrustAnchors;
@@ -83,12 +83,6 @@ impl Detector for Watch {
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.negotiation.observe(sighting, (multi, doubted), findings);
         self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
-    }
-
-    fn look_ahead(&self, ahead: &[Ahead<'_>]) {
-        self.ephemeral.look_ahead(ahead);
-        self.negotiation.look_ahead(ahead);
-        self.hosts.look_ahead(ahead);
     }
 
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::detect::catalogue::Severity;
-use crate::detect::judge::AHEAD;
 use crate::detect::memory::Memory;
 use crate::event::{self, AlertView, CertificateView, Role, Side, StatsView};
 use crate::pipeline::judgement::{Due, Judgement};
@@ -62,8 +61,6 @@ pub struct Correlator<'a> {
     line: Vec<u8>,
     /// Reports of each worker that were written and not given back yet.
     spent: Vec<Vec<Report>>,
-    /// Room for the reports that leave together.
-    ready: Vec<Report>,
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
     in_flight: Arc<InFlight>,
@@ -103,7 +100,6 @@ impl<'a> Correlator<'a> {
             judgement: judgement.map(Box::new),
             line: Vec::new(),
             spent: (0..workers).map(|_| Vec::new()).collect(),
-            ready: Vec::new(),
             flush_rounds: false,
             in_flight: Arc::default(),
             stats: Stats::default(),
@@ -181,23 +177,11 @@ impl<'a> Correlator<'a> {
     }
 
     fn release(&mut self) -> Result<(), PipelineError> {
-        loop {
-            let mut ready = std::mem::take(&mut self.ready);
-            ready.extend(std::iter::from_fn(|| self.merge.pop_ready()).take(AHEAD));
-            if let Some(judgement) = &mut self.judgement {
-                judgement.look_ahead(ready.iter().map(|report| report.observation.as_ref()));
-            }
-            let last = ready.len() < AHEAD;
-            for report in ready.drain(..) {
-                self.handshake(&report)?;
-                self.in_flight.subtract(report.bytes());
-                if let Some(spent) = self.spent.get_mut(report.worker) {
-                    spent.push(report);
-                }
-            }
-            self.ready = ready;
-            if last {
-                break;
+        while let Some(report) = self.merge.pop_ready() {
+            self.handshake(&report)?;
+            self.in_flight.subtract(report.bytes());
+            if let Some(spent) = self.spent.get_mut(report.worker) {
+                spent.push(report);
             }
         }
         for (worker, spent) in self.spent.iter_mut().enumerate() {

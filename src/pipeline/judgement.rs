@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
 use crate::detect::catalogue::{Effect, NEW_CERTIFICATE, ROTATED_CERTIFICATE, Severity};
-use crate::detect::finding::{AlertId, Finding};
+use crate::detect::finding::Finding;
 use crate::detect::hosts::backing::Backing;
 use crate::detect::judge::{Afterthought, Judge};
 use crate::detect::knowledge::Knowledge;
@@ -58,8 +58,6 @@ pub struct Judgement {
     backing: Option<Arc<dyn Backing>>,
     panics: u64,
     marks: Vec<Mark>,
-    /// Alerts that there may be more of soon.
-    likely: Vec<AlertId>,
     why_not: Option<WhyNot>,
     renewal: Option<Arc<dyn Renewal>>,
 }
@@ -98,17 +96,9 @@ impl Judgement {
             tells_new: judging.knowledge.policy.is_enabled(&NEW_CERTIFICATE.known()),
             panics: 0,
             marks: Vec::new(),
-            likely: Vec::new(),
             why_not: judging.why_not.as_deref().map(WhyNot::new),
             renewal: judging.renewal.clone(),
         }
-    }
-
-    /// Handshakes that come next, in order. Changes nothing.
-    pub fn look_ahead<'a>(&mut self, next: impl Iterator<Item = &'a Observation>) {
-        self.likely.clear();
-        self.judge.look_ahead(next, &mut self.likely);
-        self.alerts.look_ahead(&self.likely);
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.

@@ -12,16 +12,12 @@ pub mod sketch;
 pub mod split;
 pub mod table;
 
-use std::hint::black_box;
 use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use super::catalogue::UNEXPECTED_CERTIFICATE;
 use super::finding::{Cause, Finding, Point};
-use super::judge::AHEAD;
 use super::memory::Memory;
-use super::sighting::{Ahead, Detector, HostKey, Quiet, Sighting, note_quiet, was_quiet};
+use super::sighting::{Detector, HostKey, Quiet, Sighting, note_quiet, was_quiet};
 use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
@@ -121,15 +117,6 @@ impl Hosts {
             saved: None,
             expired: None,
         }
-    }
-
-    /// Reads what the next handshakes will ask for.
-    pub fn look_ahead(&self, ahead: &[Ahead<'_>]) {
-        let with_chain = ahead.iter().filter(|one| !one.observation.server_chain.is_empty());
-        let records: SmallVec<[&HostRecord; AHEAD]> =
-            with_chain.filter_map(|one| self.table.near(&one.gist.host.key)).take(AHEAD).collect();
-        let seen = records.iter().fold(0, |seen, record| seen ^ record.touched());
-        black_box(seen);
     }
 
     /// The baselines.

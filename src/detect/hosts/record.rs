@@ -374,18 +374,6 @@ impl HostRecord {
         }
     }
 
-    /// Reads from all of it that a handshake with it asks for.
-    pub(super) fn touched(&self) -> u64 {
-        let certificates = self.certificates.iter().take(2).map(|known| {
-            let [first, ..] = known.sha256;
-            u64::from(first) ^ known.names.sum ^ known.servers ^ known.hour_subnets[1] ^ known.last.cast_unsigned()
-        });
-        let certificates = certificates.fold(0, |seen, one| seen ^ one);
-        let name = self.name.as_bytes().first().copied().unwrap_or(0);
-        let kind = self.stacks.first().map_or(0, |known| known.kind);
-        certificates ^ u64::from(name) ^ u64::from(kind) ^ self.clients[0] ^ u64::from(self.support)
-    }
-
     /// Its key.
     pub fn key(&self) -> HostKey {
         HostKey { name: self.name.as_ref().to_owned(), port: self.port }

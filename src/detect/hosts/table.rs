@@ -61,12 +61,6 @@ impl HostTable {
         self.record(self.find(key)?)
     }
 
-    /// What may be the baseline of a host: for reading ahead.
-    pub fn near(&self, key: &HostKey) -> Option<&HostRecord> {
-        let slot = self.index.find(hash(&key.name, key.port), |_| true)?;
-        self.record(*slot)
-    }
-
     /// The baseline of a host, to change it; this is no sight of it.
     pub fn get_mut(&mut self, key: &HostKey) -> Option<&mut HostRecord> {
         let slot = self.find(key)?;
