@@ -360,9 +360,12 @@ fn a_closed_standard_output_is_a_failure_and_dev_null_is_none() {
     let needs: [&[&str]; 4] =
         [&["read", ONE, "-o", "-"], &["read", ONE], &["rules"], &["rules", "show", "TLSW-MITM-003"]];
     for arguments in needs {
-        let closed = shell(">&-", arguments);
-        assert_eq!((closed.code, closed.stdout.as_str()), (1, ""), "{arguments:?}");
-        assert_eq!(closed.stderr, "tlswatch: cannot write: standard output is closed\n", "{arguments:?}");
+        for closed in [">&-", "1</dev/null"] {
+            let run = shell(closed, arguments);
+            assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{arguments:?} {closed}");
+            let told = "tlswatch: cannot write: standard output is not open for writing\n";
+            assert_eq!(run.stderr, told, "{arguments:?} {closed}");
+        }
         // As some process managers and Python's DEVNULL hand it over.
         for wanted in [">/dev/null", "1<>/dev/null"] {
             let run = shell(wanted, arguments);

@@ -157,6 +157,10 @@ fn a_large_file_may_be_cut_while_it_is_read() {
         let run = run_file(&path, &options, Detail::Lean);
         cutter.join().unwrap();
         assert!(run.outcome.panics.is_empty());
+        // Nothing is lost in silence: all of it, or nothing of a file that was empty already, or it is told.
+        let stats = &run.outcome.stats;
+        let (packets, all) = (stats.capture_packets, u64::try_from(frames.len()).unwrap());
+        assert!(packets == all || packets == 0 || stats.capture_damaged == 1, "{number}: {packets} of {all}");
     }
 }
 

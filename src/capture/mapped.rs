@@ -4,9 +4,8 @@
 //! mapping costs less than half, but a process that touches a page which is gone is killed: when somebody cuts the file, or the
 //! disk fails. So a window is only used while both cannot happen. A lease (fcntl(2), `F_SETLEASE`) makes who wants to write or
 //! cut the file wait until the lease is given back, which [`Mapped::is_held`] is asked for after every pause; and all pages of
-//! a window are read before it is touched, by a call that tells of a failing disk. Where either is not to be had, files are
-//! read as ever.
-
+//! a window are read before it is touched, by a call that tells of a failing disk. Where either is not to be had, or a lease
+//! binds only those on this side of a file system, files are read as ever.
 //!
 //! Workers read in windows too, of which they learn later than the reader: see [`Pages`].
 
@@ -132,7 +131,7 @@ impl Mapped {
     /// Moves the window to `offset`, with `need` bytes if the file has so many there. `false` when it ends at `offset`, or the
     /// mapping is not to be had.
     pub(super) fn move_to(&mut self, offset: u64, need: usize) -> bool {
-        // First, so that two windows never count together.
+        // First, so that two windows count together only while workers read in the old one.
         self.window = None;
         let rest = self.length.saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(need.max(WINDOW));
@@ -165,8 +164,15 @@ mod lease {
     /// Chooses the signal that tells of somebody waiting for the file; libc does not name it.
     const F_SETSIG: libc::c_int = 10;
 
-    /// Takes a lease for reading; `None` when somebody writes the file, it belongs to another user, or its file system has none.
+    /// File systems whose files change through this kernel only (f_type of statfs(2)): ext2 to ext4, XFS, Btrfs, F2FS, ZFS,
+    /// tmpfs. Elsewhere it may give a lease that does not bind who changes the file: the other side of a FUSE file system
+    /// (sshfs, shares of virtual machines), or a layer below.
+    const LOCAL: [u32; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994];
+
+    /// Takes a lease for reading; `None` when somebody writes the file, it belongs to another user, or a lease says nothing on
+    /// its file system.
     pub(super) fn take(file: &File) -> Option<()> {
+        kind(file).filter(|kind| LOCAL.contains(kind))?;
         // A signal that is ignored by default: whether somebody waits is asked for instead.
         control(file, F_SETSIG, libc::SIGURG)?;
         control(file, libc::F_SETLEASE, libc::F_RDLCK).map(|_| ())
@@ -190,6 +196,17 @@ mod lease {
     /// Reads at a place (pread(2)).
     pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         file.read_at(buffer, offset)
+    }
+
+    #[expect(unsafe_code, reason = "fstatfs(2): the standard library does not tell file systems apart")]
+    fn kind(file: &File) -> Option<u32> {
+        let mut about = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+        // SAFETY: the descriptor is open, and the call writes to this structure only, for which zeros are a value.
+        let about = unsafe {
+            let answer = libc::fstatfs(file.as_raw_fd(), about.as_mut_ptr());
+            (answer == 0).then(|| about.assume_init())
+        };
+        u32::try_from(about?.f_type).ok()
     }
 
     #[expect(unsafe_code, reason = "fcntl(2): the standard library does not offer leases")]
@@ -386,6 +403,14 @@ mod tests {
         check(WINDOW, 2 * WINDOW);
         OpenOptions::new().write(true).open(&path).unwrap().set_len(6_000).unwrap();
         check(6_000, 6_000 - 4_096);
+    }
+
+    /// Nobody on this side of procfs can write to the file, but it changes all the same; as on a FUSE file system.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn files_that_change_without_the_kernel_are_not_mapped() {
+        let file = File::open("/proc/self/maps").unwrap();
+        assert!(lease::take(&file).is_none());
     }
 
     /// While somebody reads in pages, the lease stays.

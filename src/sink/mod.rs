@@ -65,8 +65,8 @@ pub enum SinkError {
     /// The reader of a pipe went away: the end of the run, and no failure.
     #[error("the reader of the output is gone")]
     Closed,
-    /// The caller closed standard output before the program started.
-    #[error("cannot write: standard output is closed")]
+    /// Standard output was closed, or open for reading only, before the program started.
+    #[error("cannot write: standard output is not open for writing")]
     NoOutput,
     /// The file or folder cannot be made.
     #[error("cannot create {path}: {source}")]

@@ -3,20 +3,21 @@
 //! A caller may start the program with standard output closed (`>&-`). Before `main`, Rust's standard library opens
 //! `/dev/null` in its place, so that no file that is opened later gets its number; from then on every write succeeds and
 //! nothing arrives. Whoever asks for events would get none, and an exit code that says that all went well. Afterwards the
-//! two cannot be told apart (others hand over a `/dev/null` of their own on purpose), so it is asked before.
+//! two cannot be told apart (others hand over a `/dev/null` of their own on purpose), so it is asked before. The same goes
+//! for one that is open for reading only (`1<file`): the standard library takes the failure of each write (EBADF) for none.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::SinkError;
 
-/// Standard output was closed when the program started.
+/// Nothing could be written to standard output when the program started.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Standard output.
 ///
 /// # Errors
-/// [`SinkError::NoOutput`] when the caller closed it.
+/// [`SinkError::NoOutput`] when the caller closed it, or it is open for reading only.
 pub fn stdout() -> Result<io::Stdout, SinkError> {
     if CLOSED.load(Ordering::Relaxed) { Err(SinkError::NoOutput) } else { Ok(io::stdout()) }
 }
@@ -35,7 +36,8 @@ mod before_main {
 
     extern "C" fn look() {
         // SAFETY: no pointers; a descriptor that is not open is an answer.
-        let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
-        super::CLOSED.store(flags == -1, Ordering::Relaxed);
+        let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFL) };
+        let closed = flags == -1 || flags & libc::O_ACCMODE == libc::O_RDONLY;
+        super::CLOSED.store(closed, Ordering::Relaxed);
     }
 }

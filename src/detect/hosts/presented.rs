@@ -101,9 +101,11 @@ impl Presented {
             Some(known) => known,
             None => {
                 let mut fresh = Self { sct, ..Self::lasting(sighting, memo)? };
-                // The same in every handshake with this chain: a list beside the certificate is not verified.
+                // The same in every handshake with this chain: a list beside the certificate is not verified. Nor is one by
+                // anybody's CA, for which it would not count: a stranger could have us verify signatures without end.
                 let logs = &sighting.knowledge.logs;
                 if sct == SctEvidence::Present
+                    && fresh.public
                     && fresh.issuer.verified
                     && logs.vouch_for(&fresh.leaf, &fresh.issuer.key)
                 {
