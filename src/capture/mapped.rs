@@ -165,9 +165,10 @@ mod lease {
     const F_SETSIG: libc::c_int = 10;
 
     /// File systems whose files change through this kernel only (f_type of statfs(2)): ext2 to ext4, XFS, Btrfs, F2FS, ZFS,
-    /// tmpfs. Elsewhere it may give a lease that does not bind who changes the file: the other side of a FUSE file system
-    /// (sshfs, shares of virtual machines), or a layer below.
-    const LOCAL: [u32; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994];
+    /// tmpfs, and overlays of containers, below which nothing may change while they are mounted (the kernel's
+    /// documentation of overlayfs). Elsewhere it may give a lease that does not bind who changes the file, such as the other
+    /// side of a FUSE file system (sshfs, shares of virtual machines).
+    const LOCAL: [u32; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630];
 
     /// Takes a lease for reading; `None` when somebody writes the file, it belongs to another user, or a lease says nothing on
     /// its file system.
