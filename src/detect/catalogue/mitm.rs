@@ -63,8 +63,8 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         always before, refusals; and on the other side the same key, the same issuer, an old certificate near its \
         end or revoked, many clients, a path to a public root, an issuer that the policy allows, a client among \
         its `scanners`. The path of the packets (hop limits, options of the SYN-ACK, addresses of the link layer) \
-        and DNS are not asked, and a signed certificate timestamp counts by its presence: its signature is not \
-        verified, because the logs' keys are not at hand. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
+        and DNS are not asked, and a signed certificate timestamp counts little by its \
+        presence, and more where a log that the policy names (`trust.ct_logs`) signed it. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
         the case is held for `hold` of packet time or 20 handshakes of the host. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
