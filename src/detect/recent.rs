@@ -15,10 +15,14 @@ use crate::x509::chain::Ending;
 /// Places; what falls on the same one takes it.
 const PLACES: usize = 4_096;
 
+/// Bytes of certificates that are held. What would be more empties the memo, which costs nothing but time.
+const BYTES: usize = 32 << 20;
+
 /// A memo of judgements. What is not in it is found by its contents.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     places: Vec<Option<Box<Entry>>>,
+    bytes: usize,
 }
 
 /// A chain with a host.
@@ -28,6 +32,7 @@ struct Entry {
     judged: Judged,
     /// Held, so that nothing else can lie there.
     presented: Box<[Arc<Certificate>]>,
+    bytes: usize,
 }
 
 /// A judgement with the span of time over which it is the same: from the first, before the second.
@@ -69,11 +74,17 @@ impl Recent {
 
     /// Remembers a judgement.
     pub(super) fn insert(&mut self, (presented, host): (&[Arc<Certificate>], &Arc<KnownHost>), judged: Judged) {
-        if self.places.is_empty() {
-            self.places.resize_with(PLACES, || None);
+        let bytes = presented.iter().map(|certificate| certificate.weight()).sum::<usize>();
+        if bytes > BYTES {
+            return;
+        }
+        if self.places.is_empty() || self.bytes.saturating_add(bytes) > BYTES {
+            *self = Self { places: (0..PLACES).map(|_| None).collect(), bytes: 0 };
         }
         if let Some(entry) = self.places.get_mut(place(presented, host)) {
-            *entry = Some(Box::new(Entry { host: Arc::clone(host), judged, presented: presented.into() }));
+            let new = Entry { host: Arc::clone(host), judged, presented: presented.into(), bytes };
+            let before = entry.replace(Box::new(new)).map_or(0, |before| before.bytes);
+            self.bytes = self.bytes.saturating_add(bytes).saturating_sub(before);
         }
     }
 }
@@ -83,4 +94,40 @@ fn place(presented: &[Arc<Certificate>], host: &Arc<KnownHost>) -> usize {
     let leaf = presented.first().map_or(0, |leaf| Arc::as_ptr(leaf).addr());
     let hash = FixedState::with_seed(0).hash_one((leaf, Arc::as_ptr(host).addr()));
     usize::try_from(hash >> 32).unwrap_or(0) % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::gist::{Gist, HostMemo};
+    use crate::detect::testing::{Ca, Plan, Scene, parse};
+    use crate::x509::judge::Purpose;
+
+    /// Certificates as large as messages may be hold no more memory than small ones.
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut scene = Scene::new(&[]);
+        let plain = scene.handshake("192.0.2.1", "203.0.113.10", &[]);
+        let host = Gist::of(&plain.handshake, &plain.ends, (None, &mut HostMemo::default())).host;
+        let chain = Ca::new("Root").chain(&Plan::of(&["www.example.com"]));
+        let chain = Arc::new(scene.judged(&chain, (None, None), Purpose::Server).unwrap());
+        let judged = Judged { generation: 1, from: None, until: None, timeless: true, chain };
+        let mut recent = Recent::default();
+        let held = |recent: &Recent| {
+            let entries = recent.places.iter().flatten();
+            entries.flat_map(|entry| &entry.presented).map(|certificate| certificate.weight()).sum::<usize>()
+        };
+        let mut found = 0;
+        for number in 0..3 * BYTES / 256_000 {
+            let large = [parse(&[number.to_le_bytes().as_slice(), &[0; 256_000]].concat())];
+            recent.insert((&large, &host), judged.clone());
+            found += usize::from(recent.get((&large, &host), (1, None)).is_some());
+            assert_eq!(recent.bytes, held(&recent));
+            assert!(recent.bytes <= BYTES, "{}", recent.bytes);
+        }
+        assert_eq!(found, 3 * BYTES / 256_000);
+        let too_large = [parse(&vec![0; BYTES + 1])];
+        recent.insert((&too_large, &host), judged.clone());
+        assert!(recent.get((&too_large, &host), (1, None)).is_none());
+    }
 }

@@ -248,7 +248,7 @@ impl Scene {
         findings
     }
 
-    fn judged(
+    pub(crate) fn judged(
         &self,
         chain: &[Arc<Certificate>],
         (at, name): (Option<ValidityTime>, Option<&str>),
