@@ -31,11 +31,11 @@ fn place_all(segments: &[(u32, Vec<u8>)]) -> usize {
         let at = Moment { order, ..Moment::default() };
         if let (Placed::Now(bytes), _) = half.place((*sequence, payload), &at, |_| true) {
             handed_on += black_box(bytes).len();
-            half.remember(bytes, false);
+            half.remember(bytes, false, None);
         }
         while let Some((bytes, _)) = half.next_stored() {
             handed_on += black_box(&bytes).len();
-            half.remember(&bytes, false);
+            half.remember(&bytes, false, None);
         }
     }
     handed_on

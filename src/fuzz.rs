@@ -142,12 +142,12 @@ pub fn tcp_half(input: &[u8]) {
         assert!(!odd.conflict, "equal copies do not contradict each other");
         if let Placed::Now(bytes) = placed {
             take(&mut place, bytes);
-            half.remember(bytes, flags & 2 != 0);
+            half.remember(bytes, flags & 2 != 0, None);
         }
         loop {
             while let Some((bytes, _)) = half.next_stored() {
                 take(&mut place, &bytes);
-                half.remember(&bytes, flags & 2 != 0);
+                half.remember(&bytes, flags & 2 != 0, None);
             }
             if !half.gap_is_due(clock, &limits) {
                 break;

@@ -129,6 +129,42 @@ fn large_files_are_the_same_for_any_threads() {
     }
 }
 
+/// What is compared with later copies is not copied where it can be read again: in the window, or in the file.
+#[test]
+fn copies_with_other_bytes_are_the_same_in_large_files() {
+    let filler = datagram(&[7; 1_400]);
+    let plain = interleaved(&captures().into_iter().step_by(4).collect::<Vec<_>>());
+    let folder = tempfile::tempdir().unwrap();
+    for (delay, fillers, least) in [(3, 2, 100), (120, 30, 5)] {
+        let contradicting = |frame: &Captured, time| {
+            let mut copy = Captured { time, ..frame.clone() };
+            // Another packet by its IP identification, with another last byte.
+            let end = copy.data.len() - 1;
+            copy.data[18] ^= 0x55;
+            copy.data[end] ^= 0x55;
+            copy
+        };
+        let is_ipv4 = |frame: &&Captured| frame.link_type == 1 && frame.data.get(12..15) == Some(&[8, 0, 0x45]);
+        let frames = plain.iter().enumerate().flat_map(|(at, frame)| {
+            let filler = Captured { time: frame.time, ..filler.clone() };
+            let before = at.checked_sub(delay).and_then(|at| plain.get(at)).filter(is_ipv4);
+            let copy = before.map(|before| contradicting(before, frame.time));
+            std::iter::once(frame.clone()).chain(vec![filler; fillers]).chain(copy)
+        });
+        let bytes = to_pcap(&frames.collect::<Vec<_>>());
+        assert!(bytes.len() > 9 << 20, "only {} bytes", bytes.len());
+        let path = folder.path().join("a.pcap");
+        std::fs::write(&path, &bytes).unwrap();
+        let copied = run_bytes(path.to_str().unwrap(), bytes, &Options::default());
+        for (workers, batch) in matrix() {
+            let run = run_file(&path, &Options { workers, batch, ..Options::default() }, Detail::Full);
+            same(&copied, &run, &format!("copies {delay} frames later, {workers} workers, batches of {batch}"));
+        }
+        let conflicts = copied.outcome.stats.tcp_overlap_conflict;
+        assert!(conflicts > least, "{conflicts} with copies {delay} frames later");
+    }
+}
+
 /// Somebody wants to cut the file while sinks are slow: workers get to bytes of which the reader is done long ago.
 #[test]
 fn a_large_file_may_be_cut_while_it_is_read() {

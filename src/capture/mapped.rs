@@ -60,6 +60,32 @@ impl Pages {
         (place.checked_add(bytes.len())? <= self.window.len()).then_some(place)
     }
 
+    /// The bytes, for the thread that reads the file and therefore knows that the lease is held.
+    pub fn bytes(&self) -> &[u8] {
+        &self.window
+    }
+
+    /// Place of the first byte in the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether other bytes than `bytes` lie at `place` of the file; `false` if somebody may have changed it.
+    pub fn differs(&self, mut place: u64, bytes: &[u8]) -> bool {
+        let mut buffer = [0; 2_048];
+        let mut differs = false;
+        for bytes in bytes.chunks(buffer.len()) {
+            let Some(buffer) = buffer.get_mut(..bytes.len()) else { return false };
+            if (At { file: &self.leased.file, offset: place }).read_exact(buffer).is_err() {
+                return false;
+            }
+            differs |= buffer != bytes;
+            place = place.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+        }
+        // What was read was still the same when this is so afterwards.
+        differs && lease::is_held(&self.leased.file)
+    }
+
     /// Lends the bytes for a short time, in which nothing may wait for another thread. They are fewer if the file was cut.
     pub fn lend<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         let held = self.leased.held.read().unwrap_or_else(PoisonError::into_inner);
@@ -404,6 +430,30 @@ mod tests {
         check(WINDOW, 2 * WINDOW);
         OpenOptions::new().write(true).open(&path).unwrap().set_len(6_000).unwrap();
         check(6_000, 6_000 - 4_096);
+    }
+
+    /// What was read earlier is compared wherever it lies in the file, and contradicts nothing once somebody may have changed it.
+    #[test]
+    fn bytes_that_were_read_are_compared_while_the_lease_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcap");
+        let whole = capture();
+        fs::write(&path, &whole).unwrap();
+        let Some(mut mapped) = Mapped::new(File::open(&path).unwrap()) else { return };
+        assert!(mapped.move_to(4_096, 1));
+        let pages = Arc::clone(mapped.pages().unwrap());
+        assert_eq!((pages.offset(), pages.bytes()), (4_096, &whole[4_096..][..WINDOW]));
+        let mut wrong = whole.clone();
+        wrong[9_000] ^= 1;
+        for (from, length) in [(0, 1), (9_000, 1), (8_999, 3), (8_000, 1_000), (5, 20_000), (9_001, 2_048)] {
+            let place = u64::try_from(from).unwrap();
+            assert!(!pages.differs(place, &whole[from..from + length]));
+            assert_eq!(pages.differs(place, &wrong[from..from + length]), (from..from + length).contains(&9_000));
+        }
+        let end = u64::try_from(whole.len()).unwrap();
+        assert!(!pages.differs(end - 1, &[1, 2]), "there are not so many");
+        drop(mapped.into_file());
+        assert!(!pages.differs(9_000, &wrong[9_000..9_001]));
     }
 
     /// Nobody on this side of procfs can write to the file, but it changes all the same; as on a FUSE file system.

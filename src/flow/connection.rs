@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
+use crate::flow::history::Lasting;
 use crate::flow::table::Beginning;
 use crate::flow::tcp::{Oddity, Placed, SegmentMark, TcpHalf, TcpLimits};
 use crate::packet::{Checksum, Encapsulation, FlowKey, PendingChecksum, TcpFlags};
@@ -142,8 +143,13 @@ impl Connection {
         }
     }
 
-    /// Takes a segment.
-    pub fn on_segment(&mut self, segment: &SegmentIn<'_>, limits: &Limits, stats: &mut Stats) {
+    /// Takes a segment; its bytes and those of earlier ones may be `lasting`.
+    pub fn on_segment(
+        &mut self,
+        segment: &SegmentIn<'_>,
+        (limits, lasting): (&Limits, Option<&dyn Lasting>),
+        stats: &mut Stats,
+    ) {
         self.last = segment.at;
         self.seen = segment.seen;
         let (direction, payload) = (segment.direction, segment.payload());
@@ -179,16 +185,17 @@ impl Connection {
             self.session.set_from_start(direction);
         }
         let settled = half.is_settled();
-        let (placed, odd) =
+        let (placed, mut odd) =
             half.place((sequence, payload), &segment.at, |bytes| matches!(probe(bytes), Probe::Tls | Probe::More));
         if odd != Oddity::default() {
+            odd.conflict |= odd.retransmission && half.contradicts((sequence, payload), lasting);
             self.note(odd, stats);
         }
         if !settled && !matches!(placed, Placed::Stored) {
             self.session.note(Anomaly::MidStream);
         }
         if let Placed::Now(bytes) = placed {
-            self.hand_on((direction, bytes), (&segment.at, limits), stats);
+            self.hand_on((direction, bytes, lasting), (&segment.at, limits), stats);
         }
         self.drain(direction, limits, stats);
         if segment.snapped > 0 {
@@ -256,12 +263,17 @@ impl Connection {
         }
     }
 
-    fn hand_on(&mut self, (direction, bytes): (Direction, &[u8]), (at, limits): (&Moment, &Limits), stats: &mut Stats) {
+    fn hand_on(
+        &mut self,
+        (direction, bytes, lasting): (Direction, &[u8], Option<&dyn Lasting>),
+        (at, limits): (&Moment, &Limits),
+        stats: &mut Stats,
+    ) {
         if self.session.on_bytes(direction, bytes, (at, limits)) {
             stats.flow_not_tls += 1;
         }
         if !self.session.is_done() {
-            self.halves.of_mut(direction).remember(bytes, self.session.is_opaque());
+            self.halves.of_mut(direction).remember(bytes, self.session.is_opaque(), lasting);
         }
     }
 
@@ -270,7 +282,7 @@ impl Connection {
         while self.halves.of(direction).has_pending()
             && let Some((bytes, at)) = self.halves.of_mut(direction).next_stored()
         {
-            self.hand_on((direction, &bytes), (&at, limits), stats);
+            self.hand_on((direction, &bytes, None), (&at, limits), stats);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A segment in order is handed on where it lies; only what comes too early is stored. The first copy of a byte wins; a
 //! later copy that differs is told. Nothing here knows what the bytes mean.
 
+use crate::flow::history::{History, Lasting};
 use crate::time::{Moment, Span, Timestamp};
 
 /// Bounds of one direction.
@@ -15,20 +16,6 @@ pub struct TcpLimits {
     /// How long a gap is waited for.
     pub gap_wait: Span,
 }
-
-/// Bytes already handed on that are kept to compare later copies with, per direction.
-const HISTORY_BYTES: usize = 8 << 10;
-
-/// The same of bytes that are encrypted and that nobody reads, behind those that came before: what is sent again is nearly
-/// always what came last, and an older copy changes nothing that is told of the connection. To keep all of them would be most
-/// of what a connection takes.
-const OPAQUE_HISTORY: usize = 1 << 10;
-
-/// Sizes of its allocation.
-const HISTORY_STEPS: [usize; 3] = [1 << 10, 5 << 10, HISTORY_MOST];
-
-/// Bytes at which all but the last [`HISTORY_BYTES`] leave.
-const HISTORY_MOST: usize = HISTORY_BYTES + HISTORY_BYTES / 2;
 
 /// Segments in front of which a direction without a SYN waits for an earlier one.
 const UNSETTLED_SEGMENTS: usize = 3;
@@ -55,13 +42,7 @@ pub struct TcpHalf {
     /// Stored segments by distance from `next` (or by arrival while it is unknown).
     pending: Vec<Stored>,
     pending_bytes: usize,
-    /// Bytes that were handed on and remembered: the `kept` that came before opaque ones, then the last.
-    history: Vec<u8>,
-    /// Sequence number right after `history`.
-    history_end: u32,
-    /// How many of `history` stay there whatever comes, and the sequence number right after them.
-    kept: usize,
-    kept_end: u32,
+    history: History,
     recent_at: u32,
     recent: [Recent; RECENT],
 }
@@ -99,9 +80,9 @@ pub enum Placed<'a> {
 pub struct Oddity {
     /// The very same packet again.
     pub duplicate: bool,
-    /// Bytes that had been seen before.
+    /// Bytes that had been handed on before: whether they had other values, [`TcpHalf::contradicts`] tells.
     pub retransmission: bool,
-    /// Bytes that had been seen before, with other values.
+    /// Bytes that had been stored before, with other values.
     pub conflict: bool,
 }
 
@@ -122,7 +103,7 @@ impl TcpHalf {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let stored = self.pending.capacity() * size_of::<Stored>() + self.pending.len() * ALLOCATION;
-        self.pending_bytes + stored + self.history.capacity()
+        self.pending_bytes + stored + self.history.memory()
     }
 
     /// Whether segments are stored.
@@ -204,10 +185,9 @@ impl TcpHalf {
         if behind > WINDOW as usize {
             return (Placed::Old, odd);
         }
-        let (old, fresh) = payload.split_at(behind.min(payload.len()));
+        let fresh = payload.get(behind..).unwrap_or_default();
         let keep_alive = payload.len() <= 1;
         odd.retransmission = !keep_alive;
-        odd.conflict = !keep_alive && self.conflicts_with_history(sequence, old);
         let fresh = self.trim_at_end(next, fresh);
         if fresh.is_empty() {
             return (Placed::Old, odd);
@@ -218,47 +198,15 @@ impl TcpHalf {
 
     /// Keeps bytes that were just handed on, to compare later copies with. `opaque` says that nobody reads what follows them,
     /// of which less is kept. Apart from placing, since a segment that ends the observation needs not be remembered.
-    pub fn remember(&mut self, bytes: &[u8], opaque: bool) {
-        let Some(next) = self.next else { return };
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        if self.history_end != next.wrapping_sub(length) {
-            self.clear_history();
-        }
-        self.history_end = next;
-        if opaque && self.kept > 0 {
-            let room = OPAQUE_HISTORY.max(self.history.capacity().saturating_sub(self.kept));
-            self.append_to_history(bytes, [room, OPAQUE_HISTORY], &[self.kept + OPAQUE_HISTORY]);
-            return;
-        }
-        if self.kept > 0 {
-            // What was opaque is over: what was kept before it does not end where the rest begins.
-            self.history.drain(..self.kept);
-            self.kept = 0;
-        }
-        let opaque_room = [bytes.len().min(HISTORY_BYTES) + self.history.len() + OPAQUE_HISTORY];
-        let steps = if opaque { opaque_room.as_slice() } else { &HISTORY_STEPS };
-        self.append_to_history(bytes, [HISTORY_MOST, HISTORY_BYTES], steps);
-        if opaque {
-            (self.kept, self.kept_end) = (self.history.len(), next);
+    pub fn remember(&mut self, bytes: &[u8], opaque: bool, lasting: Option<&dyn Lasting>) {
+        if let Some(next) = self.next {
+            self.history.remember((bytes, next), opaque, lasting);
         }
     }
 
-    /// Appends to what is remembered behind `kept`. When that comes to more than `most`, the last `least` bytes are left.
-    fn append_to_history(&mut self, bytes: &[u8], [most, least]: [usize; 2], steps: &[usize]) {
-        let last = bytes.get(bytes.len().saturating_sub(least)..).unwrap_or(bytes);
-        let behind = self.history.len() - self.kept;
-        let wanted = behind + last.len();
-        if wanted > most || last.len() < bytes.len() {
-            let surplus = wanted.saturating_sub(least).min(behind);
-            self.history.drain(self.kept..self.kept + surplus);
-        }
-        let wanted = self.history.len() + last.len();
-        if wanted > self.history.capacity() {
-            // In few steps, since each copies.
-            let step = steps.iter().copied().find(|step| *step >= wanted).unwrap_or(wanted);
-            self.history.reserve_exact(step - self.history.len());
-        }
-        self.history.extend_from_slice(last);
+    /// Whether a retransmission differs from what was handed on before and is remembered.
+    pub fn contradicts(&self, (sequence, payload): (u32, &[u8]), lasting: Option<&dyn Lasting>) -> bool {
+        self.history.contradicts((sequence, payload), lasting)
     }
 
     /// The next stored bytes that are in order now, with the packet they came in.
@@ -313,7 +261,7 @@ impl TcpHalf {
             return Some(0);
         }
         self.next = Some(first.sequence);
-        self.clear_history();
+        self.history.clear();
         Some(u64::from(missing))
     }
 
@@ -330,7 +278,7 @@ impl TcpHalf {
             return None;
         }
         self.next = Some(end);
-        self.clear_history();
+        self.history.clear();
         Some(rest)
     }
 
@@ -338,13 +286,12 @@ impl TcpHalf {
     pub fn clear(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
-        self.forget_history();
+        self.history.forget();
     }
 
     /// Frees what is only kept to compare later copies with.
     pub fn forget_history(&mut self) {
-        self.history = Vec::new();
-        self.kept = 0;
+        self.history.forget();
     }
 
     fn place_unsettled<'a>(
@@ -416,17 +363,6 @@ impl TcpHalf {
         }
     }
 
-    /// Whether bytes handed on before differ from `old`, which begins at `sequence`; compares what is remembered of them.
-    fn conflicts_with_history(&self, sequence: u32, old: &[u8]) -> bool {
-        let (kept, last) = self.history.split_at_checked(self.kept).unwrap_or_default();
-        differs((kept, self.kept_end), (sequence, old)) || differs((last, self.history_end), (sequence, old))
-    }
-
-    fn clear_history(&mut self) {
-        self.history.clear();
-        self.kept = 0;
-    }
-
     fn conflicts_with_pending(&self, sequence: u32, payload: &[u8]) -> bool {
         self.pending.iter().any(|stored| {
             let (first, second) = (stored.sequence.wrapping_sub(sequence), sequence.wrapping_sub(stored.sequence));
@@ -441,18 +377,6 @@ impl TcpHalf {
             }
         })
     }
-}
-
-/// Whether `known`, which ends at `end`, and `copy`, which begins at `sequence`, differ where they overlap.
-fn differs((known, end): (&[u8], u32), (sequence, copy): (u32, &[u8])) -> bool {
-    let behind = usize::try_from(end.wrapping_sub(sequence)).unwrap_or(usize::MAX);
-    let (known, copy) = match known.len().checked_sub(behind) {
-        Some(start) => (known.get(start..), Some(copy)),
-        None => (Some(known), copy.get(behind - known.len()..)),
-    };
-    let (known, copy) = (known.unwrap_or_default(), copy.unwrap_or_default());
-    let length = known.len().min(copy.len());
-    known.get(..length) != copy.get(..length)
 }
 
 /// What tells copies of a packet.
@@ -490,13 +414,13 @@ mod tests {
         for (index, (sequence, payload)) in segments.iter().enumerate() {
             let at = moment(index as u64);
             let (placed, odd) = half.place((*sequence, payload), &at, |_| true);
-            conflict |= odd.conflict;
+            conflict |= odd.conflict || odd.retransmission && half.contradicts((*sequence, payload), None);
             if let Placed::Now(bytes) = placed {
-                half.remember(bytes, false);
+                half.remember(bytes, false, None);
                 out.extend_from_slice(bytes);
             }
             while let Some((bytes, _)) = half.next_stored() {
-                half.remember(&bytes, false);
+                half.remember(&bytes, false, None);
                 out.extend_from_slice(&bytes);
             }
         }
@@ -517,88 +441,6 @@ mod tests {
         half.set_initial_sequence(0);
         let (out, conflict) = feed(&mut half, &[(1, b"abc".to_vec()), (2, b"XXd".to_vec()), (5, b"e".to_vec())]);
         assert_eq!((out.as_slice(), conflict), (b"abcde".as_slice(), true));
-    }
-
-    #[test]
-    fn what_is_remembered_is_compared_wherever_copies_begin() {
-        // From this piece on the bytes are opaque; the first of them is kept too.
-        for opaque_from in [0_usize, 1, 2, 6, 99] {
-            let mut half = TcpHalf::default();
-            half.set_initial_sequence(0);
-            let (mut stream, mut kept) = (Vec::new(), 0..0);
-            for (number, length) in [500_usize, 1_460, 1, 1_460, 9_000, 700, 1_460, 64].into_iter().enumerate() {
-                let bytes = vec![u8::try_from(number).unwrap(); length];
-                let sequence = |at: usize| u32::try_from(at + 1).unwrap();
-                assert_eq!(half.place((sequence(stream.len()), &bytes), &moment(1), |_| true).0, Placed::Now(&bytes));
-                half.remember(&bytes, number >= opaque_from);
-                stream.extend(bytes);
-                if number == opaque_from {
-                    kept = stream.len().saturating_sub(HISTORY_BYTES)..stream.len();
-                }
-                let lately = if number > opaque_from { OPAQUE_HISTORY } else { HISTORY_BYTES };
-                let lately = stream.len().saturating_sub(lately)..stream.len();
-                assert!(half.memory() <= 3 * HISTORY_BYTES, "{} bytes", half.memory());
-                for start in (0..stream.len() - 2).step_by(61) {
-                    let mut copy = stream[start..].to_vec();
-                    let mut conflict = |copy: &[u8]| {
-                        let (placed, odd) = half.place((sequence(start), copy), &moment(1), |_| true);
-                        assert_eq!(placed, Placed::Old);
-                        odd.conflict
-                    };
-                    assert!(!conflict(&copy), "{start}");
-                    for place in [start, start + 1, start + 700, start + 2_000, stream.len() - 1] {
-                        if place < stream.len() && (kept.contains(&place) || lately.contains(&place)) {
-                            copy[place - start] ^= 0x80;
-                            assert!(conflict(&copy), "{place} of a copy from {start}");
-                            copy[place - start] ^= 0x80;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn memory_of_opaque_bytes_is_small_and_ends_with_them() {
-        let mut half = TcpHalf::default();
-        half.set_initial_sequence(0);
-        let mut sequence = 1;
-        let mut take = |half: &mut TcpHalf, opaque| {
-            half.place((sequence, &[7; 1_400]), &moment(1), |_| true);
-            half.remember(&[7; 1_400], opaque);
-            sequence += 1_400;
-            half.memory()
-        };
-        for _ in 0..20 {
-            assert!(take(&mut half, true) <= 1_400 + OPAQUE_HISTORY);
-        }
-        // A handshake in clear begins on the same connection.
-        assert!(take(&mut half, false) > 0);
-        let clear = sequence_of(&half) - 1_400;
-        assert!(half.place((clear, &[8; 9]), &moment(1), |_| true).1.conflict);
-        assert!(!half.place((1, &[8; 9]), &moment(1), |_| true).1.conflict, "what was kept is forgotten");
-    }
-
-    fn sequence_of(half: &TcpHalf) -> u32 {
-        half.next.unwrap()
-    }
-
-    #[test]
-    fn what_was_not_remembered_is_not_compared() {
-        let mut half = TcpHalf::default();
-        half.set_initial_sequence(0);
-        for (sequence, remembered) in [(1, true), (4, false), (7, true)] {
-            let bytes = [u8::from(remembered); 3];
-            half.place((sequence, &bytes), &moment(1), |_| true);
-            if remembered {
-                half.remember(&bytes, false);
-            }
-        }
-        let mut conflict = |sequence, bytes: &[u8]| half.place((sequence, bytes), &moment(1), |_| true).1.conflict;
-        assert!(!conflict(1, &[9; 6]), "the gap in memory hides what lies before it");
-        assert!(!conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 1]));
-        assert!(conflict(1, &[9, 9, 9, 9, 9, 9, 1, 1, 9]));
-        assert!(conflict(8, &[9, 1]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::capture::Pages;
 use crate::direction::{Direction, PerDirection};
+use crate::flow::history::Lasting;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::{Checksum, Encapsulation, PendingChecksum, TcpFlags};
 use crate::prefetch;
@@ -78,7 +79,7 @@ pub trait Visitor {
     /// A connection begins.
     fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment));
     /// A TCP segment.
-    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>);
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>);
     /// A connection is over.
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
     /// The clock jumped right after the connection's last packet.
@@ -121,14 +122,13 @@ impl Batch {
     /// Adds a segment. Its bytes are copied unless they lie in `pages`, which must be the same for all of a round.
     pub fn push_segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, pages: Option<&Arc<Pages>>) {
         let SegmentIn { direction, sequence, flags, ip_id, snapped, checksum, seen, at, bytes, header } = *segment;
-        let lent = pages.and_then(|pages| Some((pages.place_of(bytes)?, pages)));
+        let lent = pages.and_then(|pages| pages.place_of(bytes));
+        if self.pages.is_none() {
+            // Also where the bytes lie elsewhere: they may be a copy of what lies here.
+            self.pages = pages.cloned();
+        }
         let start = match lent {
-            Some((start, pages)) => {
-                if self.pages.is_none() {
-                    self.pages = Some(Arc::clone(pages));
-                }
-                start
-            }
+            Some(start) => start,
             None => {
                 self.arena.extend_from_slice(bytes);
                 self.arena.len() - bytes.len()
@@ -182,12 +182,13 @@ impl Batch {
     /// Tells all entries in order.
     pub fn visit(&self, visitor: &mut impl Visitor) {
         match &self.pages {
-            Some(pages) => pages.lend(|lent| self.visit_with(lent, visitor)),
-            None => self.visit_with(&[], visitor),
+            Some(pages) => pages.lend(|window| self.visit_with(window, Some(&Lent { window, pages }), visitor)),
+            None => self.visit_with(&[], None, visitor),
         }
     }
 
-    fn visit_with(&self, pages: &[u8], visitor: &mut impl Visitor) {
+    fn visit_with(&self, pages: &[u8], lent: Option<&Lent<'_>>, visitor: &mut impl Visitor) {
+        let lasting = lent.map(|lent| -> &dyn Lasting { lent });
         for (number, entry) in self.entries.iter().enumerate() {
             // Another processor wrote these.
             if let Some(soon) = self.entries.get(number + 3 * AHEAD) {
@@ -202,7 +203,7 @@ impl Batch {
             match entry {
                 Entry::Segment(segment) => {
                     if let Some(whole) = self.segment(segment, pages) {
-                        visitor.segment(segment.flow, &whole);
+                        visitor.segment(segment.flow, &whole, lasting);
                     }
                 }
                 Entry::Begin(number) => {
@@ -271,6 +272,30 @@ impl Batch {
     }
 }
 
+/// A window of a file, and the file.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    /// The bytes of the window.
+    pub window: &'a [u8],
+    /// Where they came from.
+    pub pages: &'a Pages,
+}
+
+impl Lasting for Lent<'_> {
+    #[inline]
+    fn place_of(&self, bytes: &[u8]) -> Option<u64> {
+        let place = bytes.as_ptr().addr().checked_sub(self.window.as_ptr().addr())?;
+        let inside = place.checked_add(bytes.len())? <= self.window.len();
+        inside.then(|| self.pages.offset().saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
+    }
+
+    fn differs(&self, place: u64, bytes: &[u8]) -> bool {
+        let here = place.checked_sub(self.pages.offset()).and_then(|place| usize::try_from(place).ok());
+        let here = here.and_then(|place| self.window.get(place..)?.get(..bytes.len()));
+        here.map_or_else(|| self.pages.differs(place, bytes), |here| here != bytes)
+    }
+}
+
 /// How many entries ahead memory is asked for.
 const AHEAD: usize = 6;
 
@@ -307,7 +332,7 @@ mod tests {
             self.0.push(format!("begin {flow:?} {beginning:?} {about:?}"));
         }
 
-        fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) {
+        fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, _: Option<&dyn Lasting>) {
             self.0.push(format!("segment {flow:?} {segment:?}"));
         }
 
@@ -381,7 +406,7 @@ mod tests {
                 batch.visit(&mut told);
                 let mut expected = Told::default();
                 for (number, segment) in whole.iter().enumerate() {
-                    expected.segment(flow(number), segment);
+                    expected.segment(flow(number), segment, None);
                     expected.touch(flow(number), segment.at.timestamp);
                     expected.end(flow(number), segment.at.order, HandshakeEnd::Timeout);
                 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::capture::Pages;
+use crate::flow::history::Lasting;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::pipeline::PipelineError;
-use crate::pipeline::batch::{Batch, Visitor};
+use crate::pipeline::batch::{Batch, Lent, Visitor};
 use crate::pipeline::correlator::{Correlator, InFlight};
 use crate::pipeline::worker::{Report, Shared, Worker};
 use crate::time::{Moment, Order, Timestamp};
@@ -59,12 +60,14 @@ pub struct Inline<'a> {
     batch: usize,
     /// Reports of this round whose bytes were added, and their bytes.
     counted: (usize, usize),
+    /// Where the bytes of segments lie now.
+    pages: Option<Arc<Pages>>,
 }
 
 impl<'a> Inline<'a> {
     /// Rounds end after `batch` segments.
     pub fn new(shared: Arc<Shared>, correlator: Correlator<'a>, batch: usize) -> Self {
-        Self { worker: Worker::new(0, shared), correlator, entries: 0, batch, counted: (0, 0) }
+        Self { worker: Worker::new(0, shared), correlator, entries: 0, batch, counted: (0, 0), pages: None }
     }
 
     /// The capture is over: everything leaves.
@@ -95,7 +98,10 @@ impl<'a> Inline<'a> {
 }
 
 impl Dispatch for Inline<'_> {
-    fn lend(&mut self, _: Option<&Arc<Pages>>) -> bool {
+    fn lend(&mut self, pages: Option<&Arc<Pages>>) -> bool {
+        if self.pages.as_ref().map(Arc::as_ptr) != pages.map(Arc::as_ptr) {
+            self.pages = pages.cloned();
+        }
         true
     }
 
@@ -105,7 +111,8 @@ impl Dispatch for Inline<'_> {
 
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
         self.entries += 1;
-        let done = self.worker.segment(flow, segment);
+        let lent = self.pages.as_deref().map(|pages| Lent { window: pages.bytes(), pages });
+        let done = self.worker.segment(flow, segment, lent.as_ref().map(|lent| -> &dyn Lasting { lent }));
         self.count();
         done
     }
@@ -286,8 +293,8 @@ impl Visitor for Taking<'_> {
     }
 
     #[inline]
-    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) {
-        if self.worker.segment(flow, segment) {
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>) {
+        if self.worker.segment(flow, segment, lasting) {
             self.decided.push(flow);
         }
     }

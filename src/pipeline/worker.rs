@@ -11,6 +11,7 @@ use crate::detect::observation::{ClientProof, Ends, KeyExchangeVerdict, Observat
 use crate::direction::Direction;
 use crate::event::{self, Context};
 use crate::flow::connection::{Connection, ConnectionFacts, at_deadline};
+use crate::flow::history::Lasting;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
@@ -167,7 +168,7 @@ impl Worker {
     }
 
     /// Takes a segment. `true` when the flow needs no more packets.
-    pub fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
+    pub fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>) -> bool {
         self.expire_if_due(flow, segment.at.order.clock);
         let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return true };
         let Some(place) = slot.connections.get_mut(flow.id.index()) else { return true };
@@ -178,7 +179,7 @@ impl Worker {
         let was_closing = connection.is_closing();
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
-        let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, limits, stats)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, (limits, lasting), stats)));
         if outcome.is_err() {
             self.stats.flow_panic += 1;
             if self.panics.len() < PANICS_KEPT {
