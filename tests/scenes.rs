@@ -127,6 +127,30 @@ fn a_port_used_again_is_another_connection() {
     assert_ne!(events[0]["event"]["id"], events[1]["event"]["id"]);
 }
 
+/// The first packets after a silence are as good as others, also where only the server's side is there.
+#[test]
+fn a_silence_of_hours_costs_no_time() {
+    for whole_connection in [true, false] {
+        let mut scene = plain();
+        scene.wait(7_200_000);
+        let mut connection = Connection::new(2);
+        if whole_connection {
+            scene.session(connection, &ClientHello { random: 77, ..ClientHello::default() }, &[&chain()]);
+        } else {
+            scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+            scene.send(&mut connection, Server, &finish());
+        }
+        let run = scene.run();
+        let events = run.events("tls");
+        assert_eq!(events.len(), 2);
+        let [first, second] =
+            [&events[0], &events[1]].map(|event| event["event"]["start"].as_str().unwrap().to_owned());
+        assert!(second > first, "{first} {second}");
+        assert!(events[1]["event"]["duration"].is_number(), "{:#}", events[1]);
+        assert_eq!((run.outcome.stats.capture_time_jump, run.outcome.stats.capture_time_unknown), (0, 0));
+    }
+}
+
 #[test]
 fn an_open_connection_replaced_by_a_new_one_ends() {
     let mut scene = Scene::new();

@@ -129,11 +129,6 @@ impl Connection {
         self.closing
     }
 
-    /// Pretends that the last packet came at `clock`: the clock jumped right after it.
-    pub fn touch(&mut self, clock: Timestamp) {
-        self.last.order.clock = clock;
-    }
-
     /// Facts below TLS, for the observation of a handshake whose client sends in `client`.
     pub fn facts(&self, client: Direction) -> ConnectionFacts {
         ConnectionFacts {

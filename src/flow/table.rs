@@ -337,15 +337,6 @@ impl FlowTable {
         }
     }
 
-    /// Moves the last sight of `flow` to `clock`: the clock jumped after its last packet.
-    pub fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        if let Some(entry) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.entries.get_mut(flow.id.index()))
-            && entry.generation == flow.generation
-        {
-            entry.last_seen = clock;
-        }
-    }
-
     /// The capture ended: flows whose time was over by `clock` are counted as expired. The table is empty afterwards.
     pub fn finish(&mut self, clock: Timestamp, stats: &mut Stats) {
         for slot in self.slots.iter_mut() {
@@ -517,7 +508,9 @@ impl Entry {
         let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
         let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;
         if syn_ack && other {
-            self.syn_rtt = u32::try_from(clock.since(self.syn_at).nanos()).unwrap_or(NONE);
+            // None at all: who took the capture did not tell them apart.
+            let rtt = u32::try_from(clock.since(self.syn_at).nanos()).ok().filter(|rtt| *rtt > 0);
+            self.syn_rtt = rtt.unwrap_or(NONE);
         } else {
             self.syn_at = clock;
         }

@@ -37,7 +37,6 @@ enum Entry {
     Segment(Segment),
     Begin(u32),
     End(u32),
-    Touch(FlowRef, Timestamp),
 }
 
 /// A [`SegmentIn`] without what it has in common with its neighbours.
@@ -82,8 +81,6 @@ pub trait Visitor {
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>);
     /// A connection is over.
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
-    /// The clock jumped right after the connection's last packet.
-    fn touch(&mut self, flow: FlowRef, clock: Timestamp);
 }
 
 impl Batch {
@@ -112,11 +109,6 @@ impl Batch {
     pub fn push_end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
         self.entries.push(Entry::End(short(self.ends.len())));
         self.ends.push((flow, at, end));
-    }
-
-    /// The clock jumped.
-    pub fn push_touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        self.entries.push(Entry::Touch(flow, clock));
     }
 
     /// Adds a segment. Its bytes are copied unless they lie in `pages`, which must be the same for all of a round.
@@ -216,7 +208,6 @@ impl Batch {
                         visitor.end(*flow, *at, *end);
                     }
                 }
-                Entry::Touch(flow, clock) => visitor.touch(*flow, *clock),
             }
         }
     }
@@ -339,10 +330,6 @@ mod tests {
         fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
             self.0.push(format!("end {flow:?} {at:?} {end:?}"));
         }
-
-        fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-            self.0.push(format!("touch {flow:?} {clock:?}"));
-        }
     }
 
     #[test]
@@ -398,7 +385,6 @@ mod tests {
                 .collect();
             for (number, segment) in whole.iter().enumerate() {
                 batch.push_segment(flow(number), segment, None);
-                batch.push_touch(flow(number), segment.at.timestamp);
                 batch.push_end(flow(number), segment.at.order, HandshakeEnd::Timeout);
             }
             for _ in 0..2 {
@@ -407,12 +393,11 @@ mod tests {
                 let mut expected = Told::default();
                 for (number, segment) in whole.iter().enumerate() {
                     expected.segment(flow(number), segment, None);
-                    expected.touch(flow(number), segment.at.timestamp);
                     expected.end(flow(number), segment.at.order, HandshakeEnd::Timeout);
                 }
                 prop_assert_eq!(told.0, expected.0);
             }
-            prop_assert_eq!(batch.len(), 3 * whole.len());
+            prop_assert_eq!(batch.len(), 2 * whole.len());
             batch.clear();
             prop_assert!(batch.is_empty() && !batch.borrows());
             let mut told = Told::default();

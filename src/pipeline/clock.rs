@@ -1,14 +1,13 @@
 //! The capture's clock: the running maximum of packet times, guarded against single wild ones.
 
-use crate::flow::FlowRef;
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
 /// Frames that may confirm a jump.
-const WITNESSES: u8 = 16;
+const WITNESSES: usize = 16;
 
-/// Of these, how many must agree.
-const NEEDED: u8 = 3;
+/// How many must agree on it, the first included.
+const NEEDED: usize = 4;
 
 /// The clock of one reader.
 #[derive(Debug)]
@@ -18,22 +17,34 @@ pub struct Clock {
     suspect: Option<Suspect>,
 }
 
-/// A frame far ahead of the clock, not yet believed.
-#[derive(Debug)]
+/// A jump that is in doubt: frames wait until it is decided.
+#[derive(Debug, Default)]
 struct Suspect {
-    agreed: u8,
-    seen: u8,
-    earliest: Timestamp,
-    flows: Vec<FlowRef>,
+    /// Times of the frames far ahead of the clock.
+    ahead: Vec<Timestamp>,
+    /// Frames that wait, with these.
+    waiting: usize,
+    /// Up to where times are believed, once that is decided.
+    believed: Option<Timestamp>,
 }
 
-/// What a frame did to the clock.
-#[derive(Debug, Default)]
-pub struct Tick {
-    /// The frame's time may be used.
-    pub time_known: bool,
-    /// The clock jumped: flows that were seen while the jump was in doubt.
-    pub confirmed: Option<Vec<FlowRef>>,
+impl Suspect {
+    /// The earliest of the times ahead, and how many lie within `limit` of it.
+    fn agreed(&self, limit: Span) -> (Timestamp, usize) {
+        let first = self.ahead.iter().copied().min().unwrap_or_default();
+        (first, self.ahead.iter().filter(|time| time.since(first) <= limit).count())
+    }
+}
+
+/// What a frame's time is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// It may be used.
+    Known,
+    /// It may not.
+    Unknown,
+    /// Far ahead of the clock: the frame must wait for those behind it.
+    Doubt,
 }
 
 impl Clock {
@@ -47,18 +58,9 @@ impl Clock {
         self.now.unwrap_or_default()
     }
 
-    /// Whether a jump is in doubt.
-    pub fn is_suspect(&self) -> bool {
-        self.suspect.is_some()
-    }
-
-    /// A flow was seen while a jump is in doubt.
-    pub fn remember(&mut self, flow: FlowRef) {
-        if let Some(suspect) = &mut self.suspect
-            && !suspect.flows.contains(&flow)
-        {
-            suspect.flows.push(flow);
-        }
+    /// Whether what waits can be taken now.
+    pub fn is_decided(&self) -> bool {
+        self.suspect.as_ref().is_some_and(|suspect| suspect.believed.is_some())
     }
 
     /// Live: no packet came; the time is at least `now`.
@@ -82,53 +84,62 @@ impl Clock {
         true
     }
 
-    /// A frame of this time.
-    pub fn tick(&mut self, time: Timestamp, known: bool, stats: &mut Stats) -> Tick {
+    /// A frame of this time. While frames wait ([`Tick::Doubt`]) it waits behind them.
+    pub fn tick(&mut self, time: Timestamp, known: bool) -> Tick {
+        if let Some(suspect) = &mut self.suspect {
+            suspect.waiting += 1;
+            if known && self.now.is_some_and(|now| time.since(now) > self.limit) {
+                suspect.ahead.push(time);
+            }
+            let (first, agreed) = suspect.agreed(self.limit);
+            if agreed >= NEEDED {
+                suspect.believed = Some(first.plus(self.limit));
+            } else if suspect.waiting > WITNESSES {
+                suspect.believed = Some(Timestamp::MIN);
+            }
+            return Tick::Doubt;
+        }
         if !known {
             // The source counts them.
             self.now.get_or_insert(time);
-            return Tick::default();
+            return Tick::Unknown;
         }
-        let Some(now) = self.now else {
-            self.now = Some(time);
-            return Tick { time_known: true, confirmed: None };
-        };
-        let wild = time.since(now) > self.limit;
-        if !wild && self.suspect.is_none() {
-            if time > now {
-                self.now = Some(time);
-            }
-            return Tick { time_known: true, confirmed: None };
+        let now = *self.now.get_or_insert(time);
+        if time.since(now) > self.limit {
+            self.suspect = Some(Suspect { ahead: vec![time], waiting: 1, believed: None });
+            return Tick::Doubt;
         }
-        self.doubt(time, wild, stats)
+        self.now = Some(now.max(time));
+        Tick::Known
     }
 
-    #[cold]
-    fn doubt(&mut self, time: Timestamp, wild: bool, stats: &mut Stats) -> Tick {
-        if !wild && self.now.is_some_and(|now| time > now) {
-            self.now = Some(time);
+    /// Decides now: there is nobody else to ask. Several frames that all agree are believed, one alone is not.
+    pub fn settle(&mut self) {
+        if let Some(suspect) = self.suspect.as_mut().filter(|suspect| suspect.believed.is_none()) {
+            let (first, agreed) = suspect.agreed(self.limit);
+            let all = agreed > 1 && agreed == suspect.waiting;
+            suspect.believed = Some(if all { first.plus(self.limit) } else { Timestamp::MIN });
         }
-        let Some(suspect) = &mut self.suspect else {
-            self.suspect = Some(Suspect { agreed: 0, seen: 0, earliest: time, flows: Vec::new() });
+    }
+
+    /// A frame that waited, once that is decided.
+    pub fn recall(&mut self, time: Timestamp, known: bool, stats: &mut Stats) -> Tick {
+        let now = self.now();
+        let believed = self.suspect.as_ref().and_then(|suspect| suspect.believed).unwrap_or(Timestamp::MIN);
+        if !known {
+            return Tick::Unknown;
+        }
+        if time.since(now) > self.limit && time > believed {
             stats.capture_time_jump += 1;
-            return Tick::default();
-        };
-        suspect.seen += 1;
-        if wild {
-            suspect.agreed += 1;
-            suspect.earliest = suspect.earliest.min(time);
+            return Tick::Unknown;
         }
-        if suspect.agreed >= NEEDED {
-            let flows = std::mem::take(&mut suspect.flows);
-            self.now = Some(time.max(suspect.earliest));
-            stats.capture_time_jump = stats.capture_time_jump.saturating_sub(1);
-            self.suspect = None;
-            return Tick { time_known: true, confirmed: Some(flows) };
-        }
-        if suspect.seen >= WITNESSES {
-            self.suspect = None;
-        }
-        Tick { time_known: !wild, confirmed: None }
+        self.now = Some(now.max(time));
+        Tick::Known
+    }
+
+    /// Nothing waits any more.
+    pub fn go_on(&mut self) {
+        self.suspect = None;
     }
 }
 
@@ -136,29 +147,76 @@ impl Clock {
 mod tests {
     use super::*;
 
-    fn run(times: &[i64]) -> (Timestamp, u64) {
+    /// Where the clock stands at the end, how many times were not believed, and all that were.
+    fn run(times: &[i64]) -> (Timestamp, u64, Vec<i64>) {
         let mut clock = Clock::new(Span::seconds(3_600));
-        let mut stats = Stats::default();
-        for seconds in times {
-            clock.tick(Timestamp::new(*seconds, 0), true, &mut stats);
+        let (mut stats, mut waiting, mut known) = (Stats::default(), Vec::new(), Vec::new());
+        for (number, seconds) in times.iter().enumerate() {
+            let time = Timestamp::new(*seconds, 0);
+            match clock.tick(time, true) {
+                Tick::Known => known.push(*seconds),
+                Tick::Unknown => {}
+                Tick::Doubt => waiting.push(*seconds),
+            }
+            if number + 1 == times.len() {
+                clock.settle();
+            }
+            if clock.is_decided() {
+                for seconds in waiting.drain(..) {
+                    if clock.recall(Timestamp::new(seconds, 0), true, &mut stats) == Tick::Known {
+                        known.push(seconds);
+                    }
+                }
+                clock.go_on();
+            }
         }
-        (clock.now(), stats.capture_time_jump)
+        assert!(waiting.is_empty());
+        (clock.now(), stats.capture_time_jump, known)
     }
 
     #[test]
     fn clock_never_goes_back() {
-        assert_eq!(run(&[100, 90, 101]), (Timestamp::new(101, 0), 0));
+        assert_eq!(run(&[100, 90, 101]), (Timestamp::new(101, 0), 0, vec![100, 90, 101]));
     }
 
     #[test]
     fn one_wild_time_is_not_believed() {
         let mut times = vec![100, 1_000_000];
         times.extend(101..130);
-        assert_eq!(run(&times), (Timestamp::new(129, 0), 1));
+        let (now, jumps, known) = run(&times);
+        assert_eq!((now, jumps), (Timestamp::new(129, 0), 1));
+        times.remove(1);
+        assert_eq!(known, times, "all others are, in order");
+        assert_eq!(run(&[100, 1_000_000]), (Timestamp::new(100, 0), 1, vec![100]), "nor one at the end");
     }
 
     #[test]
-    fn jump_that_others_confirm_is_believed() {
-        assert_eq!(run(&[100, 1_000_000, 1_000_001, 1_000_002, 1_000_003]), (Timestamp::new(1_000_003, 0), 0));
+    fn jump_that_others_confirm_is_believed_from_its_first_frame_on() {
+        let times = [100, 1_000_000, 101, 1_000_001, 1_000_002, 1_000_003, 1_000_004];
+        assert_eq!(run(&times), (Timestamp::new(1_000_004, 0), 0, times.to_vec()));
+        // What is left at the end need only agree.
+        assert_eq!(
+            run(&[100, 1_000_000, 1_000_001]),
+            (Timestamp::new(1_000_001, 0), 0, vec![100, 1_000_000, 1_000_001])
+        );
+        assert_eq!(run(&[100, 1_000_000, 101, 1_000_001]).2, [100, 101]);
+    }
+
+    #[test]
+    fn a_wild_time_among_those_that_confirm_a_jump_is_not_believed() {
+        let times = [100, 9_000_000, 1_000_000, 1_000_001, 8_000_000, 1_000_002, 1_000_003, 1_000_004];
+        let expected = vec![100, 1_000_000, 1_000_001, 1_000_002, 1_000_003, 1_000_004];
+        assert_eq!(run(&times), (Timestamp::new(1_000_004, 0), 2, expected));
+    }
+
+    #[test]
+    fn live_the_time_of_day_decides() {
+        let mut clock = Clock::new(Span::seconds(3_600));
+        let mut stats = Stats::default();
+        clock.tick(Timestamp::new(100, 0), true);
+        assert_eq!(clock.tick(Timestamp::new(1_000_000, 0), true), Tick::Doubt);
+        clock.idle(Timestamp::new(1_000_001, 0));
+        clock.settle();
+        assert_eq!(clock.recall(Timestamp::new(1_000_000, 0), true, &mut stats), Tick::Known);
     }
 }

@@ -29,8 +29,6 @@ pub trait Dispatch {
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool;
     /// A connection is over.
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd);
-    /// The clock jumped right after the last packet of `flow`.
-    fn touch(&mut self, flow: FlowRef, clock: Timestamp);
     /// Whether a round should end now.
     fn is_full(&self) -> bool;
     /// A round ends: everything up to `clock` was handed over. `decided` gets the flows that workers need no more of.
@@ -119,10 +117,6 @@ impl Dispatch for Inline<'_> {
 
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
         self.worker.end(flow, at, end);
-    }
-
-    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        self.worker.touch(flow, clock);
     }
 
     fn is_full(&self) -> bool {
@@ -224,10 +218,6 @@ impl Dispatch for Threads {
         self.push(flow, |batch, _| batch.push_end(flow, at, end));
     }
 
-    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        self.push(flow, |batch, _| batch.push_touch(flow, clock));
-    }
-
     fn is_full(&self) -> bool {
         self.full
     }
@@ -301,9 +291,5 @@ impl Visitor for Taking<'_> {
 
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
         self.worker.end(flow, at, end);
-    }
-
-    fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        self.worker.touch(flow, clock);
     }
 }

@@ -1,5 +1,6 @@
 //! The reader: frames to the flow table, and what matters to the workers. It alone decodes and keeps the clock.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -11,7 +12,7 @@ use crate::flow::{FlowRef, FlowTable, SegmentIn};
 use crate::packet::flow_packet::{Visitor, tags};
 use crate::packet::{ChecksumMode, Decoder, Encapsulation, FlowPacket, Frame, PendingChecksum, Transport};
 use crate::pipeline::PipelineError;
-use crate::pipeline::clock::Clock;
+use crate::pipeline::clock::{Clock, Tick};
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::worker::PACKET_ORDINAL;
 use crate::stats::Stats;
@@ -43,7 +44,19 @@ pub struct Reader {
     pub panics: Vec<u64>,
     /// The frame that is being decoded, else 0: tells a panic of the decoder from others.
     decoding: u64,
+    /// Frames that wait until it is decided whether the clock jumped.
+    waiting: VecDeque<Waiting>,
 }
+
+/// A frame that waits, with a copy of its bytes.
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame<'static>,
+    data: Box<[u8]>,
+}
+
+/// Bytes of frames that may wait; with more it is decided by those that came.
+const WAITING_BYTES: usize = 1 << 20;
 
 impl Reader {
     /// A reader with an empty flow table; `seed` spreads flows over slots.
@@ -62,6 +75,7 @@ impl Reader {
             stats: Stats::default(),
             panics: Vec::new(),
             decoding: 0,
+            waiting: VecDeque::new(),
         }
     }
 
@@ -110,6 +124,10 @@ impl Reader {
         dispatch: &mut impl Dispatch,
         (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
     ) -> Result<(), PipelineError> {
+        if self.clock.is_decided() {
+            // The decoder panicked with one that had waited.
+            self.take_waiting(dispatch);
+        }
         loop {
             if !dispatch.lend(source.pages()) {
                 self.end_round(source, dispatch, progress)?;
@@ -143,10 +161,14 @@ impl Reader {
                 }
                 Next::Idle(now) => {
                     self.clock.idle(now);
+                    self.settle(dispatch);
                     self.round(dispatch)?;
                     progress(source);
                 }
-                Next::End => return Ok(()),
+                Next::End => {
+                    self.settle(dispatch);
+                    return Ok(());
+                }
             }
         }
     }
@@ -177,7 +199,8 @@ impl Reader {
 
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {
         self.frames = 0;
-        let upto = Order { clock: self.clock.now(), frame: self.last, ordinal: u32::MAX };
+        let last = self.waiting.front().map_or(self.last, |first| first.frame.sequence.saturating_sub(1));
+        let upto = Order { clock: self.clock.now(), frame: last, ordinal: u32::MAX };
         dispatch.round(upto, &mut self.decided)?;
         for flow in self.decided.drain(..) {
             self.table.decided(flow);
@@ -206,33 +229,57 @@ impl Reader {
         let Some(packet) = FlowPacket::glance(frame) else { return };
         let moment = self.moment(frame, true);
         let action = self.table.observe_again(look, (&packet, self.clock.now()), &mut self.stats);
-        let Self { table, clock, stats, checksums, .. } = self;
-        let mut follow = Follow { table, clock, stats, checksums: *checksums };
+        let Self { table, stats, checksums, .. } = self;
+        let mut follow = Follow { table, stats, checksums: *checksums };
         follow.packet((&packet, action), (&moment, || tags(frame)), dispatch);
     }
 
     /// A frame of which only decoding can tell, or whose time is doubtful.
     #[inline(never)]
     fn unusual_frame(&mut self, frame: &Frame<'_>, dispatch: &mut impl Dispatch) {
-        let ticked = self.clock.tick(frame.timestamp, frame.time_known, &mut self.stats);
-        if let Some(jump) = ticked.confirmed {
-            for flow in jump {
-                self.table.touch(flow, self.clock.now());
-                dispatch.touch(flow, self.clock.now());
+        match self.clock.tick(frame.timestamp, frame.time_known) {
+            Tick::Known => self.decode(frame, true, dispatch),
+            Tick::Unknown => self.decode(frame, false, dispatch),
+            Tick::Doubt => {
+                self.waiting.push_back(Waiting::new(frame));
+                if self.waiting.iter().map(|waiting| waiting.data.len()).sum::<usize>() > WAITING_BYTES {
+                    self.clock.settle();
+                }
+                if self.clock.is_decided() {
+                    self.take_waiting(dispatch);
+                }
             }
         }
-        if ticked.time_known {
+    }
+
+    /// No frame comes that could tell whether the clock jumped.
+    fn settle(&mut self, dispatch: &mut impl Dispatch) {
+        self.clock.settle();
+        self.take_waiting(dispatch);
+    }
+
+    /// Takes the frames that waited.
+    fn take_waiting(&mut self, dispatch: &mut impl Dispatch) {
+        while let Some(Waiting { frame, data }) = self.waiting.pop_front() {
+            let tick = self.clock.recall(frame.timestamp, frame.time_known, &mut self.stats);
+            self.decode(&Frame { data: &data, ..frame }, tick == Tick::Known, dispatch);
+        }
+        self.clock.go_on();
+    }
+
+    fn decode(&mut self, frame: &Frame<'_>, time_known: bool, dispatch: &mut impl Dispatch) {
+        if time_known {
             self.span.add(frame.timestamp);
         }
-        let moment = self.moment(frame, ticked.time_known);
-        let Self { decoder, table, clock, stats, checksums, decoding, .. } = self;
+        let moment = self.moment(frame, time_known);
+        let Self { decoder, table, stats, checksums, decoding, .. } = self;
         *decoding = frame.sequence;
         let packet = decoder.decode(frame, stats);
         *decoding = 0;
         let Some(decoded) = packet else { return };
         let packet = FlowPacket::of(&decoded);
         let action = table.observe(&packet, moment.order.clock, stats);
-        let mut follow = Follow { table, clock, stats, checksums: *checksums };
+        let mut follow = Follow { table, stats, checksums: *checksums };
         follow.packet((&packet, action), (&moment, || decoded.encapsulation), dispatch);
     }
 
@@ -245,6 +292,15 @@ impl Reader {
             file: frame.file,
             interface: frame.interface,
         }
+    }
+}
+
+impl Waiting {
+    fn new(frame: &Frame<'_>) -> Self {
+        let Frame { sequence, number, file, interface, timestamp, time_known, link_type, original_len, data } = *frame;
+        let frame =
+            Frame { sequence, number, file, interface, timestamp, time_known, link_type, original_len, data: &[] };
+        Self { frame, data: data.into() }
     }
 }
 
@@ -302,7 +358,6 @@ impl Extent {
 /// The parts of the reader that a packet touches; apart from the decoder, which the packet may borrow from.
 struct Follow<'a> {
     table: &'a mut FlowTable,
-    clock: &'a mut Clock,
     stats: &'a mut Stats,
     checksums: ChecksumMode,
 }
@@ -324,9 +379,6 @@ impl Follow<'_> {
             dispatch.end(evicted, before, HandshakeEnd::Evicted);
         }
         let Some(flow) = action.flow else { return };
-        if self.clock.is_suspect() {
-            self.clock.remember(flow);
-        }
         if !action.forward {
             return;
         }

@@ -225,15 +225,6 @@ impl Worker {
         }
     }
 
-    /// The clock jumped right after the connection's last packet.
-    pub fn touch(&mut self, flow: FlowRef, clock: Timestamp) {
-        let limits = &self.shared.limits;
-        if let Some(connection) = self.slots.get_mut(flow.id.slot()).and_then(|slot| slot.get_mut(flow)) {
-            connection.touch(clock);
-            self.deadlines.push(connection.deadline(limits), flow);
-        }
-    }
-
     /// Everything up to `clock` was handed over: ends what is over by then.
     pub fn advance(&mut self, clock: Timestamp) {
         while let Some(flow) = self.deadlines.pop_due(clock) {
@@ -406,13 +397,6 @@ impl Slot {
         self.connections
             .get(flow.id.index())?
             .as_deref()
-            .filter(|connection| connection.generation() == flow.generation)
-    }
-
-    fn get_mut(&mut self, flow: FlowRef) -> Option<&mut Connection> {
-        self.connections
-            .get_mut(flow.id.index())?
-            .as_deref_mut()
             .filter(|connection| connection.generation() == flow.generation)
     }
 }

@@ -108,7 +108,10 @@ impl Answers {
         });
         let edge = most.and_then(|place| u32::try_from(place).ok()).map_or(0, |place| 2_i64 << place);
         let usual = round_trip.saturating_mul(edge) / 16;
-        all >= Self::LEAST && answer >= usual.saturating_mul(5) && answer.saturating_sub(usual) > Self::LATE
+        round_trip > 0
+            && all >= Self::LEAST
+            && answer >= usual.saturating_mul(5)
+            && answer.saturating_sub(usual) > Self::LATE
     }
 }
 
