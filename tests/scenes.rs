@@ -191,6 +191,90 @@ fn a_reset_ends_what_was_not_over() {
     assert_eq!(event["event"]["outcome"], "failure");
 }
 
+/// Only who sees the connection knows the next sequence number; a receiver takes no other (RFC 5961 section 3.2).
+#[test]
+fn a_forged_reset_ends_nothing() {
+    for (side, forged_checksum) in [(Server, false), (Client, false), (Server, true), (Client, true)] {
+        let mut scene = Scene::new();
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        scene.send(&mut connection, Client, &ClientHello::default().record());
+        let expected = connection.next[usize::from(side == Server)];
+        if forged_checksum {
+            scene.segment((&connection, side), (expected, RST), &[]);
+            scene.frames.last_mut().unwrap().data[14 + 20 + 16] ^= 0xff;
+        } else {
+            for far in [99, 1, u32::MAX, 10_000_000] {
+                scene.segment((&connection, side), (expected.wrapping_add(far), RST), &[]);
+            }
+        }
+        scene.wait(8_000);
+        scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+        scene.send(&mut connection, Client, &client_finish());
+        scene.send(&mut connection, Server, &finish());
+        let event = scene.one();
+        whole(&event);
+        assert!(has(&event, "reset_out_of_place"), "{event:#}");
+        assert_eq!(has(&event, "bad_checksum"), forged_checksum);
+    }
+}
+
+/// A reset may be real though it does not fit: the sensor missed what came before it. It counts when nothing follows.
+#[test]
+fn a_reset_behind_a_gap_counts_when_nothing_follows() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    let expected = connection.next[1];
+    scene.segment((&connection, Server), (expected.wrapping_add(1_400), RST), &[]);
+    scene.wait(20_000);
+    scene.session(Connection::new(2), &ClientHello::default(), &[&chain()]);
+    let events = scene.handshakes();
+    let event = events.iter().find(|event| event["source"]["port"] == 40_001).unwrap();
+    assert_eq!(event["tlswatch"]["failure"], "reset");
+    assert!(!has(event, "reset_out_of_place"));
+}
+
+/// Another packet with all marks of one that was seen is no copy of it when it says something else.
+#[test]
+fn a_copy_with_other_bytes_is_no_copy() {
+    for stored in [false, true] {
+        let mut scene = Scene::new();
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        let sequence = connection.next[0];
+        let hello = ClientHello::default().record();
+        let (first, rest) = hello.split_at(80);
+        let second = sequence.wrapping_add(80);
+        if stored {
+            scene.segment((&connection, Client), (second, ACK), rest);
+        } else {
+            scene.segment((&connection, Client), (sequence, ACK), first);
+        }
+        let mut copy = scene.frames.last().unwrap().data.clone();
+        scene.push(copy.clone());
+        let end = copy.len() - 1;
+        copy[end] ^= 1;
+        scene.push(copy);
+        scene.segment(
+            (&connection, Client),
+            if stored { (sequence, ACK) } else { (second, ACK) },
+            if stored { first } else { rest },
+        );
+        connection.next[0] = sequence.wrapping_add(hello.len() as u32);
+        scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+        scene.send(&mut connection, Client, &client_finish());
+        scene.send(&mut connection, Server, &finish());
+        let run = scene.run();
+        let event = &run.events("tls")[0];
+        assert_eq!(event["tls"]["client"]["server_name"], "example.org");
+        assert!(has(event, "overlap_conflict"), "{event:#}");
+        let stats = &run.outcome.stats;
+        assert_eq!((stats.tcp_duplicate, stats.tcp_overlap_conflict), (1, 1));
+    }
+}
+
 #[test]
 fn a_silent_handshake_ends_by_time_in_its_place() {
     let mut scene = Scene::new();

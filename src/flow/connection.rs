@@ -74,6 +74,8 @@ pub struct Connection {
     last: Moment,
     closing: bool,
     closed: PerDirection<bool>,
+    /// Who sent a reset that its receiver need not have taken, and when: it counts if its sender says nothing more.
+    doubtful_reset: Option<(Direction, Moment)>,
     /// What its owner has counted of [`Connection::memory`].
     pub counted: usize,
 }
@@ -99,6 +101,7 @@ impl Connection {
             last: *first,
             closing: false,
             closed: PerDirection::default(),
+            doubtful_reset: None,
             counted: 0,
         }
     }
@@ -159,17 +162,18 @@ impl Connection {
             ip_id: segment.ip_id,
             flags: segment.flags.0,
         };
-        if half.is_copy(&mark, segment.at.timestamp) {
+        // A SYN takes one sequence number; data on it follows.
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.flags.has(TcpFlags::SYN)));
+        if half.is_copy(&mark, segment.at.timestamp) && !half.contradicts((sequence, payload), lasting) {
             self.facts.duplicate_packets = self.facts.duplicate_packets.saturating_add(1);
             stats.tcp_duplicate += 1;
             return;
         }
-        if segment.checksum.verify(segment.bytes) == Checksum::Bad {
+        let damaged = segment.checksum.verify(segment.bytes) == Checksum::Bad;
+        if damaged {
             stats.decode_bad_checksum += 1;
             self.session.note(Anomaly::BadChecksum);
         }
-        // A SYN takes one sequence number; data on it follows.
-        let sequence = segment.sequence.wrapping_add(u32::from(segment.flags.has(TcpFlags::SYN)));
         let sent = u32::try_from(payload.len()).unwrap_or(u32::MAX).wrapping_add(segment.snapped);
         if segment.flags.has(TcpFlags::FIN) {
             half.note_fin(sequence.wrapping_add(sent));
@@ -188,6 +192,11 @@ impl Connection {
         }
         if !settled && !matches!(placed, Placed::Stored) {
             self.session.note(Anomaly::MidStream);
+        }
+        if !matches!(placed, Placed::Old) && self.doubtful_reset.is_some_and(|(from, _)| from == direction) {
+            self.doubtful_reset = None;
+            self.closing = self.halves.low_to_high.has_fin() && self.halves.high_to_low.has_fin();
+            self.session.note(Anomaly::ResetOutOfPlace);
         }
         if let Placed::Now(bytes) = placed {
             self.hand_on((direction, bytes, lasting), (&segment.at, limits), stats);
@@ -208,11 +217,24 @@ impl Connection {
         {
             self.skip(direction, (&segment.at, limits), stats);
         }
-        self.close(segment, limits, stats);
+        if segment.flags.has(TcpFlags::RST) {
+            self.closing = true;
+            // What its receiver does not take ends nothing (RFC 5961), but the sensor may have missed what came before it.
+            if damaged || !self.halves.of(direction).accepts_reset(sequence.wrapping_add(sent)) {
+                self.doubtful_reset.get_or_insert((direction, segment.at));
+            } else {
+                self.reset((direction, &segment.at), limits, stats);
+            }
+            return;
+        }
+        self.close(segment);
     }
 
     /// The connection is over: everything stored is handed on, over its gaps.
     pub fn finish(&mut self, end: HandshakeEnd, at: &Moment, (limits, stats): (&Limits, &mut Stats)) {
+        if let Some((direction, at)) = self.doubtful_reset.take() {
+            self.reset((direction, &at), limits, stats);
+        }
         self.drain_over_gaps(limits, stats);
         if self.session.finish(end, at) {
             stats.flow_not_tls += 1;
@@ -308,16 +330,14 @@ impl Connection {
         }
     }
 
-    fn close(&mut self, segment: &SegmentIn<'_>, limits: &Limits, stats: &mut Stats) {
-        if segment.flags.has(TcpFlags::RST) {
-            self.closing = true;
-            if self.session.is_done() {
-                return;
-            }
+    fn reset(&mut self, (direction, at): (Direction, &Moment), limits: &Limits, stats: &mut Stats) {
+        if !self.session.is_done() {
             self.drain_over_gaps(limits, stats);
-            self.session.on_close(segment.direction, true, &segment.at);
-            return;
+            self.session.on_close(direction, true, at);
         }
+    }
+
+    fn close(&mut self, segment: &SegmentIn<'_>) {
         if !(self.halves.low_to_high.has_fin() || self.halves.high_to_low.has_fin()) {
             return;
         }

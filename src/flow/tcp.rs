@@ -121,6 +121,16 @@ impl TcpHalf {
         self.end.is_some()
     }
 
+    /// Whether a reset with this sequence number is one that the receiver would take (RFC 5961 section 3.2): it stands right
+    /// behind all bytes that were seen, stored ones and a FIN included. Where the beginning is not known, any may be.
+    pub fn accepts_reset(&self, sequence: u32) -> bool {
+        let Some(next) = self.next else { return true };
+        let behind = |stored: &Stored| stored.sequence.wrapping_add(u32::try_from(stored.bytes.len()).unwrap_or(0));
+        sequence == next
+            || self.end.is_some_and(|end| sequence.wrapping_sub(end) <= 1)
+            || self.pending.iter().any(|stored| sequence == behind(stored))
+    }
+
     /// Whether this is the same packet as one just seen (equal sequence number, length, flags and IP identification).
     pub fn is_copy(&mut self, segment: &SegmentMark, at: Timestamp) -> bool {
         let length = u32::try_from(segment.len).unwrap_or(u32::MAX);
@@ -204,9 +214,9 @@ impl TcpHalf {
         }
     }
 
-    /// Whether a retransmission differs from what was handed on before and is remembered.
+    /// Whether a copy differs from what was handed on before and is remembered, or from what is stored.
     pub fn contradicts(&self, (sequence, payload): (u32, &[u8]), lasting: Option<&dyn Lasting>) -> bool {
-        self.history.contradicts((sequence, payload), lasting)
+        self.history.contradicts((sequence, payload), lasting) || self.conflicts_with_pending(sequence, payload)
     }
 
     /// The next stored bytes that are in order now, with the packet they came in.

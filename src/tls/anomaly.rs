@@ -41,6 +41,9 @@ anomalies! {
     OneSided = "one_sided",
     /// Two copies of a segment carried different bytes; the first was used.
     OverlapConflict = "overlap_conflict",
+    /// A reset came that its receiver need not have taken (another sequence number than expected, or a wrong checksum), and its
+    /// sender went on: probably it was forged.
+    ResetOutOfPlace = "reset_out_of_place",
     /// A packet of the handshake was cut by the snap length.
     Snapped = "snapped",
     /// A packet of the handshake has a wrong checksum.
