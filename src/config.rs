@@ -32,6 +32,8 @@ pub struct Limits {
     pub half_open_timeout: Span,
     /// End of a handshake without progress.
     pub handshake_timeout: Span,
+    /// How much longer a connection whose handshake ended in silence may go on: what comes then is a flow of its own.
+    pub late_wait: Span,
     /// End of a flow that had payload, after its last packet.
     pub idle_timeout: Span,
     /// End of a closed flow, so that stragglers do not open a new one.
@@ -60,6 +62,7 @@ impl Default for Limits {
             fragment_timeout: Span::seconds(30),
             half_open_timeout: Span::seconds(30),
             handshake_timeout: Span::seconds(60),
+            late_wait: Span::seconds(600),
             idle_timeout: Span::seconds(3_600),
             closing_timeout: Span::seconds(10),
             udp_timeout: Span::seconds(60),

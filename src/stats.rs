@@ -47,7 +47,7 @@ counters! {
     capture_unreadable = "capture.unreadable",
     /// Frames whose link type is not followed.
     capture_unsupported_link = "capture.unsupported_link",
-    /// Frames whose time jumped ahead by more than an hour and was not confirmed by the next frames.
+    /// Frames whose time lies more than an hour ahead and was not confirmed by the next frames (they wait until that is known): their time is not used.
     capture_time_jump = "capture.time_jump",
     /// Frames without a time of their own (Simple Packet Blocks).
     capture_time_unknown = "capture.time_unknown",

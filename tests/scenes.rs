@@ -291,6 +291,31 @@ fn a_silent_handshake_ends_by_time_in_its_place() {
     assert_eq!(events[1]["tlswatch"]["failure"], "timeout");
 }
 
+/// A server may let its client wait: what it says after the deadline is an event of its own.
+#[test]
+fn a_late_answer_is_told_apart() {
+    for (wait, events) in [(59_000, 1), (61_000, 2), (590_000, 2), (700_000, 1)] {
+        let mut scene = Scene::new();
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        scene.send(&mut connection, Client, &ClientHello::default().record());
+        scene.wait(wait);
+        scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+        scene.send(&mut connection, Client, &client_finish());
+        scene.send(&mut connection, Server, &finish());
+        let run = scene.run();
+        let found = run.events("tls");
+        assert_eq!(found.len(), events, "{wait}");
+        if let [first, late] = found.as_slice() {
+            assert_eq!(first["tlswatch"]["failure"], "timeout");
+            assert_eq!(late["tls"]["server"]["hash"]["sha256"], sha256(&chain()));
+            assert!(has(late, "mid_stream") && has(late, "no_client_hello"), "{late:#}");
+            assert_ne!(first["event"]["id"], late["event"]["id"]);
+        }
+        assert_eq!(run.outcome.stats.flow_opened, 1);
+    }
+}
+
 #[test]
 fn a_wild_time_ends_nothing() {
     let mut scene = Scene::new();

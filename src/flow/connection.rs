@@ -76,6 +76,8 @@ pub struct Connection {
     closed: PerDirection<bool>,
     /// Who sent a reset that its receiver need not have taken, and when: it counts if its sender says nothing more.
     doubtful_reset: Option<(Direction, Moment)>,
+    /// Nothing has come since the handshake before was given up.
+    late: bool,
     /// What its owner has counted of [`Connection::memory`].
     pub counted: usize,
 }
@@ -102,8 +104,26 @@ impl Connection {
             closing: false,
             closed: PerDirection::default(),
             doubtful_reset: None,
+            late: false,
             counted: 0,
         }
+    }
+
+    /// What comes of this connection after its handshake was given up at `deadline`, if anything: as if the capture began there.
+    /// `None` where nothing has come since the last time.
+    pub fn goes_on(&self, deadline: Timestamp) -> Option<Self> {
+        let Self { key, generation, facts, last, .. } = self;
+        let beginning = Beginning { key: *key, initial_sequences: PerDirection::default(), syn_rtt: facts.syn_rtt };
+        let late = Self {
+            late: true,
+            ..Self::new(&beginning, (*generation, facts.encapsulation), &at_deadline(last, deadline))
+        };
+        (!self.late).then_some(late)
+    }
+
+    /// Whether nothing has come since the handshake before was given up.
+    pub fn is_late(&self) -> bool {
+        self.late
     }
 
     /// Both ends.
@@ -123,7 +143,11 @@ impl Connection {
 
     /// When its handshake is given up if nothing more comes.
     pub fn deadline(&self, limits: &Limits) -> Timestamp {
-        let wait = if self.closing { limits.closing_timeout } else { limits.handshake_timeout };
+        let wait = match (self.late, self.closing) {
+            (true, _) => limits.late_wait,
+            (_, true) => limits.closing_timeout,
+            _ => limits.handshake_timeout,
+        };
         self.last.order.clock.plus(wait)
     }
 
@@ -149,6 +173,7 @@ impl Connection {
         stats: &mut Stats,
     ) {
         self.last = segment.at;
+        self.late = false;
         self.seen = segment.seen;
         let (direction, payload) = (segment.direction, segment.payload());
         let half = self.halves.of_mut(direction);

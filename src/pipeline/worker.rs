@@ -150,21 +150,10 @@ impl Worker {
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
         self.vacate(flow, at.order.clock);
-        let mut connection = Box::new(Connection::new(beginning, (flow.generation, encapsulation), at));
-        connection.counted = connection.memory();
-        self.deadlines.push(connection.deadline(&self.shared.limits), flow);
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
         }
-        let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return };
-        if slot.connections.len() <= flow.id.index() {
-            slot.connections.resize_with(flow.id.index() + 1, || None);
-        }
-        slot.memory += connection.counted;
-        if let Some(place) = slot.connections.get_mut(flow.id.index()) {
-            *place = Some(connection);
-            self.live += 1;
-        }
+        self.keep(flow, Box::new(Connection::new(beginning, (flow.generation, encapsulation), at)));
     }
 
     /// Takes a segment. `true` when the flow needs no more packets.
@@ -291,7 +280,27 @@ impl Worker {
             && let Some(connection) = self.remove(flow)
         {
             let at = at_deadline(connection.last(), deadline);
+            let late = connection.goes_on(deadline);
             self.finish_connection(connection, HandshakeEnd::Timeout, &at);
+            if let Some(late) = late {
+                self.keep(flow, Box::new(late));
+                self.expire_if_due(flow, clock);
+            }
+        }
+    }
+
+    /// Puts a connection in its place.
+    fn keep(&mut self, flow: FlowRef, mut connection: Box<Connection>) {
+        connection.counted = connection.memory();
+        self.deadlines.push(connection.deadline(&self.shared.limits), flow);
+        let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return };
+        if slot.connections.len() <= flow.id.index() {
+            slot.connections.resize_with(flow.id.index() + 1, || None);
+        }
+        slot.memory += connection.counted;
+        if let Some(place) = slot.connections.get_mut(flow.id.index()) {
+            *place = Some(connection);
+            self.live += 1;
         }
     }
 
@@ -316,7 +325,7 @@ impl Worker {
             let Some(mut connection) = slot.connections.get_mut(index).and_then(Option::take) else { return };
             slot.memory = slot.memory.saturating_sub(connection.counted);
             self.live = self.live.saturating_sub(1);
-            self.stats.flow_memcap += 1;
+            self.stats.flow_memcap += u64::from(!connection.is_late());
             connection.note_anomaly(Anomaly::MemoryLimit);
             // All have the place of this packet, so each report needs an ordinal of its own.
             let at = Moment { order: Order { ordinal, ..at }, ..*connection.last() };
