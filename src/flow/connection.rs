@@ -75,7 +75,7 @@ pub struct Connection {
     closing: bool,
     closed: PerDirection<bool>,
     /// Who sent a reset that its receiver need not have taken, and when: it counts if its sender says nothing more.
-    doubtful_reset: Option<(Direction, Moment)>,
+    doubtful_reset: Option<Box<(Direction, Moment)>>,
     /// Nothing has come since the handshake before was given up.
     late: bool,
     /// What its owner has counted of [`Connection::memory`].
@@ -218,7 +218,7 @@ impl Connection {
         if !settled && !matches!(placed, Placed::Stored) {
             self.session.note(Anomaly::MidStream);
         }
-        if !matches!(placed, Placed::Old) && self.doubtful_reset.is_some_and(|(from, _)| from == direction) {
+        if !matches!(placed, Placed::Old) && self.doubtful_reset.as_ref().is_some_and(|reset| reset.0 == direction) {
             self.doubtful_reset = None;
             self.closing = self.halves.low_to_high.has_fin() && self.halves.high_to_low.has_fin();
             self.session.note(Anomaly::ResetOutOfPlace);
@@ -246,7 +246,7 @@ impl Connection {
             self.closing = true;
             // What its receiver does not take ends nothing (RFC 5961), but the sensor may have missed what came before it.
             if damaged || !self.halves.of(direction).accepts_reset(sequence.wrapping_add(sent)) {
-                self.doubtful_reset.get_or_insert((direction, segment.at));
+                self.doubtful_reset.get_or_insert_with(|| Box::new((direction, segment.at)));
             } else {
                 self.reset((direction, &segment.at), limits, stats);
             }
@@ -257,7 +257,8 @@ impl Connection {
 
     /// The connection is over: everything stored is handed on, over its gaps.
     pub fn finish(&mut self, end: HandshakeEnd, at: &Moment, (limits, stats): (&Limits, &mut Stats)) {
-        if let Some((direction, at)) = self.doubtful_reset.take() {
+        if let Some(reset) = self.doubtful_reset.take() {
+            let (direction, at) = *reset;
             self.reset((direction, &at), limits, stats);
         }
         self.drain_over_gaps(limits, stats);
