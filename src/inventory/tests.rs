@@ -228,6 +228,25 @@ fn only_inventories_are_opened() {
 }
 
 #[test]
+fn whoever_asks_does_not_wait_for_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("i.db");
+    let first = Inventory::open(&path).unwrap();
+    first.put_baseline(&key(1), b"x", Timestamp(1)).unwrap();
+    first.commit().unwrap();
+    drop(first);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; DELETE FROM baseline").unwrap();
+    // As long as the lock is held: whoever wants it gives up after half a minute with an error.
+    for open in [Store::open_to_ask, Store::open, Store::open_read_only] {
+        let store = open(&path).unwrap();
+        assert_eq!(store.baselines(None).unwrap().len(), 1);
+        assert!(store.ask(Question::Hosts, &Filter { host: Some("*.a".to_owned()), ..Filter::default() }).is_ok());
+    }
+    other.execute_batch("COMMIT").unwrap();
+}
+
+#[test]
 fn a_writer_that_fails_is_heard_and_nobody_waits() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
     inventory.store().connection().execute_batch("DROP VIEW place; DROP TABLE sighting").unwrap();
