@@ -83,6 +83,11 @@ impl Where {
         self.conditions.join(" AND ")
     }
 
+    /// Everything is taken.
+    fn is_none(&self) -> bool {
+        self.conditions.len() == 1
+    }
+
     pub(super) fn values(&self) -> Vec<&dyn ToSql> {
         self.values.iter().map(|value| value as &dyn ToSql).collect()
     }
@@ -363,13 +368,17 @@ fn issuers(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
 fn keys(connection: &Connection, wanted: (&Filter, bool), reused: bool) -> rusqlite::Result<Answer> {
     let conditions = of_certificates(wanted);
     let having = if reused { "HAVING count(*) > 1" } else { "" };
+    // The filter says which keys; each is counted over all its certificates, or what shares it would not be seen.
+    let taken = match conditions.is_none() {
+        true => "1".to_owned(),
+        false => format!("c.key IN (SELECT c.key FROM certificate AS c WHERE {})", conditions.text()),
+    };
     let sql = format!(
         "SELECT key.spki_sha256, {KEY}, count(*), count(DISTINCT c.subject), min(c.first), max(c.last),
          (SELECT group_concat(subject, '; ') FROM
              (SELECT DISTINCT subject FROM certificate WHERE certificate.key = key.id LIMIT 4))
-         FROM certificate AS c JOIN key ON key.id = c.key WHERE {}
+         FROM certificate AS c JOIN key ON key.id = c.key WHERE {taken}
          GROUP BY c.key {having} ORDER BY count(DISTINCT c.subject) DESC, count(*) DESC, key.id {}",
-        conditions.text(),
         wanted.0.limit()
     );
     conditions.ask(

@@ -371,6 +371,61 @@ fn places_are_counted_alike_for_few_certificates_and_for_many() {
     assert_eq!(ask(), few);
 }
 
+/// `a` and `b` have one key, `b` and `c` one issuer; all are seen an hour apart, by clients of their own.
+fn three_hosts() -> Arc<Inventory> {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for (number, name, key, issuer) in [(0_u8, "a", 1, "One"), (1, "b", 1, "Two"), (2, "c", 2, "Two")] {
+        let mut observation = sample::observation();
+        observation.handshake.first.timestamp.0 += i64::from(number) * 3_600_000_000_000;
+        observation.ends.server.address = [10, 9, number, 1].into();
+        observation.ends.client.address = [10, 0, 0, number].into();
+        let hello = observation.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(format!("{name}.example").into_bytes().into());
+        observation.server_chain.truncate(1);
+        let leaf = Arc::make_mut(&mut observation.server_chain[0]);
+        leaf.sha256 = Sha256([number; 32]);
+        let facts = leaf.facts.as_mut().unwrap();
+        facts.spki_sha256 = Sha256([key; 32]);
+        facts.issuer.text = issuer.to_owned();
+        facts.issuer.normalized = issuer.to_owned();
+        facts.subject.text = format!("CN={name}");
+        observation.client_chain = vec![sample::observation().server_chain[0].clone()];
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    inventory
+}
+
+/// Columns of an answer, each row in one line.
+fn lines(store: &Store, (question, filter): (Question, &Filter), columns: &[&str]) -> Vec<String> {
+    let answer = store.ask(question, filter).unwrap();
+    let at: Vec<usize> =
+        columns.iter().map(|name| answer.columns.iter().position(|column| column == name).unwrap()).collect();
+    made(&answer).iter().map(|row| at.iter().map(|at| row[*at].text()).collect::<Vec<_>>().join(" | ")).collect()
+}
+
+#[test]
+fn a_filter_says_which_keys_and_all_their_certificates_count() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    let last = store.last_packet().unwrap().unwrap();
+    let of = |filter: &Filter| {
+        let shown = ["spki_sha256", "certificates", "subjects", "examples"];
+        lines(store, (Question::Reused, filter), &shown)
+    };
+    let host = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
+    let shared = [format!("{} | 2 | 2 | CN=a; CN=b", "01".repeat(32))];
+    assert_eq!(of(&Filter::default()), shared);
+    assert_eq!(of(&host("a.example")), shared);
+    assert_eq!(of(&host("10.9.1.0/24")), shared);
+    assert_eq!(of(&host("c.example")), [""; 0]);
+    assert_eq!(of(&Filter { issuer: Some("one".to_owned()), ..Filter::default() }), shared);
+    assert_eq!(of(&Filter { since: Some(last), ..Filter::default() }), [""; 0]);
+    let keys = lines(store, (Question::Keys, &host("b.example")), &["certificates", "examples"]);
+    assert!(keys.contains(&"2 | CN=a; CN=b".to_owned()), "{keys:?}");
+}
+
 #[test]
 fn a_batch_is_written_when_the_clock_moves_on_without_events() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
