@@ -415,7 +415,11 @@ fn of_hosts((filter, wanted): (&Filter, bool)) -> Where {
 }
 
 fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
-    let conditions = of_certificates(wanted);
+    let mut conditions = of_certificates(wanted);
+    // A row is an address, which may have been quiet for longer than the certificate.
+    if let Some(since) = wanted.0.since {
+        conditions.and("client.last >= ?", [Value::Integer(since.0)]);
+    }
     let sql = format!(
         "SELECT c.sha256, c.subject, issuer.name, c.not_after, client.address, client.first, client.last, client.count, c.id
          FROM client JOIN certificate AS c ON c.id = client.certificate

@@ -427,6 +427,20 @@ fn a_filter_says_which_keys_and_all_their_certificates_count() {
 }
 
 #[test]
+fn clients_that_were_quiet_since_are_left_out() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    let last = store.last_packet().unwrap().unwrap();
+    let since = |since: i64| {
+        let filter = Filter { since: Some(Timestamp(last.0 - since)), ..Filter::default() };
+        lines(store, (Question::Clients, &filter), &["address"])
+    };
+    assert_eq!(since(7_200_000_000_000), ["10.0.0.0", "10.0.0.1", "10.0.0.2"]);
+    assert_eq!(since(3_600_000_000_000), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(since(0), ["10.0.0.2"]);
+}
+
+#[test]
 fn a_batch_is_written_when_the_clock_moves_on_without_events() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
     let every = crate::time::Span::seconds(10);
