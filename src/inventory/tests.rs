@@ -441,6 +441,49 @@ fn clients_that_were_quiet_since_are_left_out() {
 }
 
 #[test]
+fn no_name_is_taken_for_another_host() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 100);
+    let long = [&b" "[..]; 300].concat();
+    let cases: [(&[u8], &str); 16] = [
+        (b"WWW.Example.org.", "www.example.org"),
+        (b"_x.a-b.example", "_x.a-b.example"),
+        (b"ip:10.9.4.1", "ip%3a10.9.4.1"),
+        (b"IP:10.9.4.1", "ip%3a10.9.4.1"),
+        (b"ech:a.example", "ech%3aa.example"),
+        (b"a.example b.example", "a.example%20b.example"),
+        (b"a.example (+9)", "a.example%20%28%2b9%29"),
+        (b"\x1b[2J\0\xff", "%1b%5b2j%00%ff"),
+        ("\u{202e}é".as_bytes(), "%e2%80%ae%c3%a9"),
+        (b"a%20b", "a%2520b"),
+        (b"*.example.org", "%2a.example.org"),
+        (b"10.9.4.1", "ip:192.0.2.7"),
+        (b"2001:db8::1", "ip:192.0.2.7"),
+        (b"", "ip:192.0.2.7"),
+        (b"..", "ip:192.0.2.7"),
+        (&long, &"%20".repeat(85)),
+    ];
+    for (asked, _) in cases {
+        let mut observation = sample::observation();
+        observation.ends.server.address = [192, 0, 2, 7].into();
+        observation.handshake.client_hello.as_mut().unwrap().server_name = Some(asked.into());
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    let stored = rows(inventory.store(), "SELECT name FROM name ORDER BY id");
+    let mut expected: Vec<&str> = Vec::new();
+    for (_, name) in cases {
+        if !expected.contains(&name) {
+            expected.push(name);
+        }
+    }
+    assert_eq!(stored, expected.iter().map(|name| vec![(*name).to_owned().into()]).collect::<Vec<_>>());
+    // The one of the address is its own.
+    let key = HostKey { name: "ip:10.9.4.1".to_owned(), port: sample::observation().ends.server.port };
+    assert!(inventory.store().leaves(&key).unwrap().is_empty());
+}
+
+#[test]
 fn a_batch_is_written_when_the_clock_moves_on_without_events() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
     let every = crate::time::Span::seconds(10);
