@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::{cut, fit, printable};
+use crate::text::{cut, fit, printable, printable_json};
 
 /// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
 /// make every line as long.
@@ -76,25 +76,30 @@ impl Answer {
         })
     }
 
-    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe.
+    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe. For a terminal
+    /// everything unprintable is escaped.
     ///
     /// # Errors
     /// When `out` fails.
-    pub fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write_csv(&self, out: &mut dyn Write, to_terminal: bool) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         let mut text = String::new();
         self.rows.each(|row| {
             for cell in row {
                 for_spreadsheet(cell, &mut text);
-                writer.write_field(&text)?;
+                if to_terminal {
+                    writer.write_field(&*printable(&text))?;
+                } else {
+                    writer.write_field(&text)?;
+                }
             }
             writer.write_record(None::<&[u8]>)
         })?;
         writer.flush()
     }
 
-    /// An array of objects, one a line.
+    /// An array of objects, one a line; what a terminal would obey is escaped.
     ///
     /// # Errors
     /// When `out` fails.
@@ -111,7 +116,9 @@ impl Answer {
                 match cell {
                     Cell::Empty => out.write_all(b"null")?,
                     Cell::Number(_) => out.write_all(text.as_bytes())?,
-                    _ => serde_json::to_writer(&mut *out, &text)?,
+                    // Of ASCII all but DEL is escaped already.
+                    _ if text.bytes().all(|byte| byte < 0x7f) => serde_json::to_writer(&mut *out, &text)?,
+                    _ => out.write_all(printable_json(serde_json::to_string(&text)?).as_bytes())?,
                 }
             }
             out.write_all(b"}")
@@ -209,9 +216,13 @@ mod tests {
     #[test]
     fn a_terminal_sees_no_controls() {
         let table = written(|out| hostile().write_table(out, Some(120)));
-        for shown in
-            [&table, &written(|out| hostile().write_table(out, None)), &written(|out| hostile().write_list(out))]
-        {
+        for shown in [
+            &table,
+            &written(|out| hostile().write_table(out, None)),
+            &written(|out| hostile().write_list(out)),
+            &written(|out| hostile().write_csv(out, true)),
+            &written(|out| hostile().write_json(out)),
+        ] {
             assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
         }
         let lines: Vec<_> = table.lines().collect();
@@ -251,13 +262,13 @@ mod tests {
             let mut answer = hostile();
             let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
             rows[0][1] = Cell::Text(format!("{first}1+1").into());
-            let csv = written(|out| answer.write_csv(out));
+            let csv = written(|out| answer.write_csv(out, false));
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();
             assert_eq!(&record[1], format!("'{first}1+1"));
             assert_eq!(&record[2], "-1");
         }
-        let csv = written(|out| hostile().write_csv(out));
+        let csv = written(|out| hostile().write_csv(out, false));
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         assert_eq!(reader.records().nth(1).unwrap().unwrap()[1].to_owned(), "a\x1b[2J\u{202e}\",b\n");
     }
