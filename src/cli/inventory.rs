@@ -122,7 +122,11 @@ enum When {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned())
+    match Timestamp::parse(text) {
+        // Nanoseconds since 1970 end there: a later time would silently be taken for this one.
+        Some(Timestamp::MAX | Timestamp::MIN) => Err("write a time from 1677-09-22 to 2262-04-11".to_owned()),
+        time => time.ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned()),
+    }
 }
 
 fn when(text: &str) -> Result<When, String> {
@@ -286,5 +290,22 @@ fn import_owners(store: &Store, file: &std::path::Path) -> u8 {
             0
         }
         Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_do_not_fit_are_refused() {
+        for fits in ["2024-06-01", "1677-09-22", "2262-04-11", "2262-04-11T23:47:16Z", "0", "9000000000"] {
+            assert!(time(fits).is_ok(), "{fits}");
+        }
+        for beyond in ["9999-12-31", "2262-04-12", "1600-01-01", "99999999999"] {
+            assert!(time(beyond).unwrap_err().contains("2262"), "{beyond}");
+            assert!(when(beyond).unwrap_err().contains("2262"), "{beyond}");
+        }
+        assert!(time("yesterday").is_err());
     }
 }

@@ -316,13 +316,14 @@ fn expiring(
     // A certificate that was shown after its end is the most urgent of all.
     conditions.and(
         "c.not_after <= ? AND (c.not_after >= ? OR c.last / 1000000000 > c.not_after)",
-        [Value::Integer(at.plus(within).seconds()), Value::Integer(at.seconds())],
+        [Value::Integer(at.seconds().saturating_add(within.0 / NANOS_PER_SECOND)), Value::Integer(at.seconds())],
     );
+    // Rounded down, as in events: what ended five hours ago has -1 days left, and not 0 as what ends in five hours.
+    let left = format!("(c.not_after - {})", at.seconds());
     let sql = format!(
-        "SELECT c.not_after, (c.not_after - {}) / 86400, c.sha256, c.subject, issuer.name, c.last, c.id
+        "SELECT c.not_after, {left} / 86400 - ({left} % 86400 < 0), c.sha256, c.subject, issuer.name, c.last, c.id
          FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer
          WHERE {} ORDER BY c.not_after, c.id {}",
-        at.0.div_euclid(NANOS_PER_SECOND),
         conditions.text(),
         wanted.0.limit()
     );

@@ -484,6 +484,19 @@ fn no_name_is_taken_for_another_host() {
 }
 
 #[test]
+fn days_left_are_rounded_down_as_in_events() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    store.connection().execute("UPDATE certificate SET not_after = 1000000000, last = ?", [i64::MAX]).unwrap();
+    for (hours, days) in [(-49, -3), (-48, -2), (-25, -2), (-24, -1), (-5, -1), (0, 0), (4, 0), (24, 1), (47, 1)] {
+        let at = Some(Timestamp::new(1_000_000_000 - hours * 3_600, 0));
+        let filter = Filter { at, limit: Some(1), ..Filter::default() };
+        let within = crate::time::Span::seconds(i64::MAX);
+        assert_eq!(lines(store, (Question::Expiring(within), &filter), &["days_left"]), [days.to_string()], "{hours}");
+    }
+}
+
+#[test]
 fn a_batch_is_written_when_the_clock_moves_on_without_events() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
     let every = crate::time::Span::seconds(10);
