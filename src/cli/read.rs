@@ -204,11 +204,16 @@ impl ReadArguments {
         let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
         let mut code = finish(&files, outcome, self.strict);
         let Some(gravest) = gravest else { return code };
-        if let Some(memory) = memory
-            && let Err(error) = memory.complete(self.takes_everything())
-        {
-            tell(&printable(&format!("inventory: {error}")));
-            return exit::FAILURE;
+        match memory.map(|memory| memory.complete(self.takes_everything())) {
+            Some(Err(error)) => {
+                tell(&printable(&format!("inventory: {error}")));
+                return exit::FAILURE;
+            }
+            Some(Ok(twice)) => {
+                let why = "another run has read it into the inventory meanwhile: it is counted twice";
+                twice.iter().for_each(|path| tell(&printable(&format!("{path}: {why}"))));
+            }
+            None => {}
         }
         if code == 0 && self.judgement.fails_on(gravest) {
             code = exit::ALERT;

@@ -104,6 +104,8 @@ struct Unwritten {
     records: HashMap<HostKey, Pending>,
     unsent: Vec<Remembered>,
     version: u64,
+    /// Captures that were noted as read before they were noted here.
+    known: Vec<crate::x509::Sha256>,
 }
 
 /// An inventory that is written to.
@@ -298,6 +300,12 @@ impl Inventory {
     /// When the writer failed.
     pub fn put_capture(&self, capture: Capture) -> Result<(), InventoryError> {
         self.send(Order::Capture(Box::new(capture)))
+    }
+
+    /// Captures given to [`put_capture`](Self::put_capture) that were there already when the note was committed: read
+    /// before, or meanwhile by somebody else.
+    pub fn known_captures(&self) -> Vec<crate::x509::Sha256> {
+        lock(&self.unwritten).known.clone()
     }
 
     /// Waits until everything given so far is committed.
