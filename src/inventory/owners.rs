@@ -1,9 +1,12 @@
 //! Whose host it is: patterns and their owners, imported from a list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::net::IpAddr;
 
+use rusqlite::Connection;
+
+use super::answer::Cell;
 use super::{InventoryError, Store};
 
 /// What a pattern takes.
@@ -70,6 +73,12 @@ impl Owners {
         self.names.is_empty() && self.below.is_empty() && self.networks.is_empty()
     }
 
+    /// All owners, some of them several times.
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let networks = self.networks.iter().map(|(.., owner)| owner);
+        self.names.values().chain(self.below.values()).chain(networks).map(String::as_str)
+    }
+
     fn add(&mut self, pattern: &str, owner: String) {
         match Pattern::of(pattern) {
             Pattern::Name(name) => drop(self.names.insert(name, owner)),
@@ -91,6 +100,94 @@ impl Owners {
         let address: IpAddr = host.parse().ok()?;
         let fitting = self.networks.iter().filter(|(network, bits, _)| within(address, *network, *bits));
         fitting.max_by_key(|(_, bits, _)| *bits).map(|(_, _, owner)| owner.as_str())
+    }
+}
+
+/// Owners of a cell that are named.
+const NAMED: usize = 4;
+
+/// Where a server listens, and whose it is.
+#[derive(Debug)]
+pub(super) struct OwnedEndpoint {
+    /// Its owner.
+    pub(super) owner: u32,
+    /// Its port.
+    pub(super) port: i64,
+    /// Its transport.
+    pub(super) transport: String,
+}
+
+/// The owners of the names and endpoints of an inventory, by their numbers there.
+#[derive(Debug)]
+pub(super) struct Owned {
+    /// In the order of the alphabet.
+    owners: Vec<String>,
+    names: HashMap<i64, u32>,
+    endpoints: HashMap<i64, OwnedEndpoint>,
+    /// The owner that is asked for.
+    asked: Option<u32>,
+}
+
+impl Owned {
+    /// Looks whose everything is; `None` without a list of owners.
+    pub(super) fn of(connection: &Connection, owners: &Owners, asked: Option<&str>) -> rusqlite::Result<Option<Self>> {
+        if owners.is_empty() {
+            return Ok(None);
+        }
+        let words: BTreeSet<&str> = owners.all().collect();
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        let number = |owner: &str| {
+            let place = words.binary_search_by(|word| word.as_str().cmp(owner)).ok()?;
+            u32::try_from(place).ok()
+        };
+        let owner = |name: &str| number(owners.of(name.strip_prefix("ip:").unwrap_or(name))?);
+        let (mut names, mut endpoints) = (HashMap::new(), HashMap::new());
+        let mut statement = connection.prepare("SELECT id, name FROM name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(owner) = owner(row.get_ref(1)?.as_str()?) {
+                names.insert(row.get(0)?, owner);
+            }
+        }
+        let mut statement = connection.prepare("SELECT id, ip, port, transport FROM endpoint")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(owner) = owner(row.get_ref(1)?.as_str()?) {
+                let endpoint = OwnedEndpoint { owner, port: row.get(2)?, transport: row.get(3)? };
+                endpoints.insert(row.get(0)?, endpoint);
+            }
+        }
+        let asked = asked.and_then(number);
+        Ok(Some(Self { owners: words, names, endpoints, asked }))
+    }
+
+    /// The owner of a name.
+    pub(super) fn name(&self, name: i64) -> Option<u32> {
+        self.names.get(&name).copied()
+    }
+
+    /// An endpoint that somebody owns.
+    pub(super) fn endpoint(&self, endpoint: i64) -> Option<&OwnedEndpoint> {
+        self.endpoints.get(&endpoint)
+    }
+
+    /// Somebody owns an endpoint.
+    pub(super) fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// These owners in words, the one that is asked for first.
+    pub(super) fn cell(&self, owners: impl IntoIterator<Item = u32>) -> Cell {
+        let mut found: Vec<u32> = owners.into_iter().collect();
+        found.sort_unstable_by_key(|owner| (Some(*owner) != self.asked, *owner));
+        found.dedup();
+        let named = found.iter().take(NAMED).filter_map(|owner| self.owners.get(usize::try_from(*owner).ok()?));
+        let mut text = named.map(String::as_str).collect::<Vec<_>>().join("; ");
+        match found.len().saturating_sub(NAMED) {
+            0 => {}
+            more => text.push_str(&format!(" (+{more})")),
+        }
+        if text.is_empty() { Cell::Empty } else { Cell::Text(text.into()) }
     }
 }
 

@@ -497,6 +497,35 @@ fn days_left_are_rounded_down_as_in_events() {
 }
 
 #[test]
+fn the_owner_asked_for_is_the_owner_named() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    store.import_owners(&b"a.example,team A\nb.example,team B\n10.9.1.0/24,net\n10.9.2.0/24,net\n"[..]).unwrap();
+    let of = |question: Question, owner: Option<&str>| {
+        let filter = Filter { owner: owner.map(str::to_owned), ..Filter::default() };
+        lines(store, (question, &filter), &["owner"])
+    };
+    assert_eq!(of(Question::Hosts, None), ["team A", "net; team B", "net"]);
+    for question in [Question::Hosts, Question::Changes] {
+        assert_eq!(of(question, Some("net")), ["net; team B", "net"]);
+        assert_eq!(of(question, Some("team B")), ["team B; net"]);
+        assert_eq!(of(question, Some("team A")), ["team A"]);
+        assert_eq!(of(question, Some("team C")), [""; 0]);
+    }
+    // The client's certificate was shown to all three.
+    assert_eq!(of(Question::Certificates, Some("team B")), ["team B; net; team A", "team B; net"]);
+    assert_eq!(of(Question::Certificates, Some("net")), ["net; team A; team B", "net; team B", "net"]);
+    assert_eq!(of(Question::Clients, Some("team B")), ["team B; net; team A"; 3]);
+    // More owners than are named: the one asked for is among them.
+    let many: String = (0..6).map(|number| format!("10.9.0.0/{},o{number}\n", 24 + number)).collect();
+    store
+        .import_owners(format!("{many}c.example,x\nb.example,y\na.example,z\n10.9.1.1,u\n10.9.2.1,v\n").as_bytes())
+        .unwrap();
+    let named = of(Question::Certificates, Some("z"));
+    assert_eq!(named, ["z; o5", "z; o5; u; v (+2)"]);
+}
+
+#[test]
 fn a_batch_is_written_when_the_clock_moves_on_without_events() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
     let every = crate::time::Span::seconds(10);
