@@ -134,7 +134,7 @@ mod tests {
         let whole = pem(&certificate.der);
         for length in (0..=whole.len()).chain([whole.len() + 1]) {
             let old = format!("{whole}x");
-            std::fs::write(&path, &old[..length]).unwrap();
+            std::fs::write(&path, old.get(..length).unwrap()).unwrap();
             // One of a run that was killed is in nobody's way.
             std::fs::write(path.with_extension("pem.part"), "-----BEG").unwrap();
             PemFolder::create(folder.path()).unwrap().keep(&certificate).unwrap();
