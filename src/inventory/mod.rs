@@ -37,6 +37,7 @@ pub use hosts::Baselines;
 pub use owners::OwnersError;
 pub use parts::Counted;
 pub use query::{Filter, Question};
+pub use replay::stand_in;
 pub use store::Store;
 use writer::{Order, Remembered};
 
