@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use console::Term;
 
+use crate::cli::inventory::digits;
 use crate::cli::{columns, complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
@@ -35,7 +36,7 @@ enum BaselineCommand {
         #[arg(value_name = "HOST[:PORT]", value_parser = host)]
         host: HostKey,
         /// Only this certificate: its SHA-256, or the first digits [default: all that the host showed]
-        #[arg(long, value_name = "SHA256")]
+        #[arg(long, value_name = "SHA256", value_parser = digits)]
         certificate: Option<String>,
     },
     /// Forget a host: it will be learned anew

@@ -136,7 +136,7 @@ fn when(text: &str) -> Result<When, String> {
 }
 
 /// Hexadecimal digits, as openssl writes them too.
-fn digits(text: &str) -> Result<String, String> {
+pub(crate) fn digits(text: &str) -> Result<String, String> {
     let text: String = text.chars().filter(|character| *character != ':').collect();
     let good = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if good { Ok(text) } else { Err("write up to 64 hexadecimal digits".to_owned()) }
@@ -178,6 +178,9 @@ impl InventoryArguments {
             Ok((answers, _)) if answers.len() > 1 && answers.iter().all(|answer| answer.rows.is_empty()) => {
                 tell("no such certificate in the inventory");
                 exit::FAILURE
+            }
+            Ok((answers, Format::Pem)) if answers.first().is_some_and(|first| !first.names_certificates()) => {
+                complain("this answer names no certificates: --format table, csv or json")
             }
             Ok((answers, format)) => {
                 if answers.iter().all(|answer| answer.rows.is_empty()) {

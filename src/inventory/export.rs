@@ -16,6 +16,9 @@ const GAP: usize = 2;
 /// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
 const DIGITS: usize = 16;
 
+/// The column with the SHA-256 of a certificate.
+const CERTIFICATE: &str = "sha256";
+
 impl Answer {
     /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
     /// the widest columns until a line fits; without, nothing is.
@@ -126,9 +129,14 @@ impl Answer {
         out.write_all(b"\n]\n")
     }
 
+    /// Its rows are about certificates.
+    pub fn names_certificates(&self) -> bool {
+        self.columns.contains(&CERTIFICATE)
+    }
+
     /// SHA-256 of the certificates of all rows, each once.
     pub fn digests(&self) -> Vec<crate::x509::Sha256> {
-        let Some(column) = self.columns.iter().position(|name| *name == "sha256") else { return Vec::new() };
+        let Some(column) = self.columns.iter().position(|name| *name == CERTIFICATE) else { return Vec::new() };
         let mut digests = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let gathered: Result<(), Infallible> = self.rows.each(|row| {

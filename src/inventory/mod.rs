@@ -63,6 +63,12 @@ pub enum InventoryError {
     /// There is no such file.
     #[error("no such file")]
     Missing,
+    /// It is a folder.
+    #[error("a folder and no inventory")]
+    Folder,
+    /// It cannot be made, or not be looked at.
+    #[error(transparent)]
+    File(#[from] io::Error),
     /// A later version of the program made it.
     #[error("made by a later version (schema {version}, this program knows {known})")]
     Newer {

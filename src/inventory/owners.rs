@@ -1,8 +1,9 @@
 //! Whose host it is: patterns and their owners, imported from a list.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rusqlite::Connection;
 
@@ -46,6 +47,30 @@ impl Pattern {
             Self::Name(name) => name == host,
             Self::Below(parent) => host.len() > parent.len() && host.ends_with(parent.as_str()),
             Self::Network(network, bits) => host.parse().is_ok_and(|address| within(address, *network, *bits)),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    /// As [`of`](Pattern::of) reads it, the same for all ways to write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Below(parent) => write!(f, "*{parent}"),
+            Self::Name(name) => f.write_str(name),
+            Self::Network(address, bits) => {
+                // A shift by the whole width leaves nothing.
+                let first = match address {
+                    IpAddr::V4(v4) => {
+                        let mask = u32::MAX.checked_shl(32_u32.saturating_sub(*bits)).unwrap_or(0);
+                        IpAddr::from(Ipv4Addr::from(u32::from(*v4) & mask))
+                    }
+                    IpAddr::V6(v6) => {
+                        let mask = u128::MAX.checked_shl(128_u32.saturating_sub(*bits)).unwrap_or(0);
+                        IpAddr::from(Ipv6Addr::from(u128::from(*v6) & mask))
+                    }
+                };
+                write!(f, "{first}/{bits}")
+            }
         }
     }
 }
@@ -201,16 +226,20 @@ pub enum OwnersError {
     /// A row lacks a pattern or an owner.
     #[error("line {0}: a row is pattern,owner")]
     Row(u64),
+    /// A pattern has another owner than in an earlier row, maybe written in another way.
+    #[error("line {0}: {1} has another owner above")]
+    Twice(u64, String),
     /// It cannot be stored.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
 }
 
 impl Store {
-    /// Replaces the list of owners by rows of `pattern,owner` (a first row that says so is no row); gives their number.
+    /// Replaces the list of owners by rows of `pattern,owner` (a first row that says so is no row); gives the number of
+    /// patterns.
     ///
     /// # Errors
-    /// When the list is not of this form; then the old one stays.
+    /// When the list is not of this form, or gives a pattern to two; then the old one stays.
     pub fn import_owners(&self, list: impl Read) -> Result<usize, OwnersError> {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -218,14 +247,17 @@ impl Store {
             .comment(Some(b'#'))
             .trim(csv::Trim::All)
             .from_reader(list);
-        let mut rows = Vec::new();
+        let mut rows = BTreeMap::new();
         for record in reader.records() {
             let record = record?;
             let line = record.position().map_or(0, csv::Position::line);
             match (record.get(0), record.get(1)) {
                 (Some("pattern"), Some("owner")) if rows.is_empty() => {}
                 (Some(pattern), Some(owner)) if !pattern.is_empty() && !owner.is_empty() => {
-                    rows.push((pattern.to_owned(), owner.to_owned()));
+                    let before = rows.insert(Pattern::of(pattern).to_string(), owner.to_owned());
+                    if before.is_some_and(|before| before != owner) {
+                        return Err(OwnersError::Twice(line, pattern.to_owned()));
+                    }
                 }
                 _ => return Err(OwnersError::Row(line)),
             }
@@ -234,7 +266,7 @@ impl Store {
         Ok(rows.len())
     }
 
-    fn set_owners(&self, rows: &[(String, String)]) -> Result<(), InventoryError> {
+    fn set_owners(&self, rows: &BTreeMap<String, String>) -> Result<(), InventoryError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM owner", [])?;
@@ -301,6 +333,30 @@ mod tests {
         assert_eq!(Pattern::of("ip:10.0.0.1"), Pattern::of("10.0.0.1/32"));
         assert!(Pattern::of("*.a").matches("b.a") && !Pattern::of("*.a").matches(".a"));
         assert!(Pattern::of("::/0").matches("::1") && !Pattern::of("::/0").matches("1.1.1.1"));
+    }
+
+    #[test]
+    fn a_pattern_has_one_owner_however_it_is_written() {
+        let store = Store::in_memory().unwrap();
+        for (one, other) in [
+            ("a.example", "A.Example."),
+            ("*.a.example", "*.A.EXAMPLE"),
+            ("10.0.0.0/8", "10.1.2.3/8"),
+            ("10.0.0.1", "ip:10.0.0.1/32"),
+            ("0.0.0.0/0", "1.2.3.4/0"),
+            ("2001:db8::/32", "2001:DB8:1::/32"),
+            ("::/0", "::1/0"),
+        ] {
+            assert_eq!(Pattern::of(one).to_string(), Pattern::of(other).to_string());
+            assert_eq!(Pattern::of(&Pattern::of(other).to_string()), Pattern::of(one));
+            let list = |[first, second]: [&str; 2]| format!("{one},{first}\n{other},{second}\n");
+            assert_eq!(store.import_owners(list(["x", "x"]).as_bytes()).unwrap(), 1);
+            let twice = store.import_owners(list(["y", "z"]).as_bytes()).unwrap_err();
+            assert!(matches!(twice, OwnersError::Twice(2, _)), "{twice}");
+            let connection = store.connection();
+            let kept: String = connection.query_row("SELECT owner FROM owner", [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, "x");
+        }
     }
 
     #[test]

@@ -218,11 +218,17 @@ fn only_inventories_are_opened() {
         assert!(matches!(open(&text), Err(InventoryError::Foreign)));
     }
     assert!(matches!(Store::open_to_ask(&folder.path().join("none.db")), Err(InventoryError::Missing)));
-    assert!(matches!(Store::open_to_ask(folder.path()), Err(InventoryError::Foreign)));
+    for open in [Store::open, Store::open_read_only, Store::open_to_ask] {
+        assert!(matches!(open(folder.path()), Err(InventoryError::Folder)));
+        let error = open(&folder.path().join("none/i.db")).unwrap_err().to_string();
+        assert!(error.to_lowercase().starts_with("no such file"), "{error}");
+    }
     assert!(!folder.path().join("none.db").exists());
     let empty = folder.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
     assert!(matches!(Store::open_read_only(&empty), Err(InventoryError::Foreign)));
+    assert!(matches!(Store::open_to_ask(&empty), Err(InventoryError::Foreign)));
+    assert_eq!(std::fs::read(&empty).unwrap(), b"", "a question makes no tables");
     drop(Store::open(&empty).unwrap());
     assert!(Store::open_read_only(&empty).is_ok());
 }
