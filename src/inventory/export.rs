@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::{cut, fit, printable, printable_json};
+use crate::text::{cut, fit, is_unsafe, printable, printable_json};
 
 /// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
 /// make every line as long.
@@ -79,7 +79,7 @@ impl Answer {
         })
     }
 
-    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe. For a terminal
+    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe, behind a semicolon or tab inside too. For a terminal
     /// everything unprintable is escaped.
     ///
     /// # Errors
@@ -180,13 +180,26 @@ fn for_terminal((cell, digits): (&Cell, usize), out: &mut String) {
     }
 }
 
-/// Puts a cell into `out`. Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection").
+/// Puts a cell into `out`. Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection"; ASVS 1.2.10). Where the
+/// language of a spreadsheet wants semicolons or tabs between cells, it cuts ours at them, quotes or not: what follows
+/// begins a cell too.
 fn for_spreadsheet(cell: &Cell, out: &mut String) {
     out.clear();
-    if matches!(cell, Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])) {
-        out.push('\'');
+    let Cell::Text(text) = cell else { return cell.append_to(out) };
+    let mut begins = true;
+    for character in text.chars() {
+        if begins && begins_formula(character) {
+            out.push('\'');
+        }
+        out.push(character);
+        begins = matches!(character, ';' | '\t');
     }
-    cell.append_to(out);
+}
+
+/// The signs, also in full width, and what a spreadsheet may drop before them.
+fn begins_formula(character: char) -> bool {
+    let signs = matches!(character, '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}');
+    signs || character.is_control() || is_unsafe(character)
 }
 
 #[cfg(test)]
@@ -266,7 +279,7 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
+        for first in ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{feff}', '\u{200b}', '\u{ff1d}', '\u{ff0b}'] {
             let mut answer = hostile();
             let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
             rows[0][1] = Cell::Text(format!("{first}1+1").into());
@@ -275,6 +288,22 @@ mod tests {
             let record = reader.records().next().unwrap().unwrap();
             assert_eq!(&record[1], format!("'{first}1+1"));
             assert_eq!(&record[2], "-1");
+        }
+        // Cut at semicolons or tabs, no piece is one either.
+        for (name, shown) in [
+            (";=1+1", ";'=1+1"),
+            ("a;@x", "a;'@x"),
+            ("x\t-1", "x\t'-1"),
+            (";;\u{feff}=1", ";;'\u{feff}=1"),
+            ("a; b-c=d", "a; b-c=d"),
+            ("*.a-b.example", "*.a-b.example"),
+        ] {
+            let mut answer = hostile();
+            let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
+            rows[0][1] = Cell::Text(name.into());
+            let csv = written(|out| answer.write_csv(out, false));
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            assert_eq!(&reader.records().next().unwrap().unwrap()[1], shown);
         }
         let csv = written(|out| hostile().write_csv(out, false));
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
