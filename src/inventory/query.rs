@@ -557,7 +557,10 @@ fn summary(
             first.push(*number);
         }
     }
-    let count = Cell::Number(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    // In the order of endpoints: each once, by whatever name and in whatever role.
+    let mut endpoints: Vec<i64> = all.iter().map(|(endpoint, _)| *endpoint).collect();
+    endpoints.dedup();
+    let count = Cell::Number(i64::try_from(endpoints.len()).unwrap_or(i64::MAX));
     if let ([one], 1) = (first.as_slice(), different.len()) {
         return Ok([count, name(*one)?.map_or(Cell::Empty, Cell::Text)]);
     }

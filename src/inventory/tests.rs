@@ -353,6 +353,9 @@ fn places_are_counted_alike_for_few_certificates_and_for_many() {
         let hello = observation.handshake.client_hello.as_mut().unwrap();
         hello.server_name = Some(format!("h{number}.example.org").into_bytes().into());
         give(&mut gather, &observation);
+        // In another role it is the same place.
+        observation.client_chain = observation.server_chain.clone();
+        give(&mut gather, &observation);
     }
     gather.flush().unwrap();
     let ask = || {
