@@ -210,8 +210,11 @@ impl ReadArguments {
                 return exit::FAILURE;
             }
             Some(Ok(twice)) => {
-                let why = "another run has read it into the inventory meanwhile: it is counted twice";
-                twice.iter().for_each(|path| tell(&printable(&format!("{path}: {why}"))));
+                if let Some((first, more)) = twice.split_first() {
+                    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                    let why = "counted twice, for another run has read the same into the inventory meanwhile";
+                    tell(&printable(&format!("{first}{more}: {why}")));
+                }
             }
             None => {}
         }
