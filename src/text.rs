@@ -24,7 +24,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// JSON with the characters that [`printable`] would write out as `\uXXXX`: for a program the same text, on a terminal
 /// harmless.
 pub fn printable_json(json: String) -> String {
-    if !json.contains(is_unsafe) {
+    // Most is ASCII, which is looked through many bytes at a time.
+    let is_plain = json.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    if is_plain || !json.contains(is_unsafe) {
         return json;
     }
     let mut safe = String::with_capacity(json.len().saturating_add(32));

@@ -187,6 +187,35 @@ fn tables_fit_the_terminal_and_are_whole_elsewhere() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn no_format_moves_the_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{7f}\u{202e}\u{feff}b";
+    Connection::open(&inventory).unwrap().execute("UPDATE certificate SET subject = ?", [hostile]).unwrap();
+    for (format, shown) in [("table", r"\u{9b}31m"), ("csv", r"\u{9b}31m"), ("json", r"\u009b31m")] {
+        let command = format!(
+            "exec '{}' inventory list --format {format} --inventory '{}'",
+            env!("CARGO_BIN_EXE_tlswatch"),
+            inventory.display()
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).env("COLUMNS", "1000");
+        let Ok(output) = script.output() else { return };
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(shown), "{format}: {text:?}");
+        let raw =
+            |one: char| (one.is_control() && one != '\n' && one != '\r') || matches!(one, '\u{202e}' | '\u{feff}');
+        assert!(!text.contains(raw), "{format}: {text:?}");
+    }
+    // A file is for programs, which get what was there.
+    assert!(text(&inventory, &["list", "--format", "csv"]).contains(hostile));
+    let list: serde_json::Value = serde_json::from_str(&text(&inventory, &["list", "--format", "json"])).unwrap();
+    assert_eq!(list[0]["subject"], hostile);
+}
+
 /// The golden files are of the captures of this package: `INSTA_UPDATE=always cargo test` when they are made anew.
 #[test]
 fn every_question_has_its_answer() {
