@@ -256,8 +256,8 @@ pub fn capture(input: &[u8]) {
     assert!(files.problems().len() <= 2 + 16, "many problems of one file");
 }
 
-/// The whole program over a capture file, with judgement and summary: no parser fails, every line is JSON without control
-/// characters, nothing in the summary moves the cursor, and the size of batches does not show.
+/// The whole program over a capture file, with judgement and summary: no parser fails, every line is JSON that a terminal
+/// shows as it is, nothing in the summary moves the cursor, and the size of batches does not show.
 ///
 /// # Panics
 /// When an invariant does not hold.
@@ -288,7 +288,8 @@ pub fn pipeline(input: &[u8]) {
     assert!(one == other, "the size of batches shows");
     for line in one.split_inclusive(|byte| *byte == b'\n') {
         assert!(serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok(), "a line is no JSON");
-        assert!(!line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\n'), "a control character");
+        let text = std::str::from_utf8(line).unwrap_or_default().trim_end_matches('\n');
+        assert!(!text.contains(crate::text::is_unsafe), "a character that a terminal obeys");
     }
 }
 

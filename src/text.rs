@@ -21,6 +21,32 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// JSON with the characters that [`printable`] would write out as `\uXXXX`: for a program the same text, on a terminal
+/// harmless.
+pub fn printable_json(json: String) -> String {
+    // Most is ASCII, which is looked through many bytes at a time.
+    let is_plain = json.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    if is_plain || !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len().saturating_add(32));
+    for character in json.chars() {
+        if is_unsafe(character) {
+            push_unit_escapes(character, |escape| safe.push_str(escape));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Gives a character as it stands escaped in a JSON string (RFC 8259 section 7): one `\uXXXX` for each unit of UTF-16.
+pub(crate) fn push_unit_escapes(character: char, mut push: impl FnMut(&str)) {
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        push(&format!("\\u{unit:04x}"));
+    }
+}
+
 /// `text` in at most `width` characters, the last one a mark where something is missing.
 pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     match text.char_indices().nth(width) {
@@ -46,7 +72,8 @@ pub fn fit<'a>(widths: impl IntoIterator<Item = &'a mut usize>, room: usize, lea
     }
 }
 
-fn is_unsafe(character: char) -> bool {
+/// Whether a character could move the cursor, reorder the line or hide itself.
+pub(crate) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -86,6 +113,16 @@ mod tests {
         for text in ["", "bulk.pcap", "Zertifikat für Büro ✓", "a\\b"] {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text));
         }
+    }
+
+    #[test]
+    fn json_stays_what_it_was_and_is_harmless() {
+        let plain = "{\"a\":\"é日 b\"}".to_owned();
+        assert_eq!(printable_json(plain.clone()), plain);
+        let hostile = "\u{7f}\u{9b}31m\u{202e}\u{feff}\u{e0041}\u{2028}é";
+        let json = printable_json(serde_json::to_string(hostile).unwrap());
+        assert_eq!(json, "\"\\u007f\\u009b31m\\u202e\\ufeff\\udb40\\udc41\\u2028é\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
     }
 
     #[test]

@@ -240,6 +240,18 @@ fn the_inventory_is_judged_again() {
         // Who else got what is only known while it happens.
         assert!(["H5", "H6"].contains(&id) || said.contains(&format!(" {id} ")), "{id}: {said}");
     }
+    // Whoever stands for the clients is not one of them.
+    let number = |before: &str| {
+        let (_, rest) = said.split_once(before).unwrap();
+        let (number, _) = rest.split_once(" clients").unwrap();
+        number.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(number("with a certificate, about"), number("  baseline   "), "{said}");
+    assert!(said.contains("gave a client a certificate") && !said.contains("client 0."), "{said}");
+    // A port is heard.
+    assert_eq!(text(&["why-not", "login.example.net:443", "--inventory", path]), said);
+    let other = text(&["why-not", "login.example.net:444", "--inventory", path]);
+    assert!(other.contains("nothing is known of this host") && other.contains("no alert names it"), "{other}");
     // A policy that allows it is heard.
     let benign = folder.path().join("benign");
     let path = benign.to_str().unwrap();

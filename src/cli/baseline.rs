@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use console::Term;
 
+use crate::cli::inventory::digits;
 use crate::cli::{columns, complain, exit, print, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
@@ -35,7 +36,7 @@ enum BaselineCommand {
         #[arg(value_name = "HOST[:PORT]", value_parser = host)]
         host: HostKey,
         /// Only this certificate: its SHA-256, or the first digits [default: all that the host showed]
-        #[arg(long, value_name = "SHA256")]
+        #[arg(long, value_name = "SHA256", value_parser = digits)]
         certificate: Option<String>,
     },
     /// Forget a host: it will be learned anew
@@ -45,8 +46,17 @@ enum BaselineCommand {
     },
 }
 
-/// `name`, `name:8443`, `192.0.2.1:993`, `[2001:db8::1]:443`, with or without `ip:` or `ech:` before it.
-pub(crate) fn host(text: &str) -> Result<HostKey, String> {
+/// Port of a host that is written without one.
+const HTTPS: u16 = 443;
+
+/// A [`host_at`], at port 443 unless another one is written.
+fn host(text: &str) -> Result<HostKey, String> {
+    host_at(text).map(|(name, port)| HostKey { name, port: port.unwrap_or(HTTPS) })
+}
+
+/// `name`, `name:8443`, `192.0.2.1:993`, `[2001:db8::1]:443`, with or without `ip:` or `ech:` before it: the name as in
+/// [`HostKey`] and the port, if there is one.
+pub(crate) fn host_at(text: &str) -> Result<(String, Option<u16>), String> {
     let wrong = || "write a name or an address, and :PORT unless it is 443".to_owned();
     let text = text.trim().to_lowercase();
     let (prefix, rest) = match text.split_once(':') {
@@ -55,8 +65,8 @@ pub(crate) fn host(text: &str) -> Result<HostKey, String> {
         _ => ("", text.as_str()),
     };
     let (name, port) = match (rest.parse::<IpAddr>(), rest.rsplit_once(':')) {
-        (Err(_), Some((name, port))) => (name, port.parse().map_err(|_| wrong())?),
-        _ => (rest, 443),
+        (Err(_), Some((name, port))) => (name, Some(port.parse().map_err(|_| wrong())?)),
+        _ => (rest, None),
     };
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).trim_end_matches('.');
     if name.is_empty() {
@@ -67,7 +77,7 @@ pub(crate) fn host(text: &str) -> Result<HostKey, String> {
         Ok(IpAddr::V6(address)) => format!("ip:[{address}]"),
         Err(_) => format!("{prefix}{name}"),
     };
-    Ok(HostKey { name, port })
+    Ok((name, port))
 }
 
 impl BaselineArguments {

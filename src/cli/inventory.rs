@@ -122,7 +122,11 @@ enum When {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned())
+    match Timestamp::parse(text) {
+        // Nanoseconds since 1970 end there: a later time would silently be taken for this one.
+        Some(Timestamp::MAX | Timestamp::MIN) => Err("write a time from 1677-09-22 to 2262-04-11".to_owned()),
+        time => time.ok_or_else(|| "write 2024-06-01T12:00:00Z, \"2024-06-01 12:00\" or seconds".to_owned()),
+    }
 }
 
 fn when(text: &str) -> Result<When, String> {
@@ -132,7 +136,7 @@ fn when(text: &str) -> Result<When, String> {
 }
 
 /// Hexadecimal digits, as openssl writes them too.
-fn digits(text: &str) -> Result<String, String> {
+pub(crate) fn digits(text: &str) -> Result<String, String> {
     let text: String = text.chars().filter(|character| *character != ':').collect();
     let good = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if good { Ok(text) } else { Err("write up to 64 hexadecimal digits".to_owned()) }
@@ -174,6 +178,9 @@ impl InventoryArguments {
             Ok((answers, _)) if answers.len() > 1 && answers.iter().all(|answer| answer.rows.is_empty()) => {
                 tell("no such certificate in the inventory");
                 exit::FAILURE
+            }
+            Ok((answers, Format::Pem)) if answers.first().is_some_and(|first| !first.names_certificates()) => {
+                complain("this answer names no certificates: --format table, csv or json")
             }
             Ok((answers, format)) => {
                 if answers.iter().all(|answer| answer.rows.is_empty()) {
@@ -265,7 +272,7 @@ fn write_answers(store: &Store, (answers, format): (&[Answer], Format), out: &mu
 
 fn write_rows((answer, format): (&Answer, Format), out: &mut dyn Write) -> std::io::Result<()> {
     match (format, answer.title) {
-        (Format::Csv, _) => answer.write_csv(out),
+        (Format::Csv, _) => answer.write_csv(out, Term::stdout().is_term()),
         (_, "certificates") => answer.write_list(out),
         _ => answer.write_table(out, columns(&Term::stdout())),
     }
@@ -286,5 +293,22 @@ fn import_owners(store: &Store, file: &std::path::Path) -> u8 {
             0
         }
         Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_do_not_fit_are_refused() {
+        for fits in ["2024-06-01", "1677-09-22", "2262-04-11", "2262-04-11T23:47:16Z", "0", "9000000000"] {
+            assert!(time(fits).is_ok(), "{fits}");
+        }
+        for beyond in ["9999-12-31", "2262-04-12", "1600-01-01", "99999999999"] {
+            assert!(time(beyond).unwrap_err().contains("2262"), "{beyond}");
+            assert!(when(beyond).unwrap_err().contains("2262"), "{beyond}");
+        }
+        assert!(time("yesterday").is_err());
     }
 }

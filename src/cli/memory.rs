@@ -28,6 +28,8 @@ pub(crate) struct Memory {
     old: Arc<Counted>,
     /// Files of which nothing is counted, because too much of them was read in part before.
     uncounted: u64,
+    /// Captures that were read before count once more.
+    again: bool,
 }
 
 impl Memory {
@@ -45,11 +47,19 @@ impl Memory {
             opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
         }
         let inventory = Arc::new(opened);
-        Ok(Self { inventory, captures: HashMap::new(), counted: Arc::default(), old: Arc::default(), uncounted: 0 })
+        Ok(Self {
+            inventory,
+            captures: HashMap::new(),
+            counted: Arc::default(),
+            old: Arc::default(),
+            uncounted: 0,
+            again: false,
+        })
     }
 
     /// Looks what of the files the inventory knows.
     pub(crate) fn look_at(&mut self, files: &Files, again: bool) -> Result<(), InventoryError> {
+        self.again = again;
         let (mut counted, mut old) = (Counted::default(), Counted::default());
         for file in 0.. {
             let Some(path) = files.file_path(file) else { break };
@@ -111,14 +121,22 @@ impl Memory {
         Arc::new(Selected { baselines, selection })
     }
 
-    /// The run is over; `whole`: the captures were read to their end, all of them.
-    pub(crate) fn complete(self, whole: bool) -> Result<(), InventoryError> {
+    /// The run is over; `whole`: the captures were read to their end, all of them. Gives the paths of those that another
+    /// run has read meanwhile, which counted them too.
+    pub(crate) fn complete(self, whole: bool) -> Result<Vec<String>, InventoryError> {
         let mut captures: Vec<_> = self.captures.into_iter().filter(|_| whole).collect();
         captures.sort_unstable_by_key(|(file, _)| *file);
-        for (_, capture) in captures {
+        let mut new = Vec::new();
+        for (file, capture) in captures {
+            if !self.again && !self.counted.files.contains(&file) {
+                new.push((capture.digest, capture.path.clone()));
+            }
             self.inventory.put_capture(capture)?;
         }
-        self.inventory.commit()
+        self.inventory.commit()?;
+        let known = self.inventory.known_captures();
+        new.retain(|(digest, _)| known.contains(digest));
+        Ok(new.into_iter().map(|(_, path)| path).collect())
     }
 }
 
@@ -179,4 +197,33 @@ pub(crate) struct MemoryError {
 fn regular(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(path);
     path.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Options;
+
+    #[test]
+    fn what_another_run_read_meanwhile_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let inventory = folder.path().join("i.db");
+        let paths = ["a.pcap", "b.pcap"].map(|name| folder.path().join(name));
+        for path in &paths {
+            std::fs::write(path, path.as_os_str().as_encoded_bytes()).unwrap();
+        }
+        let begin = |paths: &[PathBuf], again: bool| {
+            let mut memory = Memory::open(Some(&inventory), None).unwrap();
+            memory.look_at(&Files::open(paths, Options::default()), again).unwrap();
+            memory
+        };
+        let a = paths[0].display().to_string();
+        let (first, second, part) = (begin(&paths, false), begin(&paths[..1], false), begin(&paths, false));
+        assert_eq!(second.complete(true).unwrap(), [""; 0]);
+        assert_eq!(first.complete(true).unwrap(), [a]);
+        assert_eq!(part.complete(false).unwrap(), [""; 0]);
+        // Known from the start, and so not counted; or counted on purpose.
+        assert_eq!(begin(&paths, false).complete(true).unwrap(), [""; 0]);
+        assert_eq!(begin(&paths, true).complete(true).unwrap(), [""; 0]);
+    }
 }

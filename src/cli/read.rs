@@ -204,11 +204,19 @@ impl ReadArguments {
         let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
         let mut code = finish(&files, outcome, self.strict);
         let Some(gravest) = gravest else { return code };
-        if let Some(memory) = memory
-            && let Err(error) = memory.complete(self.takes_everything())
-        {
-            tell(&printable(&format!("inventory: {error}")));
-            return exit::FAILURE;
+        match memory.map(|memory| memory.complete(self.takes_everything())) {
+            Some(Err(error)) => {
+                tell(&printable(&format!("inventory: {error}")));
+                return exit::FAILURE;
+            }
+            Some(Ok(twice)) => {
+                if let Some((first, more)) = twice.split_first() {
+                    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                    let why = "counted twice, for another run has read the same into the inventory meanwhile";
+                    tell(&printable(&format!("{first}{more}: {why}")));
+                }
+            }
+            None => {}
         }
         if code == 0 && self.judgement.fails_on(gravest) {
             code = exit::ALERT;

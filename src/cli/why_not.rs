@@ -7,26 +7,26 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::capture::{Files, Options as CaptureOptions};
-use crate::cli::baseline::host;
+use crate::cli::baseline::host_at;
 use crate::cli::judgement::KnowledgeArguments;
 use crate::cli::memory::Memory;
 use crate::cli::read::{finish, worker_count};
 use crate::cli::{complain, exit, print, tell};
 use crate::detect::alerts::When;
 use crate::detect::hosts::record::HostRecord;
-use crate::detect::sighting::HostKey;
 use crate::detect::why_not::{describe, review};
 use crate::event::{Context, Detail, Observer};
-use crate::inventory::{InventoryError, Store};
+use crate::inventory::{InventoryError, Store, stand_in};
 use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options, Selection};
 use crate::text::printable;
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyNotArguments {
-    /// The host: a name, or an address for handshakes without a name
-    #[arg(value_name = "HOST", value_parser = host)]
-    host: HostKey,
+    /// The host: a name, or an address for handshakes without a name. With :PORT only what the inventory has of that port;
+    /// of captures all ports are told
+    #[arg(value_name = "HOST[:PORT]", value_parser = host_at)]
+    host: (String, Option<u16>),
 
     /// Captures to judge; without any, the certificate that is stored as presented last is judged again
     #[arg(value_name = "FILE")]
@@ -78,7 +78,7 @@ impl WhyNotArguments {
             proofs: true,
             backing: memory.as_ref().map(|memory| memory.baselines(Selection::default())),
             renewal: None,
-            why_not: Some(self.host.name.clone()),
+            why_not: Some(self.host.0.clone()),
         };
         let options = Options { workers: worker_count(None), judging: Some(judging), ..Options::default() };
         let context = Context::new(&Observer::default(), Detail::Lean);
@@ -96,14 +96,18 @@ impl WhyNotArguments {
             Err(errors) => return Ok(complain(&errors)),
         };
         let mut text = String::new();
-        for key in store.hosts_named(&self.host.name)? {
+        let (name, port) = &self.host;
+        for key in store.hosts_named(name)?.into_iter().filter(|key| port.is_none_or(|port| port == key.port)) {
             let record = store.baseline(&key)?.and_then(|bytes| HostRecord::from_bytes(&bytes));
             let record = record.filter(|record| record.key() == key);
             match &record {
                 Some(record) => text.push_str(&describe(record)),
                 None => text.push_str(&format!("{} port {}: no baseline\n", printable(&key.name), key.port)),
             }
-            text.push_str(&review(&knowledge, record, &store.presented(&key)?));
+            let client = stand_in(record.as_ref().map_or(&[], |record| &record.clients));
+            let again = review(&knowledge, record, &store.presented(&key, client)?);
+            // Which one it was is not stored.
+            text.push_str(&again.replace(&format!("client {client} "), "a client "));
         }
         if text.is_empty() {
             text.push_str("nothing is known of this host: no handshake with it was seen\n");
@@ -129,6 +133,8 @@ impl WhyNotArguments {
 
     /// Whether `name:port` of an alert is this host.
     fn is_host(&self, name: &str) -> bool {
-        name.rsplit_once(':').is_some_and(|(name, _)| name == self.host.name)
+        let (wanted, wanted_port) = &self.host;
+        let is_port = |port: &str| wanted_port.is_none_or(|wanted| port == wanted.to_string());
+        name.rsplit_once(':').is_some_and(|(name, port)| name == wanted && is_port(port))
     }
 }

@@ -148,7 +148,8 @@ fn no_object_has_a_member_twice() {
     for (_, line) in sample::lines() {
         let value: Value = serde_json::from_str(&line).unwrap();
         // Members that serde_json dropped would make the line longer than what it writes again.
-        assert_eq!(serde_json::to_string(&value).unwrap().len() + 1, line.len());
+        let again = crate::text::printable_json(serde_json::to_string(&value).unwrap());
+        assert_eq!(again.len() + 1, line.len());
     }
 }
 

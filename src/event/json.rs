@@ -1,12 +1,14 @@
 //! JSON written straight into a buffer: no tree, no allocation, and what is empty leaves no trace.
 //!
 //! Text from the wire is escaped so that a store, a terminal and a reader all see the same: control characters become
-//! visible (`\x00` as four characters), invalid UTF-8 becomes U+FFFD.
+//! visible (`\x00` as four characters), invalid UTF-8 becomes U+FFFD. What reorders a line or hides itself is escaped as
+//! JSON escapes it, which a program does not notice.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 
+use crate::text::{is_unsafe, push_unit_escapes};
 use crate::time::eight_digits;
 
 /// The name of a member.
@@ -303,6 +305,9 @@ pub(super) fn push_text(out: &mut Vec<u8>, value: &str) {
             match character {
                 '"' => out.extend_from_slice(b"\\\""),
                 '\\' => out.extend_from_slice(b"\\\\"),
+                unsafe_one if !unsafe_one.is_ascii() && is_unsafe(unsafe_one) => {
+                    push_unit_escapes(unsafe_one, |escape| out.extend_from_slice(escape.as_bytes()));
+                }
                 _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
@@ -463,6 +468,15 @@ mod tests {
     }
 
     #[test]
+    fn what_reorders_or_hides_is_escaped() {
+        let hostile = "x\u{202e}fdp.exe\u{feff}\u{2028}\u{e0041}é";
+        let text = line(|w| w.text("k", hostile));
+        assert_eq!(text, "{\"k\":\"x\\u202efdp.exe\\ufeff\\u2028\\udb40\\udc41é\"}\n");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["k"], hostile);
+    }
+
+    #[test]
     fn numbers_of_every_length() {
         let powers = (0..20).map(|power| 10_u64.pow(power));
         for value in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
@@ -506,6 +520,7 @@ mod tests {
         fn any_text_is_valid_json_without_controls(value: String) {
             let mut out = Vec::new();
             push_text(&mut out, &value);
+            proptest::prop_assert!(!std::str::from_utf8(&out).unwrap().contains(is_unsafe));
             let parsed: String = serde_json::from_slice(&out).unwrap();
             proptest::prop_assert_eq!(parsed, visible(&value).into_owned());
         }

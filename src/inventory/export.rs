@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::{cut, fit, printable};
+use crate::text::{cut, fit, is_unsafe, printable, printable_json};
 
 /// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
 /// make every line as long.
@@ -15,6 +15,9 @@ const GAP: usize = 2;
 
 /// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
 const DIGITS: usize = 16;
+
+/// The column with the SHA-256 of a certificate.
+const CERTIFICATE: &str = "sha256";
 
 impl Answer {
     /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
@@ -76,25 +79,30 @@ impl Answer {
         })
     }
 
-    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe.
+    /// RFC 4180, with a header. Cells that a spreadsheet would run as a formula begin with an apostrophe, behind a semicolon or tab inside too. For a terminal
+    /// everything unprintable is escaped.
     ///
     /// # Errors
     /// When `out` fails.
-    pub fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write_csv(&self, out: &mut dyn Write, to_terminal: bool) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         writer.write_record(&self.columns)?;
         let mut text = String::new();
         self.rows.each(|row| {
             for cell in row {
                 for_spreadsheet(cell, &mut text);
-                writer.write_field(&text)?;
+                if to_terminal {
+                    writer.write_field(&*printable(&text))?;
+                } else {
+                    writer.write_field(&text)?;
+                }
             }
             writer.write_record(None::<&[u8]>)
         })?;
         writer.flush()
     }
 
-    /// An array of objects, one a line.
+    /// An array of objects, one a line; what a terminal would obey is escaped.
     ///
     /// # Errors
     /// When `out` fails.
@@ -111,7 +119,9 @@ impl Answer {
                 match cell {
                     Cell::Empty => out.write_all(b"null")?,
                     Cell::Number(_) => out.write_all(text.as_bytes())?,
-                    _ => serde_json::to_writer(&mut *out, &text)?,
+                    // Of ASCII all but DEL is escaped already.
+                    _ if text.bytes().all(|byte| byte < 0x7f) => serde_json::to_writer(&mut *out, &text)?,
+                    _ => out.write_all(printable_json(serde_json::to_string(&text)?).as_bytes())?,
                 }
             }
             out.write_all(b"}")
@@ -119,9 +129,14 @@ impl Answer {
         out.write_all(b"\n]\n")
     }
 
+    /// Its rows are about certificates.
+    pub fn names_certificates(&self) -> bool {
+        self.columns.contains(&CERTIFICATE)
+    }
+
     /// SHA-256 of the certificates of all rows, each once.
     pub fn digests(&self) -> Vec<crate::x509::Sha256> {
-        let Some(column) = self.columns.iter().position(|name| *name == "sha256") else { return Vec::new() };
+        let Some(column) = self.columns.iter().position(|name| *name == CERTIFICATE) else { return Vec::new() };
         let mut digests = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let gathered: Result<(), Infallible> = self.rows.each(|row| {
@@ -165,13 +180,26 @@ fn for_terminal((cell, digits): (&Cell, usize), out: &mut String) {
     }
 }
 
-/// Puts a cell into `out`. Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection").
+/// Puts a cell into `out`. Names are a stranger's: `=cmd|..` is no formula (OWASP, "CSV Injection"; ASVS 1.2.10). Where the
+/// language of a spreadsheet wants semicolons or tabs between cells, it cuts ours at them, quotes or not: what follows
+/// begins a cell too.
 fn for_spreadsheet(cell: &Cell, out: &mut String) {
     out.clear();
-    if matches!(cell, Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])) {
-        out.push('\'');
+    let Cell::Text(text) = cell else { return cell.append_to(out) };
+    let mut begins = true;
+    for character in text.chars() {
+        if begins && begins_formula(character) {
+            out.push('\'');
+        }
+        out.push(character);
+        begins = matches!(character, ';' | '\t');
     }
-    cell.append_to(out);
+}
+
+/// The signs, also in full width, and what a spreadsheet may drop before them.
+fn begins_formula(character: char) -> bool {
+    let signs = matches!(character, '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}');
+    signs || character.is_control() || is_unsafe(character)
 }
 
 #[cfg(test)]
@@ -209,9 +237,13 @@ mod tests {
     #[test]
     fn a_terminal_sees_no_controls() {
         let table = written(|out| hostile().write_table(out, Some(120)));
-        for shown in
-            [&table, &written(|out| hostile().write_table(out, None)), &written(|out| hostile().write_list(out))]
-        {
+        for shown in [
+            &table,
+            &written(|out| hostile().write_table(out, None)),
+            &written(|out| hostile().write_list(out)),
+            &written(|out| hostile().write_csv(out, true)),
+            &written(|out| hostile().write_json(out)),
+        ] {
             assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
         }
         let lines: Vec<_> = table.lines().collect();
@@ -247,17 +279,33 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        for first in ['=', '+', '-', '@', '\t', '\r', '\n'] {
+        for first in ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{feff}', '\u{200b}', '\u{ff1d}', '\u{ff0b}'] {
             let mut answer = hostile();
             let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
             rows[0][1] = Cell::Text(format!("{first}1+1").into());
-            let csv = written(|out| answer.write_csv(out));
+            let csv = written(|out| answer.write_csv(out, false));
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             let record = reader.records().next().unwrap().unwrap();
             assert_eq!(&record[1], format!("'{first}1+1"));
             assert_eq!(&record[2], "-1");
         }
-        let csv = written(|out| hostile().write_csv(out));
+        // Cut at semicolons or tabs, no piece is one either.
+        for (name, shown) in [
+            (";=1+1", ";'=1+1"),
+            ("a;@x", "a;'@x"),
+            ("x\t-1", "x\t'-1"),
+            (";;\u{feff}=1", ";;'\u{feff}=1"),
+            ("a; b-c=d", "a; b-c=d"),
+            ("*.a-b.example", "*.a-b.example"),
+        ] {
+            let mut answer = hostile();
+            let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
+            rows[0][1] = Cell::Text(name.into());
+            let csv = written(|out| answer.write_csv(out, false));
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            assert_eq!(&reader.records().next().unwrap().unwrap()[1], shown);
+        }
+        let csv = written(|out| hostile().write_csv(out, false));
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
         assert_eq!(reader.records().nth(1).unwrap().unwrap()[1].to_owned(), "a\x1b[2J\u{202e}\",b\n");
     }

@@ -1,11 +1,13 @@
 //! Handshakes of the same certificates at the same place, collapsed in memory until they are written.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::detect::observation::Observation;
+use crate::detect::sighting::HostKey;
 use crate::event::{AlertView, Role, Side};
 use crate::packet::{Endpoint, Transport};
 use crate::sink::{About, Event, Sink, SinkError};
@@ -161,14 +163,36 @@ fn time_of(observation: &Observation) -> Timestamp {
 const NAME_BYTES: usize = 255;
 
 /// The name that the client asked for, in lower case, or `ip:ADDRESS`.
+///
+/// A client may write anything there. What is no name of a host has its octets but letters, digits, `.`, `-` and `_`
+/// written as `%20`: it must not be taken for the host of an address (`ip:10.0.0.1`), nor for several.
 fn host_name(observation: &Observation) -> Box<str> {
-    let hello = observation.handshake.client_hello.as_deref();
-    let name = hello.and_then(|hello| hello.server_name.as_deref()).unwrap_or_default();
-    let name = String::from_utf8_lossy(name.get(..NAME_BYTES).unwrap_or(name)).to_lowercase();
-    match name.trim_end_matches('.') {
-        "" => format!("ip:{}", observation.ends.server.address).into(),
-        name => name.into(),
+    if let Some(name) = HostKey::of(observation).server_name() {
+        return name.into();
     }
+    let hello = observation.handshake.client_hello.as_deref();
+    let raw = hello.and_then(|hello| hello.server_name.as_deref()).unwrap_or_default();
+    let raw = raw.strip_suffix(b".").unwrap_or(raw);
+    let is_address = std::str::from_utf8(raw).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    // An address is no name either (RFC 6066 section 3): the server's own says where it is.
+    if raw.iter().all(|octet| *octet == b'.') || is_address {
+        return format!("ip:{}", observation.ends.server.address).into();
+    }
+    let mut name = String::with_capacity(NAME_BYTES);
+    for octet in raw {
+        let plain = octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_');
+        let room = NAME_BYTES.saturating_sub(name.len());
+        if room < if plain { 1 } else { 3 } {
+            break;
+        }
+        if plain {
+            name.push(char::from(octet.to_ascii_lowercase()));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(name, "%{octet:02x}");
+        }
+    }
+    name.into()
 }
 
 /// `role.id`.

@@ -37,6 +37,7 @@ pub use hosts::Baselines;
 pub use owners::OwnersError;
 pub use parts::Counted;
 pub use query::{Filter, Question};
+pub use replay::stand_in;
 pub use store::Store;
 use writer::{Order, Remembered};
 
@@ -62,6 +63,12 @@ pub enum InventoryError {
     /// There is no such file.
     #[error("no such file")]
     Missing,
+    /// It is a folder.
+    #[error("a folder and no inventory")]
+    Folder,
+    /// It cannot be made, or not be looked at.
+    #[error(transparent)]
+    File(#[from] io::Error),
     /// A later version of the program made it.
     #[error("made by a later version (schema {version}, this program knows {known})")]
     Newer {
@@ -104,6 +111,8 @@ struct Unwritten {
     records: HashMap<HostKey, Pending>,
     unsent: Vec<Remembered>,
     version: u64,
+    /// Captures that were noted as read before they were noted here.
+    known: Vec<crate::x509::Sha256>,
 }
 
 /// An inventory that is written to.
@@ -298,6 +307,12 @@ impl Inventory {
     /// When the writer failed.
     pub fn put_capture(&self, capture: Capture) -> Result<(), InventoryError> {
         self.send(Order::Capture(Box::new(capture)))
+    }
+
+    /// Captures given to [`put_capture`](Self::put_capture) that were there already when the note was committed: read
+    /// before, or meanwhile by somebody else.
+    pub fn known_captures(&self) -> Vec<crate::x509::Sha256> {
+        lock(&self.unwritten).known.clone()
     }
 
     /// Waits until everything given so far is committed.

@@ -1,9 +1,13 @@
 //! Whose host it is: patterns and their owners, imported from a list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rusqlite::Connection;
+
+use super::answer::Cell;
 use super::{InventoryError, Store};
 
 /// What a pattern takes.
@@ -47,6 +51,30 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    /// As [`of`](Pattern::of) reads it, the same for all ways to write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Below(parent) => write!(f, "*{parent}"),
+            Self::Name(name) => f.write_str(name),
+            Self::Network(address, bits) => {
+                // A shift by the whole width leaves nothing.
+                let first = match address {
+                    IpAddr::V4(v4) => {
+                        let mask = u32::MAX.checked_shl(32_u32.saturating_sub(*bits)).unwrap_or(0);
+                        IpAddr::from(Ipv4Addr::from(u32::from(*v4) & mask))
+                    }
+                    IpAddr::V6(v6) => {
+                        let mask = u128::MAX.checked_shl(128_u32.saturating_sub(*bits)).unwrap_or(0);
+                        IpAddr::from(Ipv6Addr::from(u128::from(*v6) & mask))
+                    }
+                };
+                write!(f, "{first}/{bits}")
+            }
+        }
+    }
+}
+
 fn within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
     let (difference, width) = match (address, network) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(u32::from(one) ^ u32::from(other)), 32),
@@ -68,6 +96,12 @@ pub(super) struct Owners {
 impl Owners {
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.below.is_empty() && self.networks.is_empty()
+    }
+
+    /// All owners, some of them several times.
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let networks = self.networks.iter().map(|(.., owner)| owner);
+        self.names.values().chain(self.below.values()).chain(networks).map(String::as_str)
     }
 
     fn add(&mut self, pattern: &str, owner: String) {
@@ -94,6 +128,94 @@ impl Owners {
     }
 }
 
+/// Owners of a cell that are named.
+const NAMED: usize = 4;
+
+/// Where a server listens, and whose it is.
+#[derive(Debug)]
+pub(super) struct OwnedEndpoint {
+    /// Its owner.
+    pub(super) owner: u32,
+    /// Its port.
+    pub(super) port: i64,
+    /// Its transport.
+    pub(super) transport: String,
+}
+
+/// The owners of the names and endpoints of an inventory, by their numbers there.
+#[derive(Debug)]
+pub(super) struct Owned {
+    /// In the order of the alphabet.
+    owners: Vec<String>,
+    names: HashMap<i64, u32>,
+    endpoints: HashMap<i64, OwnedEndpoint>,
+    /// The owner that is asked for.
+    asked: Option<u32>,
+}
+
+impl Owned {
+    /// Looks whose everything is; `None` without a list of owners.
+    pub(super) fn of(connection: &Connection, owners: &Owners, asked: Option<&str>) -> rusqlite::Result<Option<Self>> {
+        if owners.is_empty() {
+            return Ok(None);
+        }
+        let words: BTreeSet<&str> = owners.all().collect();
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        let number = |owner: &str| {
+            let place = words.binary_search_by(|word| word.as_str().cmp(owner)).ok()?;
+            u32::try_from(place).ok()
+        };
+        let owner = |name: &str| number(owners.of(name.strip_prefix("ip:").unwrap_or(name))?);
+        let (mut names, mut endpoints) = (HashMap::new(), HashMap::new());
+        let mut statement = connection.prepare("SELECT id, name FROM name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(owner) = owner(row.get_ref(1)?.as_str()?) {
+                names.insert(row.get(0)?, owner);
+            }
+        }
+        let mut statement = connection.prepare("SELECT id, ip, port, transport FROM endpoint")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(owner) = owner(row.get_ref(1)?.as_str()?) {
+                let endpoint = OwnedEndpoint { owner, port: row.get(2)?, transport: row.get(3)? };
+                endpoints.insert(row.get(0)?, endpoint);
+            }
+        }
+        let asked = asked.and_then(number);
+        Ok(Some(Self { owners: words, names, endpoints, asked }))
+    }
+
+    /// The owner of a name.
+    pub(super) fn name(&self, name: i64) -> Option<u32> {
+        self.names.get(&name).copied()
+    }
+
+    /// An endpoint that somebody owns.
+    pub(super) fn endpoint(&self, endpoint: i64) -> Option<&OwnedEndpoint> {
+        self.endpoints.get(&endpoint)
+    }
+
+    /// Somebody owns an endpoint.
+    pub(super) fn has_endpoints(&self) -> bool {
+        !self.endpoints.is_empty()
+    }
+
+    /// These owners in words, the one that is asked for first.
+    pub(super) fn cell(&self, owners: impl IntoIterator<Item = u32>) -> Cell {
+        let mut found: Vec<u32> = owners.into_iter().collect();
+        found.sort_unstable_by_key(|owner| (Some(*owner) != self.asked, *owner));
+        found.dedup();
+        let named = found.iter().take(NAMED).filter_map(|owner| self.owners.get(usize::try_from(*owner).ok()?));
+        let mut text = named.map(String::as_str).collect::<Vec<_>>().join("; ");
+        match found.len().saturating_sub(NAMED) {
+            0 => {}
+            more => text.push_str(&format!(" (+{more})")),
+        }
+        if text.is_empty() { Cell::Empty } else { Cell::Text(text.into()) }
+    }
+}
+
 /// Why a list of owners cannot be imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,16 +226,20 @@ pub enum OwnersError {
     /// A row lacks a pattern or an owner.
     #[error("line {0}: a row is pattern,owner")]
     Row(u64),
+    /// A pattern has another owner than in an earlier row, maybe written in another way.
+    #[error("line {0}: {1} has another owner above")]
+    Twice(u64, String),
     /// It cannot be stored.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
 }
 
 impl Store {
-    /// Replaces the list of owners by rows of `pattern,owner` (a first row that says so is no row); gives their number.
+    /// Replaces the list of owners by rows of `pattern,owner` (a first row that says so is no row); gives the number of
+    /// patterns.
     ///
     /// # Errors
-    /// When the list is not of this form; then the old one stays.
+    /// When the list is not of this form, or gives a pattern to two; then the old one stays.
     pub fn import_owners(&self, list: impl Read) -> Result<usize, OwnersError> {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -121,14 +247,17 @@ impl Store {
             .comment(Some(b'#'))
             .trim(csv::Trim::All)
             .from_reader(list);
-        let mut rows = Vec::new();
+        let mut rows = BTreeMap::new();
         for record in reader.records() {
             let record = record?;
             let line = record.position().map_or(0, csv::Position::line);
             match (record.get(0), record.get(1)) {
                 (Some("pattern"), Some("owner")) if rows.is_empty() => {}
                 (Some(pattern), Some(owner)) if !pattern.is_empty() && !owner.is_empty() => {
-                    rows.push((pattern.to_owned(), owner.to_owned()));
+                    let before = rows.insert(Pattern::of(pattern).to_string(), owner.to_owned());
+                    if before.is_some_and(|before| before != owner) {
+                        return Err(OwnersError::Twice(line, pattern.to_owned()));
+                    }
                 }
                 _ => return Err(OwnersError::Row(line)),
             }
@@ -137,7 +266,7 @@ impl Store {
         Ok(rows.len())
     }
 
-    fn set_owners(&self, rows: &[(String, String)]) -> Result<(), InventoryError> {
+    fn set_owners(&self, rows: &BTreeMap<String, String>) -> Result<(), InventoryError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM owner", [])?;
@@ -204,6 +333,30 @@ mod tests {
         assert_eq!(Pattern::of("ip:10.0.0.1"), Pattern::of("10.0.0.1/32"));
         assert!(Pattern::of("*.a").matches("b.a") && !Pattern::of("*.a").matches(".a"));
         assert!(Pattern::of("::/0").matches("::1") && !Pattern::of("::/0").matches("1.1.1.1"));
+    }
+
+    #[test]
+    fn a_pattern_has_one_owner_however_it_is_written() {
+        let store = Store::in_memory().unwrap();
+        for (one, other) in [
+            ("a.example", "A.Example."),
+            ("*.a.example", "*.A.EXAMPLE"),
+            ("10.0.0.0/8", "10.1.2.3/8"),
+            ("10.0.0.1", "ip:10.0.0.1/32"),
+            ("0.0.0.0/0", "1.2.3.4/0"),
+            ("2001:db8::/32", "2001:DB8:1::/32"),
+            ("::/0", "::1/0"),
+        ] {
+            assert_eq!(Pattern::of(one).to_string(), Pattern::of(other).to_string());
+            assert_eq!(Pattern::of(&Pattern::of(other).to_string()), Pattern::of(one));
+            let list = |[first, second]: [&str; 2]| format!("{one},{first}\n{other},{second}\n");
+            assert_eq!(store.import_owners(list(["x", "x"]).as_bytes()).unwrap(), 1);
+            let twice = store.import_owners(list(["y", "z"]).as_bytes()).unwrap_err();
+            assert!(matches!(twice, OwnersError::Twice(2, _)), "{twice}");
+            let connection = store.connection();
+            let kept: String = connection.query_row("SELECT owner FROM owner", [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, "x");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
 use crate::x509::Sha256;
 
 use super::answer::{Answer, Cell, Columns, Kind, Rows, ask};
-use super::owners::{Owners, Pattern};
+use super::owners::{Owned, Owners, Pattern};
 use super::{InventoryError, Store, timeline};
 
 /// What is asked for.
@@ -83,6 +83,11 @@ impl Where {
         self.conditions.join(" AND ")
     }
 
+    /// Everything is taken.
+    fn is_none(&self) -> bool {
+        self.conditions.len() == 1
+    }
+
     pub(super) fn values(&self) -> Vec<&dyn ToSql> {
         self.values.iter().map(|value| value as &dyn ToSql).collect()
     }
@@ -104,20 +109,26 @@ impl Store {
         };
         let owners = self.owners()?;
         let connection = self.connection();
-        let wanted = select(&connection, filter, &owners)?;
-        let mut answer = match question {
-            Question::Certificates => certificates(&connection, (filter, wanted))?,
-            Question::Expiring(within) => expiring(&connection, (filter, wanted), (at, within))?,
-            Question::Issuers => issuers(&connection, (filter, wanted))?,
-            Question::Keys => keys(&connection, (filter, wanted), false)?,
-            Question::Reused => keys(&connection, (filter, wanted), true)?,
-            Question::Hosts => timeline::hosts(&connection, (filter, &of_hosts((filter, wanted))))?,
-            Question::Changes => timeline::changes(&connection, (filter, &of_hosts((filter, wanted)), &owners))?,
-            Question::Clients => clients(&connection, (filter, wanted))?,
+        let wanted = (filter, select(&connection, filter, &owners)?);
+        let answer = match question {
+            Question::Issuers => issuers(&connection, wanted)?,
+            Question::Keys => keys(&connection, wanted, false)?,
+            Question::Reused => keys(&connection, wanted, true)?,
+            // These name hosts, and whose they are.
+            _ => {
+                let owned = Owned::of(&connection, &owners, filter.owner.as_deref())?;
+                let owned = owned.as_ref();
+                match question {
+                    Question::Expiring(within) => {
+                        with_hosts(&connection, expiring(&connection, wanted, (at, within))?, owned)?
+                    }
+                    Question::Hosts => timeline::hosts(&connection, (filter, &of_hosts(wanted), owned))?,
+                    Question::Changes => timeline::changes(&connection, (filter, &of_hosts(wanted), owned))?,
+                    Question::Clients => without_places(with_hosts(&connection, clients(&connection, wanted)?, owned)?),
+                    _ => with_hosts(&connection, certificates(&connection, wanted)?, owned)?,
+                }
+            }
         };
-        if !owners.is_empty() {
-            name_owners(&mut answer, &owners);
-        }
         Ok(answer)
     }
 
@@ -283,7 +294,7 @@ fn certificates(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::R
         conditions.text(),
         wanted.0.limit()
     );
-    let answer = conditions.ask(
+    conditions.ask(
         connection,
         &[
             ("sha256", Kind::Plain),
@@ -298,8 +309,7 @@ fn certificates(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::R
             ("places", Kind::Plain),
         ],
         &sql,
-    )?;
-    with_hosts(connection, answer)
+    )
 }
 
 fn expiring(
@@ -311,17 +321,18 @@ fn expiring(
     // A certificate that was shown after its end is the most urgent of all.
     conditions.and(
         "c.not_after <= ? AND (c.not_after >= ? OR c.last / 1000000000 > c.not_after)",
-        [Value::Integer(at.plus(within).seconds()), Value::Integer(at.seconds())],
+        [Value::Integer(at.seconds().saturating_add(within.0 / NANOS_PER_SECOND)), Value::Integer(at.seconds())],
     );
+    // Rounded down, as in events: what ended five hours ago has -1 days left, and not 0 as what ends in five hours.
+    let left = format!("(c.not_after - {})", at.seconds());
     let sql = format!(
-        "SELECT c.not_after, (c.not_after - {}) / 86400, c.sha256, c.subject, issuer.name, c.last, c.id
+        "SELECT c.not_after, {left} / 86400 - ({left} % 86400 < 0), c.sha256, c.subject, issuer.name, c.last, c.id
          FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer
          WHERE {} ORDER BY c.not_after, c.id {}",
-        at.0.div_euclid(NANOS_PER_SECOND),
         conditions.text(),
         wanted.0.limit()
     );
-    let answer = conditions.ask(
+    conditions.ask(
         connection,
         &[
             ("not_after", Kind::Day),
@@ -333,8 +344,7 @@ fn expiring(
             ("places", Kind::Plain),
         ],
         &sql,
-    )?;
-    with_hosts(connection, answer)
+    )
 }
 
 fn issuers(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
@@ -363,13 +373,17 @@ fn issuers(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
 fn keys(connection: &Connection, wanted: (&Filter, bool), reused: bool) -> rusqlite::Result<Answer> {
     let conditions = of_certificates(wanted);
     let having = if reused { "HAVING count(*) > 1" } else { "" };
+    // The filter says which keys; each is counted over all its certificates, or what shares it would not be seen.
+    let taken = match conditions.is_none() {
+        true => "1".to_owned(),
+        false => format!("c.key IN (SELECT c.key FROM certificate AS c WHERE {})", conditions.text()),
+    };
     let sql = format!(
         "SELECT key.spki_sha256, {KEY}, count(*), count(DISTINCT c.subject), min(c.first), max(c.last),
          (SELECT group_concat(subject, '; ') FROM
              (SELECT DISTINCT subject FROM certificate WHERE certificate.key = key.id LIMIT 4))
-         FROM certificate AS c JOIN key ON key.id = c.key WHERE {}
+         FROM certificate AS c JOIN key ON key.id = c.key WHERE {taken}
          GROUP BY c.key {having} ORDER BY count(DISTINCT c.subject) DESC, count(*) DESC, key.id {}",
-        conditions.text(),
         wanted.0.limit()
     );
     conditions.ask(
@@ -406,7 +420,11 @@ fn of_hosts((filter, wanted): (&Filter, bool)) -> Where {
 }
 
 fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result<Answer> {
-    let conditions = of_certificates(wanted);
+    let mut conditions = of_certificates(wanted);
+    // A row is an address, which may have been quiet for longer than the certificate.
+    if let Some(since) = wanted.0.since {
+        conditions.and("client.last >= ?", [Value::Integer(since.0)]);
+    }
     let sql = format!(
         "SELECT c.sha256, c.subject, issuer.name, c.not_after, client.address, client.first, client.last, client.count, c.id
          FROM client JOIN certificate AS c ON c.id = client.certificate
@@ -415,7 +433,7 @@ fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
         conditions.text(),
         wanted.0.limit()
     );
-    let mut answer = conditions.ask(
+    conditions.ask(
         connection,
         &[
             ("sha256", Kind::Plain),
@@ -429,13 +447,16 @@ fn clients(connection: &Connection, wanted: (&Filter, bool)) -> rusqlite::Result
             ("places", Kind::Plain),
         ],
         &sql,
-    )?;
-    answer = with_hosts(connection, answer)?;
+    )
+}
+
+/// An answer whose rows are about one place each.
+fn without_places(mut answer: Answer) -> Answer {
     if let Some(column) = answer.columns.iter().position(|name| *name == "places") {
         answer.columns.remove(column);
         made(&mut answer).iter_mut().filter(|row| column < row.len()).for_each(|row| drop(row.remove(column)));
     }
-    Ok(answer)
+    answer
 }
 
 /// Certificates of an answer up to which their places are looked up one by one; beyond, all places are read in order.
@@ -443,46 +464,73 @@ const FEW: usize = 1_000;
 /// Hosts of a certificate that are named.
 const NAMED: usize = 4;
 
-/// Puts the number of places in place of the certificate's number at the end of each row, and some hosts behind it.
-fn with_hosts(connection: &Connection, mut answer: Answer) -> rusqlite::Result<Answer> {
+/// Puts the number of places in place of the certificate's number at the end of each row, and behind it some hosts and,
+/// with a list of owners, whose names and addresses they are.
+fn with_hosts(connection: &Connection, mut answer: Answer, owned: Option<&Owned>) -> rusqlite::Result<Answer> {
     let number = |row: &[Cell]| match row.last() {
         Some(Cell::Number(number)) => Some(*number),
         _ => None,
     };
-    let mut places: HashMap<i64, [Cell; 2]> = HashMap::new();
+    let mut places: HashMap<i64, [Cell; 3]> = HashMap::new();
     let wanted = made(&mut answer).iter().filter_map(|row| number(row));
-    places.extend(wanted.map(|number| (number, [Cell::Number(0), Cell::Empty])));
+    places.extend(wanted.map(|number| (number, [Cell::Number(0), Cell::Empty, Cell::Empty])));
+    let owner = |group: &[Place]| {
+        let owned = owned?;
+        let mut owners: Vec<u32> = Vec::new();
+        for (endpoint, name) in group {
+            let both = [owned.name(*name), owned.endpoint(*endpoint).map(|endpoint| endpoint.owner)];
+            for owner in both.into_iter().flatten() {
+                if !owners.contains(&owner) {
+                    owners.push(owner);
+                }
+            }
+        }
+        Some(owned.cell(owners))
+    };
+    let make = |row: &rusqlite::Row<'_>, first: usize| Ok((row.get(first)?, row.get(first + 1)?));
     if places.len() > FEW {
         let names = timeline::names(connection)?;
-        let sql = "SELECT certificate, name FROM sighting ORDER BY certificate, endpoint, name, role";
-        let make = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        timeline::grouped(connection, sql, make, |certificate: i64, group: &mut Vec<i64>| {
+        let sql = "SELECT certificate, endpoint, name FROM sighting ORDER BY certificate, endpoint, name, role";
+        let make = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, make(row, 1)?));
+        timeline::grouped(connection, sql, make, |certificate: i64, group: &mut Vec<Place>| {
             if let Some(cells) = places.get_mut(&certificate) {
-                *cells = summary(group, |name| Ok(names.get(name).cloned()))?;
+                let [count, hosts] = summary(group, |name| Ok(names.get(name).cloned()))?;
+                *cells = [count, hosts, owner(group).unwrap_or(Cell::Empty)];
             }
             Ok(())
         })?;
     } else {
-        let mut sightings = connection
-            .prepare_cached("SELECT name FROM sighting WHERE certificate = ? ORDER BY endpoint, name, role")?;
+        let mut sightings = connection.prepare_cached(
+            "SELECT endpoint, name FROM sighting WHERE certificate = ? ORDER BY endpoint, name, role",
+        )?;
         let mut name = connection.prepare_cached("SELECT name FROM name WHERE id = ?")?;
         for (certificate, cells) in &mut places {
-            let all = sightings.query_map([certificate], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
-            *cells = summary(&all, |number| {
+            let all = sightings.query_map([certificate], |row| make(row, 0))?;
+            let all = all.collect::<rusqlite::Result<Vec<Place>>>()?;
+            let [count, hosts] = summary(&all, |number| {
                 let found: Option<String> = name.query_row([number], |row| row.get(0)).optional()?;
                 Ok(found.map(Arc::from))
             })?;
+            *cells = [count, hosts, owner(&all).unwrap_or(Cell::Empty)];
         }
     }
     answer.columns.push("hosts");
+    answer.columns.extend(owned.map(|_| "owner"));
     for row in made(&mut answer) {
-        let [count, hosts] =
-            number(row).and_then(|number| places.get(&number).cloned()).unwrap_or([Cell::Number(0), Cell::Empty]);
+        let [count, hosts, owner] = number(row).and_then(|number| places.get(&number).cloned()).unwrap_or([
+            Cell::Number(0),
+            Cell::Empty,
+            Cell::Empty,
+        ]);
         row.pop();
         row.extend([count, hosts]);
+        row.extend(owned.map(|_| owner));
     }
     Ok(answer)
 }
+
+/// Numbers of an endpoint and of the name it was asked for.
+type Place = (i64, i64);
 
 /// The rows to put columns behind.
 fn made(answer: &mut Answer) -> &mut [Vec<Cell>] {
@@ -492,16 +540,16 @@ fn made(answer: &mut Answer) -> &mut [Vec<Cell>] {
     }
 }
 
-/// Number of places, and the first hosts with how many more there are; `all`: the name of each place.
+/// Number of places, and the first hosts with how many more there are.
 fn summary(
-    all: &[i64],
+    all: &[Place],
     mut name: impl FnMut(i64) -> rusqlite::Result<Option<Arc<str>>>,
 ) -> rusqlite::Result<[Cell; 2]> {
-    let mut different = all.to_vec();
+    let mut different: Vec<i64> = all.iter().map(|(_, name)| *name).collect();
     different.sort_unstable();
     different.dedup();
     let mut first: Vec<i64> = Vec::with_capacity(NAMED);
-    for number in all {
+    for (_, number) in all {
         if first.len() >= NAMED.min(different.len()) {
             break;
         }
@@ -509,7 +557,10 @@ fn summary(
             first.push(*number);
         }
     }
-    let count = Cell::Number(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    // In the order of endpoints: each once, by whatever name and in whatever role.
+    let mut endpoints: Vec<i64> = all.iter().map(|(endpoint, _)| *endpoint).collect();
+    endpoints.dedup();
+    let count = Cell::Number(i64::try_from(endpoints.len()).unwrap_or(i64::MAX));
     if let ([one], 1) = (first.as_slice(), different.len()) {
         return Ok([count, name(*one)?.map_or(Cell::Empty, Cell::Text)]);
     }
@@ -524,24 +575,4 @@ fn summary(
         more => hosts.push_str(&format!(" (+{more})")),
     }
     Ok([count, if hosts.is_empty() { Cell::Empty } else { Cell::Text(hosts.into()) }])
-}
-
-/// Adds the owner of the hosts of each row, where there is none yet.
-fn name_owners(answer: &mut Answer, owners: &Owners) {
-    let Some(column) = answer.columns.iter().position(|column| matches!(*column, "host" | "hosts")) else { return };
-    let Rows::Made(rows) = &mut answer.rows else { return };
-    answer.columns.push("owner");
-    for row in rows {
-        let owner = match row.get(column) {
-            Some(Cell::Text(hosts)) => owner(hosts, owners),
-            _ => Cell::Empty,
-        };
-        row.push(owner);
-    }
-}
-
-/// The owner of the first of these hosts that has one.
-pub(super) fn owner(hosts: &str, owners: &Owners) -> Cell {
-    let found = hosts.split(' ').find_map(|host| owners.of(host.strip_prefix("ip:").unwrap_or(host)));
-    found.map_or(Cell::Empty, |owner| Cell::Text(owner.into()))
 }

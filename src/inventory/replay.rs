@@ -1,10 +1,11 @@
 //! Handshakes as they must have been, made of what is stored, so that they can be judged again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::detect::hosts::sketch::{address_hash, is_marked};
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
 use crate::packet::{Endpoint, Transport};
@@ -33,11 +34,12 @@ struct Came {
 
 impl Store {
     /// For each leaf that a host presented a handshake at its first sight, the one presented last at the end. What the
-    /// inventory does not have is as in the plainest handshake: the client is no one, the hellos are of TLS 1.2.
+    /// inventory does not have is as in the plainest handshake: the hellos are of TLS 1.2, and `client` stands for
+    /// whoever it was.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn presented(&self, key: &HostKey) -> Result<Vec<Observation>, InventoryError> {
+    pub fn presented(&self, key: &HostKey, client: IpAddr) -> Result<Vec<Observation>, InventoryError> {
         let connection = self.connection();
         let mut statement = connection.prepare(
             "SELECT change.certificate, change.first, endpoint.ip, host.transport
@@ -59,7 +61,7 @@ impl Store {
         let mut observations = Vec::new();
         for (frame, came) in (1..).zip(&came) {
             if let Some(chain) = chain(&connection, (key, came.certificate))? {
-                observations.push(observation(key, (frame, came), chain));
+                observations.push(observation(key, (frame, came, client), chain));
             }
         }
         Ok(observations)
@@ -79,6 +81,14 @@ impl Store {
         let ports = statement.query_map(params![name, stored_name(&key(0))], |row| row.get(0))?;
         Ok(ports.map(|port| port.map(key)).collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// An address of nobody (RFC 1122 section 3.2.1.3: network 0) that stands for the clients of a host judged again: one that
+/// the sketch of its clients has already, so that it does not make them one more.
+pub fn stand_in(clients: &[u64]) -> IpAddr {
+    let network = (0_u32..1 << 16).map(|host| IpAddr::from(Ipv4Addr::from(host)));
+    let mut known = network.filter(|address| is_marked(clients, address_hash(*address)));
+    known.next().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// The name of a host in table `name`.
@@ -120,7 +130,11 @@ fn chain(connection: &Connection, (key, leaf): (&HostKey, i64)) -> rusqlite::Res
     Ok(Some(chain))
 }
 
-fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc<Certificate>>) -> Observation {
+fn observation(
+    key: &HostKey,
+    (frame, came, client): (u64, &Came, IpAddr),
+    server_chain: Vec<Arc<Certificate>>,
+) -> Observation {
     let order = Order { clock: came.at, frame, ordinal: 0 };
     let moment = Moment { order, timestamp: came.at, time_known: true, frame, ..Moment::default() };
     // No two hellos have the same random: that would be a finding of its own.
@@ -130,7 +144,7 @@ fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc
         random
     };
     let ends = Ends {
-        client: Endpoint { address: IpAddr::from([0; 4]), port: 0 },
+        client: Endpoint { address: client, port: 0 },
         server: Endpoint { address: came.server, port: key.port },
         transport: came.transport,
         virtual_network: 0,
@@ -142,4 +156,26 @@ fn observation(key: &HostKey, (frame, came): (u64, &Came), server_chain: Vec<Arc
     }
     observation.server_chain = server_chain;
     observation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::hosts::sketch::{estimate, mark};
+
+    #[test]
+    fn a_stand_in_is_no_client_more() {
+        for clients in 1..40_u32 {
+            let mut sketch = [0; 8];
+            for number in 0..clients {
+                mark(&mut sketch, address_hash(Ipv4Addr::from(0x0a00_0000 + number * 77).into()));
+            }
+            let before = estimate(&sketch);
+            let address = stand_in(&sketch);
+            mark(&mut sketch, address_hash(address));
+            assert_eq!(estimate(&sketch), before, "{address}");
+            assert!(matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0));
+        }
+        assert!(stand_in(&[0; 8]).is_unspecified());
+    }
 }

@@ -198,7 +198,11 @@ fn migrate_to(connection: &Connection, target: i32) -> Result<(), InventoryError
         if number > target {
             break;
         }
-        // Two programs may open an old file at once: the version is looked at under the lock.
+        // Without the lock first: a question to a file that is up to date must not wait for whoever writes.
+        if version(connection)? >= number {
+            continue;
+        }
+        // Two programs may open an old file at once: the version is looked at once more under the lock.
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let step = version(connection).and_then(|version| {
             if version >= number {

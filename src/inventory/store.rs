@@ -37,7 +37,7 @@ impl Store {
     /// # Errors
     /// When it is no inventory or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, InventoryError> {
-        create(path);
+        create(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | ALONE;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -54,6 +54,11 @@ impl Store {
     /// # Errors
     /// When it is no inventory, or one of another version.
     pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
+        match path.metadata() {
+            Err(error) => return Err(error.into()),
+            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
+            Ok(_) => {}
+        }
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | ALONE)?;
         connection.busy_timeout(BUSY)?;
         match schema::check(&connection) {
@@ -85,7 +90,9 @@ impl Store {
     pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(InventoryError::Missing),
-            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Foreign),
+            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
+            // Nothing is in it, and to make tables there is not what a question is for.
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Err(InventoryError::Foreign),
             _ => {}
         }
         // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
@@ -337,14 +344,19 @@ fn stored_alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     })
 }
 
-/// Makes an empty file for the owner to write, the group to read, nobody else; SQLite keeps its mode.
-fn create(path: &Path) {
+/// Makes an empty file for the owner to write, the group to read, nobody else; SQLite keeps its mode. Where it cannot be
+/// made, the operating system says why, and SQLite would not.
+fn create(path: &Path) -> Result<(), InventoryError> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-    // Where this fails, opening says why.
-    let _ = options.open(path);
+    match options.open(path) {
+        Err(_) if path.is_dir() => Err(InventoryError::Folder),
+        // One that is there may be only for reading: opening says so.
+        Err(error) if path.symlink_metadata().is_err() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn no_database(error: InventoryError) -> InventoryError {

@@ -218,13 +218,38 @@ fn only_inventories_are_opened() {
         assert!(matches!(open(&text), Err(InventoryError::Foreign)));
     }
     assert!(matches!(Store::open_to_ask(&folder.path().join("none.db")), Err(InventoryError::Missing)));
-    assert!(matches!(Store::open_to_ask(folder.path()), Err(InventoryError::Foreign)));
+    for open in [Store::open, Store::open_read_only, Store::open_to_ask] {
+        assert!(matches!(open(folder.path()), Err(InventoryError::Folder)));
+        let error = open(&folder.path().join("none/i.db")).unwrap_err().to_string();
+        assert!(error.to_lowercase().starts_with("no such file"), "{error}");
+    }
     assert!(!folder.path().join("none.db").exists());
     let empty = folder.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
     assert!(matches!(Store::open_read_only(&empty), Err(InventoryError::Foreign)));
+    assert!(matches!(Store::open_to_ask(&empty), Err(InventoryError::Foreign)));
+    assert_eq!(std::fs::read(&empty).unwrap(), b"", "a question makes no tables");
     drop(Store::open(&empty).unwrap());
     assert!(Store::open_read_only(&empty).is_ok());
+}
+
+#[test]
+fn whoever_asks_does_not_wait_for_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("i.db");
+    let first = Inventory::open(&path).unwrap();
+    first.put_baseline(&key(1), b"x", Timestamp(1)).unwrap();
+    first.commit().unwrap();
+    drop(first);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; DELETE FROM baseline").unwrap();
+    // As long as the lock is held: whoever wants it gives up after half a minute with an error.
+    for open in [Store::open_to_ask, Store::open, Store::open_read_only] {
+        let store = open(&path).unwrap();
+        assert_eq!(store.baselines(None).unwrap().len(), 1);
+        assert!(store.ask(Question::Hosts, &Filter { host: Some("*.a".to_owned()), ..Filter::default() }).is_ok());
+    }
+    other.execute_batch("COMMIT").unwrap();
 }
 
 #[test]
@@ -328,6 +353,9 @@ fn places_are_counted_alike_for_few_certificates_and_for_many() {
         let hello = observation.handshake.client_hello.as_mut().unwrap();
         hello.server_name = Some(format!("h{number}.example.org").into_bytes().into());
         give(&mut gather, &observation);
+        // In another role it is the same place.
+        observation.client_chain = observation.server_chain.clone();
+        give(&mut gather, &observation);
     }
     gather.flush().unwrap();
     let ask = || {
@@ -350,6 +378,160 @@ fn places_are_counted_alike_for_few_certificates_and_for_many() {
         )
         .unwrap();
     assert_eq!(ask(), few);
+}
+
+/// `a` and `b` have one key, `b` and `c` one issuer; all are seen an hour apart, by clients of their own.
+fn three_hosts() -> Arc<Inventory> {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for (number, name, key, issuer) in [(0_u8, "a", 1, "One"), (1, "b", 1, "Two"), (2, "c", 2, "Two")] {
+        let mut observation = sample::observation();
+        observation.handshake.first.timestamp.0 += i64::from(number) * 3_600_000_000_000;
+        observation.ends.server.address = [10, 9, number, 1].into();
+        observation.ends.client.address = [10, 0, 0, number].into();
+        let hello = observation.handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(format!("{name}.example").into_bytes().into());
+        observation.server_chain.truncate(1);
+        let leaf = Arc::make_mut(&mut observation.server_chain[0]);
+        leaf.sha256 = Sha256([number; 32]);
+        let facts = leaf.facts.as_mut().unwrap();
+        facts.spki_sha256 = Sha256([key; 32]);
+        facts.issuer.text = issuer.to_owned();
+        facts.issuer.normalized = issuer.to_owned();
+        facts.subject.text = format!("CN={name}");
+        observation.client_chain = vec![sample::observation().server_chain[0].clone()];
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    inventory
+}
+
+/// Columns of an answer, each row in one line.
+fn lines(store: &Store, (question, filter): (Question, &Filter), columns: &[&str]) -> Vec<String> {
+    let answer = store.ask(question, filter).unwrap();
+    let at: Vec<usize> =
+        columns.iter().map(|name| answer.columns.iter().position(|column| column == name).unwrap()).collect();
+    made(&answer).iter().map(|row| at.iter().map(|at| row[*at].text()).collect::<Vec<_>>().join(" | ")).collect()
+}
+
+#[test]
+fn a_filter_says_which_keys_and_all_their_certificates_count() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    let last = store.last_packet().unwrap().unwrap();
+    let of = |filter: &Filter| {
+        let shown = ["spki_sha256", "certificates", "subjects", "examples"];
+        lines(store, (Question::Reused, filter), &shown)
+    };
+    let host = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
+    let shared = [format!("{} | 2 | 2 | CN=a; CN=b", "01".repeat(32))];
+    assert_eq!(of(&Filter::default()), shared);
+    assert_eq!(of(&host("a.example")), shared);
+    assert_eq!(of(&host("10.9.1.0/24")), shared);
+    assert_eq!(of(&host("c.example")), [""; 0]);
+    assert_eq!(of(&Filter { issuer: Some("one".to_owned()), ..Filter::default() }), shared);
+    assert_eq!(of(&Filter { since: Some(last), ..Filter::default() }), [""; 0]);
+    let keys = lines(store, (Question::Keys, &host("b.example")), &["certificates", "examples"]);
+    assert!(keys.contains(&"2 | CN=a; CN=b".to_owned()), "{keys:?}");
+}
+
+#[test]
+fn clients_that_were_quiet_since_are_left_out() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    let last = store.last_packet().unwrap().unwrap();
+    let since = |since: i64| {
+        let filter = Filter { since: Some(Timestamp(last.0 - since)), ..Filter::default() };
+        lines(store, (Question::Clients, &filter), &["address"])
+    };
+    assert_eq!(since(7_200_000_000_000), ["10.0.0.0", "10.0.0.1", "10.0.0.2"]);
+    assert_eq!(since(3_600_000_000_000), ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(since(0), ["10.0.0.2"]);
+}
+
+#[test]
+fn no_name_is_taken_for_another_host() {
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 100);
+    let long = [&b" "[..]; 300].concat();
+    let cases: [(&[u8], &str); 16] = [
+        (b"WWW.Example.org.", "www.example.org"),
+        (b"_x.a-b.example", "_x.a-b.example"),
+        (b"ip:10.9.4.1", "ip%3a10.9.4.1"),
+        (b"IP:10.9.4.1", "ip%3a10.9.4.1"),
+        (b"ech:a.example", "ech%3aa.example"),
+        (b"a.example b.example", "a.example%20b.example"),
+        (b"a.example (+9)", "a.example%20%28%2b9%29"),
+        (b"\x1b[2J\0\xff", "%1b%5b2j%00%ff"),
+        ("\u{202e}é".as_bytes(), "%e2%80%ae%c3%a9"),
+        (b"a%20b", "a%2520b"),
+        (b"*.example.org", "%2a.example.org"),
+        (b"10.9.4.1", "ip:192.0.2.7"),
+        (b"2001:db8::1", "ip:192.0.2.7"),
+        (b"", "ip:192.0.2.7"),
+        (b"..", "ip:192.0.2.7"),
+        (&long, &"%20".repeat(85)),
+    ];
+    for (asked, _) in cases {
+        let mut observation = sample::observation();
+        observation.ends.server.address = [192, 0, 2, 7].into();
+        observation.handshake.client_hello.as_mut().unwrap().server_name = Some(asked.into());
+        give(&mut gather, &observation);
+    }
+    gather.flush().unwrap();
+    let stored = rows(inventory.store(), "SELECT name FROM name ORDER BY id");
+    let mut expected: Vec<&str> = Vec::new();
+    for (_, name) in cases {
+        if !expected.contains(&name) {
+            expected.push(name);
+        }
+    }
+    assert_eq!(stored, expected.iter().map(|name| vec![(*name).to_owned().into()]).collect::<Vec<_>>());
+    // The one of the address is its own.
+    let key = HostKey { name: "ip:10.9.4.1".to_owned(), port: sample::observation().ends.server.port };
+    assert!(inventory.store().leaves(&key).unwrap().is_empty());
+}
+
+#[test]
+fn days_left_are_rounded_down_as_in_events() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    store.connection().execute("UPDATE certificate SET not_after = 1000000000, last = ?", [i64::MAX]).unwrap();
+    for (hours, days) in [(-49, -3), (-48, -2), (-25, -2), (-24, -1), (-5, -1), (0, 0), (4, 0), (24, 1), (47, 1)] {
+        let at = Some(Timestamp::new(1_000_000_000 - hours * 3_600, 0));
+        let filter = Filter { at, limit: Some(1), ..Filter::default() };
+        let within = crate::time::Span::seconds(i64::MAX);
+        assert_eq!(lines(store, (Question::Expiring(within), &filter), &["days_left"]), [days.to_string()], "{hours}");
+    }
+}
+
+#[test]
+fn the_owner_asked_for_is_the_owner_named() {
+    let inventory = three_hosts();
+    let store = inventory.store();
+    store.import_owners(&b"a.example,team A\nb.example,team B\n10.9.1.0/24,net\n10.9.2.0/24,net\n"[..]).unwrap();
+    let of = |question: Question, owner: Option<&str>| {
+        let filter = Filter { owner: owner.map(str::to_owned), ..Filter::default() };
+        lines(store, (question, &filter), &["owner"])
+    };
+    assert_eq!(of(Question::Hosts, None), ["team A", "net; team B", "net"]);
+    for question in [Question::Hosts, Question::Changes] {
+        assert_eq!(of(question, Some("net")), ["net; team B", "net"]);
+        assert_eq!(of(question, Some("team B")), ["team B; net"]);
+        assert_eq!(of(question, Some("team A")), ["team A"]);
+        assert_eq!(of(question, Some("team C")), [""; 0]);
+    }
+    // The client's certificate was shown to all three.
+    assert_eq!(of(Question::Certificates, Some("team B")), ["team B; net; team A", "team B; net"]);
+    assert_eq!(of(Question::Certificates, Some("net")), ["net; team A; team B", "net; team B", "net"]);
+    assert_eq!(of(Question::Clients, Some("team B")), ["team B; net; team A"; 3]);
+    // More owners than are named: the one asked for is among them.
+    let many: String = (0..6).map(|number| format!("10.9.0.0/{},o{number}\n", 24 + number)).collect();
+    store
+        .import_owners(format!("{many}c.example,x\nb.example,y\na.example,z\n10.9.1.1,u\n10.9.2.1,v\n").as_bytes())
+        .unwrap();
+    let named = of(Question::Certificates, Some("z"));
+    assert_eq!(named, ["z; o5", "z; o5; u; v (+2)"]);
 }
 
 #[test]

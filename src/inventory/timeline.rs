@@ -12,8 +12,8 @@ use rusqlite::{Connection, Row, ToSql};
 use crate::time::{Timestamp, ValidityTime};
 
 use super::answer::{Answer, Cell, LATER, Rows, prepare};
-use super::owners::Owners;
-use super::query::{Filter, Where, owner};
+use super::owners::Owned;
+use super::query::{Filter, Where};
 
 /// Rows of a table by their number; read in its order.
 #[derive(Debug)]
@@ -92,6 +92,8 @@ struct Shown {
 /// A host.
 #[derive(Debug)]
 struct Host {
+    /// Of its name.
+    number: i64,
     name: Arc<str>,
     port: i64,
     transport: Arc<str>,
@@ -124,8 +126,10 @@ impl Tables {
                 Some(known) => Arc::clone(known),
                 None => Arc::clone(transports.entry(transport.to_owned()).or_insert_with(|| transport.into())),
             };
+            let number = row.get(1)?;
             Ok(Host {
-                name: names.get(row.get(1)?).cloned().unwrap_or_default(),
+                number,
+                name: names.get(number).cloned().unwrap_or_default(),
                 port: row.get(2)?,
                 transport,
                 first: Timestamp(row.get(4)?),
@@ -155,6 +159,27 @@ impl Tables {
     fn takes(&self, certificate: Option<&Shown>) -> bool {
         let issuer = || certificate.and_then(|certificate| certificate.issuer);
         self.taken.as_ref().is_none_or(|taken| issuer().is_some_and(|issuer| taken.contains(&issuer)))
+    }
+
+    /// Whose each host is: by its name, and by the addresses that answered to it.
+    fn owners(&self, connection: &Connection, owned: &Owned) -> rusqlite::Result<Vec<Cell>> {
+        let mut answered: HashMap<(i64, i64, &str), Vec<u32>> = HashMap::new();
+        if owned.has_endpoints() {
+            let mut statement = prepare(connection, "SELECT name, endpoint FROM sighting")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let Some(endpoint) = owned.endpoint(row.get(1)?) else { continue };
+                let owners = answered.entry((row.get(0)?, endpoint.port, &endpoint.transport)).or_default();
+                if !owners.contains(&endpoint.owner) {
+                    owners.push(endpoint.owner);
+                }
+            }
+        }
+        let cell = |host: &Host| {
+            let others = answered.get(&(host.number, host.port, &*host.transport)).into_iter().flatten().copied();
+            owned.cell(owned.name(host.number).into_iter().chain(others))
+        };
+        Ok(self.hosts.rows.iter().map(cell).collect())
     }
 
     /// SHA-256, subject and issuer.
@@ -203,8 +228,12 @@ pub(super) fn grouped<K: Copy + Eq + Hash, T>(
 const CHANGES: &str = "SELECT host, certificate, first, last FROM change ORDER BY host, certificate";
 
 /// Every host with the certificate that it showed last.
-pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Where)) -> rusqlite::Result<Answer> {
+pub(super) fn hosts(
+    connection: &Connection,
+    (filter, conditions, owned): (&Filter, &Where, Option<&Owned>),
+) -> rusqlite::Result<Answer> {
     let tables = Tables::read(connection, (filter, conditions))?;
+    let owners = owned.map(|owned| tables.owners(connection, owned)).transpose()?;
     let mut shown: HashMap<i64, (usize, i64)> = HashMap::new();
     let make = |row: &Row<'_>| Ok((row.get(0)?, (row.get::<_, i64>(3)?, row.get::<_, i64>(2)?, row.get::<_, i64>(1)?)));
     grouped(connection, CHANGES, make, |host: i64, group| {
@@ -216,21 +245,21 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
         Ok(())
     })?;
     let mut found = Vec::new();
-    for (number, host) in tables.hosts.numbers.iter().zip(&tables.hosts.rows) {
+    for (place, (number, host)) in tables.hosts.numbers.iter().zip(&tables.hosts.rows).enumerate() {
         let (count, certificate) = shown.get(number).copied().map_or((0, None), |(count, one)| (count, Some(one)));
         let certificate = certificate.and_then(|certificate| tables.certificates.get(certificate));
         if tables.takes(certificate) {
-            found.push((host, count, certificate));
+            found.push((host, count, certificate, place));
         }
     }
     found.sort_by(|(one, ..), (other, ..)| {
         (&one.name, one.port, &one.transport).cmp(&(&other.name, other.port, &other.transport))
     });
     found.truncate(filter.rows());
-    let rows = found.into_iter().map(|(host, count, certificate)| {
+    let rows = found.into_iter().map(|(host, count, certificate, place)| {
         let [sha256, subject, issuer] = tables.words(certificate);
         let not_after = certificate.and_then(|certificate| certificate.not_after);
-        row([
+        let mut row = row([
             Cell::Text(Arc::clone(&host.name)),
             Cell::Number(host.port),
             Cell::Text(Arc::clone(&host.transport)),
@@ -242,9 +271,11 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
             subject,
             issuer,
             not_after.map_or(Cell::Empty, |seconds| Cell::Day(ValidityTime(seconds))),
-        ])
+        ]);
+        row.extend(owners.as_ref().and_then(|owners| owners.get(place)).cloned());
+        row
     });
-    let columns = vec![
+    let mut columns = vec![
         "host",
         "port",
         "transport",
@@ -257,13 +288,14 @@ pub(super) fn hosts(connection: &Connection, (filter, conditions): (&Filter, &Wh
         "issuer",
         "not_after",
     ];
+    columns.extend(owners.as_ref().map(|_| "owner"));
     Ok(Answer { title: "", columns, rows: Rows::Made(rows.collect()) })
 }
 
 /// When hosts showed a certificate for the first time, and which they had shown before.
 pub(super) fn changes(
     connection: &Connection,
-    (filter, conditions, owners): (&Filter, &Where, &Owners),
+    (filter, conditions, owned): (&Filter, &Where, Option<&Owned>),
 ) -> rusqlite::Result<Answer> {
     let tables = Tables::read(connection, (filter, conditions))?;
     let since = filter.since.unwrap_or(Timestamp::MIN);
@@ -309,12 +341,10 @@ pub(super) fn changes(
         "before_subject",
         "before_issuer",
     ];
-    let mut owned = Vec::new();
-    if !owners.is_empty() {
-        columns.push("owner");
-        owned.extend(tables.hosts.rows.iter().map(|host| owner(&host.name, owners)));
-    }
-    Ok(Answer { title: "", columns, rows: Rows::Changes(Box::new(Changes { tables, found, owners: owned })) })
+    let owners = owned.map(|owned| tables.owners(connection, owned)).transpose()?;
+    columns.extend(owners.as_ref().map(|_| "owner"));
+    let owners = owners.unwrap_or_default();
+    Ok(Answer { title: "", columns, rows: Rows::Changes(Box::new(Changes { tables, found, owners })) })
 }
 
 /// The rows of [`changes`].

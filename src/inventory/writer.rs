@@ -73,6 +73,7 @@ impl Writer {
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<(), InventoryError> {
         while let Ok(first) = orders.recv() {
             let mut committed = Vec::new();
+            let mut known = Vec::new();
             let mut waiting = Vec::new();
             let store = Arc::clone(&self.store);
             {
@@ -92,7 +93,11 @@ impl Writer {
                             }
                         }
                         Order::Alert(alert) => write_alert(&transaction, &alert)?,
-                        Order::Capture(capture) => write_capture(&transaction, &capture)?,
+                        Order::Capture(capture) => {
+                            if !write_capture(&transaction, &capture)? {
+                                known.push(capture.digest);
+                            }
+                        }
                         Order::Part(capture, handshakes) => write_part(&transaction, &capture, &handshakes)?,
                         Order::Expire(before) => {
                             let mut forget = transaction.prepare_cached("DELETE FROM baseline WHERE last_seen < ?")?;
@@ -118,6 +123,7 @@ impl Writer {
                     unwritten.records.remove(&key);
                 }
             }
+            unwritten.known.append(&mut known);
             drop(unwritten);
             for tell in waiting {
                 // Whoever asked may have given up.
@@ -406,15 +412,12 @@ fn write_alert(connection: &Connection, alert: &StoredAlert) -> rusqlite::Result
     Ok(())
 }
 
-fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result<()> {
+/// Whether it was not there yet.
+fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result<bool> {
     let bytes = i64::try_from(capture.bytes).unwrap_or(i64::MAX);
     connection.prepare_cached("DELETE FROM capture_part WHERE capture = ?")?.execute([capture.digest.0])?;
-    connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?.execute(params![
-        capture.digest.0,
-        capture.path,
-        bytes
-    ])?;
-    Ok(())
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?;
+    Ok(insert.execute(params![capture.digest.0, capture.path, bytes])? > 0)
 }
 
 /// Handshakes of one row of `capture_part`.

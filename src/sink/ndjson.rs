@@ -1,7 +1,7 @@
 //! One JSON object a line, to a file or to standard output.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,8 +74,26 @@ impl Sink for ReopenedNdjson {
 
 fn open_to_append(path: &Path) -> Result<Ndjson<File>, SinkError> {
     let file = create_options().create(true).append(true).open(path);
-    let file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
+    let mut file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
+    if is_torn(path) {
+        file.write_all(b"\n")?;
+    }
     Ok(Ndjson::new(file))
+}
+
+/// Whether the last line of a file has no end, as a power cut or a full disk leaves it: the next event must not become a
+/// part of it.
+fn is_torn(path: &Path) -> bool {
+    // A pipe has no last line, and to open it would wait.
+    if !path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) {
+        return false;
+    }
+    let mut last = [0];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && last != *b"\n"
 }
 
 /// A capture is evidence, and `-o *.pcap` is quickly typed: only what looks like events is written over or appended to.
@@ -166,6 +184,27 @@ mod tests {
         sink.flush().unwrap();
         assert_eq!(std::fs::read(&moved).unwrap(), b"{old}\n1\n2\n");
         assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
+    }
+
+    #[test]
+    fn a_torn_line_stays_by_itself() {
+        let stats = Stats::default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        for (old, new) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"torn", "{}\n{\"torn\n"), ("{", "{\n")] {
+            std::fs::write(&path, old).unwrap();
+            let reopen = Arc::new(AtomicBool::new(false));
+            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen)).unwrap();
+            sink.write(&event(b"{1}\n", &stats)).unwrap();
+            sink.flush().unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{new}{{1}}\n"));
+            // The same for a file that is opened anew.
+            std::fs::write(&path, old).unwrap();
+            reopen.store(true, Ordering::Relaxed);
+            sink.write(&event(b"{2}\n", &stats)).unwrap();
+            sink.flush().unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{new}{{2}}\n"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Certificates as PEM files, each once (`--certificates DIR`).
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,8 @@ impl PemFolder {
         Ok(Self { folder: folder.to_owned(), written: HashSet::new() })
     }
 
-    /// Writes the certificate unless it was written before; a file that exists already is left alone.
+    /// Writes the certificate unless it was written before; a file that exists already is left alone, unless it is the
+    /// beginning of what it should be: a full disk or a power cut may have left that.
     ///
     /// # Errors
     /// [`SinkError::Create`] or [`SinkError::Write`].
@@ -44,10 +46,9 @@ impl PemFolder {
             return Ok(());
         }
         let path = self.folder.join(format!("{}.pem", certificate.sha256.to_string().to_ascii_lowercase()));
-        match create_options().create_new(true).open(&path) {
-            Ok(mut file) => file.write_all(pem(&certificate.der).as_bytes())?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(SinkError::Create { path: path.display().to_string(), source }),
+        let text = pem(&certificate.der);
+        if !path.symlink_metadata().is_ok_and(|about| !is_torn(&path, (&about, text.as_bytes()))) {
+            write_whole(&path, text.as_bytes())?;
         }
         if self.written.len() < REMEMBERED {
             self.written.insert(certificate.sha256);
@@ -67,6 +68,32 @@ impl Sink for PemFolder {
     fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
+}
+
+/// Whether a file holds only the beginning of `text`.
+fn is_torn(path: &Path, (about, text): (&Metadata, &[u8])) -> bool {
+    let is_shorter = usize::try_from(about.len()).is_ok_and(|length| length < text.len());
+    about.is_file()
+        && is_shorter
+        && std::fs::read(path).is_ok_and(|old| old.len() < text.len() && text.starts_with(&old))
+}
+
+/// Makes a file that is there as a whole or not at all.
+fn write_whole(path: &Path, text: &[u8]) -> Result<(), SinkError> {
+    let part = path.with_extension("pem.part");
+    let failed = |source| SinkError::Create { path: path.display().to_string(), source };
+    // Whatever has this name is left of a run that was killed.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut file = create_options().create_new(true).open(&part).map_err(failed)?;
+    if let Err(error) = file.write_all(text) {
+        // It is in nobody's way, and the next run takes it away.
+        let _ = std::fs::remove_file(&part);
+        return Err(error.into());
+    }
+    std::fs::rename(&part, path).map_err(failed)
 }
 
 /// The certificate in PEM (RFC 7468 section 5).
@@ -97,6 +124,30 @@ mod tests {
             assert!(lines.iter().rev().skip(1).all(|line| line.len() == 64));
             assert_eq!(STANDARD.decode(lines.concat()).unwrap(), der);
         }
+    }
+
+    #[test]
+    fn a_torn_file_is_made_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = Certificate { der: vec![7; 100].into(), sha256: Sha256([1; 32]), ..Certificate::default() };
+        let path = folder.path().join(format!("{}.pem", "01".repeat(32)));
+        let whole = pem(&certificate.der);
+        for length in (0..=whole.len()).chain([whole.len() + 1]) {
+            let old = format!("{whole}x");
+            std::fs::write(&path, old.get(..length).unwrap()).unwrap();
+            // One of a run that was killed is in nobody's way.
+            std::fs::write(path.with_extension("pem.part"), "-----BEG").unwrap();
+            PemFolder::create(folder.path()).unwrap().keep(&certificate).unwrap();
+            let expected = if length <= whole.len() { &whole } else { &old };
+            assert_eq!(&std::fs::read_to_string(&path).unwrap(), expected, "{length}");
+        }
+        std::fs::write(&path, "-----BEGIN something else").unwrap();
+        PemFolder::create(folder.path()).unwrap().keep(&certificate).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "-----BEGIN something else");
+        std::fs::remove_file(&path).unwrap();
+        PemFolder::create(folder.path()).unwrap().keep(&certificate).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) fn render(facts: &Facts) -> Box<str> {
         alternative_names: facts.alternative_names.iter().map(AlternativeName::text).collect(),
     };
     // Strings and numbers only: there is nothing that JSON could not hold.
-    serde_json::to_string(&object).unwrap_or_default().into_boxed_str()
+    crate::text::printable_json(serde_json::to_string(&object).unwrap_or_default()).into_boxed_str()
 }
 
 /// A serial number in upper-case hexadecimal as OpenSSL shows it: the sign octet left out, `-` before a negative one.
@@ -129,6 +129,18 @@ impl AlternativeName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_reorder_a_line() {
+        let mut facts = Facts::default();
+        facts.subject.text = "CN=a\u{202e}fdp.exe".to_owned();
+        facts.alternative_names = vec![AlternativeName::Dns("\u{2066}x\u{feff}".to_owned())];
+        let json = render(&facts);
+        assert!(!json.contains(crate::text::is_unsafe), "{json}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["subject"]["distinguished_name"], "CN=a\u{202e}fdp.exe");
+        assert_eq!(value["alternative_names"][0], "\u{2066}x\u{feff}");
+    }
 
     #[test]
     fn serials_are_shown_as_openssl_shows_them() {
