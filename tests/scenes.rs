@@ -316,6 +316,28 @@ fn a_late_answer_is_told_apart() {
     }
 }
 
+/// Once a late answer came, the usual deadline holds again.
+#[test]
+fn a_late_answer_ends_at_its_own_deadline() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    scene.wait(70_000);
+    scene.session(Connection::new(9), &ClientHello::default(), &[&chain()]);
+    scene.wait(30_000);
+    scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+    for number in 2..5 {
+        scene.wait(50_000);
+        scene.session(Connection::new(number), &ClientHello::default(), &[&chain()]);
+    }
+    for batch in [1, 256] {
+        let run = scene.run_with(&Options { batch, ..Options::default() });
+        let ports: Vec<_> = run.events("tls").iter().map(|event| event["source"]["port"].as_u64().unwrap()).collect();
+        assert_eq!(ports, [40_001, 40_009, 40_002, 40_001, 40_003, 40_004], "batches of {batch}");
+    }
+}
+
 #[test]
 fn a_wild_time_ends_nothing() {
     let mut scene = Scene::new();

@@ -165,7 +165,7 @@ impl Worker {
             return true;
         };
         let before = connection.counted;
-        let was_closing = connection.is_closing();
+        let (was_closing, was_late) = (connection.is_closing(), connection.is_late());
         let stats = &mut self.stats;
         let limits = &self.shared.limits;
         let outcome = catch_unwind(AssertUnwindSafe(|| connection.on_segment(segment, (limits, lasting), stats)));
@@ -194,7 +194,7 @@ impl Worker {
         connection.counted = connection.memory();
         slot.memory = (slot.memory + connection.counted).saturating_sub(before);
         let full = slot.memory > self.shared.limits.slot_memory;
-        if connection.is_closing() && !was_closing {
+        if connection.is_closing() && !was_closing || was_late {
             // Its deadline came nearer than the one that stands in the heap.
             self.deadlines.push(connection.deadline(limits), flow);
         }
