@@ -29,10 +29,20 @@ struct Suspect {
 }
 
 impl Suspect {
-    /// The earliest of the times ahead, and how many lie within `limit` of it.
-    fn agreed(&self, limit: Span) -> (Timestamp, usize) {
-        let first = self.ahead.iter().copied().min().unwrap_or_default();
-        (first, self.ahead.iter().filter(|time| time.since(first) <= limit).count())
+    /// The earliest time that enough others agree with: they lie within `limit` behind it.
+    fn agreed(&self, limit: Span) -> Option<Timestamp> {
+        let agree = |first: Timestamp| {
+            let near = |time: &&Timestamp| **time >= first && time.since(first) <= limit;
+            self.ahead.iter().filter(near).count() >= NEEDED
+        };
+        self.ahead.iter().copied().filter(|first| agree(*first)).min()
+    }
+
+    /// The last time, if several frames wait and each lies ahead of the one before: so may the end of a capture that was put
+    /// together from others.
+    fn ascent(&self) -> Option<Timestamp> {
+        let several = self.ahead.len() > 1 && self.ahead.len() == self.waiting && self.ahead.is_sorted();
+        self.ahead.last().copied().filter(|_| several)
     }
 }
 
@@ -91,8 +101,7 @@ impl Clock {
             if known && self.now.is_some_and(|now| time.since(now) > self.limit) {
                 suspect.ahead.push(time);
             }
-            let (first, agreed) = suspect.agreed(self.limit);
-            if agreed >= NEEDED {
+            if let Some(first) = suspect.agreed(self.limit) {
                 suspect.believed = Some(first.plus(self.limit));
             } else if suspect.waiting > WITNESSES {
                 suspect.believed = Some(Timestamp::MIN);
@@ -113,12 +122,10 @@ impl Clock {
         Tick::Known
     }
 
-    /// Decides now: there is nobody else to ask. Several frames that all agree are believed, one alone is not.
+    /// Decides now: there is nobody else to ask.
     pub fn settle(&mut self) {
         if let Some(suspect) = self.suspect.as_mut().filter(|suspect| suspect.believed.is_none()) {
-            let (first, agreed) = suspect.agreed(self.limit);
-            let all = agreed > 1 && agreed == suspect.waiting;
-            suspect.believed = Some(if all { first.plus(self.limit) } else { Timestamp::MIN });
+            suspect.believed = Some(suspect.ascent().unwrap_or(Timestamp::MIN));
         }
     }
 
@@ -200,6 +207,10 @@ mod tests {
             (Timestamp::new(1_000_001, 0), 0, vec![100, 1_000_000, 1_000_001])
         );
         assert_eq!(run(&[100, 1_000_000, 101, 1_000_001]).2, [100, 101]);
+        assert_eq!(run(&[100, 1_000_000, 999_999]).2, [100]);
+        assert_eq!(run(&[100, 1_000_000, 2_000_000, 2_000_000]).2, [100, 1_000_000, 2_000_000, 2_000_000]);
+        let on_the_way = [100, 1_000_000, 2_000_000, 2_000_001, 2_000_002, 2_000_003, 2_000_004];
+        assert_eq!(run(&on_the_way), (Timestamp::new(2_000_004, 0), 0, on_the_way.to_vec()));
     }
 
     #[test]
