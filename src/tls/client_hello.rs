@@ -25,6 +25,11 @@ impl ClientHello {
         hello
     }
 
+    /// Whether `legacy_version` is no version of SSL or TLS.
+    pub(super) fn has_unknown_version(&self) -> bool {
+        !self.ssl2_format && !matches!(self.legacy_version, 0x0300..=0x0304)
+    }
+
     /// [`Self::parse`] into a hello where it is to stay.
     pub(super) fn fill(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
         self.raw = body.into();

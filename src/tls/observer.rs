@@ -390,7 +390,7 @@ impl Half {
     fn decide(&mut self, talk: &mut Conversation, place: Place<'_>) {
         let head = self.head;
         let clear = if talk.may_be_encrypted(place.direction) {
-            is_hello_start(head.bytes(), self.record.length)
+            is_hello_start(head.bytes(), self.record.length) || talk.is_hello_of_client(head.bytes())
         } else {
             is_message_start(head.bytes(), self.record.length)
         };
