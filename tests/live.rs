@@ -301,6 +301,23 @@ fn an_idle_link_stops_at_once() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_is_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (number, signals) in
+        [["-TERM", "-TERM"], ["-INT", "-INT"], ["-TERM", "-INT"], ["-USR1", "-INT"]].iter().enumerate()
+    {
+        let output = folder.path().join(number.to_string());
+        let sensor = namespace.watch(&output, &[]);
+        sleep(Duration::from_millis(300));
+        // As timeout(1) does: to the program, then to the group it is in.
+        sensor.signal(signals[0]);
+        let told = sensor.stop(signals[1]);
+        assert_eq!(told.last().map(dataset), Some("tlswatch.stats"), "{signals:?}");
+    }
+}
+
+#[test]
 fn an_open_handshake_is_told_when_its_time_is_over_on_an_idle_link() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();
