@@ -276,7 +276,7 @@ mod capture {
             thread::Builder::new().name("signals".to_owned()).spawn(move || {
                 let mut stopped = None;
                 for signal in caught.forever() {
-                    flags.on(signal, &mut stopped, Instant::now());
+                    flags.on(signal, &mut stopped, live::monotonic());
                 }
             })?;
             Ok(signals)
@@ -356,7 +356,7 @@ mod capture {
 
         #[test]
         fn only_a_later_interrupt_ends_at_once() {
-            let first = Instant::now();
+            let first = live::monotonic();
             let (soon, later) = (first + Duration::from_millis(900), first + ONE_WISH);
             for signal in [SIGINT, SIGTERM] {
                 assert_eq!(wish(signal, None, first), Wish::Stop);
