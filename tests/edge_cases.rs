@@ -848,6 +848,32 @@ fn strings_of_every_kind() {
 }
 
 #[test]
+fn what_is_empty_is_left_out() {
+    let mut params = rcgen::CertificateParams::new(vec!["example.org".to_owned()]).unwrap();
+    // RFC 5280 section 4.1.2.6 allows an empty subject; the issuer of a self-signed certificate is empty with it.
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let nameless = self_signed(params.clone());
+    params.subject_alt_names = vec![rcgen::SanType::DnsName(String::new().try_into().unwrap())];
+    params.distinguished_name.push(rcgen::DnType::CommonName, "");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+    let unnamed = self_signed(params);
+    let hello = ClientHello::default().with(16, &[0, 4, 0, 2, b'h', b'2']);
+    let mut scene = Scene::new();
+    scene.session(Connection::new(1), &hello, &[&nameless]);
+    scene.session(Connection::new(2), &ClientHello::default().with(16, &[0, 1, 0]), &[&unnamed]);
+    // Reading the events looks for what is empty in all of them.
+    let run = scene.run();
+    let (handshakes, certificates) = (run.events("tls"), run.events("certificate"));
+    assert_eq!(handshakes[0]["tlswatch"]["client"]["alpn"], serde_json::json!(["h2"]));
+    assert!(has(&handshakes[0], "malformed_extension"));
+    assert!(handshakes[1]["tlswatch"]["client"].get("alpn").is_none());
+    assert!(certificates[0]["file"]["x509"].get("subject").is_none());
+    let subject = &certificates[1]["file"]["x509"]["subject"];
+    assert_eq!(*subject, serde_json::json!({"distinguished_name": "O=Example,CN=", "organization": ["Example"]}));
+    assert!(certificates[1]["file"]["x509"].get("alternative_names").is_none());
+}
+
+#[test]
 fn a_bad_certificate_hides_no_other() {
     let chain = chain();
     for bad in [&b"not DER at all"[..], &chain[..chain.len() / 2], &[0x30], &[]] {

@@ -100,7 +100,11 @@ impl ClientHello {
             16 => {
                 let mut list = body.vector16()?;
                 while !list.is_empty() && self.alpn.len() < LIST {
-                    self.alpn.push(SmallVec::from_slice(list.vector8()?.rest()));
+                    let name = list.vector8()?.rest();
+                    if name.is_empty() {
+                        odd.push(Anomaly::MalformedExtension);
+                    }
+                    self.alpn.push(SmallVec::from_slice(name));
                 }
             }
             18 => self.signed_certificate_timestamp = true,

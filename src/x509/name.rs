@@ -62,7 +62,7 @@ pub(crate) fn parse(name: &Element<'_>, oddities: &mut Vec<&'static str>) -> Nam
             }
             push_attribute(&mut shown, kind.content, decoded.as_deref().ok_or(value.whole));
             folded.push(fold_attribute(kind.content, decoded.as_deref().ok_or(value.whole)));
-            if let (Some(list), Some(text)) = (parsed.list_of(kind.content), decoded) {
+            if let (Some(list), Some(text)) = (parsed.list_of(kind.content), decoded.filter(|text| !text.is_empty())) {
                 list.push(text::escaped(&text));
             }
         }
