@@ -355,6 +355,57 @@ fn pcapng_goes_on_behind_a_bad_block() {
     }
 }
 
+/// The place that is told, and what is read behind it.
+fn behind_damage(damage: &[u8]) -> (u64, Damage, Vec<Vec<u8>>) {
+    let mut file = [section(false), interface(false, 1, &[]), enhanced(false, 0, 1, b"before")].concat();
+    let place = u64::try_from(file.len()).unwrap();
+    file.extend(damage);
+    file.extend(enhanced(false, 0, 2, b"behind"));
+    file.extend(enhanced(false, 0, 3, b"end"));
+    let (seen, files) = read(&file);
+    let [Problem { kind: ProblemKind::Damaged { offset, damage }, .. }] = files.problems() else {
+        panic!("{:?}", files.problems())
+    };
+    assert_eq!(files.stats().capture_bad_places, 1);
+    (offset.abs_diff(place), damage.clone(), seen.into_iter().map(|frame| frame.data).collect())
+}
+
+#[test]
+fn an_impossible_block_hides_no_other() {
+    let all = [&b"before"[..], b"behind", b"end"];
+    // Unknown, secrets and names: types of which a block may be long.
+    for kind in [0x0bad_u32, 10, 4] {
+        let claim = [&kind.to_le_bytes()[..], &0x7fff_fff0_u32.to_le_bytes(), &[0; 8]].concat();
+        assert_eq!(behind_damage(&claim), (0, Damage::TooLong { length: 0x7fff_fff0 }, all.map(<[u8]>::to_vec).into()));
+    }
+    // Not too long for an unknown block, but longer than the file, or with another length at its end.
+    let claim = [&[0xad, 0x0b, 0, 0][..], &(1_u32 << 20).to_le_bytes(), &[0; 8]].concat();
+    assert_eq!(behind_damage(&claim), (0, Damage::Cut, all.map(<[u8]>::to_vec).into()));
+    let claim = [&[0xad, 0x0b, 0, 0][..], &16_u32.to_le_bytes(), &[0; 8]].concat();
+    assert_eq!(behind_damage(&claim), (0, Damage::BlockLength { length: 16 }, all.map(<[u8]>::to_vec).into()));
+    // Bytes that are no block, and not a multiple of four of them.
+    for length in 200..204 {
+        let garbage: Vec<u8> = b"\xde\xad\xbe\xef".iter().copied().cycle().take(length).collect();
+        let (offset, _, seen) = behind_damage(&garbage);
+        assert_eq!((offset, seen), (0, all.map(<[u8]>::to_vec).into()), "{length}");
+    }
+}
+
+#[test]
+fn large_blocks_that_nobody_needs_are_passed_over() {
+    for (kind, length) in [(0x0bad, 2 << 20), (4, 2 << 20), (4, 20 << 20), (10, 20 << 20)] {
+        let large = block(false, kind, &vec![0; length]);
+        let file = [section(false), interface(false, 1, &[]), large, enhanced(false, 0, 1, b"behind")].concat();
+        let (seen, files) = read(&file);
+        assert_eq!((seen.len(), files.problems()), (1, [].as_slice()), "{kind} {length}");
+        // Cut inside: the place is where the block begins.
+        let start = u64::try_from(section(false).len() + interface(false, 1, &[]).len()).unwrap();
+        let (_, files) = read(&file[..file.len() - 100]);
+        let ProblemKind::Damaged { offset, .. } = files.problems()[0].kind else { panic!("{:?}", files.problems()) };
+        assert_eq!(offset, start, "{kind} {length}");
+    }
+}
+
 #[test]
 fn files_are_merged_by_time() {
     let folder = tempfile::tempdir().unwrap();
