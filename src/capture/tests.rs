@@ -259,6 +259,39 @@ fn compressed_members_are_one_stream() {
     }
 }
 
+#[test]
+fn skippable_frames_may_come_first() {
+    let file = pcapng_file(false);
+    let (whole, _) = read(&file);
+    let frame = |magic: u32, body: &[u8]| {
+        [&magic.to_le_bytes()[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), body].concat()
+    };
+    // As pzstd writes it, and with any of the magics.
+    let before = [frame(0x184d_2a50, &[7; 4]), frame(0x184d_2a5f, &[]), frame(0x184d_2a57, &[8; 300])].concat();
+    for (kind, compressed) in compressions(&file) {
+        let bytes = [&before[..], &compressed].concat();
+        let (seen, files) = read(&bytes);
+        if kind == "gz" {
+            assert!(matches!(files.problems()[0].kind, ProblemKind::Damaged { .. }), "{:?}", files.problems());
+            continue;
+        }
+        assert_eq!((&seen, files.problems()), (&whole, [].as_slice()), "{kind}");
+        assert_eq!(
+            drain(&mut Files::from_reader("-", Box::new(Dribble(Cursor::new(bytes.clone()), 1)), Options::default())),
+            whole
+        );
+        for length in 7..bytes.len() {
+            let (seen, files) = read(&bytes[..length]);
+            assert_eq!(seen[..], whole[..seen.len()], "{kind} cut at {length}");
+            // Where a frame ends the file may, as it may without a single byte.
+            let ends = [12, 20, before.len()].contains(&length);
+            assert_eq!(files.problems().is_empty(), ends, "{kind} cut at {length}");
+        }
+    }
+    let (seen, files) = read(&[&before[..], b"something else"].concat());
+    assert!(seen.is_empty() && files.stats().capture_damaged == 1);
+}
+
 /// The capture inside `tests/data/compressed/many.pcap.*`, which the tools `xz -6`, `zstd -19` and `lz4 -9 -B4 -BD` made.
 fn many_frames() -> Vec<u8> {
     let frames: Vec<Vec<u8>> = (0..600_usize)
