@@ -139,6 +139,8 @@ counters! {
     tls_one_sided = "tls.one_sided",
     /// Handshakes with bytes missing.
     tls_incomplete = "tls.incomplete",
+    /// Connections that begin like TLS but show no hello that is whole (cut, or captured in part): no event tells of them.
+    tls_unread = "tls.unread",
     /// Handshake messages longer than the limit.
     tls_message_too_long = "tls.message_too_long",
     /// Certificates reported, in any role.

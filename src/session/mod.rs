@@ -123,6 +123,18 @@ impl Session {
         }
     }
 
+    /// At the end: it began like TLS, but there was no hello that was whole, so no handshake tells of it.
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Self::Tls(observer) => observer.is_unread(),
+            Self::Probing(probing) => {
+                let first = Direction::BOTH.map(|direction| probing.first.of(direction));
+                first.iter().any(|first| !first.held.is_empty()) && !first.iter().any(|first| first.refused)
+            }
+            Self::Ignored => false,
+        }
+    }
+
     /// The next finished handshake.
     pub fn take(&mut self) -> Option<Box<Handshake>> {
         match self {
