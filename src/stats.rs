@@ -145,6 +145,12 @@ counters! {
     tls_message_too_long = "tls.message_too_long",
     /// Certificates reported, in any role.
     tls_certificates = "tls.certificates",
+    /// Handshakes that could not be written out and were dropped (live).
+    output_lost_handshakes = "output.lost.handshakes",
+    /// Certificates that could not be written out and were dropped (live).
+    output_lost_certificates = "output.lost.certificates",
+    /// Alerts that could not be written out and were dropped (live).
+    output_lost_alerts = "output.lost.alerts",
     /// Certificates that could not be parsed; they are hashed and reported all the same.
     x509_unparsable = "x509.unparsable",
     /// Extensions of certificates that could not be parsed.

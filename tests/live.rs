@@ -370,6 +370,25 @@ fn a_file_that_was_moved_away_is_opened_anew() {
 }
 
 #[test]
+fn an_output_folder_that_goes_does_not_end_the_run() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    fs::create_dir(&here).unwrap();
+    let mut sensor = namespace.watch(&here.join("events"), &[]);
+    fs::rename(&here, &there).unwrap();
+    sensor.output = there.join("events");
+    sensor.signal("-HUP");
+    let mut told = String::new();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.contains("the file that is open is written on"), "{told}");
+    namespace.replay_all(&capture("ipv6.pcap"));
+    let events = sensor.stop("-TERM");
+    assert!(events.iter().any(|event| dataset(event) == "tlswatch.tls"), "{events:?}");
+    assert_eq!(events.last().map(dataset), Some("tlswatch.stats"));
+}
+
+#[test]
 fn alerts_are_told_at_once_kept_and_judged_by_the_policy_of_now() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -246,11 +246,15 @@ mod capture {
         options
     }
 
+    fn say(line: &str) {
+        tell(&printable(line));
+    }
+
     fn sinks(arguments: &LiveArguments, signals: &Signals) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let events: Box<dyn Sink + Send> = if arguments.output == Path::new("-") {
             Box::new(Ndjson::stdout()?)
         } else {
-            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen))?)
+            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen), say)?)
         };
         let mut sinks = vec![events];
         if let Some(folder) = &arguments.certificates {
