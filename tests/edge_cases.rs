@@ -443,12 +443,16 @@ fn midstream() {
         assert_eq!(event["tls"]["client"]["server_name"], "example.org", "{skipped}");
         assert_eq!(texts(&event["tlswatch"]["server"]["chain"]).len(), 1, "{skipped}");
         assert_eq!(event["source"]["ip"], "10.0.0.1", "{skipped}");
+        // Without the client's SYN it is not known what came before.
+        assert!(has(&event, "mid_stream"), "{skipped}");
+        assert_eq!(event["tlswatch"]["complete"], false, "{skipped}");
     }
     let mut late = whole;
     late.frames.drain(..4);
     let event = late.one();
     assert_eq!(texts(&event["tlswatch"]["server"]["chain"]).len(), 1, "{event:#}");
     assert!(has(&event, "no_client_hello"), "{event:#}");
+    assert_eq!(event["tlswatch"]["complete"], false);
     assert_eq!(event["source"]["ip"], "10.0.0.1");
 }
 
