@@ -190,13 +190,24 @@ fn names_are_rfc_4514() {
     let facts = sample("names-bmp");
     assert_eq!(
         facts.subject.text,
-        "2.5.4.5=HRB 123,DC=corp,UID=user7,1.2.840.113549.1.9.1=admin@host.example,OU=two,OU=one,\
+        "serialNumber=HRB 123,DC=corp,UID=user7,emailAddress=admin@host.example,OU=two,OU=one,\
          CN=Größe\\, A\\+B \\<x\\>\\;,CN=first.example"
     );
     assert_eq!(facts.subject.common_names, ["first.example", "Größe, A+B <x>;"]);
     assert_eq!(facts.subject.organizational_units, ["one", "two"]);
     assert_eq!(facts.subject.emails, ["admin@host.example"]);
     assert_eq!(facts.oddities, ["zero_serial"]);
+}
+
+#[test]
+fn attribute_types_without_a_name_come_as_der() {
+    let of = |kind: &[u8]| {
+        let subject = sequence(&[attribute(kind, 0x0c, b"zz")]);
+        Handmade { subject, ..Handmade::default() }.parse().facts.unwrap().subject.text
+    };
+    assert_eq!(of(&[0x2a, 3, 4]), "1.2.3.4=#0C027A7A");
+    assert_eq!(of(&[0x55, 4, 15]), "businessCategory=zz");
+    assert_eq!(of(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 60, 2, 1, 3]), "jurisdictionC=zz");
 }
 
 #[test]

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use x509_parser::objects::{oid_registry, oid2abbrev};
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::X509Name;
-
 use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
@@ -13,6 +9,7 @@ use crate::tls::{
     ServerHello, ServerKeyExchange,
 };
 use crate::x509::Certificate;
+use crate::x509::name::distinguished_name;
 
 use super::json::{UPPER, Writer, key, push_hex, push_number};
 use super::kinds::{ClientKind, Kinds, ServerKind};
@@ -266,48 +263,11 @@ pub(super) fn certificate_request(w: &mut Writer<'_>, request: &CertificateReque
 
 /// The name of an accepted CA (RFC 4514, most specific RDN first), or its DER in hexadecimal where it does not parse.
 fn authority(der: &[u8]) -> String {
-    let Some(name) = X509Name::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, name)| name) else {
+    distinguished_name(der).unwrap_or_else(|| {
         let mut out = Vec::new();
         push_hex(&mut out, der, UPPER);
-        return String::from_utf8(out).unwrap_or_default();
-    };
-    let mut text = String::new();
-    let rdns: Vec<_> = name.iter().collect();
-    for (number, rdn) in rdns.iter().rev().enumerate() {
-        for (place, attribute) in rdn.iter().enumerate() {
-            text.push_str(if place > 0 {
-                "+"
-            } else if number > 0 {
-                ","
-            } else {
-                ""
-            });
-            match oid2abbrev(attribute.attr_type(), oid_registry()) {
-                Ok(short) => text.push_str(short),
-                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
-            }
-            text.push('=');
-            match attribute.as_str() {
-                Ok(value) => push_escaped(&mut text, value),
-                Err(_) => {
-                    let mut out = vec![b'#'];
-                    push_hex(&mut out, attribute.as_slice(), UPPER);
-                    text.push_str(&String::from_utf8(out).unwrap_or_default());
-                }
-            }
-        }
-    }
-    text
-}
-
-/// Appends `value` with the characters escaped that RFC 4514 section 2.4 names.
-fn push_escaped(text: &mut String, value: &str) {
-    for character in value.chars() {
-        if matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
+        String::from_utf8(out).unwrap_or_default()
+    })
 }
 
 /// The hashes of a chain in wire order, the leaf's key, and what a Certificate message held instead.
