@@ -113,8 +113,10 @@ counters! {
     tcp_gap = "tcp.gap",
     /// Times a direction held too much out of order.
     tcp_pending_full = "tcp.pending_full",
-    /// Handshakes reported.
+    /// Handshakes: each is an event, but for those of tls.unselected.
     tls_handshakes = "tls.handshakes",
+    /// Handshakes that --host or --sni left out: they are counted, and there is no event of them.
+    tls_unselected = "tls.unselected",
     /// Handshakes of SSL 2.
     tls_version_ssl2 = "tls.version.ssl2",
     /// Handshakes of SSL 3.
@@ -143,7 +145,7 @@ counters! {
     tls_unread = "tls.unread",
     /// Handshake messages longer than the limit.
     tls_message_too_long = "tls.message_too_long",
-    /// Certificates reported, in any role.
+    /// Certificates of all handshakes, in any role, as often as they were shown.
     tls_certificates = "tls.certificates",
     /// Handshakes that could not be written out and were dropped (live).
     output_lost_handshakes = "output.lost.handshakes",

@@ -214,6 +214,9 @@ fn hosts_and_names_select_handshakes() {
         assert!(expected < all.events("tls").len(), "{arguments:?} selects everything");
         assert_eq!(events.len(), expected, "{arguments:?}");
         assert!(events.iter().all(|event| member(event).as_str().is_some_and(wanted)), "{arguments:?}");
+        let (stats, left_out) = (run.stats(), all.events("tls").len() - expected);
+        assert_eq!(stats["tls"]["handshakes"], all.events("tls").len(), "{arguments:?}");
+        assert_eq!(stats["tls"]["unselected"], left_out, "{arguments:?}");
     };
     let name: fn(&Value) -> &Value = |event| &event["tls"]["client"]["server_name"];
     count(&["--sni", "www.example.com"], name, &|name| name == "www.example.com");

@@ -205,6 +205,8 @@ impl<'a> Correlator<'a> {
         let selected = self.selection.takes(observation);
         if selected {
             self.write(&report.line, About::Handshake(observation))?;
+        } else {
+            self.stats.tls_unselected += 1;
         }
         let clock = report.order.clock;
         let mut judgement = self.judgement.take();
