@@ -199,6 +199,30 @@ fn a_wild_time_ends_nothing() {
     assert_eq!(run.outcome.stats.capture_time_jump, 1);
 }
 
+/// Frame numbers count in a file each: where the last frame lies in another, that is named.
+#[test]
+fn a_handshake_over_two_files_names_both() {
+    let scene = plain();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, frames: &[support::capture::Captured]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, support::capture::to_pcap(frames)).unwrap();
+        path
+    };
+    let (first, second) = scene.frames.split_at(4);
+    let paths = [write("a.pcap", first), write("b.pcap", second)];
+    for paths in [paths.clone(), [paths[1].clone(), paths[0].clone()]] {
+        let event =
+            support::run_files(&paths, &Options::default(), tlswatch::event::Detail::Full).events("tls").remove(0);
+        assert!(event["log"]["file"]["path"].as_str().unwrap().ends_with("a.pcap"), "{event:#}");
+        let frames = &event["tlswatch"]["frames"];
+        assert!(frames["last_file"].as_str().unwrap().ends_with("b.pcap"), "{event:#}");
+        let last = usize::try_from(frames["last"].as_u64().unwrap()).unwrap();
+        assert!(frames["first"] == 4 && last <= second.len(), "{frames}");
+    }
+    assert_eq!(scene.one()["tlswatch"]["frames"].get("last_file"), None);
+}
+
 /// A connection that begins like TLS is in an event or in a counter, wherever it ends.
 #[test]
 fn a_hello_that_is_cut_is_counted() {

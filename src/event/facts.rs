@@ -11,6 +11,7 @@ use crate::tls::{
 use crate::x509::Certificate;
 use crate::x509::name::distinguished_name;
 
+use super::context::Context;
 use super::json::{UPPER, Writer, key, push_hex, push_number};
 use super::kinds::{ClientKind, Kinds, ServerKind};
 use super::tls::{Common, complete, fatal_alert, hash_text, leaf_text, vlans};
@@ -20,7 +21,12 @@ use super::wire;
 const AUTHORITIES: usize = 64;
 
 /// Writes the members of `tlswatch`.
-pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
+pub(super) fn handshake(
+    w: &mut Writer<'_>,
+    observation: &Observation,
+    (kinds, names): (Kinds<'_>, &Common<'_>),
+    context: &Context,
+) {
     let handshake = &*observation.handshake;
     w.object(key!("client"), |w| client(w, observation, (kinds, names)));
     w.object(key!("server"), |w| server(w, observation, kinds));
@@ -40,6 +46,9 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, n
     w.with(|out| push_number(out, handshake.first.frame));
     w.piece(r#","last":"#);
     w.with(|out| push_number(out, handshake.last.frame));
+    if handshake.last.file != handshake.first.file {
+        w.text("last_file", context.places.file(handshake.last.file).as_deref().unwrap_or_default());
+    }
     if complete(observation) {
         w.piece(r#"},"complete":true"#);
     } else {

@@ -63,7 +63,7 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
         w.object(key!("tls"), |w| tls(w, observation, (context.detail, None), (kinds, &names)));
         related(w, observation, &names, (kinds, context.detail));
         w.members(&place.log);
-        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names)));
+        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names), context));
     });
 }
 
