@@ -244,6 +244,24 @@ fn nul_and_controls_are_seen() {
 }
 
 #[test]
+fn text_that_is_none_is_kept_and_told() {
+    let names = sequence(&[value(0x82, b"caf\xe9.example")]);
+    let of = |tag: u8, subject: &[u8], names: &[u8]| {
+        let subject = sequence(&[attribute(&[0x55, 4, 3], tag, subject)]);
+        let extensions = vec![extension(&[0x55, 0x1d, 0x11], names)];
+        Handmade { subject, extensions, ..Handmade::default() }.parse().facts.unwrap()
+    };
+    let plain = sequence(&[value(0x82, b"plain.example")]);
+    assert!(!of(0x0c, "café".as_bytes(), &plain).oddities.contains(&"malformed_string"));
+    let facts = of(0x0c, b"caf\xe9", &plain);
+    assert_eq!(facts.subject.common_names, ["café"]);
+    assert!(facts.oddities.contains(&"malformed_string"));
+    let facts = of(0x0c, b"cafe", &names);
+    assert_eq!(facts.alternative_names[0], AlternativeName::Dns("café.example".to_owned()));
+    assert!(facts.oddities.contains(&"malformed_string"));
+}
+
+#[test]
 fn odd_serials_do_not_lose_the_certificate() {
     for (serial, shown, oddity) in [
         (value(2, &[0xff]), Some("-01"), Some("negative_serial")),

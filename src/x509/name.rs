@@ -190,6 +190,10 @@ pub(crate) fn general_name(element: &Element<'_>, oddities: &mut Vec<&'static st
         if content.contains(&0) {
             super::note(oddities, "nul_in_name");
         }
+        // All three are IA5Strings.
+        if !content.is_ascii() {
+            super::note(oddities, "malformed_string");
+        }
         text::escaped(&text::lenient(content))
     };
     match element.tag & 0x9f {
