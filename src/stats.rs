@@ -113,8 +113,10 @@ counters! {
     tcp_gap = "tcp.gap",
     /// Times a direction held too much out of order.
     tcp_pending_full = "tcp.pending_full",
-    /// Handshakes reported.
+    /// Handshakes: each is an event, but for those of tls.unselected.
     tls_handshakes = "tls.handshakes",
+    /// Handshakes that --host or --sni left out: they are counted, and there is no event of them.
+    tls_unselected = "tls.unselected",
     /// Handshakes of SSL 2.
     tls_version_ssl2 = "tls.version.ssl2",
     /// Handshakes of SSL 3.
@@ -139,10 +141,18 @@ counters! {
     tls_one_sided = "tls.one_sided",
     /// Handshakes with bytes missing.
     tls_incomplete = "tls.incomplete",
+    /// Connections that begin like TLS but show no hello that is whole (cut, or captured in part): no event tells of them.
+    tls_unread = "tls.unread",
     /// Handshake messages longer than the limit.
     tls_message_too_long = "tls.message_too_long",
-    /// Certificates reported, in any role.
+    /// Certificates of all handshakes, in any role, as often as they were shown.
     tls_certificates = "tls.certificates",
+    /// Handshakes that could not be written out and were dropped (live).
+    output_lost_handshakes = "output.lost.handshakes",
+    /// Certificates that could not be written out and were dropped (live).
+    output_lost_certificates = "output.lost.certificates",
+    /// Alerts that could not be written out and were dropped (live).
+    output_lost_alerts = "output.lost.alerts",
     /// Certificates that could not be parsed; they are hashed and reported all the same.
     x509_unparsable = "x509.unparsable",
     /// Extensions of certificates that could not be parsed.

@@ -190,13 +190,24 @@ fn names_are_rfc_4514() {
     let facts = sample("names-bmp");
     assert_eq!(
         facts.subject.text,
-        "2.5.4.5=HRB 123,DC=corp,UID=user7,1.2.840.113549.1.9.1=admin@host.example,OU=two,OU=one,\
+        "serialNumber=HRB 123,DC=corp,UID=user7,emailAddress=admin@host.example,OU=two,OU=one,\
          CN=Größe\\, A\\+B \\<x\\>\\;,CN=first.example"
     );
     assert_eq!(facts.subject.common_names, ["first.example", "Größe, A+B <x>;"]);
     assert_eq!(facts.subject.organizational_units, ["one", "two"]);
     assert_eq!(facts.subject.emails, ["admin@host.example"]);
     assert_eq!(facts.oddities, ["zero_serial"]);
+}
+
+#[test]
+fn attribute_types_without_a_name_come_as_der() {
+    let of = |kind: &[u8]| {
+        let subject = sequence(&[attribute(kind, 0x0c, b"zz")]);
+        Handmade { subject, ..Handmade::default() }.parse().facts.unwrap().subject.text
+    };
+    assert_eq!(of(&[0x2a, 3, 4]), "1.2.3.4=#0C027A7A");
+    assert_eq!(of(&[0x55, 4, 15]), "businessCategory=zz");
+    assert_eq!(of(&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 60, 2, 1, 3]), "jurisdictionC=zz");
 }
 
 #[test]
@@ -230,6 +241,24 @@ fn nul_and_controls_are_seen() {
     assert!(facts.oddities.contains(&"nul_in_name"));
     assert!(!tlswatch::x509::name::matches_host(facts, "good.example"));
     assert!(!certificate.x509_json.contains("\\u00"));
+}
+
+#[test]
+fn text_that_is_none_is_kept_and_told() {
+    let names = sequence(&[value(0x82, b"caf\xe9.example")]);
+    let of = |tag: u8, subject: &[u8], names: &[u8]| {
+        let subject = sequence(&[attribute(&[0x55, 4, 3], tag, subject)]);
+        let extensions = vec![extension(&[0x55, 0x1d, 0x11], names)];
+        Handmade { subject, extensions, ..Handmade::default() }.parse().facts.unwrap()
+    };
+    let plain = sequence(&[value(0x82, b"plain.example")]);
+    assert!(!of(0x0c, "café".as_bytes(), &plain).oddities.contains(&"malformed_string"));
+    let facts = of(0x0c, b"caf\xe9", &plain);
+    assert_eq!(facts.subject.common_names, ["café"]);
+    assert!(facts.oddities.contains(&"malformed_string"));
+    let facts = of(0x0c, b"cafe", &names);
+    assert_eq!(facts.alternative_names[0], AlternativeName::Dns("café.example".to_owned()));
+    assert!(facts.oddities.contains(&"malformed_string"));
 }
 
 #[test]

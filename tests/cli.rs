@@ -214,6 +214,9 @@ fn hosts_and_names_select_handshakes() {
         assert!(expected < all.events("tls").len(), "{arguments:?} selects everything");
         assert_eq!(events.len(), expected, "{arguments:?}");
         assert!(events.iter().all(|event| member(event).as_str().is_some_and(wanted)), "{arguments:?}");
+        let (stats, left_out) = (run.stats(), all.events("tls").len() - expected);
+        assert_eq!(stats["tls"]["handshakes"], all.events("tls").len(), "{arguments:?}");
+        assert_eq!(stats["tls"]["unselected"], left_out, "{arguments:?}");
     };
     let name: fn(&Value) -> &Value = |event| &event["tls"]["client"]["server_name"];
     count(&["--sni", "www.example.com"], name, &|name| name == "www.example.com");
@@ -392,6 +395,31 @@ fn output_never_replaces_a_capture() {
     let (_folder, events) = file("events.ndjson", b"{\"old\":1}\n");
     assert_eq!(tlswatch(&["read", ONE, "-o", text(&events)]).code, 0);
     assert!(!fs::read_to_string(&events).unwrap().contains("old"));
+}
+
+/// What README.md shows first: its command gives it. `  ..` stands for lines that are left out.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_first_screen_is_what_the_command_gives() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let block = readme.split("```").nth(1).unwrap();
+    let (command, shown) = block.trim_start().split_once('\n').unwrap();
+    let command = command.strip_prefix("$ tlswatch ").unwrap();
+    // script(1) makes a terminal.
+    let line = format!("export COLUMNS=100; '{}' {command} 2>/dev/null", env!("CARGO_BIN_EXE_tlswatch"));
+    let mut script = Command::new("script");
+    let Ok(output) = script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output() else { return };
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let mut rest = &told[..];
+    for (number, part) in shown.trim_end_matches("  ..\n").split("\n  ..\n").enumerate() {
+        let part: Vec<&str> = part.lines().map(str::trim_end).collect();
+        let place = rest.windows(part.len()).position(|lines| lines == part);
+        let place = place.unwrap_or_else(|| panic!("README.md shows\n{}\nand not\n{text}", part.join("\n")));
+        assert!(number > 0 || place == 0, "lines are missing at the top");
+        rest = &rest[place + part.len()..];
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ const ITEMS: &[(u8, &str, &[&str])] = &[
         "more than 255 records",
         &["thousands_of_records_in_one_packet", "src/tls/tests.rs::more_than_255_records_hold_one_hello"],
     ),
-    (11, "empty, oversized and unknown records", &["odd_records"]),
+    (11, "empty, oversized and unknown records", &["odd_records", "src/tls/tests/odd_hellos.rs::they_hide_nothing"]),
     (12, "data with FIN, data on the third packet", &["data_with_fin_and_on_the_third_packet"]),
     (13, "one side only, server first", &["one_side_only", "the_server_first"]),
     (14, "no SYN, or SYN-ACK first", &["midstream"]),
@@ -100,7 +100,15 @@ const ITEMS: &[(u8, &str, &[&str])] = &[
     ),
     (29, "empty lists", &["empty_lists_have_fingerprints"]),
     (30, "server names of every kind", &["server_names_of_every_kind", "src/tls/tests.rs::several_and_strange_names"]),
-    (31, "look-alikes", &["look_alikes", "src/tls/tests.rs::probe_tells_tls_from_look_alikes"]),
+    (
+        31,
+        "look-alikes",
+        &[
+            "look_alikes",
+            "src/tls/tests.rs::probe_tells_tls_from_look_alikes",
+            "src/tls/tests/odd_hellos.rs::lengths_that_do_not_fit_are_no_hello",
+        ],
+    ),
     (41, "dates", &["dates_of_every_kind"]),
     (43, "serial numbers", &["serial_numbers_of_every_kind"]),
     (44, "strings", &["strings_of_every_kind", "src/x509/text.rs::every_string_type_is_decoded"]),
@@ -435,12 +443,16 @@ fn midstream() {
         assert_eq!(event["tls"]["client"]["server_name"], "example.org", "{skipped}");
         assert_eq!(texts(&event["tlswatch"]["server"]["chain"]).len(), 1, "{skipped}");
         assert_eq!(event["source"]["ip"], "10.0.0.1", "{skipped}");
+        // Without the client's SYN it is not known what came before.
+        assert!(has(&event, "mid_stream"), "{skipped}");
+        assert_eq!(event["tlswatch"]["complete"], false, "{skipped}");
     }
     let mut late = whole;
     late.frames.drain(..4);
     let event = late.one();
     assert_eq!(texts(&event["tlswatch"]["server"]["chain"]).len(), 1, "{event:#}");
     assert!(has(&event, "no_client_hello"), "{event:#}");
+    assert_eq!(event["tlswatch"]["complete"], false);
     assert_eq!(event["source"]["ip"], "10.0.0.1");
 }
 
@@ -837,6 +849,32 @@ fn strings_of_every_kind() {
     let bmp = fs::read("tests/data/x509/names-bmp.der").unwrap();
     let event = showing(&[&bmp]).one();
     assert!(event["tls"]["server"]["x509"]["subject"]["common_name"][0].is_string(), "{event:#}");
+}
+
+#[test]
+fn what_is_empty_is_left_out() {
+    let mut params = rcgen::CertificateParams::new(vec!["example.org".to_owned()]).unwrap();
+    // RFC 5280 section 4.1.2.6 allows an empty subject; the issuer of a self-signed certificate is empty with it.
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let nameless = self_signed(params.clone());
+    params.subject_alt_names = vec![rcgen::SanType::DnsName(String::new().try_into().unwrap())];
+    params.distinguished_name.push(rcgen::DnType::CommonName, "");
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+    let unnamed = self_signed(params);
+    let hello = ClientHello::default().with(16, &[0, 4, 0, 2, b'h', b'2']);
+    let mut scene = Scene::new();
+    scene.session(Connection::new(1), &hello, &[&nameless]);
+    scene.session(Connection::new(2), &ClientHello::default().with(16, &[0, 1, 0]), &[&unnamed]);
+    // Reading the events looks for what is empty in all of them.
+    let run = scene.run();
+    let (handshakes, certificates) = (run.events("tls"), run.events("certificate"));
+    assert_eq!(handshakes[0]["tlswatch"]["client"]["alpn"], serde_json::json!(["h2"]));
+    assert!(has(&handshakes[0], "malformed_extension"));
+    assert!(handshakes[1]["tlswatch"]["client"].get("alpn").is_none());
+    assert!(certificates[0]["file"]["x509"].get("subject").is_none());
+    let subject = &certificates[1]["file"]["x509"]["subject"];
+    assert_eq!(*subject, serde_json::json!({"distinguished_name": "O=Example,CN=", "organization": ["Example"]}));
+    assert!(certificates[1]["file"]["x509"].get("alternative_names").is_none());
 }
 
 #[test]

@@ -301,6 +301,23 @@ fn an_idle_link_stops_at_once() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_is_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (number, signals) in
+        [["-TERM", "-TERM"], ["-INT", "-INT"], ["-TERM", "-INT"], ["-USR1", "-INT"]].iter().enumerate()
+    {
+        let output = folder.path().join(number.to_string());
+        let sensor = namespace.watch(&output, &[]);
+        sleep(Duration::from_millis(300));
+        // As timeout(1) does: to the program, then to the group it is in.
+        sensor.signal(signals[0]);
+        let told = sensor.stop(signals[1]);
+        assert_eq!(told.last().map(dataset), Some("tlswatch.stats"), "{signals:?}");
+    }
+}
+
+#[test]
 fn an_open_handshake_is_told_when_its_time_is_over_on_an_idle_link() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -350,6 +367,25 @@ fn a_file_that_was_moved_away_is_opened_anew() {
     let after = sensor.stop("-TERM");
     assert!(events(&moved).len() >= before);
     assert_eq!(after.last().map(dataset), Some("tlswatch.stats"));
+}
+
+#[test]
+fn an_output_folder_that_goes_does_not_end_the_run() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    fs::create_dir(&here).unwrap();
+    let mut sensor = namespace.watch(&here.join("events"), &[]);
+    fs::rename(&here, &there).unwrap();
+    sensor.output = there.join("events");
+    sensor.signal("-HUP");
+    let mut told = String::new();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.contains("the file that is open is written on"), "{told}");
+    namespace.replay_all(&capture("ipv6.pcap"));
+    let events = sensor.stop("-TERM");
+    assert!(events.iter().any(|event| dataset(event) == "tlswatch.tls"), "{events:?}");
+    assert_eq!(events.last().map(dataset), Some("tlswatch.stats"));
 }
 
 #[test]

@@ -354,6 +354,71 @@ fn a_wild_time_ends_nothing() {
     assert_eq!(run.outcome.stats.capture_time_jump, 1);
 }
 
+/// Frame numbers count in a file each: where the last frame lies in another, that is named.
+#[test]
+fn a_handshake_over_two_files_names_both() {
+    let scene = plain();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, frames: &[support::capture::Captured]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, support::capture::to_pcap(frames)).unwrap();
+        path
+    };
+    let (first, second) = scene.frames.split_at(4);
+    let paths = [write("a.pcap", first), write("b.pcap", second)];
+    for paths in [paths.clone(), [paths[1].clone(), paths[0].clone()]] {
+        let event =
+            support::run_files(&paths, &Options::default(), tlswatch::event::Detail::Full).events("tls").remove(0);
+        assert!(event["log"]["file"]["path"].as_str().unwrap().ends_with("a.pcap"), "{event:#}");
+        let frames = &event["tlswatch"]["frames"];
+        assert!(frames["last_file"].as_str().unwrap().ends_with("b.pcap"), "{event:#}");
+        let last = usize::try_from(frames["last"].as_u64().unwrap()).unwrap();
+        assert!(frames["first"] == 4 && last <= second.len(), "{frames}");
+    }
+    assert_eq!(scene.one()["tlswatch"]["frames"].get("last_file"), None);
+}
+
+/// A connection that begins like TLS is in an event or in a counter, wherever it ends.
+#[test]
+fn a_hello_that_is_cut_is_counted() {
+    let hello = ClientHello::default().record();
+    let session = |scene: &mut Scene, sent: &[u8]| {
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        scene.send(&mut connection, Client, sent);
+        connection
+    };
+    for length in 1..=hello.len() {
+        for flags in [None, Some((Client, FIN | ACK)), Some((Server, RST | ACK)), Some((Client, RST))] {
+            let mut scene = Scene::new();
+            let mut connection = session(&mut scene, &hello[..length]);
+            if let Some((side, flags)) = flags {
+                scene.control(&mut connection, side, flags);
+                scene.control(&mut connection, if side == Client { Server } else { Client }, flags);
+            }
+            let run = scene.run();
+            let stats = &run.outcome.stats;
+            let told = (run.events("tls").len(), stats.tls_unread, stats.flow_not_tls);
+            let whole = length == hello.len();
+            assert_eq!(told, (usize::from(whole), u64::from(!whole), 0), "{length} {flags:?}");
+        }
+    }
+    // What the snap length left out of the hello does not come any more.
+    for snap_length in [100, 120] {
+        let mut scene = Scene::new();
+        let connection = session(&mut scene, &hello);
+        scene.close(&mut { connection });
+        scene.frames.iter_mut().for_each(|frame| frame.data.truncate(snap_length));
+        let run = scene.run();
+        assert_eq!((run.events("tls").len(), run.outcome.stats.tls_unread), (0, 1), "{snap_length}");
+    }
+    // Nobody said anything: nothing was lost.
+    let mut scene = Scene::new();
+    let connection = session(&mut scene, b"");
+    scene.close(&mut { connection });
+    assert_eq!(scene.run().outcome.stats.tls_unread, 0);
+}
+
 #[test]
 fn packets_cut_by_the_snap_length_are_told() {
     let mut scene = plain();

@@ -22,6 +22,8 @@ pub(super) enum Compression {
     Zstd,
     Lz4,
     Xz,
+    /// Begins with a skippable frame, which Zstandard and LZ4 share: pzstd writes one before each of its frames.
+    Skippable,
 }
 
 impl Compression {
@@ -34,6 +36,7 @@ impl Compression {
             _ if head.starts_with(&XZ) => Some(Self::Xz),
             Some(ZSTD_MAGIC) => Some(Self::Zstd),
             Some(LZ4_MAGIC) => Some(Self::Lz4),
+            Some(magic) if is_skippable(magic) => Some(Self::Skippable),
             _ => None,
         }
     }
@@ -48,12 +51,17 @@ impl Compression {
                 Box::new(Guard(Lz4 { decoder: Lz4Decoder::new(Ended { input, ended: false }), inside: false }))
             }
             Self::Xz => Box::new(Guard(Xz { input, decoder: XzStream::new_mem_limit(true, XZ_MEMORY), failure: None })),
+            Self::Skippable => Box::new(Skippable::Before(input)),
         }
     }
 }
 
 const ZSTD_MAGIC: u32 = 0xfd2f_b528;
 const LZ4_MAGIC: u32 = 0x184d_2204;
+/// The magic of skippable frames, which ends in any four bits (RFC 8878 section 3.1.2).
+fn is_skippable(magic: u32) -> bool {
+    magic & 0xffff_fff0 == 0x184d_2a50
+}
 /// Compressed bytes that are read at once.
 const INPUT_BLOCK: usize = 256 << 10;
 /// Memory of the xz decoder in KiB: `xz -9` needs 65 MiB.
@@ -190,13 +198,10 @@ impl<R: Read> Lz4<R> {
             }
             // Every frame begins with four bytes of magic; a buffer of fewer is rare, then the decoder looks itself.
             let magic = input.buffer().first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes));
-            if magic.is_none_or(|magic| magic & 0xffff_fff0 != 0x184d_2a50) {
+            if !magic.is_some_and(is_skippable) {
                 return Ok(true);
             }
-            let mut header = [0; 8];
-            input.read_exact(&mut header)?;
-            let [.., a, b, c, d] = header;
-            skip(input, u64::from(u32::from_le_bytes([a, b, c, d])))?;
+            skip_frame(input)?;
         }
     }
 }
@@ -221,6 +226,51 @@ impl<R: Read> Read for Lz4<R> {
             self.inside = false;
         }
     }
+}
+
+/// A stream whose first frames are skippable: the first that is not tells what it is. Where none follows, the stream is empty.
+enum Skippable {
+    Before(BufReader<Box<dyn Read + Send>>),
+    Behind(Box<dyn Read + Send>),
+}
+
+impl Read for Skippable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let input = match self {
+                Self::Behind(stream) => return stream.read(buffer),
+                Self::Before(input) => input,
+            };
+            let mut magic = [0; 4];
+            if at_end(input)? {
+                return Ok(0);
+            }
+            input.read_exact(&mut magic)?;
+            if is_skippable(u32::from_le_bytes(magic)) {
+                skip_body(input)?;
+                continue;
+            }
+            let rest = std::mem::replace(input, BufReader::with_capacity(0, Box::new(io::empty())));
+            let whole: Box<dyn Read + Send> = Box::new(io::Cursor::new(magic).chain(rest));
+            *self = Self::Behind(match Compression::of(&magic) {
+                Some(compression @ (Compression::Zstd | Compression::Lz4)) => compression.decode(whole),
+                _ => return Err(damaged("nothing that is known follows a skippable frame")),
+            });
+        }
+    }
+}
+
+/// Passes over a skippable frame.
+fn skip_frame(input: &mut impl Read) -> io::Result<()> {
+    input.read_exact(&mut [0; 4])?;
+    skip_body(input)
+}
+
+/// Passes over what follows the magic of a skippable frame.
+fn skip_body(input: &mut impl Read) -> io::Result<()> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    skip(input, u64::from(u32::from_le_bytes(length)))
 }
 
 /// Remembers that a reader was asked for bytes that it did not have.

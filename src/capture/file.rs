@@ -118,8 +118,9 @@ impl CaptureFile {
                 }
                 Parsed::Other(size) => self.blocks.consume(size),
                 Parsed::Skip(size) => {
+                    let offset = self.blocks.offset();
                     if !self.blocks.skip(u64::from(size)) {
-                        return self.end(Some(Damage::Cut));
+                        return self.end_at(offset, Some(Damage::Cut));
                     }
                 }
                 Parsed::Need(need) => {
@@ -215,8 +216,12 @@ impl CaptureFile {
 
     /// The input is used up: tells why, if not because the file is over.
     fn end(&mut self, damage: Option<Damage>) -> Result<Option<Record>, Trouble> {
+        self.end_at(self.blocks.offset(), damage)
+    }
+
+    /// The same; the record in which it ends begins at `offset`.
+    fn end_at(&mut self, offset: u64, damage: Option<Damage>) -> Result<Option<Record>, Trouble> {
         // The interfaces of a pcapng file stay known; nothing more is read of it, so it ends again next time.
-        let offset = self.blocks.offset();
         self.blocks.consume(usize::MAX);
         if !matches!(self.format, Format::Pcapng(_)) {
             self.format = Format::Ended;
@@ -230,20 +235,20 @@ impl CaptureFile {
         }
     }
 
-    /// pcapng can go on at the next plausible block; in a classic file nothing tells where records begin.
+    /// pcapng can go on at the next plausible block, wherever it begins: bytes may be missing; in a classic file nothing tells where records begin.
     fn go_on_behind_damage(&mut self) {
         let Format::Pcapng(pcapng) = &self.format else {
             self.format = Format::Ended;
             return;
         };
-        self.blocks.consume(4);
+        self.blocks.consume(1);
         loop {
             match pcapng.plausible(self.blocks.available()) {
                 Ok(true) => return,
-                Ok(false) => self.blocks.consume(4),
+                Ok(false) => self.blocks.consume(1),
                 Err(need) if self.blocks.fill(need) => {}
                 // The claim of this place exceeds the file, but a later, shorter one may fit.
-                Err(_) if self.blocks.available().len() >= 12 => self.blocks.consume(4),
+                Err(_) if self.blocks.available().len() >= 12 => self.blocks.consume(1),
                 Err(_) => {
                     self.blocks.consume(usize::MAX);
                     return;

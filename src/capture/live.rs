@@ -339,8 +339,9 @@ fn wall_clock() -> Timestamp {
     Timestamp::new(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
 }
 
+/// A clock that only goes ahead, for what the sensor itself does and no packet tells: draining the ring, signals.
 #[expect(clippy::disallowed_methods, reason = "the live edge: bounds how long the ring is drained")]
-fn monotonic() -> Instant {
+pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 

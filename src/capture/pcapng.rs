@@ -46,6 +46,10 @@ const MAX_BLOCK: u32 = MAX_RECORD + (64 << 10);
 /// Bytes of the longest Decryption Secrets Block that is kept, and of all of one file.
 const MAX_SECRETS: usize = 16 << 20;
 const MAX_SECRETS_BLOCK: u32 = 16 << 20;
+/// Bytes of the longest block that is not looked at; Wireshark takes none that is longer.
+const MAX_OTHER_BLOCK: u32 = 16 << 20;
+/// Bytes of the longest block of secrets or names that is passed over unread: beyond, the length is damaged.
+const MAX_SKIPPED: u32 = 256 << 20;
 const MAX_INTERFACES: usize = 1 << 16;
 /// Bytes of an interface name that are kept.
 const MAX_NAME: usize = 256;
@@ -83,11 +87,9 @@ impl Pcapng {
             return impossible;
         }
         if head.length > head.maximum() {
-            return match head.kind {
-                DECRYPTION_SECRETS | NAME_RESOLUTION => Parsed::Skip(head.length),
-                _ if head.is_known() => Parsed::Bad(Damage::TooLong { length: head.length }),
-                _ => Parsed::Skip(head.length),
-            };
+            let passed = matches!(head.kind, DECRYPTION_SECRETS | NAME_RESOLUTION) && head.length <= MAX_SKIPPED;
+            let too_long = Parsed::Bad(Damage::TooLong { length: head.length });
+            return if passed { Parsed::Skip(head.length) } else { too_long };
         }
         let Some(size) = head.size() else { return impossible };
         let Some(block) = bytes.get(..size) else { return Parsed::Need(size) };
@@ -276,7 +278,12 @@ impl Head {
 
     #[inline]
     fn maximum(&self) -> u32 {
-        if self.kind == DECRYPTION_SECRETS { MAX_SECRETS_BLOCK } else { MAX_BLOCK }
+        match self.kind {
+            DECRYPTION_SECRETS => MAX_SECRETS_BLOCK,
+            NAME_RESOLUTION => MAX_OTHER_BLOCK,
+            _ if self.is_known() => MAX_BLOCK,
+            _ => MAX_OTHER_BLOCK,
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Damage {
     /// The file is shorter than it was when it was opened.
     #[error("the file was cut while it was read")]
     Shortened,
-    /// A record or block claims more than 256 KiB.
+    /// A record claims more than 256 KiB, or a block more than any of its kind has.
     #[error("a record claims {length} bytes")]
     TooLong {
         /// The claim, in bytes.

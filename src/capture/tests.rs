@@ -259,6 +259,39 @@ fn compressed_members_are_one_stream() {
     }
 }
 
+#[test]
+fn skippable_frames_may_come_first() {
+    let file = pcapng_file(false);
+    let (whole, _) = read(&file);
+    let frame = |magic: u32, body: &[u8]| {
+        [&magic.to_le_bytes()[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), body].concat()
+    };
+    // As pzstd writes it, and with any of the magics.
+    let before = [frame(0x184d_2a50, &[7; 4]), frame(0x184d_2a5f, &[]), frame(0x184d_2a57, &[8; 300])].concat();
+    for (kind, compressed) in compressions(&file) {
+        let bytes = [&before[..], &compressed].concat();
+        let (seen, files) = read(&bytes);
+        if kind == "gz" {
+            assert!(matches!(files.problems()[0].kind, ProblemKind::Damaged { .. }), "{:?}", files.problems());
+            continue;
+        }
+        assert_eq!((&seen, files.problems()), (&whole, [].as_slice()), "{kind}");
+        assert_eq!(
+            drain(&mut Files::from_reader("-", Box::new(Dribble(Cursor::new(bytes.clone()), 1)), Options::default())),
+            whole
+        );
+        for length in 7..bytes.len() {
+            let (seen, files) = read(&bytes[..length]);
+            assert_eq!(seen[..], whole[..seen.len()], "{kind} cut at {length}");
+            // Where a frame ends the file may, as it may without a single byte.
+            let ends = [12, 20, before.len()].contains(&length);
+            assert_eq!(files.problems().is_empty(), ends, "{kind} cut at {length}");
+        }
+    }
+    let (seen, files) = read(&[&before[..], b"something else"].concat());
+    assert!(seen.is_empty() && files.stats().capture_damaged == 1);
+}
+
 /// The capture inside `tests/data/compressed/many.pcap.*`, which the tools `xz -6`, `zstd -19` and `lz4 -9 -B4 -BD` made.
 fn many_frames() -> Vec<u8> {
     let frames: Vec<Vec<u8>> = (0..600_usize)
@@ -352,6 +385,57 @@ fn pcapng_goes_on_behind_a_bad_block() {
         let (seen, files) = read(&file);
         assert_eq!(seen.len(), 2, "spoilt at {spoil}");
         assert_eq!((files.problems().len(), files.stats().capture_bad_places), (1, 1));
+    }
+}
+
+/// The place that is told, and what is read behind it.
+fn behind_damage(damage: &[u8]) -> (u64, Damage, Vec<Vec<u8>>) {
+    let mut file = [section(false), interface(false, 1, &[]), enhanced(false, 0, 1, b"before")].concat();
+    let place = u64::try_from(file.len()).unwrap();
+    file.extend(damage);
+    file.extend(enhanced(false, 0, 2, b"behind"));
+    file.extend(enhanced(false, 0, 3, b"end"));
+    let (seen, files) = read(&file);
+    let [Problem { kind: ProblemKind::Damaged { offset, damage }, .. }] = files.problems() else {
+        panic!("{:?}", files.problems())
+    };
+    assert_eq!(files.stats().capture_bad_places, 1);
+    (offset.abs_diff(place), damage.clone(), seen.into_iter().map(|frame| frame.data).collect())
+}
+
+#[test]
+fn an_impossible_block_hides_no_other() {
+    let all = [&b"before"[..], b"behind", b"end"];
+    // Unknown, secrets and names: types of which a block may be long.
+    for kind in [0x0bad_u32, 10, 4] {
+        let claim = [&kind.to_le_bytes()[..], &0x7fff_fff0_u32.to_le_bytes(), &[0; 8]].concat();
+        assert_eq!(behind_damage(&claim), (0, Damage::TooLong { length: 0x7fff_fff0 }, all.map(<[u8]>::to_vec).into()));
+    }
+    // Not too long for an unknown block, but longer than the file, or with another length at its end.
+    let claim = [&[0xad, 0x0b, 0, 0][..], &(1_u32 << 20).to_le_bytes(), &[0; 8]].concat();
+    assert_eq!(behind_damage(&claim), (0, Damage::Cut, all.map(<[u8]>::to_vec).into()));
+    let claim = [&[0xad, 0x0b, 0, 0][..], &16_u32.to_le_bytes(), &[0; 8]].concat();
+    assert_eq!(behind_damage(&claim), (0, Damage::BlockLength { length: 16 }, all.map(<[u8]>::to_vec).into()));
+    // Bytes that are no block, and not a multiple of four of them.
+    for length in 200..204 {
+        let garbage: Vec<u8> = b"\xde\xad\xbe\xef".iter().copied().cycle().take(length).collect();
+        let (offset, _, seen) = behind_damage(&garbage);
+        assert_eq!((offset, seen), (0, all.map(<[u8]>::to_vec).into()), "{length}");
+    }
+}
+
+#[test]
+fn large_blocks_that_nobody_needs_are_passed_over() {
+    for (kind, length) in [(0x0bad, 2 << 20), (4, 2 << 20), (4, 20 << 20), (10, 20 << 20)] {
+        let large = block(false, kind, &vec![0; length]);
+        let file = [section(false), interface(false, 1, &[]), large, enhanced(false, 0, 1, b"behind")].concat();
+        let (seen, files) = read(&file);
+        assert_eq!((seen.len(), files.problems()), (1, [].as_slice()), "{kind} {length}");
+        // Cut inside: the place is where the block begins.
+        let start = u64::try_from(section(false).len() + interface(false, 1, &[]).len()).unwrap();
+        let (_, files) = read(&file[..file.len() - 100]);
+        let ProblemKind::Damaged { offset, .. } = files.problems()[0].kind else { panic!("{:?}", files.problems()) };
+        assert_eq!(offset, start, "{kind} {length}");
     }
 }
 

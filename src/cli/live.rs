@@ -107,10 +107,12 @@ mod capture {
     use std::io;
     use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::flag;
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    use signal_hook::iterator;
 
     use crate::capture::live::{self, Interface, Live, LiveOptions};
     use crate::capture::{CaptureError, Filter};
@@ -131,6 +133,9 @@ mod capture {
 
     /// What a shell gives for a program that SIGINT ended.
     const INTERRUPTED: i32 = 130;
+
+    /// A SIGINT sooner after the first signal is not a second wish: timeout(1) sends its signal to the program and to its group.
+    const ONE_WISH: Duration = Duration::from_secs(1);
 
     pub(crate) fn run(arguments: &LiveArguments) -> u8 {
         if let Some(Err(error)) = arguments.filter.as_deref().map(Filter::new) {
@@ -241,11 +246,15 @@ mod capture {
         options
     }
 
+    fn say(line: &str) {
+        tell(&printable(line));
+    }
+
     fn sinks(arguments: &LiveArguments, signals: &Signals) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let events: Box<dyn Sink + Send> = if arguments.output == Path::new("-") {
             Box::new(Ndjson::stdout()?)
         } else {
-            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen))?)
+            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen), say)?)
         };
         let mut sinks = vec![events];
         if let Some(folder) = &arguments.certificates {
@@ -262,17 +271,61 @@ mod capture {
     }
 
     impl Signals {
-        /// The first SIGINT or SIGTERM ends the capture in order, the second ends the program.
+        /// The first SIGINT or SIGTERM ends the capture in order, a later SIGINT ends the program.
         fn register() -> io::Result<Self> {
             let signals = Self { stop: Arc::default(), reopen: Arc::default(), reload: Arc::default() };
-            for signal in [SIGINT, SIGTERM] {
-                // In this order: the first signal finds the flag not yet set.
-                flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&signals.stop))?;
-                flag::register(signal, Arc::clone(&signals.stop))?;
-            }
-            flag::register(SIGHUP, Arc::clone(&signals.reopen))?;
-            flag::register(SIGHUP, Arc::clone(&signals.reload))?;
+            let (stop, reopen, reload) = (&signals.stop, &signals.reopen, &signals.reload);
+            let flags = Self { stop: Arc::clone(stop), reopen: Arc::clone(reopen), reload: Arc::clone(reload) };
+            let mut caught = iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?;
+            thread::Builder::new().name("signals".to_owned()).spawn(move || {
+                let mut stopped = None;
+                for signal in caught.forever() {
+                    flags.on(signal, &mut stopped, live::monotonic());
+                }
+            })?;
             Ok(signals)
+        }
+
+        fn on(&self, signal: i32, stopped: &mut Option<Instant>, now: Instant) {
+            match wish(signal, *stopped, now) {
+                Wish::Stop => {
+                    *stopped = Some(now);
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                Wish::Quit => signal_hook::low_level::exit(INTERRUPTED),
+                Wish::Renew => {
+                    self.reopen.store(true, Ordering::Relaxed);
+                    self.reload.store(true, Ordering::Relaxed);
+                }
+                Wish::Counters => tell("SIGUSR1: counters are told at the end of the run only"),
+                Wish::Nothing => {}
+            }
+        }
+    }
+
+    /// What a signal asks for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Wish {
+        /// To end the capture, write everything out and end.
+        Stop,
+        /// To end at once.
+        Quit,
+        /// To open the output anew and to read the policy anew.
+        Renew,
+        /// To tell the counters.
+        Counters,
+        /// What is under way already.
+        Nothing,
+    }
+
+    /// What this signal asks for, after the first that asked to stop.
+    fn wish(signal: i32, stopped: Option<Instant>, now: Instant) -> Wish {
+        match (signal, stopped) {
+            (SIGHUP, _) => Wish::Renew,
+            (SIGUSR1, _) => Wish::Counters,
+            (_, None) => Wish::Stop,
+            (SIGINT, Some(first)) if now.duration_since(first) >= ONE_WISH => Wish::Quit,
+            _ => Wish::Nothing,
         }
     }
 
@@ -304,6 +357,20 @@ mod capture {
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        #[test]
+        fn only_a_later_interrupt_ends_at_once() {
+            let first = live::monotonic();
+            let (soon, later) = (first + Duration::from_millis(900), first + ONE_WISH);
+            for signal in [SIGINT, SIGTERM] {
+                assert_eq!(wish(signal, None, first), Wish::Stop);
+                assert_eq!(wish(signal, Some(first), soon), Wish::Nothing);
+            }
+            assert_eq!(wish(SIGINT, Some(first), later), Wish::Quit);
+            assert_eq!(wish(SIGTERM, Some(first), later), Wish::Nothing);
+            assert_eq!(wish(SIGHUP, Some(first), later), Wish::Renew);
+            assert_eq!(wish(SIGUSR1, None, first), Wish::Counters);
+        }
 
         #[test]
         fn interfaces_are_a_table_that_a_terminal_survives() {

@@ -13,7 +13,7 @@ use super::{Dataset, tls};
 /// Seconds of one day.
 const DAY: i64 = 86_400;
 
-/// Most alternative names of each kind that an event lists; `file.x509.alternative_names` has them all.
+/// Most alternative names of each kind that an event lists; `file.x509.alternative_names` has all that were read.
 const NAMES: usize = 256;
 
 /// Which side of a handshake showed a certificate.

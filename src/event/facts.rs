@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use x509_parser::objects::{oid_registry, oid2abbrev};
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::X509Name;
-
 use crate::detect::observation::Observation;
 use crate::packet::Layer;
 use crate::tls::{
@@ -13,7 +9,9 @@ use crate::tls::{
     ServerHello, ServerKeyExchange,
 };
 use crate::x509::Certificate;
+use crate::x509::name::distinguished_name;
 
+use super::context::Context;
 use super::json::{UPPER, Writer, key, push_hex, push_number};
 use super::kinds::{ClientKind, Kinds, ServerKind};
 use super::tls::{Common, complete, fatal_alert, hash_text, leaf_text, vlans};
@@ -23,7 +21,12 @@ use super::wire;
 const AUTHORITIES: usize = 64;
 
 /// Writes the members of `tlswatch`.
-pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, names): (Kinds<'_>, &Common<'_>)) {
+pub(super) fn handshake(
+    w: &mut Writer<'_>,
+    observation: &Observation,
+    (kinds, names): (Kinds<'_>, &Common<'_>),
+    context: &Context,
+) {
     let handshake = &*observation.handshake;
     w.object(key!("client"), |w| client(w, observation, (kinds, names)));
     w.object(key!("server"), |w| server(w, observation, kinds));
@@ -43,6 +46,9 @@ pub(super) fn handshake(w: &mut Writer<'_>, observation: &Observation, (kinds, n
     w.with(|out| push_number(out, handshake.first.frame));
     w.piece(r#","last":"#);
     w.with(|out| push_number(out, handshake.last.frame));
+    if handshake.last.file != handshake.first.file {
+        w.text("last_file", context.places.file(handshake.last.file).as_deref().unwrap_or_default());
+    }
     if complete(observation) {
         w.piece(r#"},"complete":true"#);
     } else {
@@ -266,48 +272,11 @@ pub(super) fn certificate_request(w: &mut Writer<'_>, request: &CertificateReque
 
 /// The name of an accepted CA (RFC 4514, most specific RDN first), or its DER in hexadecimal where it does not parse.
 fn authority(der: &[u8]) -> String {
-    let Some(name) = X509Name::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, name)| name) else {
+    distinguished_name(der).unwrap_or_else(|| {
         let mut out = Vec::new();
         push_hex(&mut out, der, UPPER);
-        return String::from_utf8(out).unwrap_or_default();
-    };
-    let mut text = String::new();
-    let rdns: Vec<_> = name.iter().collect();
-    for (number, rdn) in rdns.iter().rev().enumerate() {
-        for (place, attribute) in rdn.iter().enumerate() {
-            text.push_str(if place > 0 {
-                "+"
-            } else if number > 0 {
-                ","
-            } else {
-                ""
-            });
-            match oid2abbrev(attribute.attr_type(), oid_registry()) {
-                Ok(short) => text.push_str(short),
-                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
-            }
-            text.push('=');
-            match attribute.as_str() {
-                Ok(value) => push_escaped(&mut text, value),
-                Err(_) => {
-                    let mut out = vec![b'#'];
-                    push_hex(&mut out, attribute.as_slice(), UPPER);
-                    text.push_str(&String::from_utf8(out).unwrap_or_default());
-                }
-            }
-        }
-    }
-    text
-}
-
-/// Appends `value` with the characters escaped that RFC 4514 section 2.4 names.
-fn push_escaped(text: &mut String, value: &str) {
-    for character in value.chars() {
-        if matches!(character, '"' | '+' | ',' | ';' | '<' | '>' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
+        String::from_utf8(out).unwrap_or_default()
+    })
 }
 
 /// The hashes of a chain in wire order, the leaf's key, and what a Certificate message held instead.

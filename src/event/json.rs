@@ -198,12 +198,13 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// An array of strings; left out without items.
+    /// An array of strings, without empty ones; left out without items.
     pub(super) fn texts<T: AsRef<str>>(&mut self, key: impl Key, values: impl IntoIterator<Item = T>) {
+        let values = values.into_iter().filter(|value| !value.as_ref().is_empty());
         self.array(key, values, |writer, value| push_text(writer.out, value.as_ref()));
     }
 
-    /// An array of strings; `append` writes each between its quotes and must write nothing that needs escaping.
+    /// An array of strings that are not empty; `append` writes each between its quotes and must write nothing that needs escaping.
     #[inline]
     pub(super) fn appended<T>(
         &mut self,
@@ -436,6 +437,7 @@ mod tests {
         let text = line(|w| {
             w.object("a", |w| w.object("b", |w| w.text("c", "")));
             w.texts("d", [] as [&str; 0]);
+            w.texts("d", ["", ""]);
             w.count("e", 0);
             w.flag("f", false);
             w.number("g", 0_u64);

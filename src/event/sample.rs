@@ -113,10 +113,12 @@ pub(crate) fn lines() -> Vec<(Dataset, String)> {
     let observer = Observer { hostname: Some("sensor.example.com".to_owned()), ..Observer::default() };
     let context = Context::new(&observer, Detail::Full);
     context.places().name_file(0, "captures/a.pcapng");
+    context.places().name_file(1, "captures/b.pcapng");
     context.places().name_interface(0, 1, "eth1");
     let observation = observation();
     let mut unknown_time = observation.clone();
     unknown_time.handshake.first.time_known = false;
+    unknown_time.handshake.last.file = 1;
     let handshake = &mut *unknown_time.handshake;
     std::mem::swap(&mut handshake.server_certificates, &mut handshake.client_certificates);
     let mut dhe = observation.clone();

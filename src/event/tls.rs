@@ -7,7 +7,7 @@ use crate::detect::observation::{Connection, Ends, Observation};
 use crate::packet::community_id::{append_community_id, community_id_text};
 use crate::packet::{Layer, Transport};
 use crate::time::Moment;
-use crate::tls::{Handshake, HandshakeEnd, KeyExchange, Protocol};
+use crate::tls::{Anomaly, Handshake, HandshakeEnd, KeyExchange, Protocol};
 use crate::x509::{AlternativeName, Certificate, LeafText};
 
 use super::context::{Context, Detail};
@@ -63,7 +63,7 @@ pub fn append_tls(out: &mut Vec<u8>, observation: &Observation, context: &Contex
         w.object(key!("tls"), |w| tls(w, observation, (context.detail, None), (kinds, &names)));
         related(w, observation, &names, (kinds, context.detail));
         w.members(&place.log);
-        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names)));
+        w.object(key!("tlswatch"), |w| facts::handshake(w, observation, (kinds, &names), context));
     });
 }
 
@@ -336,10 +336,11 @@ pub(super) fn vlans(connection: &Connection) -> impl Iterator<Item = u16> + '_ {
     })
 }
 
-/// Nothing of the clear handshake is missing, and both sides are in the capture.
+/// Nothing of the clear handshake is missing, the connection is in the capture from its beginning, and both sides are.
 pub(super) fn complete(observation: &Observation) -> bool {
     let (handshake, connection) = (&observation.handshake, &observation.connection);
     handshake.complete
+        && !handshake.anomalies.iter().any(|anomaly| matches!(anomaly, Anomaly::MidStream | Anomaly::NoClientHello))
         && (connection.server_seen || handshake.server_progress.seen)
         && (connection.client_seen || handshake.client_progress.seen)
 }

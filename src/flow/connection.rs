@@ -277,6 +277,11 @@ impl Connection {
         self.session.is_done()
     }
 
+    /// At its end: whether it began like TLS and no handshake tells of it.
+    pub fn is_unread(&self) -> bool {
+        self.session.is_unread()
+    }
+
     /// Whether it is known to carry TLS.
     pub fn is_followed(&self) -> bool {
         self.session.is_followed()

@@ -187,7 +187,7 @@ fn scenes() -> Vec<(&'static str, LinkType, Vec<u8>, Vec<Layer>)> {
             "pptp",
             LinkType::ETHERNET,
             gre(0x3081, 0x880b, &bytes(&[&[0, 1, 0, 2], &[0; 8], &[0xff, 3, 0, 0x21], &v4])),
-            vec![Layer::Gre(Some(0x0001_0002))],
+            vec![Layer::Gre(Some(2))],
         ),
         ("erspan 1", LinkType::ETHERNET, gre(0, 0x88be, &inner), vec![Layer::Erspan(1, 0)]),
         (

@@ -79,7 +79,8 @@ fn gre(walk: &mut Walk<'_>) -> Result<Next, Stop> {
         if protocol != 0x880b {
             return Err(Stop::Other);
         }
-        walk.tunnel(Layer::Gre(key))?;
+        // The upper half is the length of the payload, the lower one the call (RFC 2637 section 4.1).
+        walk.tunnel(Layer::Gre(key.map(|key| key & 0xffff)))?;
         // PPP in PPTP may keep its address and control bytes.
         if walk.data.first_chunk() == Some(&[0xff, 0x03]) {
             walk.skip(2)?;

@@ -149,11 +149,19 @@ impl<'a> Correlator<'a> {
     /// # Errors
     /// When a sink cannot go on.
     pub fn conclude(&mut self, clock: Timestamp) -> Result<Conclusion, PipelineError> {
-        let Some(mut judgement) = self.judgement.take() else { return Ok(Conclusion::default()) };
-        let due = judgement.finish(clock);
-        self.alerts(&judgement, &due)?;
-        judgement.count(&mut self.stats);
-        Ok(Conclusion { gravest: judgement.gravest(), why_not: judgement.why_not() })
+        let mut conclusion = Conclusion::default();
+        if let Some(mut judgement) = self.judgement.take() {
+            let due = judgement.finish(clock);
+            self.alerts(&judgement, &due)?;
+            judgement.count(&mut self.stats);
+            conclusion = Conclusion { gravest: judgement.gravest(), why_not: judgement.why_not() };
+        }
+        for lost in self.sinks.iter().map(|sink| sink.lost()) {
+            self.stats.output_lost_handshakes += lost.handshakes;
+            self.stats.output_lost_certificates += lost.certificates;
+            self.stats.output_lost_alerts += lost.alerts;
+        }
+        Ok(conclusion)
     }
 
     /// The last event of a run: all counters. Then everything is flushed.
@@ -166,7 +174,9 @@ impl<'a> Correlator<'a> {
         event::append_stats(&mut line, &StatsView { stats, start, end, sequence: 0 }, &self.shared.context);
         self.write(&line, About::Stats(stats))?;
         self.line = line;
-        self.flush()
+        // One that cannot go on must not keep the others from their end.
+        let finished: Vec<_> = self.sinks.iter_mut().map(|sink| sink.finish()).collect();
+        Ok(finished.into_iter().collect::<Result<(), _>>()?)
     }
 
     fn flush(&mut self) -> Result<(), PipelineError> {
@@ -195,6 +205,8 @@ impl<'a> Correlator<'a> {
         let selected = self.selection.takes(observation);
         if selected {
             self.write(&report.line, About::Handshake(observation))?;
+        } else {
+            self.stats.tls_unselected += 1;
         }
         let clock = report.order.clock;
         let mut judgement = self.judgement.take();

@@ -185,6 +185,7 @@ impl Worker {
             place_of_report.ordinal = place_of_report.ordinal.saturating_add(1);
         }
         if connection.is_done() {
+            self.stats.tls_unread += u64::from(connection.is_unread());
             *place = None;
             slot.memory = slot.memory.saturating_sub(before);
             self.live = self.live.saturating_sub(1);
@@ -346,6 +347,7 @@ impl Worker {
             return 0;
         }
         let mut place = at.order;
+        self.stats.tls_unread += u64::from(connection.is_unread());
         while let Some(handshake) = connection.take() {
             self.finished.push(Finished::new(&connection, (handshake, place)));
             place.ordinal = place.ordinal.saturating_add(1);

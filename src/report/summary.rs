@@ -276,6 +276,7 @@ impl Summary {
             "tcp.duplicate",
             "tcp.retransmission",
             "tls.handshakes",
+            "tls.unselected",
             "tls.certificates",
             "detect.key_exchange.good",
             "detect.client_proof.good",

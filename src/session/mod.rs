@@ -7,17 +7,17 @@ use crate::config::Limits;
 use crate::direction::{Direction, PerDirection};
 use crate::time::Moment;
 use crate::tls::observer::Observer;
-use crate::tls::probe::{Probe, probe};
+use crate::tls::probe::{Probe, probe, probe_odd_hello};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 
 /// Pieces of a direction that cannot begin anything we follow after which the connection is given up. Not the first, since
 /// some protocols talk before they switch to TLS.
 const SILENT_PIECES: u8 = 8;
 
-/// Bytes kept of a direction whose beginning cannot be told yet.
-const PROBE_BYTES: usize = 64;
+/// Bytes kept of a direction whose beginning cannot be told yet: enough for the empty records that a server passes over.
+const PROBE_BYTES: usize = 512;
 
-/// What an undecided piece takes apart from its place in the list: pieces are small, allocations are not.
+/// The least that an undecided piece takes apart from its place in the list: pieces are small, allocations are not.
 const PIECE_BYTES: usize = 32;
 
 /// The state of one connection above its transport.
@@ -123,6 +123,18 @@ impl Session {
         }
     }
 
+    /// At the end: it began like TLS, but there was no hello that was whole, so no handshake tells of it.
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Self::Tls(observer) => observer.is_unread(),
+            Self::Probing(probing) => {
+                let first = Direction::BOTH.map(|direction| probing.first.of(direction));
+                first.iter().any(|first| !first.held.is_empty()) && !first.iter().any(|first| first.refused)
+            }
+            Self::Ignored => false,
+        }
+    }
+
     /// The next finished handshake.
     pub fn take(&mut self) -> Option<Box<Handshake>> {
         match self {
@@ -174,7 +186,11 @@ impl Beginning {
 /// Whether a piece begins with a record that begins with a ClientHello (RFC 8446 sections 4, 4.1.2 and 5.1). Asked of pieces
 /// inside a connection, so it is stricter than the probe of its beginning.
 fn is_hello_record(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16, 3, 0..=4, _, _, 1, 0, _, _, 3, 0..=4, ..])
+    match bytes {
+        [0x16, 3, 0..=4, _, _, 1, 0, _, _, 3, 0..=4, ..] => true,
+        [0x14 | 0x16, 3, ..] => probe_odd_hello(bytes) == Probe::Tls,
+        _ => false,
+    }
 }
 
 enum Verdict {
@@ -224,7 +240,8 @@ impl Probing {
     fn memory(&self) -> usize {
         let held = Direction::BOTH.into_iter().map(|direction| {
             let held = &self.first.of(direction).held;
-            held.capacity() * size_of::<(Vec<u8>, Moment)>() + held.len() * PIECE_BYTES
+            let bytes: usize = held.iter().map(|(piece, _)| piece.capacity().max(PIECE_BYTES)).sum();
+            held.capacity() * size_of::<(Vec<u8>, Moment)>() + bytes
         });
         held.sum::<usize>() + self.anomalies.capacity() * size_of::<Anomaly>()
     }

@@ -2,6 +2,7 @@
 
 pub mod ndjson;
 pub mod pem;
+pub mod reopened;
 pub mod stdout;
 
 use std::io;
@@ -10,8 +11,9 @@ use crate::detect::observation::Observation;
 use crate::event::{AlertView, CertificateView};
 use crate::stats::Stats;
 
-pub use ndjson::{Ndjson, ReopenedNdjson};
+pub use ndjson::Ndjson;
 pub use pem::PemFolder;
+pub use reopened::ReopenedNdjson;
 
 /// An event on its way to the sinks: its line, and what the line was made of.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,30 @@ pub trait Sink {
     /// # Errors
     /// As [`write`](Sink::write).
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// The last [`flush`](Sink::flush) of a run: what cannot be written now will not be.
+    ///
+    /// # Errors
+    /// As [`write`](Sink::write).
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
+
+    /// Events that were dropped so far because they could not be written and there was no room to keep them.
+    fn lost(&self) -> Lost {
+        Lost::default()
+    }
+}
+
+/// Events that a sink dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Handshakes.
+    pub handshakes: u64,
+    /// Certificates.
+    pub certificates: u64,
+    /// Alerts and counters.
+    pub alerts: u64,
 }
 
 /// Why a sink cannot go on.

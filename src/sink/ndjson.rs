@@ -1,10 +1,8 @@
 //! One JSON object a line, to a file or to standard output.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 
 use super::{Event, Sink, SinkError, create_options};
 
@@ -32,72 +30,8 @@ impl Ndjson<File> {
     }
 }
 
-/// Appends lines to a file, and opens its path anew when asked to: what moves files away for the night needs no restart.
-#[derive(Debug)]
-pub struct ReopenedNdjson {
-    path: PathBuf,
-    reopen: Arc<AtomicBool>,
-    file: Ndjson<File>,
-}
-
-impl ReopenedNdjson {
-    /// Appends to the file at `path`, made with mode 0640 if it is missing; opens it anew when `reopen` becomes true.
-    ///
-    /// # Errors
-    /// [`SinkError::Foreign`] when there is a file with something else in it, [`SinkError::Create`] when the file cannot be
-    /// opened.
-    pub fn append(path: &Path, reopen: Arc<AtomicBool>) -> Result<Self, SinkError> {
-        refuse_foreign(path)?;
-        Ok(Self { path: path.to_owned(), reopen, file: open_to_append(path)? })
-    }
-
-    fn look(&mut self) -> Result<(), SinkError> {
-        if self.reopen.swap(false, Ordering::Relaxed) {
-            self.file.flush()?;
-            self.file = open_to_append(&self.path)?;
-        }
-        Ok(())
-    }
-}
-
-impl Sink for ReopenedNdjson {
-    fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
-        self.look()?;
-        self.file.write(event)
-    }
-
-    fn flush(&mut self) -> Result<(), SinkError> {
-        self.look()?;
-        self.file.flush()
-    }
-}
-
-fn open_to_append(path: &Path) -> Result<Ndjson<File>, SinkError> {
-    let file = create_options().create(true).append(true).open(path);
-    let mut file = file.map_err(|source| SinkError::Create { path: path.display().to_string(), source })?;
-    if is_torn(path) {
-        file.write_all(b"\n")?;
-    }
-    Ok(Ndjson::new(file))
-}
-
-/// Whether the last line of a file has no end, as a power cut or a full disk leaves it: the next event must not become a
-/// part of it.
-fn is_torn(path: &Path) -> bool {
-    // A pipe has no last line, and to open it would wait.
-    if !path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) {
-        return false;
-    }
-    let mut last = [0];
-    let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)
-    });
-    read.is_ok() && last != *b"\n"
-}
-
 /// A capture is evidence, and `-o *.pcap` is quickly typed: only what looks like events is written over or appended to.
-fn refuse_foreign(path: &Path) -> Result<(), SinkError> {
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), SinkError> {
     // Not pipes and devices; what cannot be looked at is told when it is opened.
     if !path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0) {
         return Ok(());
@@ -165,46 +99,6 @@ mod tests {
         }
         Ndjson::create(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"");
-    }
-
-    #[test]
-    fn a_file_that_was_moved_away_is_made_anew() {
-        let stats = Stats::default();
-        let folder = tempfile::tempdir().unwrap();
-        let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
-        std::fs::write(&path, "{old}\n").unwrap();
-        let reopen = Arc::new(AtomicBool::new(false));
-        let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen)).unwrap();
-        sink.write(&event(b"1\n", &stats)).unwrap();
-        std::fs::rename(&path, &moved).unwrap();
-        sink.write(&event(b"2\n", &stats)).unwrap();
-        reopen.store(true, Ordering::Relaxed);
-        sink.flush().unwrap();
-        sink.write(&event(b"3\n", &stats)).unwrap();
-        sink.flush().unwrap();
-        assert_eq!(std::fs::read(&moved).unwrap(), b"{old}\n1\n2\n");
-        assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
-    }
-
-    #[test]
-    fn a_torn_line_stays_by_itself() {
-        let stats = Stats::default();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events");
-        for (old, new) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"torn", "{}\n{\"torn\n"), ("{", "{\n")] {
-            std::fs::write(&path, old).unwrap();
-            let reopen = Arc::new(AtomicBool::new(false));
-            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen)).unwrap();
-            sink.write(&event(b"{1}\n", &stats)).unwrap();
-            sink.flush().unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{new}{{1}}\n"));
-            // The same for a file that is opened anew.
-            std::fs::write(&path, old).unwrap();
-            reopen.store(true, Ordering::Relaxed);
-            sink.write(&event(b"{2}\n", &stats)).unwrap();
-            sink.flush().unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{new}{{2}}\n"));
-        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ anomalies! {
     EmptyRecord = "empty_record",
     /// A handshake message longer than the limit; it was not read.
     MessageTooLong = "message_too_long",
-    /// A handshake message of a type that does not belong here.
+    /// A handshake message of a type that does not belong here, or a ChangeCipherSpec before the first hello.
     UnexpectedMessage = "unexpected_message",
     /// A message or record that the end of the flow cut.
     CutMessage = "cut_message",
@@ -102,4 +102,6 @@ anomalies! {
     LeadingBytes = "leading_bytes",
     /// Another segment at the same place than the one already passed on, with other bytes (possible injection).
     RetransmissionConflict = "retransmission_conflict",
+    /// A record version or ClientHello version that no version of TLS has.
+    UnknownVersion = "unknown_version",
 }

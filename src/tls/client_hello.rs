@@ -25,6 +25,11 @@ impl ClientHello {
         hello
     }
 
+    /// Whether `legacy_version` is no version of SSL or TLS.
+    pub(super) fn has_unknown_version(&self) -> bool {
+        !self.ssl2_format && !matches!(self.legacy_version, 0x0300..=0x0304)
+    }
+
     /// [`Self::parse`] into a hello where it is to stay.
     pub(super) fn fill(&mut self, body: &[u8], odd: &mut Vec<Anomaly>) {
         self.raw = body.into();
@@ -95,7 +100,11 @@ impl ClientHello {
             16 => {
                 let mut list = body.vector16()?;
                 while !list.is_empty() && self.alpn.len() < LIST {
-                    self.alpn.push(SmallVec::from_slice(list.vector8()?.rest()));
+                    let name = list.vector8()?.rest();
+                    if name.is_empty() {
+                        odd.push(Anomaly::MalformedExtension);
+                    }
+                    self.alpn.push(SmallVec::from_slice(name));
                 }
             }
             18 => self.signed_certificate_timestamp = true,

@@ -2,7 +2,7 @@
 
 use super::certificate::{CertificateLimits, ocsp_response};
 use super::finished::Finished;
-use super::message::Message;
+use super::message::{Message, client_by_message};
 use super::side::Side;
 use super::transcript::Transcript;
 use super::{
@@ -18,7 +18,7 @@ const HANDSHAKES: u32 = 64;
 /// So many application data records of one side end a handshake of which the other side is not seen: what follows is bulk.
 const BULK: u32 = 128;
 
-/// A hello has at least a version and a random; less, or another version than 3.x in a ClientHello, is no hello.
+/// A hello has at least a version and a random; less is no hello.
 const LEAST_HELLO: usize = 34;
 
 /// Length of an encrypted alert of TLS 1.3 without padding: two bytes, the content type and a 16-byte tag.
@@ -167,6 +167,12 @@ impl Conversation {
         self.sides.of(direction).change_cipher_spec
     }
 
+    /// Whether a message begins like a ClientHello with the unusual version of the first one.
+    pub(super) fn is_hello_of_client(&self, head: &[u8]) -> bool {
+        let Some(hello) = &self.handshake.client_hello else { return false };
+        matches!(head, [1, 0, _, _, high, low, ..] if u16::from_be_bytes([*high, *low]) == hello.legacy_version)
+    }
+
     /// Whether an alert record of `length` bytes is in clear (RFC 8446 section 5.1: TLS 1.3 has one alert a record).
     pub(super) fn is_clear_alert(&self, direction: Direction, length: u16) -> bool {
         let encrypted = self.sides.of(direction).change_cipher_spec;
@@ -246,6 +252,11 @@ impl Conversation {
     /// A ChangeCipherSpec record is whole.
     pub(super) fn on_change_cipher_spec(&mut self, place: Place<'_>) {
         let side = self.sides.of_mut(place.direction);
+        if side.from_start && !side.spoke && !side.gap {
+            // Nothing is agreed upon yet that it could change to: some servers pass over it.
+            self.note(Anomaly::UnexpectedMessage);
+            return;
+        }
         side.change_cipher_spec = true;
         side.spoke = true;
         if self.version() != Some(0x0304) {
@@ -329,9 +340,14 @@ impl Conversation {
         let mut odd = Vec::new();
         let mut hello = Box::<ClientHello>::default();
         parse(&mut hello, message.body, &mut odd);
-        if !hello.ssl2_format && (hello.legacy_version >> 8 != 3 || message.body.len() < LEAST_HELLO) {
+        // Servers take any version that is high enough; where it is none of TLS, the lengths have to tell that this is a hello.
+        let sound = hello.legacy_version >> 8 == 3 || !odd.contains(&Anomaly::MalformedClientHello);
+        if !hello.ssl2_format && (!sound || message.body.len() < LEAST_HELLO) {
             self.note(Anomaly::MalformedClientHello);
             return;
+        }
+        if hello.has_unknown_version() || place.record_version > 0x0304 {
+            odd.push(Anomaly::UnknownVersion);
         }
         let direction = place.direction;
         if let Some(first) = &self.handshake.client_hello {
@@ -377,7 +393,10 @@ impl Conversation {
 
     fn first_client_hello(&mut self, hello: Box<ClientHello>, message: &Message<'_>, place: Place<'_>) {
         self.handshake.client = Some(place.direction);
-        self.sides.of_mut(place.direction).from_start |= !self.sides.of(place.direction).gap;
+        let side = self.sides.of_mut(place.direction);
+        side.from_start |= !side.gap;
+        // One that came before the hello of its sender belongs to no handshake.
+        (side.change_cipher_spec, side.after_change, side.encrypted_handshake) = (false, false, false);
         self.handshake.record_version = place.record_version;
         self.held += hello.memory();
         self.offers_early = hello.early_data;
@@ -656,15 +675,8 @@ impl Conversation {
             (self.over, self.closed) = (true, begun);
             return;
         }
-        let keep = |side: &Side| Side {
-            seen: side.seen,
-            from_start: side.from_start,
-            present: side.present,
-            closed: side.closed,
-            ..Side::default()
-        };
-        let sides =
-            PerDirection { low_to_high: keep(&self.sides.low_to_high), high_to_low: keep(&self.sides.high_to_low) };
+        let PerDirection { low_to_high, high_to_low } = self.sides;
+        let sides = PerDirection { low_to_high: low_to_high.of_next(), high_to_low: high_to_low.of_next() };
         let finished = std::mem::take(&mut self.finished);
         let old = std::mem::replace(self, Self { limits: self.limits, finished, sides, ..Self::default() });
         if begun {
@@ -767,14 +779,5 @@ fn clear_part_is_over(handshake: &Handshake) -> bool {
         Some(0x0304) => true,
         Some(_) => handshake.client_progress.change_cipher_spec && handshake.server_progress.change_cipher_spec,
         None => false,
-    }
-}
-
-/// Who is the client, from a message that only one of the two sends.
-fn client_by_message(kind: u8, sender: Direction) -> Option<Direction> {
-    match kind {
-        1 | 15 | 16 => Some(sender),
-        0 | 2 | 4 | 6 | 11 | 12 | 13 | 14 | 22 => Some(sender.reversed()),
-        _ => None,
     }
 }

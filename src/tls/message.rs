@@ -3,6 +3,7 @@
 //! A message that lies whole in what was handed in is lent from there; only one that is cut is copied, once.
 
 use super::Anomaly;
+use crate::direction::Direction;
 use crate::time::Moment;
 
 /// One whole handshake message.
@@ -218,5 +219,14 @@ pub(super) fn limit(kind: u8, message_bytes: usize) -> usize {
         11 | 22 | 25 => message_bytes,
         1 | 2 | 12 | 13 | 23 => message_bytes.min(64 << 10),
         _ => message_bytes.min(32 << 10),
+    }
+}
+
+/// Who is the client, from a message that only one of the two sends.
+pub(super) fn client_by_message(kind: u8, sender: Direction) -> Option<Direction> {
+    match kind {
+        1 | 15 | 16 => Some(sender),
+        0 | 2 | 4 | 6 | 11 | 12 | 13 | 14 | 22 => Some(sender.reversed()),
+        _ => None,
     }
 }

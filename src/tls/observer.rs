@@ -21,12 +21,14 @@ pub struct Observer {
     live: Option<Live>,
     finished: Finished,
     done: bool,
+    /// A handshake was finished.
+    told: bool,
 }
 
 impl Default for Observer {
     #[inline(always)] // Made where it is to stay, not moved there.
     fn default() -> Self {
-        Self { live: Some(Live::default()), finished: Finished::default(), done: false }
+        Self { live: Some(Live::default()), finished: Finished::default(), done: false, told: false }
     }
 }
 
@@ -141,6 +143,11 @@ impl Observer {
         self.live.as_ref().is_none_or(|live| live.talk.is_opaque())
     }
 
+    /// Everything is over and no handshake was finished: there was no hello, or none that was whole.
+    pub fn is_unread(&self) -> bool {
+        self.done && !self.told
+    }
+
     /// Nothing more is looked for: the flow may be bypassed.
     pub fn is_done(&self) -> bool {
         self.done
@@ -156,11 +163,13 @@ impl Observer {
         step(live);
         while let Some(handshake) = live.talk.finished().pop() {
             self.finished.push(handshake);
+            self.told = true;
         }
         if live.talk.is_over() {
             self.done = true;
             if let Some(last) = self.live.take().and_then(|live| live.talk.into_last()) {
                 self.finished.push(last);
+                self.told = true;
             }
         }
     }
@@ -390,7 +399,7 @@ impl Half {
     fn decide(&mut self, talk: &mut Conversation, place: Place<'_>) {
         let head = self.head;
         let clear = if talk.may_be_encrypted(place.direction) {
-            is_hello_start(head.bytes(), self.record.length)
+            is_hello_start(head.bytes(), self.record.length) || talk.is_hello_of_client(head.bytes())
         } else {
             is_message_start(head.bytes(), self.record.length)
         };

@@ -2,7 +2,15 @@
 //!
 //! Strict, because other protocols look alike: an MQTT CONNACK begins with 0x20 0x02, a MongoDB message of 278 bytes with 0x16 0x01.
 
-use super::record::{ALERT, ENCRYPTED_LIMIT, HANDSHAKE};
+use super::reader::Reader;
+use super::record::{ALERT, CHANGE_CIPHER_SPEC, ENCRYPTED_LIMIT, HANDSHAKE};
+use smallvec::SmallVec;
+
+/// Empty records before a ClientHello that are passed over: as many as OpenSSL takes.
+const EMPTY_RECORDS: u32 = 32;
+
+/// The beginning of a ClientHello up to the length of its cipher suites: header, version, random, session id, length.
+const HELLO_HEAD: usize = 4 + 2 + 32 + 33 + 2;
 
 /// What the first bytes of a direction say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,25 +24,83 @@ pub enum Probe {
 }
 
 /// Judges the first bytes of one direction. A record of handshake type with the beginning of a message that can be in clear, an alert
-/// in clear, or an SSL 2 hello says yes. A direction that begins with application data or with ChangeCipherSpec says no: without the
-/// hello of the other side there is nothing to report of it, and with it that side says yes.
+/// in clear, or an SSL 2 hello says yes, and so does a hello that only a server takes for one ([`probe_odd_hello`]). A direction that
+/// begins with application data or with a ChangeCipherSpec that no ClientHello follows says no: without the hello of the other side
+/// there is nothing to report of it, and with it that side says yes.
 pub fn probe(bytes: &[u8]) -> Probe {
     match bytes {
         [] => Probe::More,
-        [HANDSHAKE, ..] => probe_handshake(bytes),
+        [HANDSHAKE, ..] => match probe_handshake(bytes) {
+            Probe::No => probe_odd_hello(bytes),
+            verdict => verdict,
+        },
+        [CHANGE_CIPHER_SPEC, ..] => probe_odd_hello(bytes),
         [ALERT, ..] => probe_alert(bytes),
         [0x80..=0xff, ..] => probe_ssl2(bytes),
         _ => Probe::No,
     }
 }
 
-/// Whether `bytes` begin with a ClientHello in a TLS record or in SSL 2 format; `More` while that can still be.
-pub fn is_client_hello_start(bytes: &[u8]) -> Probe {
-    match (probe(bytes), bytes) {
-        (Probe::Tls, [HANDSHAKE, _, _, _, _, 1, ..] | [0x80..=0xff, _, 1, ..]) => Probe::Tls,
-        (Probe::More, _) => Probe::More,
-        _ => Probe::No,
+/// A ClientHello that servers take whatever its versions say: the record's minor version and `legacy_version` may be anything, and a
+/// ChangeCipherSpec or empty records may come first. It is told by its inner lengths, which must fit (RFC 8446 section 4.1.2).
+pub fn probe_odd_hello(bytes: &[u8]) -> Probe {
+    let mut rest = match skip_change_cipher_spec(bytes) {
+        Ok(rest) => rest,
+        Err(verdict) => return verdict,
+    };
+    let mut head = SmallVec::<[u8; 96]>::new();
+    let mut empty = 0;
+    loop {
+        let [HANDSHAKE, 3, _, high, low, after @ ..] = rest else {
+            return if matches!(rest, [] | [HANDSHAKE] | [HANDSHAKE, 3] | [HANDSHAKE, 3, _] | [HANDSHAKE, 3, _, _]) {
+                Probe::More
+            } else {
+                Probe::No
+            };
+        };
+        let length = u16::from_be_bytes([*high, *low]);
+        empty += u32::from(length == 0);
+        if length > ENCRYPTED_LIMIT || empty > EMPTY_RECORDS {
+            return Probe::No;
+        }
+        let (payload, next) = after.split_at_checked(length.into()).unwrap_or((after, &[]));
+        head.extend(payload.iter().copied().take(HELLO_HEAD - head.len()));
+        match judge_hello_head(&head) {
+            Probe::More => rest = next,
+            verdict => return verdict,
+        }
     }
+}
+
+/// What follows a ChangeCipherSpec, if there is one.
+fn skip_change_cipher_spec(bytes: &[u8]) -> Result<&[u8], Probe> {
+    match bytes {
+        [CHANGE_CIPHER_SPEC, 3, _, 0, 1, 1, rest @ ..] => Ok(rest),
+        [CHANGE_CIPHER_SPEC] | [CHANGE_CIPHER_SPEC, 3] | [CHANGE_CIPHER_SPEC, 3, _] => Err(Probe::More),
+        [CHANGE_CIPHER_SPEC, 3, _, 0] | [CHANGE_CIPHER_SPEC, 3, _, 0, 1] => Err(Probe::More),
+        [CHANGE_CIPHER_SPEC, ..] => Err(Probe::No),
+        _ => Ok(bytes),
+    }
+}
+
+/// Whether the head of a message is that of a ClientHello whose lengths fit into each other.
+fn judge_hello_head(head: &[u8]) -> Probe {
+    let mut reader = Reader::new(head);
+    if reader.u8().is_some_and(|kind| kind != 1) {
+        return Probe::No;
+    }
+    let Some(length) = reader.u24() else { return Probe::More };
+    // Version, random, three lengths, a cipher suite and a compression method.
+    if !(2 + 32 + 1 + 2 + 2 + 1 + 1..=usize::from(u16::MAX)).contains(&length) {
+        return Probe::No;
+    }
+    let Some(session_id) = reader.take(2 + 32).and_then(|_| reader.u8()) else { return Probe::More };
+    if session_id > 32 {
+        return Probe::No;
+    }
+    let Some(suites) = reader.take(session_id.into()).and_then(|_| reader.u16()) else { return Probe::More };
+    let least = 2 + 32 + 1 + usize::from(session_id) + 2 + usize::from(suites) + 1 + 1;
+    if suites >= 2 && suites.is_multiple_of(2) && least <= length { Probe::Tls } else { Probe::No }
 }
 
 /// Record header, then the 4-byte header of the message; the record may hold only a part of it.

@@ -24,6 +24,17 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// What of it also holds for the next handshake on the connection.
+    pub(super) fn of_next(self) -> Self {
+        Self {
+            seen: self.seen,
+            from_start: self.from_start,
+            present: self.present,
+            closed: self.closed,
+            ..Self::default()
+        }
+    }
+
     /// What of it a handshake tells.
     pub(super) fn progress(self) -> Progress {
         Progress {

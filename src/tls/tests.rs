@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+mod odd_hellos;
+
 use super::observer::Observer;
-use super::probe::{Probe, is_client_hello_start, probe};
+use super::probe::{Probe, probe, probe_odd_hello};
 use super::server_hello::HELLO_RETRY_RANDOM;
 use super::*;
 use crate::config::Limits;
@@ -616,11 +618,9 @@ fn probe_tells_tls_from_look_alikes() {
         assert_eq!(probe(&hello[..length]), Probe::More, "{length}");
     }
     assert_eq!(probe(&hello), Probe::Tls);
-    assert_eq!(is_client_hello_start(&hello), Probe::Tls);
     // The first record holds only two bytes of the message header.
     assert_eq!(probe(&[record(22, &client_hello()[..2]), record(22, &client_hello()[2..])].concat()), Probe::Tls);
     assert_eq!(probe(&record(22, &server_hello13())), Probe::Tls);
-    assert_eq!(is_client_hello_start(&record(22, &server_hello13())), Probe::No);
     assert_eq!(probe(&record(21, &[2, 40])), Probe::Tls);
     assert_eq!(probe(&ssl2_hello(2)), Probe::Tls);
     assert_eq!(probe(&ssl2_hello(0x0301)), Probe::Tls);

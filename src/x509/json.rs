@@ -9,8 +9,10 @@ struct X509<'a> {
     version_number: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial_number: Option<String>,
-    issuer: Dn<'a>,
-    subject: Dn<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<Dn<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Dn<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,8 +49,9 @@ struct Dn<'a> {
 }
 
 impl<'a> Dn<'a> {
-    fn of(name: &'a Name) -> Self {
-        Self {
+    /// `None` for the empty name, which is allowed where there are alternative names (RFC 5280 section 4.1.2.6).
+    fn of(name: &'a Name) -> Option<Self> {
+        (!name.text.is_empty()).then(|| Self {
             distinguished_name: &name.text,
             common_name: &name.common_names,
             country: &name.countries,
@@ -56,7 +59,7 @@ impl<'a> Dn<'a> {
             organization: &name.organizations,
             organizational_unit: &name.organizational_units,
             state_or_province: &name.states,
-        }
+        })
     }
 }
 
@@ -67,6 +70,7 @@ fn is_zero(number: &u32) -> bool {
 
 /// The object as JSON.
 pub(crate) fn render(facts: &Facts) -> Box<str> {
+    let names = facts.alternative_names.iter().map(AlternativeName::text);
     let object = X509 {
         version_number: facts.version.to_string(),
         serial_number: serial(&facts.serial),
@@ -79,7 +83,7 @@ pub(crate) fn render(facts: &Facts) -> Box<str> {
         public_key_size: facts.key.bits,
         public_key_curve: facts.key.curve.as_deref(),
         public_key_exponent: facts.key.exponent_number(),
-        alternative_names: facts.alternative_names.iter().map(AlternativeName::text).collect(),
+        alternative_names: names.filter(|name| !name.is_empty()).collect(),
     };
     // Strings and numbers only: there is nothing that JSON could not hold.
     crate::text::printable_json(serde_json::to_string(&object).unwrap_or_default()).into_boxed_str()

@@ -76,9 +76,9 @@ impl PublicKey {
         }
     }
 
-    /// The RSA exponent as a number; `None` for other keys and for exponents beyond 63 bits.
+    /// The RSA exponent as a number; `None` for other keys, for exponents beyond 63 bits and for negative ones.
     pub fn exponent_number(&self) -> Option<i64> {
-        if self.exponent.is_empty() || self.exponent.len() > 8 {
+        if self.exponent.is_empty() || self.exponent.len() > 8 || self.negative_exponent {
             return None;
         }
         i64::try_from(self.exponent.iter().fold(0_u64, |sum, octet| (sum << 8) | u64::from(*octet))).ok()
@@ -93,10 +93,14 @@ impl PublicKey {
                 (Box::from(unsigned(integer.content)), negative)
             })
         };
-        if let (Some((modulus, negative)), Some((exponent, _))) = (number(), number()) {
+        if let (Some((modulus, negative)), Some((exponent, negative_exponent))) = (number(), number()) {
             if negative {
                 super::note(odd, "negative_modulus");
             }
+            if negative_exponent {
+                super::note(odd, "negative_exponent");
+            }
+            self.negative_exponent = negative_exponent;
             self.bits = bit_length(&modulus);
             self.modulus = modulus;
             self.exponent = exponent;
@@ -155,6 +159,19 @@ pub(crate) fn bit_length(number: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_negative_exponent_is_no_other_number() {
+        for (exponent, number, oddities) in [(0x03, Some(3), &[][..]), (0xfd, None, &["negative_exponent"])] {
+            let numbers = [0x30, 6, 2, 1, 0x7f, 2, 1, exponent];
+            let algorithm = [0x30, 11, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+            let spki = [&[0x30, 24][..], &algorithm, &[3, 9, 0], &numbers].concat();
+            let mut odd = Vec::new();
+            let key = parse(&Reader::new(&spki).tagged(der::SEQUENCE).unwrap(), &mut odd);
+            assert_eq!((key.exponent_number(), odd.as_slice()), (number, oddities), "{key:?}");
+            assert_eq!(*key.exponent, [exponent]);
+        }
+    }
 
     #[test]
     fn bit_lengths_ignore_leading_zeros() {

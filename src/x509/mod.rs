@@ -277,6 +277,8 @@ pub struct PublicKey {
     pub modulus: Box<[u8]>,
     /// RSA exponent, big-endian without leading zeros.
     pub exponent: Box<[u8]>,
+    /// The exponent is negative: `exponent` has its octets as they are.
+    pub negative_exponent: bool,
     /// subjectPublicKey bits.
     pub bytes: Box<[u8]>,
 }

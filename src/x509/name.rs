@@ -8,8 +8,9 @@ use super::{AlternativeName, Facts, Name, text};
 /// Attributes of one name that are kept: more than any real name has, so that a hostile one costs little.
 const MAX_ATTRIBUTES: usize = 512;
 
-/// Attribute types with a short name in RFC 4514 section 3: contents of the OID, name.
-const SHORT_NAMES: [(&[u8], &str); 9] = [
+/// Attribute types with a name: contents of the OID, name. The first nine are those of RFC 4514 section 3; the others are
+/// what OpenSSL calls attributes that certificates often have.
+const SHORT_NAMES: [(&[u8], &str); 24] = [
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 7], "L"),
     (&[0x55, 4, 8], "ST"),
@@ -19,6 +20,21 @@ const SHORT_NAMES: [(&[u8], &str); 9] = [
     (&[0x55, 4, 9], "STREET"),
     (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19], "DC"),
     (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x01], "UID"),
+    (EMAIL_ADDRESS, "emailAddress"),
+    (&[0x55, 4, 4], "SN"),
+    (&[0x55, 4, 5], "serialNumber"),
+    (&[0x55, 4, 12], "title"),
+    (&[0x55, 4, 15], "businessCategory"),
+    (&[0x55, 4, 17], "postalCode"),
+    (&[0x55, 4, 41], "name"),
+    (&[0x55, 4, 42], "GN"),
+    (&[0x55, 4, 43], "initials"),
+    (&[0x55, 4, 44], "generationQualifier"),
+    (&[0x55, 4, 46], "dnQualifier"),
+    (&[0x55, 4, 97], "organizationIdentifier"),
+    (&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 60, 2, 1, 1], "jurisdictionL"),
+    (&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 60, 2, 1, 2], "jurisdictionST"),
+    (&[0x2b, 6, 1, 4, 1, 0x82, 0x37, 60, 2, 1, 3], "jurisdictionC"),
 ];
 
 /// emailAddress of PKCS #9, which RFC 4514 gives no short name.
@@ -60,9 +76,9 @@ pub(crate) fn parse(name: &Element<'_>, oddities: &mut Vec<&'static str>) -> Nam
             if !shown.is_empty() {
                 shown.push('+');
             }
-            push_attribute(&mut shown, kind.content, decoded.as_deref().ok_or(value.whole));
+            push_attribute(&mut shown, kind.content, (decoded.as_deref(), value.whole));
             folded.push(fold_attribute(kind.content, decoded.as_deref().ok_or(value.whole)));
-            if let (Some(list), Some(text)) = (parsed.list_of(kind.content), decoded) {
+            if let (Some(list), Some(text)) = (parsed.list_of(kind.content), decoded.filter(|text| !text.is_empty())) {
                 list.push(text::escaped(&text));
             }
         }
@@ -102,17 +118,15 @@ impl Name {
     }
 }
 
-/// Appends `TYPE=value` of RFC 4514 section 2.3 and 2.4. A value that is no text comes as its DER.
-fn push_attribute(out: &mut String, kind: &[u8], value: Result<&str, &[u8]>) {
-    match SHORT_NAMES.iter().find(|(oid, _)| *oid == kind) {
-        Some((_, short)) => out.push_str(short),
+/// Appends `TYPE=value` of RFC 4514 section 2.3 and 2.4. A value that is no text, or whose type has no name, comes as its DER.
+fn push_attribute(out: &mut String, kind: &[u8], (value, encoded): (Option<&str>, &[u8])) {
+    let short = SHORT_NAMES.iter().find(|(oid, _)| *oid == kind).map(|(_, short)| *short);
+    match short {
+        Some(short) => out.push_str(short),
         None => out.push_str(&der::dotted(kind)),
     }
     out.push('=');
-    let text = match value {
-        Ok(text) => text,
-        Err(encoded) => return out.push_str(&der::hexadecimal(encoded)),
-    };
+    let Some(text) = value.filter(|_| short.is_some()) else { return out.push_str(&der::hexadecimal(encoded)) };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'.' | b'-' | b'@' | b'(' | b')');
     if text.bytes().all(plain) && !text.starts_with(' ') && !text.ends_with(' ') {
         return out.push_str(text);
@@ -160,11 +174,25 @@ fn fold_attribute(kind: &[u8], value: Result<&str, &[u8]>) -> String {
     out
 }
 
+/// A Name as RFC 4514 text; `None` where it does not parse.
+pub fn distinguished_name(der: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(der);
+    let name = reader.tagged(der::SEQUENCE).filter(|_| reader.rest().is_empty())?;
+    let mut oddities = Vec::new();
+    let parsed = parse(&name, &mut oddities);
+    let whole = !oddities.iter().any(|odd| matches!(*odd, "malformed_name" | "name_cut"));
+    whole.then_some(parsed.text)
+}
+
 /// Reads one GeneralName (RFC 5280 section 4.2.1.6).
 pub(crate) fn general_name(element: &Element<'_>, oddities: &mut Vec<&'static str>) -> AlternativeName {
     let plain = |content: &[u8], oddities: &mut Vec<&'static str>| {
         if content.contains(&0) {
             super::note(oddities, "nul_in_name");
+        }
+        // All three are IA5Strings.
+        if !content.is_ascii() {
+            super::note(oddities, "malformed_string");
         }
         text::escaped(&text::lenient(content))
     };

@@ -45,8 +45,27 @@ impl Run {
         let wanted = format!("tlswatch.{dataset}");
         self.lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .inspect(|event| assert_nothing_empty(event, "event"))
             .filter(|event| event["event"]["dataset"] == wanted)
             .collect()
+    }
+}
+
+/// What is empty is left out of events (docs/EVENTS.md).
+fn assert_nothing_empty(value: &serde_json::Value, place: &str) {
+    use serde_json::Value;
+    match value {
+        Value::Object(members) => {
+            assert!(!members.is_empty(), "{place} is empty");
+            members.iter().for_each(|(name, member)| assert_nothing_empty(member, &format!("{place}.{name}")));
+        }
+        Value::Array(items) => {
+            assert!(!items.is_empty(), "{place} is empty");
+            items.iter().for_each(|item| assert_nothing_empty(item, place));
+        }
+        Value::String(text) => assert!(!text.is_empty(), "{place} is empty"),
+        Value::Null => panic!("{place} is null"),
+        Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
