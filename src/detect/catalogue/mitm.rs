@@ -321,7 +321,8 @@ pub static CLIENTS_REJECT_CERTIFICATE: Rule = Rule {
         a client that is neither Finished nor a certificate flight but as short as an alert (19 or 35 octets) and \
         the last that the client sends before the connection ends, come from at least `clients` clients of one host, \
         or from one client in at least half of five or more handshakes, where the host's rate over the last 7 \
-        days was below 1 %. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
+        days was below 1 %. One client that refuses several hosts whose certificates nothing speaks against is one \
+        alert, about it. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
         CERT-001. High together with evidence of MITM-002.",
     false_positives: "Apps with pins behind an authorised proxy, devices that fail always (they are in the baseline), clients \
         with a wrong clock.",
