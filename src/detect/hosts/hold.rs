@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Hints;
 use super::case::Case;
 use super::presented::Presented;
-use super::record::{HostRecord, Standing};
+use super::record::HostRecord;
 use super::report::Place;
 use super::score::{Circumstances, Others};
-use super::sketch::subnet_hash;
+use super::sketch::{address_hash, subnet_hash};
 use super::split::{self, SplitView};
 use crate::detect::finding::Point;
 use crate::detect::observation::Observation;
@@ -59,7 +59,11 @@ pub struct Held {
     pub split: Option<SplitView>,
     /// The first handshake; `None` where too much is held.
     pub observation: Option<Arc<Observation>>,
+    /// Clients of the first hour, and their subnets.
+    clients: BTreeSet<u64>,
     subnets: BTreeSet<u64>,
+    /// The certificate that was expected when it came.
+    expected: Option<Sha256>,
     old: Others,
     handshakes: u32,
     until: Timestamp,
@@ -84,7 +88,9 @@ impl Held {
             offline: sighting.offline,
             split: None,
             observation: None,
+            clients: BTreeSet::from([address_hash(client)]),
             subnets: BTreeSet::from([subnet_hash(client)]),
+            expected: None,
             old: Others::default(),
             handshakes: 0,
             until: Timestamp::MAX,
@@ -94,7 +100,12 @@ impl Held {
     /// What other clients got, as far as it is known.
     pub fn others(&self) -> Others {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        Others { new_clients: count(self.places.len()), new_subnets: count(self.subnets.len()), ..self.old }
+        Others { new_clients: count(self.clients.len()), new_subnets: count(self.subnets.len()), ..self.old }
+    }
+
+    /// What it is compared with: whether that goes on to be served decides many cases.
+    pub fn expect(&mut self, record: &HostRecord) {
+        self.expected = record.expected(self.seconds).map(|old| Sha256(old.sha256));
     }
 
     /// More handshakes of the host may change the verdict.
@@ -119,7 +130,8 @@ impl Held {
     fn note_again(&mut self, sighting: &Sighting<'_>) {
         let place = Place::of(sighting);
         let client = place.ends.client.address;
-        if sighting.clock.since(self.at).nanos() <= HOUR {
+        if sighting.clock.since(self.at).nanos() <= HOUR && self.clients.len() < MAX_PLACES {
+            self.clients.insert(address_hash(client));
             self.subnets.insert(subnet_hash(client));
         }
         let known = self.places.iter().any(|other| other.ends.client.address == client);
@@ -181,14 +193,11 @@ impl Holding {
     /// Takes note of a handshake of a host with held cases.
     pub fn watch(&mut self, sighting: &Sighting<'_>, new: &Presented, record: Option<&HostRecord>) {
         let Some(cases) = self.hosts.get_mut(sighting.host) else { return };
-        let accepted = record
-            .and_then(|record| record.certificate(&new.leaf.sha256))
-            .is_some_and(|known| known.standing == Standing::Accepted);
         for held in cases {
             held.handshakes = held.handshakes.saturating_add(1);
             if held.new.leaf.sha256 == new.leaf.sha256 {
                 held.note_again(sighting);
-            } else if accepted {
+            } else if held.expected == Some(new.leaf.sha256) {
                 let ends = &sighting.observation.ends;
                 held.old.old_again = true;
                 held.old.old_again_same_server |= ends.server.address == held.place.ends.server.address

@@ -300,6 +300,7 @@ impl Hosts {
         if let Some(held) = decided {
             self.decide((sighting.host, held), sighting.policy, findings);
         }
+            held.expect(record);
     }
 
     /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
@@ -361,7 +362,9 @@ impl Hosts {
         let spread = self.leaves.get(&held.new.leaf.sha256);
         let mut others = held.others();
         let known = self.table.get(key).and_then(|record| record.certificate(&held.new.leaf.sha256));
-        if let Some((clients, subnets)) = known.map(|known| known.recent(held.at)) {
+        if let Some((clients, subnets)) =
+            known.filter(|known| known.is_of_hour(held.at)).map(|known| known.recent(held.at))
+        {
             others.new_clients = others.new_clients.max(clients);
             others.new_subnets = others.new_subnets.max(subnets);
         }

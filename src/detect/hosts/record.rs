@@ -319,6 +319,11 @@ impl KnownCertificate {
         (estimate(&lately.clients), estimate(&[lately.subnets]))
     }
 
+    /// What is counted by the hour goes no further than the hour of this time.
+    pub fn is_of_hour(&self, at: Timestamp) -> bool {
+        i64::from(self.hour) <= at.nanos().div_euclid(HOUR)
+    }
+
     /// Who got it in this and the last hour.
     pub fn lately(&self, at: Timestamp) -> Lately {
         let mut copy = self.clone();
