@@ -354,3 +354,17 @@ fn clients_count_in_the_first_hour() {
         assert_eq!(last(&world).contains(&"B4"), counts);
     }
 }
+
+#[test]
+fn victims_are_no_clients_of_the_baseline() {
+    for forged in [true, false] {
+        let (mut world, genuine) = world(6);
+        let chain = if forged { Ca::new("Proxy CA").chain(&Plan::of(&[HOST])) } else { genuine };
+        for client in ["10.9.9.9", "10.9.8.8"] {
+            world.serve(client, &chain);
+        }
+        let record = world.hosts.table().iter().next().unwrap();
+        let clients = record.known_host(Timestamp::new(world.scene.now, 0)).clients;
+        assert_eq!(clients, if forged { 6 } else { 8 });
+    }
+}

@@ -563,7 +563,7 @@ impl HostRecord {
         KnownHost {
             support: self.accepted().map(|known| u64::from(known.count)).sum(),
             since: Some(Timestamp(self.first)),
-            clients: estimate(&self.clients).into(),
+            clients: self.accepted_clients().into(),
             certificates: certificates.iter().map(|known| Sha256(known.sha256)).collect(),
             issuers: self.issuers.iter().map(|issuer| issuer.text.as_ref().to_owned()).collect(),
             phase: self.phase(at).name(),
@@ -593,6 +593,17 @@ impl HostRecord {
             .min_by_key(|(_, known)| (known.standing == Standing::Accepted, known.last))
             .map(|(index, _)| index);
         if let Some(victim) = victim {
+    /// Clients that got an accepted certificate, about.
+    fn accepted_clients(&self) -> u32 {
+        let all = estimate(&self.clients);
+        if self.certificates.iter().all(|known| known.standing == Standing::Accepted) {
+            return all;
+        }
+        let union =
+            self.accepted().fold([0; 2], |union, known| [union[0] | known.clients[0], union[1] | known.clients[1]]);
+        estimate(&union).min(all)
+    }
+
             self.certificates.remove(victim);
         }
     }
