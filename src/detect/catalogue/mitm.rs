@@ -35,9 +35,11 @@ pub static PIN_MISMATCH: Rule = Rule {
         at packet time, and neither a certificate of the presented chain nor one of the path built from it \
         satisfies any of them. A pin is the SHA-256 of a SubjectPublicKeyInfo, of the leaf or of any certificate \
         above it. Keys of issuers and names of issuers count only where the signature under that issuer's key \
-        was verified. Resumed handshakes carry no certificate and are skipped. An entry past its `expires` date \
+        was verified. Where the path ends at an issuer that was not seen, that may be the one allowed: the finding \
+        waits for it as that of CERT-005 does, and is low, with less confidence, when it does not appear. Resumed \
+        handshakes carry no certificate and are skipped. An entry past its `expires` date \
         gives a mark instead of an alert.",
-    false_positives: "A rotation of key or CA that nobody entered in the policy. The evidence holds the new pin ready to be \
+    false_positives: "A private CA that no server sends and that is no anchor (low): name it in `trust.roots`. A rotation of key or CA that nobody entered in the policy. The evidence holds the new pin ready to be \
         pasted, and `policy check` warns of entries without a backup pin.",
     remedy: "Ask the owner of the host whether the certificate was changed. If so, add the new pin; if not, treat \
         every login through this connection as read by somebody else, and find the box between client and \

@@ -12,7 +12,7 @@ use crate::detect::catalogue::{
 use crate::detect::finding::{Cause, Finding, Point};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, HostEntry};
-use crate::x509::chain::{Ending, SignatureMemo};
+use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, Facts, Name};
@@ -46,7 +46,7 @@ pub fn examine(question: &Question<'_>, findings: &mut Vec<Finding>) -> Vec<Poin
     };
     for rule in rules {
         if let Some((finding, proof)) = rule(question) {
-            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert));
+            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert && !finding.undecided));
             findings.push(finding);
         }
     }
@@ -86,15 +86,27 @@ fn pin(question: &Question<'_>) -> Found {
     Some((finding, Some(proof)))
 }
 
-/// Only keys whose signatures verified count: anybody can append the genuine CA to a forged chain.
+/// An issuer that was not seen may be one that the policy allows.
+fn is_undecided(entry: &HostEntry, question: &Question<'_>) -> bool {
+    let by_issuer = !(entry.pins.is_empty() && entry.issuers.is_empty() && entry.issuer_names.is_empty());
+    let open = question.sighting.server.is_some_and(|judged| judged.report.missing_issuer().is_some());
+    by_issuer && open && !question.new.own_key
+}
+
 fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
     let new = question.new;
     let listed = || question.sighting.knowledge.is_listed(entry, &new.leaf.sha256);
     if entry.pins.contains(&new.spki.0) || entry.certificates.contains(&new.leaf.sha256.0) || listed() {
+    finding.undecided = is_undecided(entry, question);
         return true;
     }
-    let paths = question.sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
-    let issuers = paths.iter().flat_map(|path| {
+    question.sighting.server.is_some_and(|judged| allows_path(entry, &judged.report))
+}
+
+/// An issuer on a path is one that the entry pins or allows. Only keys whose signatures verified count: anybody can append
+/// the genuine CA to a forged chain.
+pub fn allows_path(entry: &HostEntry, report: &ChainReport) -> bool {
+    let issuers = report.paths.iter().flat_map(|path| {
         let verified = path.unverified.map_or(usize::MAX, |(child, _)| child);
         path.certificates.iter().take(verified.saturating_add(1)).skip(1).filter_map(|one| one.facts.as_deref())
     });

@@ -1,0 +1,106 @@
+//! Chains that lack an issuer are judged again when it appears; what is said about them waits for that.
+
+use std::sync::Arc;
+
+use super::{Judge, settle};
+use crate::detect::alerts::When;
+use crate::detect::case::Case;
+use crate::detect::catalogue::{Effect, UNTRUSTED_ISSUER};
+use crate::detect::certificate;
+use crate::detect::finding::Finding;
+use crate::detect::observation::Observation;
+use crate::detect::open_chains::{self, Waiting};
+use crate::detect::sighting::JudgedChain;
+use crate::detect::undecided;
+use crate::time::{Span, Timestamp};
+use crate::x509::judge::Purpose;
+
+impl Judge {
+    /// Keeps back the finding about a chain whose issuer was not seen.
+    pub(super) fn hold(
+        &mut self,
+        chain: &JudgedChain,
+        (case, clock): (&Case<'_>, Timestamp),
+        findings: &mut Vec<Finding>,
+    ) {
+        let observation = case.sighting.observation;
+        let until = self.waits_until(clock);
+        let Some(open) = &mut self.open else { return };
+        let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
+        let Some(place) = findings.iter().position(alerts) else { return };
+        let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
+        let mut finding = findings.remove(place);
+        // It is read when the case is gone.
+        certificate::waits(case, &mut finding);
+        let cause = finding.cause.clone();
+        let told = open.hold(finding, observation, (missing, until));
+        if !told.is_empty() {
+            self.incomplete.entry(&cause, || observation.server_chain.clone());
+        }
+        findings.extend(told);
+    }
+
+    /// How long a finding of now waits for an issuer.
+    fn waits_until(&self, clock: Timestamp) -> Timestamp {
+        match self.when {
+            When::AtEnd => Timestamp::MAX,
+            When::AtOnce => clock.plus(Span::seconds(self.knowledge.policy.number(&UNTRUSTED_ISSUER.known(), "hold"))),
+        }
+    }
+
+    /// Keeps back what an issuer that was not seen may refute.
+    pub(super) fn hold_undecided(
+        &mut self,
+        chain: &JudgedChain,
+        (observation, clock): (&Observation, Timestamp),
+        findings: &mut Vec<Finding>,
+    ) {
+        while let Some(place) = findings.iter().position(|finding| finding.undecided) {
+            let finding = findings.remove(place);
+            let until = self.waits_until(clock);
+            let wait = chain.report.missing_issuer().filter(|_| self.open.is_some() && until > clock);
+            let told = match wait {
+                Some(missing) => self.undecided.hold_leaf(finding, observation, (missing, until)),
+                None => vec![finding],
+            };
+            let told = told.into_iter().filter_map(undecided::left_open);
+            findings.extend(told.filter_map(|finding| self.settled(finding)));
+        }
+    }
+
+    fn settled(&self, mut finding: Finding) -> Option<Finding> {
+        settle(&mut finding, &self.knowledge.policy).then_some(finding)
+    }
+
+    /// Judges chains again that findings of pins and allowed issuers wait for.
+    pub(super) fn decide_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
+        let mut told = Vec::new();
+        for (id, presented) in waiting {
+            let Some(judged) = self.judged(&presented, (None, None), Purpose::Server) else { continue };
+            let chain = judged.chain;
+            let knowledge = Arc::clone(&self.knowledge);
+            self.undecided.forget(&id, |finding| undecided::is_refuted(finding, &chain, &knowledge.policy));
+            if let Some(missing) = chain.report.missing_issuer().filter(|_| !over) {
+                self.undecided.set_missing(&id, missing);
+                continue;
+            }
+            let decided = self.undecided.take(&id).into_iter().filter_map(|finding| undecided::told(finding, &chain));
+            told.extend(decided.filter_map(|finding| self.settled(finding)));
+        }
+        told.sort_by_cached_key(open_chains::order);
+        told
+    }
+
+    /// Findings about chains that the CAs of the last handshake completed.
+    pub(super) fn completed_by_fresh(&mut self) -> Vec<Finding> {
+        if self.fresh.is_empty() {
+            return Vec::new();
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
+        let mut told = self.judge_again(waiting, false);
+        let waiting = self.undecided.waiting_for(&fresh);
+        told.extend(self.decide_again(waiting, false));
+        told
+    }
+}
