@@ -152,7 +152,8 @@ impl Refused {
             self.before = (self.before.0.saturating_add(all), self.before.1.saturating_add(old));
             self.lately = (clock, 0, 0);
         }
-        while let Some((_, _, old)) = self.events.pop_front_if(|(at, _, _)| clock.since(*at) > window) {
+        while let Some((_, _, old)) = self.events.front().copied().filter(|(at, _, _)| clock.since(*at) > window) {
+            self.events.pop_front();
             self.before = (self.before.0.saturating_add(1), self.before.1.saturating_add(u32::from(old)));
         }
         if !refused && self.events.iter().all(|(_, known, _)| *known != client) {
