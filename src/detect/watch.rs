@@ -10,10 +10,11 @@ use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
 use super::keys::{CertificateKeys, Ephemeral};
+use super::knowledge::Knowledge;
 use super::negotiation::Negotiation;
 use super::nonces::Nonces;
 use super::rejections::Rejections;
-use super::sighting::{Detector, Sighting};
+use super::sighting::{Detector, JudgedChain, Sighting, WaitingChain};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::x509::roots::TrustAnchors;
@@ -105,9 +106,18 @@ impl Detector for Watch {
         self.hosts.renew(anchors);
     }
 
+    fn waiting_for(&self, names: &[String]) -> Vec<WaitingChain> {
+        self.hosts.waiting_for(names)
+    }
+
+    fn judged_again(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {
+        self.hosts.judged_again(waiting, chain, knowledge);
+    }
+
     fn forgotten(&self) -> u64 {
         [
             self.hosts.table().forgotten(),
+            self.hosts.forgotten(),
             self.keys.forgotten(),
             self.interceptors.forgotten(),
             self.negotiation.forgotten(),

@@ -68,7 +68,10 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         and DNS are not asked, and a signed certificate timestamp counts little by its \
         presence, and more where a log that the policy names (`trust.ct_logs`) signed it. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
-        the case is held for `hold` of packet time or 20 handshakes of the host. A host is judged from 30 \
+        the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
+        trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
+        had come second, and told with its clients, if it comes again, copied the other or splits the clients \
+        (MITM-008); else it is taken for what the other replaced. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",
@@ -136,10 +139,11 @@ pub static CLONED_CERTIFICATE: Rule = Rule {
     description: "Against a certificate known for this host: the keys differ, the issuer keys differ, the sets of names \
         are equal or one has a single name more, and one of these holds: (a) the serial numbers are equal and \
         have at least 64 bits; (b) they have at least 64 bits each and differ by less than 2^32; (c) notBefore \
-        and notAfter are both equal to the second, and at least one of them is not at midnight.",
+        and notAfter are both equal to the second, and at least one of them is not at midnight. Of two of which \
+        one is trusted the other is the copy, also where it came first; then its clients are told.",
     false_positives: "A CA that signs one request with two keys (cross-certification) keeps serial numbers rarely. Private CAs \
         that give whole days are excluded from (c).",
-    remedy: "Both certificates are in the evidence: the older one is the genuine one. Treat the connection as \
+    remedy: "Both certificates are in the evidence: the expected one is the genuine one. Treat the connection as \
         intercepted, and look at the path between this client and the server.",
     references: &["RFC 5280 section 4.1.2.2"],
     settings: &[],
@@ -161,7 +165,8 @@ pub static ISSUER_IMPERSONATION: Rule = Rule {
         issuer's key; or the issuer's name is that of a known public issuer, no known key of that name verifies \
         the signature, and no path leads to a trust anchor. All keys of one name are tried. The second form is \
         medium while only roots and learned issuers are known, because a new generation of the CA looks alike. A \
-        signature that cannot be checked is no evidence.",
+        signature that cannot be checked is no evidence. An issuer that is learned later counts too: the latest \
+        chains that nobody trusts are asked again.",
     false_positives: "A new generation of a public CA under the old name, in the second form.",
     remedy: "The issuer's name was typed by whoever made this certificate. Treat the connection as intercepted and \
         find out where the path leaves the network.",

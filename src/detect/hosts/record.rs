@@ -519,6 +519,29 @@ impl HostRecord {
         });
     }
 
+    /// A certificate that was accepted is doubted; its issuer counts no longer unless another accepted one has the same.
+    pub fn doubt(&mut self, sha256: &Sha256, standing: Standing) {
+        let Some(known) = self.certificate_mut(sha256) else { return };
+        known.standing = standing;
+        let issuer = known.issuer;
+        if self.accepted().all(|known| known.issuer != issuer) {
+            self.issuers.retain(|known| known.key != issuer);
+        }
+    }
+
+    /// More is known of the path of a certificate than when it came.
+    pub fn judged_again(&mut self, presented: &Presented) {
+        let sha256 = presented.leaf.sha256;
+        let Some(known) = self.certificate(&sha256) else { return };
+        let standing = known.standing;
+        self.doubt(&sha256, Standing::Held);
+        if let Some(known) = self.certificate_mut(&sha256) {
+            known.issuer = presented.issuer.key.0;
+            (known.trusted, known.public) = (presented.is_trusted(), presented.public);
+        }
+        self.set_standing(presented, standing);
+    }
+
     /// Forgets a certificate, and its issuer unless another accepted certificate has the same: how things stood before it
     /// came, as far as that can be told.
     pub fn forget(&mut self, sha256: &Sha256) {
@@ -570,6 +593,17 @@ impl HostRecord {
         }
     }
 
+    /// Clients that got an accepted certificate, about.
+    fn accepted_clients(&self) -> u32 {
+        let all = estimate(&self.clients);
+        if self.certificates.iter().all(|known| known.standing == Standing::Accepted) {
+            return all;
+        }
+        let union =
+            self.accepted().fold([0; 2], |union, known| [union[0] | known.clients[0], union[1] | known.clients[1]]);
+        estimate(&union).min(all)
+    }
+
     /// Bytes held, heap included.
     pub fn memory(&self) -> usize {
         let texts: usize = self.issuers.iter().map(|issuer| issuer.text.len()).sum();
@@ -593,17 +627,6 @@ impl HostRecord {
             .min_by_key(|(_, known)| (known.standing == Standing::Accepted, known.last))
             .map(|(index, _)| index);
         if let Some(victim) = victim {
-    /// Clients that got an accepted certificate, about.
-    fn accepted_clients(&self) -> u32 {
-        let all = estimate(&self.clients);
-        if self.certificates.iter().all(|known| known.standing == Standing::Accepted) {
-            return all;
-        }
-        let union =
-            self.accepted().fold([0; 2], |union, known| [union[0] | known.clients[0], union[1] | known.clients[1]]);
-        estimate(&union).min(all)
-    }
-
             self.certificates.remove(victim);
         }
     }

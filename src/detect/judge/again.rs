@@ -101,6 +101,55 @@ impl Judge {
         let mut told = self.judge_again(waiting, false);
         let waiting = self.undecided.waiting_for(&fresh);
         told.extend(self.decide_again(waiting, false));
+        self.complete_of_detectors(&fresh);
+        told
+    }
+
+    /// Judges chains again that the detectors remember.
+    fn complete_of_detectors(&mut self, names: &[String]) {
+        for place in 0..self.detectors.len() {
+            let waiting = self.detectors.get(place).map(|detector| detector.waiting_for(names)).unwrap_or_default();
+            for one in waiting {
+                let question = (one.name.as_deref(), one.at);
+                let judged = self.judged(&one.observation.server_chain, question, Purpose::Server);
+                if let (Some(judged), Some(detector)) = (judged, self.detectors.get_mut(place)) {
+                    detector.judged_again(&one, &judged.chain, &self.knowledge);
+                }
+            }
+        }
+    }
+
+    /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
+    /// time is over.
+    pub(super) fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
+        let mut told = Vec::new();
+        if waiting.is_empty() {
+            return told;
+        }
+        for (id, presented) in waiting {
+            let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
+            let Some(open) = &mut self.open else { break };
+            let Some(judged) = judged else { continue };
+            if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
+                open.set_missing(&id, missing);
+                continue;
+            }
+            let findings = open.take(&id);
+            let Some(cause) = judged.cause() else { continue };
+            let policy = &self.knowledge.policy;
+            let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
+            let keys = || path.iter().filter_map(|one| Some(one.facts.as_deref()?.spki_sha256.0));
+            let is_ours = |finding: &Finding| {
+                let client = finding.ends.map(|ends| ends.client.address);
+                keys().any(|key| {
+                    policy.internal_ca_for(&key).is_some()
+                        || client.is_some_and(|client| policy.interception_for(&key, client).is_some())
+                })
+            };
+            let findings = findings.into_iter().filter(|finding| !is_ours(finding));
+            told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
+        }
+        told.sort_by_cached_key(open_chains::order);
         told
     }
 }
