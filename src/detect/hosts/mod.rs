@@ -273,7 +273,7 @@ impl Hosts {
         let mut has_baseline = record.is_some_and(has_accepted);
         let standing = record.and_then(|record| record.certificate(&new.leaf.sha256)).map(|known| known.standing);
         let suspicious = !proofs.is_empty() || new.product.is_some_and(|_| !new.internal);
-        if standing.is_none() && has_baseline && new.is_trusted() {
+        if standing.is_none() && new.is_trusted() {
             self.overturn(sighting, new, findings);
             has_baseline = self.table.get(sighting.host).is_some_and(has_accepted);
         }

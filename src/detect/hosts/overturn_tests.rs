@@ -145,6 +145,32 @@ fn sslsplit_adds_the_name_asked_for() {
 }
 
 #[test]
+fn what_was_suspect_before_is_found_to_be_a_copy() {
+    for (same, rules) in [(true, vec!["MITM-002", "MITM-004"]), (false, vec![])] {
+        let mut world = World::new();
+        let genuine = Plan::of(&[HOST]);
+        let mut copy = Plan::of(&[HOST]);
+        if same {
+            copy.serial.clone_from(&genuine.serial);
+        }
+        // Name and key identifier of the trusted CA: there is nothing to compare with, and the proof is told.
+        let trusted = world.public.certificate.facts.as_ref().unwrap();
+        let identifier = trusted.subject_key_identifier.as_deref().unwrap().to_vec();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Public Root");
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(identifier);
+        world.proxy.issuer = rcgen::Issuer::new(params, key());
+        let forged = [world.proxy.leaf(&copy)];
+        assert_eq!(ids(&world.serve(VICTIM, &forged)), ["MITM-005"]);
+        let genuine = world.public.chain(&genuine);
+        let mut found = world.serve("10.1.0.1", &genuine);
+        found.extend(world.end());
+        assert_eq!(ids(&found), rules);
+        assert!(!same || clients(&found) == [VICTIM]);
+    }
+}
+
+#[test]
 fn the_ca_that_did_not_sign_is_seen_later() {
     for honest in [false, true] {
         let mut world = World::new();
