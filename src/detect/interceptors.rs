@@ -12,7 +12,6 @@ use super::memory::Memory;
 use super::observation::Observation;
 use super::popular::is_popular;
 use super::sighting::Sighting;
-use crate::policy::Policy;
 use crate::time::{Span, Timestamp};
 use crate::x509::Sha256;
 
@@ -136,7 +135,7 @@ impl Interceptors {
                 let known = stable_hash(domain.as_bytes());
                 if !self.public.contains(&known) {
                     self.public.insert(known, ());
-                    self.look_again(known, sighting.policy, findings);
+                    self.look_again(known, sighting, findings);
                 }
             }
             Some(true) => findings.extend(self.signer(sighting, new, domain)),
@@ -182,11 +181,13 @@ impl Interceptors {
         signer.findings(&self.public, (new, &Place::of(sighting)))
     }
 
-    /// A domain is known as public from now on.
-    fn look_again(&mut self, domain: u64, policy: &Policy, findings: &mut Vec<Finding>) {
+    /// A domain is known as public from now on. That accuses who signed for it lately: years ago it may have been public by
+    /// a root that is no anchor any more.
+    fn look_again(&mut self, domain: u64, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         let Some(issuers) = self.claimed.get(&domain) else { return };
         let rule = NEW_INTERCEPTION_CA.known();
-        let number = |name| usize::try_from(policy.number(&rule, name)).unwrap_or(usize::MAX);
+        let number = |name| usize::try_from(sighting.policy.number(&rule, name)).unwrap_or(usize::MAX);
+        let window = Span::seconds(sighting.policy.number(&rule, "window"));
         for issuer in issuers.clone() {
             let Some(pending) = self.pending.get(&issuer) else { continue };
             let Some(signer) = self.issuers.get_mut(&issuer).filter(|signer| !signer.waiting.is_empty()) else {
@@ -194,7 +195,9 @@ impl Interceptors {
             };
             let few = signer.domains.known.len() < number("domains");
             let least = number("public");
-            if few || signer.domains.known_as_public(&self.public, least) < least {
+            let last = signer.domains.known.values().map(|domain| domain.last).max();
+            let over = last.is_none_or(|last| sighting.clock.since(last) > window);
+            if few || over || signer.domains.known_as_public(&self.public, least) < least {
                 continue;
             }
             signer.waiting.retain(|place| place.moment.order != pending.place.moment.order);
@@ -392,19 +395,21 @@ mod tests {
     #[test]
     fn domains_may_be_known_as_public_later() {
         let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy"));
-        for (later, told) in [("a.example.net", 5), ("a.example.com", 0)] {
+        for (later, pause, told) in
+            [("a.example.net", DAY - 1, 5), ("a.example.com", DAY - 1, 0), ("a.example.net", DAY + 1, 0)]
+        {
             let (mut scene, mut rules) = (Scene::new(&[&public]), Interceptors::default());
             for host in DOMAINS {
                 assert!(show(&mut scene, &mut rules, host, (&proxy, host)).is_empty());
             }
-            scene.now += 2 * DAY;
+            scene.now += pause;
             let found = show(&mut scene, &mut rules, later, (&public, later));
             assert_eq!(found.len(), told);
             assert!(found.iter().all(|one| one.ends.unwrap().client.address.to_string() == "10.0.0.1"));
             assert!(found.first().is_none_or(|head| head.certificate.is_some() && head.observation.is_some()));
             // It is told once, as soon as there are three.
             let found = show(&mut scene, &mut rules, "b.example.edu", (&public, "b.example.edu"));
-            assert_eq!(found.len(), 5 - told);
+            assert_eq!(found.len(), if pause < DAY { 5 - told } else { 0 });
         }
     }
 

@@ -209,7 +209,7 @@ pub static NEW_INTERCEPTION_CA: Rule = Rule {
     techniques: &[ADVERSARY_IN_THE_MIDDLE, INSTALL_ROOT],
     description: "Within `window`, one issuer key that neither leads to a trust anchor nor stands in [[internal_ca]] \
         signed leaves that are valid for the name asked for, of at least `domains` unrelated registrable \
-        domains, of which at least `public` were seen here with a publicly trusted certificate (before or after) or are in \
+        domains, of which at least `public` were seen here with a publicly trusted certificate (before, or within `window` after) or are in \
         the list of popular domains. It heads the alert of everything else that this key causes (MITM-002, 003, \
         006).",
     false_positives: "A company CA signs internal names, which have no public history and do not count. Laboratories belong in \
