@@ -18,7 +18,7 @@ const MAX_HOSTS: usize = 20_000;
 /// Handshakes kept of one host with clients that refused.
 const MAX_EVENTS: usize = 128;
 /// Clients kept until there is enough to tell of.
-const MAX_WAITING: usize = 16;
+const MAX_WAITING: usize = 8;
 /// Handshakes of one client from which its refusals alone count.
 const ONE_CLIENT: usize = 5;
 /// How far back the usual rate of a host is known.
