@@ -47,6 +47,8 @@ pub struct Finding {
     pub message: String,
     /// Why.
     pub evidence: Reasons,
+    /// Its rule may not hold after all: an issuer was not seen that the policy may allow.
+    pub(super) undecided: bool,
     /// Writes message and evidence, where they are not written yet: most findings are only counted.
     pub(super) completion: Option<Completion>,
     /// Id of the alert, once it was asked for.
@@ -89,6 +91,7 @@ impl Finding {
             suppressed_by: None,
             message,
             evidence: Reasons::default(),
+            undecided: false,
             completion: None,
             id: None,
         }

@@ -1,6 +1,7 @@
 //! Unknown CAs that sign for many domains (MITM-007), and certificates that answer for everything (MITM-031).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
 use super::finding::{Cause, Finding, Point};
@@ -8,6 +9,7 @@ use super::hosts::presented::Presented;
 use super::hosts::report::{Place, some_names};
 use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
 use super::memory::Memory;
+use super::observation::Observation;
 use super::popular::is_popular;
 use super::sighting::Sighting;
 use crate::time::{Span, Timestamp};
@@ -25,14 +27,35 @@ const MAX_PAIRS: usize = 50_000;
 const MAX_WAITING: usize = 64;
 /// Leaves known as portals.
 const MAX_PORTALS: usize = 4_096;
+/// Domains of untrusted issuers that may become known as public.
+const MAX_CLAIMED: usize = 50_000;
+/// Issuers remembered of one such domain.
+const MAX_CLAIMS: usize = 4;
+/// Issuers that only lack domains known as public.
+const MAX_PENDING: usize = 1_024;
+/// Bytes of the handshake kept of one of them, at most.
+const MAX_KEPT: usize = 32 << 10;
 
 /// The rules about CAs and certificates that answer for many, and their memory.
 #[derive(Debug)]
 pub struct Interceptors {
     public: Memory<u64, ()>,
     issuers: Memory<Sha256, Signer>,
+    /// Untrusted issuers that signed for a domain that was not known as public.
+    claimed: Memory<u64, Vec<Sha256>>,
+    /// Issuers that would be told of if more of their domains were known as public.
+    pending: Memory<Sha256, Pending>,
     pairs: Memory<(u64, Sha256), Answers>,
     portals: Memory<Sha256, ()>,
+}
+
+/// A handshake with an issuer of which too few domains were known as public.
+#[derive(Clone, Debug)]
+struct Pending {
+    new: Presented,
+    place: Place,
+    /// `None` where it is too large.
+    observation: Option<Arc<Observation>>,
 }
 
 /// Names that one leaf answered for one client.
@@ -82,6 +105,8 @@ impl Default for Interceptors {
         Self {
             public: Memory::new(MAX_PUBLIC),
             issuers: Memory::new(MAX_ISSUERS),
+            claimed: Memory::new(MAX_CLAIMED),
+            pending: Memory::new(MAX_PENDING),
             pairs: Memory::new(MAX_PAIRS),
             portals: Memory::new(MAX_PORTALS),
         }
@@ -91,7 +116,9 @@ impl Default for Interceptors {
 impl Interceptors {
     /// How many entries were forgotten.
     pub fn forgotten(&self) -> u64 {
-        self.public.forgotten().saturating_add(self.issuers.forgotten()).saturating_add(self.pairs.forgotten())
+        let tables = [self.public.forgotten(), self.issuers.forgotten(), self.pairs.forgotten()];
+        let waiting = [self.claimed.forgotten(), self.pending.forgotten()];
+        tables.into_iter().chain(waiting).fold(0, u64::saturating_add)
     }
 
     /// Whether a leaf answers for names that are not its own.
@@ -108,6 +135,7 @@ impl Interceptors {
                 let known = stable_hash(domain.as_bytes());
                 if !self.public.contains(&known) {
                     self.public.insert(known, ());
+                    self.look_again(known, sighting, findings);
                 }
             }
             Some(true) => findings.extend(self.signer(sighting, new, domain)),
@@ -128,49 +156,57 @@ impl Interceptors {
         let client = sighting.observation.ends.client.address;
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
+        let is_new = !signer.domains.known.contains_key(domain);
         signer.domains.remember(domain, (sighting.clock, window));
+        let hash = stable_hash(domain.as_bytes());
+        if is_new
+            && !self.public.contains(&hash)
+            && let (Some(issuers), _) = self.claimed.entry(&hash, Vec::new)
+            && issuers.len() < MAX_CLAIMS
+            && !issuers.contains(&new.issuer.key)
+        {
+            issuers.push(new.issuer.key);
+        }
         let least = number("public");
         let state = ((self.public.len(), self.public.forgotten()), signer.domains.changes, least);
-        let domains = &signer.domains.known;
-        let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
-        let known = |most| domains.values().filter(public).take(most).count();
-        let few = domains.len() < number("domains");
-        if few || signer.too_few == Some(state) || known(least) < least {
+        let few = signer.domains.known.len() < number("domains");
+        if few || signer.too_few == Some(state) || signer.domains.known_as_public(&self.public, least) < least {
             signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);
+            if !few && !self.pending.contains(&new.issuer.key) {
+                self.pending.insert(new.issuer.key, Pending::of(sighting, new));
+            }
             return Vec::new();
         }
-        let place = Place::of(sighting);
-        let known = known(usize::MAX);
-        let domains: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
-        let clients = estimate(&signer.clients);
-        let what = format!(
-            "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
-            new.issuer_phrase(),
-            domains.len(),
-            some_names(&domains),
-            if clients == 1 { "client" } else { "clients" }
-        );
-        let mut finding = place.finding((&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key)), &what, new);
-        let keys = estimate(&signer.keys);
-        let mut point = |id, text, observed| {
-            finding.evidence.pro.push(Point { id, points: 0, text, observed, expected: None });
-        };
-        let listed: Vec<String> = domains.iter().take(10).cloned().collect();
-        let more = domains.len().saturating_sub(listed.len());
-        let listed = if more > 0 { format!("{} and {more} more", listed.join(", ")) } else { listed.join(", ") };
-        point("domains", format!("{} unrelated domains, {known} known as public", domains.len()), Some(listed));
-        if keys == 1 {
-            point("leaf_key", "all leaves have one key".to_owned(), Some(new.spki.to_string()));
+        signer.findings(&self.public, (new, &Place::of(sighting)))
+    }
+
+    /// A domain is known as public from now on. That accuses who signed for it lately: years ago it may have been public by
+    /// a root that is no anchor any more.
+    fn look_again(&mut self, domain: u64, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        let Some(issuers) = self.claimed.get(&domain) else { return };
+        let rule = NEW_INTERCEPTION_CA.known();
+        let number = |name| usize::try_from(sighting.policy.number(&rule, name)).unwrap_or(usize::MAX);
+        let window = Span::seconds(sighting.policy.number(&rule, "window"));
+        for issuer in issuers.clone() {
+            let Some(pending) = self.pending.get(&issuer) else { continue };
+            let Some(signer) = self.issuers.get_mut(&issuer).filter(|signer| !signer.waiting.is_empty()) else {
+                continue;
+            };
+            let few = signer.domains.known.len() < number("domains");
+            let least = number("public");
+            let last = signer.domains.known.values().map(|domain| domain.last).max();
+            let over = last.is_none_or(|last| sighting.clock.since(last) > window);
+            if few || over || signer.domains.known_as_public(&self.public, least) < least {
+                continue;
+            }
+            signer.waiting.retain(|place| place.moment.order != pending.place.moment.order);
+            let mut told = signer.findings(&self.public, (&pending.new, &pending.place));
+            if let Some(head) = told.first_mut() {
+                head.observation.clone_from(&pending.observation);
+            }
+            findings.append(&mut told);
         }
-        let earlier = std::mem::take(&mut signer.waiting).into_iter().map(|place| {
-            // It had another leaf there.
-            let earlier = place.finding((finding.rule, finding.cause.clone()), &what, new);
-            Finding { certificate: None, evidence: finding.evidence.clone(), ..earlier }
-        });
-        let earlier: Vec<Finding> = earlier.collect();
-        // The handshake at hand heads the alert: its certificate is known.
-        std::iter::once(finding).chain(earlier).collect()
     }
 
     fn portal(&mut self, sighting: &Sighting<'_>, new: &Presented, domain: &str) -> Vec<Finding> {
@@ -218,6 +254,49 @@ impl Interceptors {
     }
 }
 
+impl Pending {
+    fn of(sighting: &Sighting<'_>, new: &Presented) -> Self {
+        let observation = (sighting.observation.weight() <= MAX_KEPT).then(|| Arc::new(sighting.observation.slim()));
+        Self { new: new.clone(), place: Place::of(sighting), observation }
+    }
+}
+
+impl Signer {
+    /// What it signed, told at this place; and where it signed before.
+    fn findings(&mut self, public: &Memory<u64, ()>, (new, place): (&Presented, &Place)) -> Vec<Finding> {
+        let known = self.domains.known_as_public(public, usize::MAX);
+        let domains: Vec<String> = self.domains.known.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        let clients = estimate(&self.clients);
+        let what = format!(
+            "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
+            new.issuer_phrase(),
+            domains.len(),
+            some_names(&domains),
+            if clients == 1 { "client" } else { "clients" }
+        );
+        let mut finding = place.finding((&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key)), &what, new);
+        let keys = estimate(&self.keys);
+        let mut point = |id, text, observed| {
+            finding.evidence.pro.push(Point { id, points: 0, text, observed, expected: None });
+        };
+        let listed: Vec<String> = domains.iter().take(10).cloned().collect();
+        let more = domains.len().saturating_sub(listed.len());
+        let listed = if more > 0 { format!("{} and {more} more", listed.join(", ")) } else { listed.join(", ") };
+        point("domains", format!("{} unrelated domains, {known} known as public", domains.len()), Some(listed));
+        if keys == 1 {
+            point("leaf_key", "all leaves have one key".to_owned(), Some(new.spki.to_string()));
+        }
+        let earlier = std::mem::take(&mut self.waiting).into_iter().map(|place| {
+            // It had another leaf there.
+            let earlier = place.finding((finding.rule, finding.cause.clone()), &what, new);
+            Finding { certificate: None, evidence: finding.evidence.clone(), ..earlier }
+        });
+        let earlier: Vec<Finding> = earlier.collect();
+        // The handshake whose certificate is known heads the alert.
+        std::iter::once(finding).chain(earlier).collect()
+    }
+}
+
 /// Keeps a place until there is enough to tell of.
 fn wait(waiting: &mut Vec<Place>, sighting: &Sighting<'_>) {
     if waiting.len() < MAX_WAITING {
@@ -226,6 +305,12 @@ fn wait(waiting: &mut Vec<Place>, sighting: &Sighting<'_>) {
 }
 
 impl Domains {
+    /// How many of them are known as public, counted up to `most`.
+    fn known_as_public(&self, public: &Memory<u64, ()>, most: usize) -> usize {
+        let is_public = |domain: &&Domain| domain.popular || public.contains(&domain.hash);
+        self.known.values().filter(is_public).take(most).count()
+    }
+
     /// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
     fn remember(&mut self, domain: &str, (clock, window): (Timestamp, Span)) {
         if self.oldest.is_some_and(|oldest| clock.since(oldest) > window) {
@@ -259,12 +344,7 @@ mod tests {
         shown(scene, rules, host, &observation)
     }
 
-    fn shown(
-        scene: &Scene,
-        rules: &mut Interceptors,
-        host: &str,
-        observation: &crate::detect::observation::Observation,
-    ) -> Vec<Finding> {
+    fn shown(scene: &Scene, rules: &mut Interceptors, host: &str, observation: &Observation) -> Vec<Finding> {
         let mut findings = Vec::new();
         scene.with(host, observation, |sighting| {
             let new = Presented::of(sighting, &SignatureMemo::new(1 << 16)).unwrap();
@@ -310,6 +390,27 @@ mod tests {
         let key = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
         let ours = format!("version = 1\n[[internal_ca]]\nname = \"ours\"\nspki = [\"{key}\"]\n");
         assert!(run(&["a.example.net"], &DOMAINS, 1, &ours).is_empty(), "a CA of ours");
+    }
+
+    #[test]
+    fn domains_may_be_known_as_public_later() {
+        let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+        for (later, pause, told) in
+            [("a.example.net", DAY - 1, 5), ("a.example.com", DAY - 1, 0), ("a.example.net", DAY + 1, 0)]
+        {
+            let (mut scene, mut rules) = (Scene::new(&[&public]), Interceptors::default());
+            for host in DOMAINS {
+                assert!(show(&mut scene, &mut rules, host, (&proxy, host)).is_empty());
+            }
+            scene.now += pause;
+            let found = show(&mut scene, &mut rules, later, (&public, later));
+            assert_eq!(found.len(), told);
+            assert!(found.iter().all(|one| one.ends.unwrap().client.address.to_string() == "10.0.0.1"));
+            assert!(found.first().is_none_or(|head| head.certificate.is_some() && head.observation.is_some()));
+            // It is told once, as soon as there are three.
+            let found = show(&mut scene, &mut rules, "b.example.edu", (&public, "b.example.edu"));
+            assert_eq!(found.len(), if pause < DAY { 5 - told } else { 0 });
+        }
     }
 
     #[test]

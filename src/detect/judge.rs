@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use hashbrown::Equivalent;
 
 use crate::policy::{Day, Policy, Profile, Subject, Target};
-use crate::time::{Span, Timestamp, ValidityTime};
+use crate::time::{Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
@@ -26,11 +26,13 @@ use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
 use super::observation::Observation;
-use super::open_chains::{self, OpenChains, Waiting};
+use super::open_chains::OpenChains;
 use super::policy_rules;
 use super::recent::{Judged, Recent};
 use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
+
+mod again;
 
 /// Chains whose verdict is remembered.
 const CHAINS: usize = 20_000;
@@ -78,6 +80,8 @@ pub struct Judge {
     incomplete: Memory<Cause, Vec<Arc<Certificate>>>,
     /// Findings about such chains, where they wait.
     open: Option<OpenChains>,
+    /// Findings of pins and allowed issuers about such chains, by leaf.
+    undecided: OpenChains,
     when: When,
     /// Normalised subjects of the CAs that the last handshake brought.
     fresh: Vec<String>,
@@ -183,6 +187,7 @@ impl Judge {
             leaves: Memory::new(LEAVES),
             incomplete: Memory::new(INCOMPLETE),
             open: None,
+            undecided: OpenChains::default(),
             when: When::AtEnd,
             fresh: Vec::new(),
             moduli: Memory::new(MODULI),
@@ -271,6 +276,7 @@ impl Judge {
         findings.retain_mut(|finding| self.holds(finding, observation) && settle(finding, &knowledge.policy));
         if let Some(chain) = server.as_deref().filter(|_| is_open) {
             self.hold(chain, (&case, clock), &mut findings);
+            self.hold_undecided(chain, (observation, clock), &mut findings);
         }
         for finding in &mut findings {
             // What needs no case can be written when the findings before it were counted: many of one cause come at once.
@@ -295,73 +301,6 @@ impl Judge {
         if list.capacity() > self.spare.capacity() && list.capacity() <= SPARE {
             self.spare = list;
         }
-    }
-
-    /// Keeps back the finding about a chain whose issuer was not seen.
-    fn hold(&mut self, chain: &JudgedChain, (case, clock): (&Case<'_>, Timestamp), findings: &mut Vec<Finding>) {
-        let observation = case.sighting.observation;
-        let Some(open) = &mut self.open else { return };
-        let alerts = |finding: &Finding| finding.rule == &UNTRUSTED_ISSUER && finding.effect == Effect::Alert;
-        let Some(place) = findings.iter().position(alerts) else { return };
-        let seconds = self.knowledge.policy.number(&UNTRUSTED_ISSUER.known(), "hold");
-        let until = match self.when {
-            When::AtEnd => Timestamp::MAX,
-            When::AtOnce => clock.plus(Span::seconds(seconds)),
-        };
-        let Some(missing) = chain.report.missing_issuer().filter(|_| until > clock) else { return };
-        let mut finding = findings.remove(place);
-        // It is read when the case is gone.
-        certificate::waits(case, &mut finding);
-        let cause = finding.cause.clone();
-        let told = open.hold(finding, observation, (missing, until));
-        if !told.is_empty() {
-            self.incomplete.entry(&cause, || observation.server_chain.clone());
-        }
-        findings.extend(told);
-    }
-
-    /// Findings about chains that the CAs of the last handshake completed.
-    fn completed_by_fresh(&mut self) -> Vec<Finding> {
-        if self.fresh.is_empty() {
-            return Vec::new();
-        }
-        let fresh = std::mem::take(&mut self.fresh);
-        let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
-        self.judge_again(waiting, false)
-    }
-
-    /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
-    /// time is over.
-    fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
-        let mut told = Vec::new();
-        if waiting.is_empty() {
-            return told;
-        }
-        for (id, presented) in waiting {
-            let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
-            let Some(open) = &mut self.open else { break };
-            let Some(judged) = judged else { continue };
-            if let Some(missing) = judged.report.missing_issuer().filter(|_| !over) {
-                open.set_missing(&id, missing);
-                continue;
-            }
-            let findings = open.take(&id);
-            let Some(cause) = judged.cause() else { continue };
-            let policy = &self.knowledge.policy;
-            let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
-            let keys = || path.iter().filter_map(|one| Some(one.facts.as_deref()?.spki_sha256.0));
-            let is_ours = |finding: &Finding| {
-                let client = finding.ends.map(|ends| ends.client.address);
-                keys().any(|key| {
-                    policy.internal_ca_for(&key).is_some()
-                        || client.is_some_and(|client| policy.interception_for(&key, client).is_some())
-                })
-            };
-            let findings = findings.into_iter().filter(|finding| !is_ours(finding));
-            told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
-        }
-        told.sort_by_cached_key(open_chains::order);
-        told
     }
 
     /// A certificate that answers for everything is one alert, not one for each name that it does not hold.
@@ -397,6 +336,8 @@ impl Judge {
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
         let due = self.open.as_mut().map(|open| open.due(clock)).unwrap_or_default();
         findings.extend(self.judge_again(due, true));
+        let due = self.undecided.due(clock);
+        findings.extend(self.decide_again(due, true));
         findings
     }
 
@@ -463,6 +404,8 @@ impl Judge {
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
         let open = self.open.as_ref().map(OpenChains::all).unwrap_or_default();
         findings.extend(self.judge_again(open, true));
+        let undecided = self.undecided.all();
+        findings.extend(self.decide_again(undecided, true));
         findings
     }
 
@@ -669,7 +612,7 @@ fn cell(report: &ChainReport, at: ValidityTime) -> (Option<ValidityTime>, Option
 }
 
 /// The name in the text of a host; none where it was called by address.
-fn asked_for(host: &str) -> Option<&str> {
+pub(super) fn asked_for(host: &str) -> Option<&str> {
     let (name, _) = host.rsplit_once(':')?;
     (!name.starts_with("ip:")).then(|| name.strip_prefix("ech:").unwrap_or(name))
 }

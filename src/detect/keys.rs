@@ -112,7 +112,9 @@ impl CertificateKeys {
     fn look(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> Option<Sha256> {
         let facts = new.leaf.facts.as_deref()?;
         self.observe_serial(sighting, (new, facts), findings);
-        for ca in sighting.observation.server_chain.iter().skip(1).filter_map(|one| one.facts.as_deref()) {
+        // A certificate that is sent twice is not the CA of itself.
+        let above = sighting.observation.server_chain.iter().skip(1).filter(|one| one.sha256 != new.leaf.sha256);
+        for ca in above.filter_map(|one| one.facts.as_deref()) {
             if ca.basic_constraints.is_some_and(|(is_ca, _)| is_ca) {
                 let (entry, added) = self.keys.entry(&key_of(ca), KeyUse::default);
                 if let Some(entry) = entry.filter(|entry| !entry.authority) {
@@ -552,6 +554,14 @@ mod tests {
         let found = keys(&mut scene, &[("www.example.com", chain)]);
         assert!(found[0].message.contains("also that of a CA"));
         assert!(keys(&mut scene, &[("www.example.com", ca.chain(&Plan::of(&["www.example.com"])))]).is_empty());
+    }
+
+    #[test]
+    fn a_certificate_sent_twice_is_not_its_own_ca() {
+        let mut scene = Scene::new(&[]);
+        let device = Ca::new("device.example.com").certificate;
+        let twice = vec![Arc::clone(&device), Arc::clone(&device)];
+        assert!(keys(&mut scene, &[("device.example.com", twice)]).is_empty());
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod rejections;
 pub mod sighting;
 #[cfg(test)]
 pub(crate) mod testing;
+mod undecided;
 pub mod watch;
 pub mod weak_rsa;
 pub mod why_not;

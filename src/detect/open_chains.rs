@@ -1,5 +1,5 @@
-//! Findings about chains whose issuer was not seen (CERT-005), held until it appears or the time is over: what is told as
-//! it happens cannot be taken back.
+//! Findings about chains whose issuer was not seen (CERT-005, and where the policy may allow that issuer MITM-001 and
+//! POL-001), held until it appears or the time is over: what is told as it happens cannot be taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,12 +57,32 @@ impl OpenChains {
     /// want of room.
     pub(super) fn hold(
         &mut self,
-        mut finding: Finding,
+        finding: Finding,
         observation: &Observation,
-        (missing, until): (&str, Timestamp),
+        wait: (&str, Timestamp),
     ) -> Vec<Finding> {
         let (id, _) = self.ids.entry(&finding.cause, || finding.cause.alert_id());
         let id = id.copied().unwrap_or_else(|| finding.cause.alert_id());
+        self.hold_as(id, (finding, observation), wait)
+    }
+
+    /// [`hold`](Self::hold), but with the leaf alone: who forges one may claim the issuer of another.
+    pub(super) fn hold_leaf(
+        &mut self,
+        finding: Finding,
+        observation: &Observation,
+        wait: (&str, Timestamp),
+    ) -> Vec<Finding> {
+        let leaf = observation.server_chain.first().and_then(|leaf| leaf.sha256.0.first_chunk().copied());
+        self.hold_as(AlertId(leaf.unwrap_or_default()), (finding, observation), wait)
+    }
+
+    fn hold_as(
+        &mut self,
+        id: AlertId,
+        (mut finding, observation): (Finding, &Observation),
+        (missing, until): (&str, Timestamp),
+    ) -> Vec<Finding> {
         let known = self.chains.get(&id).map_or(0, |open| open.findings.len());
         if self.findings >= MAX_FINDINGS || known >= MAX_OF_ONE {
             let mut told = self.take(&id);
@@ -120,16 +140,32 @@ impl OpenChains {
         }
     }
 
+    /// Forgets findings of a chain.
+    pub(super) fn forget(&mut self, id: &AlertId, over: impl Fn(&Finding) -> bool) {
+        let Some(open) = self.chains.get_mut(id) else { return };
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut open.findings).into_iter().partition(over);
+        open.findings = kept;
+        self.findings = self.findings.saturating_sub(gone.len());
+        self.bytes = self.bytes.saturating_sub(bytes(&gone));
+        if open.findings.is_empty() {
+            self.chains.remove(id);
+        }
+    }
+
     /// Takes the findings of a chain out, in order of the capture.
     pub(super) fn take(&mut self, id: &AlertId) -> Vec<Finding> {
         let Some(open) = self.chains.remove(id) else { return Vec::new() };
         let mut findings = open.findings;
         self.findings = self.findings.saturating_sub(findings.len());
-        let bytes: usize = findings.iter().filter_map(|one| one.observation.as_deref()).map(Observation::weight).sum();
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(bytes(&findings));
         findings.sort_by_cached_key(order);
         findings
     }
+}
+
+/// Bytes of the handshakes that findings hold.
+fn bytes(findings: &[Finding]) -> usize {
+    findings.iter().filter_map(|one| one.observation.as_deref()).map(Observation::weight).sum()
 }
 
 /// Place of a finding in the capture.

@@ -9,8 +9,8 @@ use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
 
 use super::case::{Case, quoted};
 use super::catalogue::{
-    CERTIFICATE_HYGIENE, ISSUER_NOT_ALLOWED, KEY_POLICY, PROTOCOL_POLICY, UNLISTED_CERTIFICATE, WRONG_KIND_OF_CA,
-    WRONG_PLACE,
+    CERTIFICATE_HYGIENE, Effect, ISSUER_NOT_ALLOWED, KEY_POLICY, PROTOCOL_POLICY, UNLISTED_CERTIFICATE,
+    WRONG_KIND_OF_CA, WRONG_PLACE,
 };
 use super::finding::{Finding, add};
 use super::knowledge::attributes;
@@ -46,7 +46,9 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         [_, issuers @ ..] => issuers.iter().filter_map(|one| one.facts.as_deref()).collect(),
         [] => return None,
     };
-    if issuers.is_empty() || broken || unverified {
+    // The issuer that was not sent may be one that is allowed.
+    let undecided = chain.report.missing_issuer().is_some();
+    if (issuers.is_empty() && !undecided) || broken || unverified {
         return None;
     }
     let allowed = issuers.iter().any(|issuer| {
@@ -62,7 +64,12 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         case.gave(),
         quoted(&facts.issuer.text)
     );
-    Some(case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message))
+    let mut finding = case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message);
+    finding.undecided = undecided;
+    if issuers.is_empty() {
+        finding.effect = Effect::Mark;
+    }
+    Some(finding)
 }
 
 /// Whether a CAA domain stands for the operator of a CA: the operator's name without spaces and punctuation contains

@@ -15,8 +15,10 @@ use crate::tls::{Handshake, HandshakeEnd};
 
 /// Hosts watched: those that were refused once.
 const MAX_HOSTS: usize = 20_000;
-/// Handshakes kept of one host.
+/// Handshakes kept of one host with clients that refused.
 const MAX_EVENTS: usize = 128;
+/// Clients kept until there is enough to tell of.
+const MAX_WAITING: usize = 8;
 /// Handshakes of one client from which its refusals alone count.
 const ONE_CLIENT: usize = 5;
 /// How far back the usual rate of a host is known.
@@ -30,11 +32,16 @@ pub struct Rejections {
 
 #[derive(Clone, Debug)]
 struct Refused {
-    /// Handshakes inside the window: when, with whom, refused.
+    /// Handshakes inside the window with clients that refused in it: when, with whom, refused. Others are only counted:
+    /// a host with many clients must not push refusals out.
     events: VecDeque<(Timestamp, u64, bool)>,
-    /// Handshakes before it, and how many of them were refused.
+    /// Other handshakes since this time, and how many of them were refused.
+    lately: (Timestamp, u32, u32),
+    /// Handshakes before the window, and how many of them were refused.
     before: (u32, u32),
     since: Timestamp,
+    /// Where it was refused, and how, until it was told; each client once.
+    waiting: Vec<(Place, &'static str)>,
     /// What a refused certificate was seen to be caused by: TLS 1.3 hides it.
     cause: Option<Cause>,
 }
@@ -61,8 +68,7 @@ impl Rejections {
         let handshake = &sighting.observation.handshake;
         let refusal = sighting.gist.refusal;
         let host = if refusal.is_some() {
-            let fresh = || Refused { events: VecDeque::new(), before: (0, 0), since: sighting.clock, cause: None };
-            self.hosts.entry(sighting.host, fresh).0
+            self.hosts.entry(sighting.host, || Refused::since(sighting.clock)).0
         } else {
             self.hosts.get_mut(sighting.host)
         };
@@ -76,54 +82,105 @@ impl Rejections {
             host.cause = Some(new.cause());
         }
         let least = usize::try_from(sighting.policy.number(&rule, "clients")).unwrap_or(usize::MAX);
-        let Some(clients) = host.verdict(client, least) else { return };
         let place = Place::of(sighting);
-        let fresh = || Cause::Subject { rule: rule.id, host: place.host.clone(), parts: Arc::default() };
+        let Some(clients) = host.verdict(client, least) else {
+            host.wait((place, refusal), (sighting.clock, window));
+            return;
+        };
+        let address = client_text(place.ends.client.address);
+        let fresh = || {
+            // One client with an old store refuses many hosts: that is one alert about it.
+            let alone = clients < least && !doubted;
+            let parts = if alone { vec![address.clone()] } else { Vec::new() };
+            let host = if alone { Arc::default() } else { Arc::clone(&place.host) };
+            Cause::Subject { rule: rule.id, host, parts: parts.into() }
+        };
         let cause = host.cause.clone().unwrap_or_else(fresh);
-        let message = format!(
-            "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
-            client_text(place.ends.client.address),
-            place.host,
-            if clients == 1 { "client" } else { "clients" },
-            window.nanos() / crate::time::NANOS_PER_SECOND
-        );
-        let mut finding = place.plain(&CLIENTS_REJECT_CERTIFICATE, cause, message);
-        finding.certificate = new.map(|new| Arc::clone(&new.leaf));
-        if doubted {
-            finding.severity = Severity::High;
-        }
+        let certificate = new.map(|new| Arc::clone(&new.leaf));
         let text = format!("{clients} clients refused, {} of {} earlier handshakes", host.before.1, host.before.0);
-        finding.evidence.pro.push(Point {
-            id: "refused",
-            points: 0,
-            text,
-            observed: Some(refusal.to_owned()),
-            expected: None,
+        let mut waiting = std::mem::take(&mut host.waiting);
+        waiting.retain(|(earlier, _)| {
+            let is_here = earlier.ends.client.address == place.ends.client.address;
+            !is_here && sighting.clock.since(earlier.moment.order.clock) <= window
         });
-        findings.push(finding);
+        // The handshake at hand heads the alert.
+        waiting.insert(0, (place.clone(), refusal));
+        findings.extend(waiting.into_iter().map(|(place, refusal)| {
+            let message = format!(
+                "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
+                client_text(place.ends.client.address),
+                place.host,
+                if clients == 1 { "client" } else { "clients" },
+                window.nanos() / crate::time::NANOS_PER_SECOND
+            );
+            let mut finding = place.plain(&CLIENTS_REJECT_CERTIFICATE, cause.clone(), message);
+            finding.certificate.clone_from(&certificate);
+            if doubted {
+                finding.severity = Severity::High;
+            }
+            finding.evidence.pro.push(Point {
+                id: "refused",
+                points: 0,
+                text: text.clone(),
+                observed: Some(refusal.to_owned()),
+                expected: None,
+            });
+            finding
+        }));
     }
 }
 
 impl Refused {
+    fn since(clock: Timestamp) -> Self {
+        Self {
+            events: VecDeque::new(),
+            lately: (clock, 0, 0),
+            before: (0, 0),
+            since: clock,
+            waiting: Vec::new(),
+            cause: None,
+        }
+    }
+
     fn note(&mut self, clock: Timestamp, (client, refused): (u64, bool), window: Span) {
         if clock.since(self.since) > WEEK {
             // Half of what was counted stays: the rate of the last week or two.
             (self.before, self.since) = ((self.before.0 / 2, self.before.1 / 2), clock);
         }
-        while let Some((at, _, old)) = self.events.front().copied() {
-            if clock.since(at) <= window && self.events.len() < MAX_EVENTS {
-                break;
-            }
+        let (since, all, old) = self.lately;
+        if clock.since(since) > window {
+            self.before = (self.before.0.saturating_add(all), self.before.1.saturating_add(old));
+            self.lately = (clock, 0, 0);
+        }
+        while let Some((_, _, old)) = self.events.front().copied().filter(|(at, _, _)| clock.since(*at) > window) {
             self.events.pop_front();
             self.before = (self.before.0.saturating_add(1), self.before.1.saturating_add(u32::from(old)));
         }
+        if !refused && self.events.iter().all(|(_, known, _)| *known != client) {
+            self.lately.1 = self.lately.1.saturating_add(1);
+            return;
+        }
+        if self.events.len() >= MAX_EVENTS {
+            let old = self.events.pop_front().is_some_and(|(_, _, old)| old);
+            let (since, all, refused) = self.lately;
+            self.lately = (since, all.saturating_add(1), refused.saturating_add(u32::from(old)));
+        }
         self.events.push_back((clock, client, refused));
+    }
+
+    /// Keeps a place until there is enough to tell of.
+    fn wait(&mut self, (place, refusal): (Place, &'static str), (clock, window): (Timestamp, Span)) {
+        self.waiting.retain(|(earlier, _)| clock.since(earlier.moment.order.clock) <= window);
+        let known = self.waiting.iter().any(|(one, _)| one.ends.client.address == place.ends.client.address);
+        if !known && self.waiting.len() < MAX_WAITING {
+            self.waiting.push((place, refusal));
+        }
     }
 
     /// How many clients refused, where that is enough and not usual for this host.
     fn verdict(&self, client: u64, least: usize) -> Option<usize> {
         let (all, refused) = self.before;
-        if refused >= 3 && refused.saturating_mul(100) >= all {
+        if refused >= 3 && refused.saturating_mul(100) >= all.saturating_add(self.lately.1) {
             return None;
         }
         let mut clients: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
@@ -199,6 +256,7 @@ mod tests {
                 last = get(&mut scene, &mut rules, client, change);
             }
             assert_eq!(ids(&last) == ["MITM-013"], fires);
+            assert_eq!(last.len(), if fires { 3 } else { 0 }, "the clients before too");
         }
     }
 
@@ -214,7 +272,49 @@ mod tests {
                     rules.observe(sighting, (None, doubted), &mut findings);
                 });
             }
-            assert_eq!(findings.iter().map(|one| one.severity).collect::<Vec<_>>(), [severity]);
+            assert_eq!(findings.iter().map(|one| one.severity).collect::<Vec<_>>(), [severity; 3]);
+        }
+    }
+
+    #[test]
+    fn a_busy_host_pushes_no_refusal_out() {
+        let refuse = alert(Direction::LowToHigh, 2, 48);
+        for (usual, fires) in [(false, true), (true, false)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut last = Vec::new();
+            for handshake in 0..600_u16 {
+                scene.now += 1;
+                // Where it is usual, clients refused an hour ago as well.
+                if usual && handshake < 8 {
+                    get(&mut scene, &mut rules, 200 + u8::try_from(handshake).unwrap(), &refuse);
+                    scene.now += if handshake == 7 { 3_600 } else { 0 };
+                }
+                let client = u8::try_from(handshake % 100).unwrap() + 10;
+                get(&mut scene, &mut rules, client, &|_| {});
+                if handshake >= 300 && handshake % 90 == 0 && last.is_empty() {
+                    last = get(&mut scene, &mut rules, u8::try_from(handshake / 90).unwrap(), &refuse);
+                }
+            }
+            assert_eq!(last.len(), if fires { 3 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn one_client_that_refuses_many_hosts_is_one_cause() {
+        for (doubted, causes) in [(false, 1), (true, 10)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut found = Vec::new();
+            for host in 0..10 {
+                for _ in 0..5 {
+                    let mut observation = scene.handshake("10.0.0.1", "203.0.113.10", &[]);
+                    alert(Direction::LowToHigh, 2, 48)(&mut observation.handshake);
+                    scene.with(&format!("www.example{host}.com"), &observation, |sighting| {
+                        rules.observe(sighting, (None, doubted), &mut found);
+                    });
+                }
+            }
+            let different: std::collections::BTreeSet<_> = found.iter().map(|one| one.cause.alert_id()).collect();
+            assert_eq!((found.len(), different.len()), (10, causes));
         }
     }
 

@@ -273,6 +273,19 @@ fn host_name(raw: &[u8]) -> Option<String> {
     (is_label(length, last) && !digits).then_some(name)
 }
 
+/// A chain that is to be judged again.
+#[derive(Clone, Debug)]
+pub struct WaitingChain {
+    /// What the detector knows it by.
+    pub number: u64,
+    /// The handshake that presented it.
+    pub observation: Arc<Observation>,
+    /// The name it is asked for.
+    pub name: Option<String>,
+    /// When.
+    pub at: Option<ValidityTime>,
+}
+
 /// A rule with memory, or a family of them. Sees every handshake in capture order, in one thread.
 pub trait Detector {
     /// Takes note of a handshake and says what is wrong with it.
@@ -289,6 +302,14 @@ pub trait Detector {
 
     /// There are other trust anchors from now on.
     fn renew(&mut self, _anchors: &Arc<TrustAnchors>) {}
+
+    /// Chains to be judged again, now that CAs of these names (normalised) were presented.
+    fn waiting_for(&self, _names: &[String]) -> Vec<WaitingChain> {
+        Vec::new()
+    }
+
+    /// A chain that waited was judged again.
+    fn judged_again(&mut self, _waiting: &WaitingChain, _chain: &JudgedChain, _knowledge: &Knowledge) {}
 
     /// How many entries of its memory were forgotten for want of room.
     fn forgotten(&self) -> u64 {

@@ -10,10 +10,11 @@ use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
 use super::keys::{CertificateKeys, Ephemeral};
+use super::knowledge::Knowledge;
 use super::negotiation::Negotiation;
 use super::nonces::Nonces;
 use super::rejections::Rejections;
-use super::sighting::{Detector, Sighting};
+use super::sighting::{Detector, JudgedChain, Sighting, WaitingChain};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::x509::roots::TrustAnchors;
@@ -66,8 +67,10 @@ impl Detector for Watch {
         self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
         let new = Presented::of(sighting, self.hosts.memo());
+        // What a proxy that may intercept signs, and who refuses it, is by order of the owner.
+        let authorised = new.as_ref().is_some_and(|new| new.authorised.is_some());
         if let Some(new) = &new {
-            let shared = self.keys.observe(sighting, new, findings);
+            let shared = if authorised { None } else { self.keys.observe(sighting, new, findings) };
             self.interceptors.observe(sighting, new, findings);
             let portal = self.interceptors.is_portal(&new.leaf.sha256);
             if let Some(key) = shared {
@@ -81,8 +84,10 @@ impl Detector for Watch {
             findings.extend(self.hosts.take_rotation(&new.leaf.sha256).map(|kind| rotation(sighting, new, kind)));
         }
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
-        self.negotiation.observe(sighting, (multi, doubted), findings);
-        self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
+        self.negotiation.observe(sighting, (multi || authorised, doubted), findings);
+        if !authorised {
+            self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
+        }
     }
 
     fn advance(&mut self, clock: Timestamp, policy: &Policy, findings: &mut Vec<Finding>) {
@@ -101,9 +106,18 @@ impl Detector for Watch {
         self.hosts.renew(anchors);
     }
 
+    fn waiting_for(&self, names: &[String]) -> Vec<WaitingChain> {
+        self.hosts.waiting_for(names)
+    }
+
+    fn judged_again(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {
+        self.hosts.judged_again(waiting, chain, knowledge);
+    }
+
     fn forgotten(&self) -> u64 {
         [
             self.hosts.table().forgotten(),
+            self.hosts.forgotten(),
             self.keys.forgotten(),
             self.interceptors.forgotten(),
             self.negotiation.forgotten(),
@@ -173,6 +187,42 @@ mod tests {
         let head = found.iter().min_by(|left, right| left.precedence().cmp(&right.precedence())).unwrap();
         assert_eq!(head.rule, &NEW_INTERCEPTION_CA);
         assert!(head.certificate.is_some(), "that of the handshake at hand");
+    }
+
+    #[test]
+    fn a_proxy_that_may_intercept_is_only_marked() {
+        use crate::detect::catalogue::Effect;
+        use crate::direction::Direction;
+        use crate::tls::Alert;
+        let (public, shared) = (Ca::new("Public Root"), Arc::new(key()));
+        let proxy = Ca::with_key("Proxy", rcgen::KeyPair::try_from(shared.serialize_der()).unwrap());
+        let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+        for (clients, rules) in [
+            ("10.2.0.0/16", vec!["MITM-006"]),
+            ("10.3.0.0/16", vec!["KEY-001", "MITM-002", "MITM-003", "MITM-004", "MITM-013"]),
+        ] {
+            let mut scene = Scene::new(&[&public]);
+            scene.policy(&format!(
+                "version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"{clients}\"]\nmode = \"authorised\"\n"
+            ));
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            let mut found = Vec::new();
+            for site in SITES.iter().take(3) {
+                let plan = Plan::of(&[site]);
+                scene.serve(&mut watch, (site, "10.1.0.1"), &public.chain(&plan));
+                // It copies the dates and signs all leaves with its one key.
+                let leaf = [proxy.leaf(&plan.keyed(&shared))];
+                for client in 1..=3 {
+                    let mut observation = scene.handshake(&format!("10.2.0.{client}"), "203.0.113.10", &leaf);
+                    let alert = Alert { direction: Direction::LowToHigh, level: 2, description: 48 };
+                    observation.handshake.alerts = vec![alert];
+                    found.extend(scene.show(&mut watch, site, &observation));
+                }
+            }
+            found.extend(scene.finish(&mut watch));
+            assert_eq!(ids(&found), rules, "{clients}");
+            assert!(rules.len() > 1 || found.iter().all(|finding| finding.effect == Effect::Mark));
+        }
     }
 
     #[test]

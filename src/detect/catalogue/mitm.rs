@@ -35,9 +35,11 @@ pub static PIN_MISMATCH: Rule = Rule {
         at packet time, and neither a certificate of the presented chain nor one of the path built from it \
         satisfies any of them. A pin is the SHA-256 of a SubjectPublicKeyInfo, of the leaf or of any certificate \
         above it. Keys of issuers and names of issuers count only where the signature under that issuer's key \
-        was verified. Resumed handshakes carry no certificate and are skipped. An entry past its `expires` date \
+        was verified. Where the path ends at an issuer that was not seen, that may be the one allowed: the finding \
+        waits for it as that of CERT-005 does, and is low, with less confidence, when it does not appear. Resumed \
+        handshakes carry no certificate and are skipped. An entry past its `expires` date \
         gives a mark instead of an alert.",
-    false_positives: "A rotation of key or CA that nobody entered in the policy. The evidence holds the new pin ready to be \
+    false_positives: "A private CA that no server sends and that is no anchor (low): name it in `trust.roots`. A rotation of key or CA that nobody entered in the policy. The evidence holds the new pin ready to be \
         pasted, and `policy check` warns of entries without a backup pin.",
     remedy: "Ask the owner of the host whether the certificate was changed. If so, add the new pin; if not, treat \
         every login through this connection as read by somebody else, and find the box between client and \
@@ -66,7 +68,10 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         and DNS are not asked, and a signed certificate timestamp counts little by its \
         presence, and more where a log that the policy names (`trust.ct_logs`) signed it. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
-        the case is held for `hold` of packet time or 20 handshakes of the host. A host is judged from 30 \
+        the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
+        trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
+        had come second, and told with its clients, if it comes again, copied the other or splits the clients \
+        (MITM-008); else it is taken for what the other replaced. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",
@@ -134,10 +139,11 @@ pub static CLONED_CERTIFICATE: Rule = Rule {
     description: "Against a certificate known for this host: the keys differ, the issuer keys differ, the sets of names \
         are equal or one has a single name more, and one of these holds: (a) the serial numbers are equal and \
         have at least 64 bits; (b) they have at least 64 bits each and differ by less than 2^32; (c) notBefore \
-        and notAfter are both equal to the second, and at least one of them is not at midnight.",
+        and notAfter are both equal to the second, and at least one of them is not at midnight. Of two of which \
+        one is trusted the other is the copy, also where it came first; then its clients are told.",
     false_positives: "A CA that signs one request with two keys (cross-certification) keeps serial numbers rarely. Private CAs \
         that give whole days are excluded from (c).",
-    remedy: "Both certificates are in the evidence: the older one is the genuine one. Treat the connection as \
+    remedy: "Both certificates are in the evidence: the expected one is the genuine one. Treat the connection as \
         intercepted, and look at the path between this client and the server.",
     references: &["RFC 5280 section 4.1.2.2"],
     settings: &[],
@@ -159,7 +165,8 @@ pub static ISSUER_IMPERSONATION: Rule = Rule {
         issuer's key; or the issuer's name is that of a known public issuer, no known key of that name verifies \
         the signature, and no path leads to a trust anchor. All keys of one name are tried. The second form is \
         medium while only roots and learned issuers are known, because a new generation of the CA looks alike. A \
-        signature that cannot be checked is no evidence.",
+        signature that cannot be checked is no evidence. An issuer that is learned later counts too: the latest \
+        chains that nobody trusts are asked again.",
     false_positives: "A new generation of a public CA under the old name, in the second form.",
     remedy: "The issuer's name was typed by whoever made this certificate. Treat the connection as intercepted and \
         find out where the path leaves the network.",
@@ -202,7 +209,7 @@ pub static NEW_INTERCEPTION_CA: Rule = Rule {
     techniques: &[ADVERSARY_IN_THE_MIDDLE, INSTALL_ROOT],
     description: "Within `window`, one issuer key that neither leads to a trust anchor nor stands in [[internal_ca]] \
         signed leaves that are valid for the name asked for, of at least `domains` unrelated registrable \
-        domains, of which at least `public` were seen here with a publicly trusted certificate before or are in \
+        domains, of which at least `public` were seen here with a publicly trusted certificate (before, or within `window` after) or are in \
         the list of popular domains. It heads the alert of everything else that this key causes (MITM-002, 003, \
         006).",
     false_positives: "A company CA signs internal names, which have no public history and do not count. Laboratories belong in \
@@ -321,7 +328,8 @@ pub static CLIENTS_REJECT_CERTIFICATE: Rule = Rule {
         a client that is neither Finished nor a certificate flight but as short as an alert (19 or 35 octets) and \
         the last that the client sends before the connection ends, come from at least `clients` clients of one host, \
         or from one client in at least half of five or more handshakes, where the host's rate over the last 7 \
-        days was below 1 %. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
+        days was below 1 %. One client that refuses several hosts whose certificates nothing speaks against is one \
+        alert, about it. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
         CERT-001. High together with evidence of MITM-002.",
     false_positives: "Apps with pins behind an authorised proxy, devices that fail always (they are in the baseline), clients \
         with a wrong clock.",

@@ -27,7 +27,8 @@ pub static ISSUER_NOT_ALLOWED: Rule = Rule {
     description: "The host matches a [[host]] entry with `issuers`, `issuer_names` or `caa`, and the verified path of the \
         leaf holds none of the issuer keys, no CA whose name has every attribute of an allowed name, and no CA \
         of an operator that the `caa` domains stand for. A name counts only where the signature under that CA's \
-        key was verified. Without any path that could be built there is no verdict but that of MITM-001.",
+        key was verified. Where the path ends at an issuer that was not seen, the finding waits for it as that \
+        of CERT-005 does; when it does not appear, it is low, and none where no issuer at all is known.",
     false_positives: "A change of CA that was not entered in the policy.",
     remedy: "Ask the owner of the host; check certificate transparency for certificates that nobody ordered.",
     references: &["RFC 8659"],

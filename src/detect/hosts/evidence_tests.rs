@@ -326,3 +326,45 @@ fn an_own_key_on_a_host_of_ours_that_was_never_seen_may_be_home_made() {
         assert_eq!(of(&found, "MITM-003").unwrap().severity, severity, "{host} {known}");
     }
 }
+
+#[test]
+fn only_the_expected_certificate_is_served_on() {
+    for (renewed, counts) in [(true, false), (false, true)] {
+        let (mut world, chain) = world(6);
+        world.serve("10.9.9.9", &Ca::new("Proxy CA").chain(&Plan::of(&[HOST])));
+        // A renewal is accepted at once; it was not what the host served before.
+        let next = if renewed { world.public.chain(&Plan::of(&[HOST, "example.com"])) } else { chain };
+        world.serve("10.0.0.1", &next);
+        world.end();
+        let case = world.hosts.cases(HOST).last().unwrap();
+        assert_eq!(points(case).iter().any(|(id, _)| *id == "H5"), counts);
+    }
+}
+
+#[test]
+fn clients_count_in_the_first_hour() {
+    for (pause, counts) in [(60, true), (3_700, false)] {
+        let mut world = world(3).0;
+        let chain = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+        for client in ["10.9.1.1", "10.9.2.1", "10.9.3.1"] {
+            world.serve(client, &chain);
+            world.scene.now += if client == "10.9.2.1" { pause } else { 60 };
+        }
+        world.end();
+        assert_eq!(last(&world).contains(&"B4"), counts);
+    }
+}
+
+#[test]
+fn victims_are_no_clients_of_the_baseline() {
+    for forged in [true, false] {
+        let (mut world, genuine) = world(6);
+        let chain = if forged { Ca::new("Proxy CA").chain(&Plan::of(&[HOST])) } else { genuine };
+        for client in ["10.9.9.9", "10.9.8.8"] {
+            world.serve(client, &chain);
+        }
+        let record = world.hosts.table().iter().next().unwrap();
+        let clients = record.known_host(Timestamp::new(world.scene.now, 0)).clients;
+        assert_eq!(clients, if forged { 6 } else { 8 });
+    }
+}

@@ -1,18 +1,21 @@
 //! Proofs of forgery that need no learning: pins (MITM-001), a leaf signed by its own key (003), copies of genuine
 //! certificates (004), issuers that did not sign (005); and the names of interception products (006).
 
+use std::sync::Arc;
+
 use super::presented::{Presented, short_name, target};
 use super::record::{HostRecord, KnownCertificate, NameSet};
-use super::report::{Reporter, client_text};
+use super::report::{Place, Reporter, client_text};
 use super::sketch::stable_hash;
+use super::witness::Claimed;
 use crate::detect::catalogue::{
     CLONED_CERTIFICATE, Effect, INTERCEPTION_PRODUCT_ISSUER, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY,
     PIN_MISMATCH, Severity,
 };
-use crate::detect::finding::{Cause, Finding, Point};
+use crate::detect::finding::{Finding, Point};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, HostEntry};
-use crate::x509::chain::{Ending, SignatureMemo};
+use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, Facts, Name};
@@ -36,12 +39,23 @@ pub struct Question<'a> {
     pub memo: &'a SignatureMemo,
 }
 
-/// Finds what holds; gives the proofs for the score.
+impl<'a> Question<'a> {
+    fn known(&self) -> Known<'a> {
+        Known { anchors: self.anchors, learned: self.learned, memo: self.memo }
+    }
+}
+
+/// Finds what holds; gives the proofs for the score. A proxy that may intercept forges by order of the owner: only what
+/// the policy pins speaks against it.
 pub fn examine(question: &Question<'_>, findings: &mut Vec<Finding>) -> Vec<Point> {
     let mut proofs = Vec::new();
-    for rule in [pin, own_key, clone, impersonation, product] {
+    let rules: &[fn(&Question<'_>) -> Found] = match question.new.authorised {
+        Some(_) => &[pin, product],
+        None => &[pin, own_key, clone, impersonation, product],
+    };
+    for rule in rules {
         if let Some((finding, proof)) = rule(question) {
-            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert));
+            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert && !finding.undecided));
             findings.push(finding);
         }
     }
@@ -77,19 +91,31 @@ fn pin(question: &Question<'_>) -> Found {
         expected: Some(format!("policy line {}", entry.line)),
     };
     finding.evidence.proofs.push(proof.clone());
+    finding.undecided = is_undecided(entry, question);
     finding.evidence.next_steps.push(format!("If this key is right, add the pin sha256:{} to the policy.", new.spki));
     Some((finding, Some(proof)))
 }
 
-/// Only keys whose signatures verified count: anybody can append the genuine CA to a forged chain.
+/// An issuer that was not seen may be one that the policy allows.
+fn is_undecided(entry: &HostEntry, question: &Question<'_>) -> bool {
+    let by_issuer = !(entry.pins.is_empty() && entry.issuers.is_empty() && entry.issuer_names.is_empty());
+    let open = question.sighting.server.is_some_and(|judged| judged.report.missing_issuer().is_some());
+    by_issuer && open && !question.new.own_key
+}
+
 fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
     let new = question.new;
     let listed = || question.sighting.knowledge.is_listed(entry, &new.leaf.sha256);
     if entry.pins.contains(&new.spki.0) || entry.certificates.contains(&new.leaf.sha256.0) || listed() {
         return true;
     }
-    let paths = question.sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
-    let issuers = paths.iter().flat_map(|path| {
+    question.sighting.server.is_some_and(|judged| allows_path(entry, &judged.report))
+}
+
+/// An issuer on a path is one that the entry pins or allows. Only keys whose signatures verified count: anybody can append
+/// the genuine CA to a forged chain.
+pub fn allows_path(entry: &HostEntry, report: &ChainReport) -> bool {
+    let issuers = report.paths.iter().flat_map(|path| {
         let verified = path.unverified.map_or(usize::MAX, |(child, _)| child);
         path.certificates.iter().take(verified.saturating_add(1)).skip(1).filter_map(|one| one.facts.as_deref())
     });
@@ -136,29 +162,35 @@ fn own_key(question: &Question<'_>) -> Found {
 
 fn clone(question: &Question<'_>) -> Found {
     let (sighting, new) = (question.sighting, question.new);
-    let record = question.record?;
-    let (known, how) = record.accepted().find_map(|known| Some((known, copied(record, known, new)?)))?;
-    // The genuine one may come second: the one that is trusted is not the copy.
-    let second_is_genuine = new.is_trusted() && !known.trusted;
-    let which = if second_is_genuine { "the certificate seen before copies" } else { "it copies" };
-    let mut finding = Reporter::new(sighting, new).finding(
-        &CLONED_CERTIFICATE,
-        if second_is_genuine { Cause::IssuerKey(crate::x509::Sha256(known.issuer)) } else { new.cause() },
-        format!("a certificate from {}; {which} the {how} of another one of this host", new.issuer_phrase()),
-    );
+    // Where the genuine one comes second, the one before is judged again.
+    let record = question.record.filter(|_| !new.is_trusted())?;
+    let (known, how) = record.accepted().find_map(|known| Some((known, copied((record, known), new, sighting)?)))?;
+    let (finding, proof) = copy_finding(&Place::of(sighting), new, (how, &crate::x509::Sha256(known.sha256)));
+    Some((finding, Some(proof)))
+}
+
+/// MITM-004 about `copy`, and the proof for the score: what it copied of which certificate.
+pub fn copy_finding(place: &Place, copy: &Presented, (how, genuine): (&str, &crate::x509::Sha256)) -> (Finding, Point) {
+    let what = format!("a certificate from {}; it copies the {how} of another one of this host", copy.issuer_phrase());
+    let mut finding = place.finding((&CLONED_CERTIFICATE, copy.cause()), &what, copy);
+    finding.evidence.observed = Some(copy.seen());
     let proof = Point {
         id: "P3",
         points: 0,
         text: format!("the same {how} under another key"),
-        observed: Some(new.leaf.sha256.to_string()),
-        expected: Some(crate::x509::Sha256(known.sha256).to_string()),
+        observed: Some(copy.leaf.sha256.to_string()),
+        expected: Some(genuine.to_string()),
     };
     finding.evidence.proofs.push(proof.clone());
-    Some((finding, Some(proof).filter(|_| !second_is_genuine)))
+    (finding, proof)
 }
 
 /// What one certificate copied from the other.
-fn copied(record: &HostRecord, known: &KnownCertificate, new: &Presented) -> Option<&'static str> {
+pub fn copied(
+    (record, known): (&HostRecord, &KnownCertificate),
+    new: &Presented,
+    sighting: &Sighting<'_>,
+) -> Option<&'static str> {
     let same_issuer = known.issuer == new.issuer.key.0
         || (!new.issuer.verified
             && new.issuer.authority != 0
@@ -167,7 +199,7 @@ fn copied(record: &HostRecord, known: &KnownCertificate, new: &Presented) -> Opt
     if known.trusted && new.is_trusted() {
         return None;
     }
-    if known.spki == new.spki.0 || same_issuer || !same_names(&known.names, new) {
+    if known.spki == new.spki.0 || same_issuer || !same_names(known, new, sighting) {
         return None;
     }
     let long = |serial: &[u8; 20]| serial.iter().take(13).any(|octet| *octet != 0);
@@ -188,13 +220,18 @@ fn copied(record: &HostRecord, known: &KnownCertificate, new: &Presented) -> Opt
     (dates == [known.not_before, known.not_after] && !dates.iter().all(|at| midnight(*at))).then_some("validity")
 }
 
-/// Equal sets, or the new one has a single name more: sslsplit adds the name asked for.
-fn same_names(known: &NameSet, new: &Presented) -> bool {
-    let hashes = new.name_hashes();
+/// Equal sets, or the copy has a single name more: sslsplit adds the name asked for.
+fn same_names(known: &KnownCertificate, new: &Presented, sighting: &Sighting<'_>) -> bool {
+    let (hashes, is_copy) = (new.name_hashes(), !known.trusted && new.is_trusted());
+    let known = &known.names;
     let set = NameSet::of(&hashes);
+    let added = |copy: &NameSet, genuine: &NameSet| {
+        (copy.count == genuine.count.saturating_add(1)).then(|| copy.sum.wrapping_sub(genuine.sum))
+    };
     known.count > 0
         && (*known == set
-            || (set.count == known.count.saturating_add(1) && hashes.contains(&set.sum.wrapping_sub(known.sum))))
+            || added(&set, known).is_some_and(|name| hashes.contains(&name))
+            || (is_copy && added(known, &set) == Some(sighting.name_hash)))
 }
 
 /// The difference is below 2^32.
@@ -219,57 +256,96 @@ fn impersonation(question: &Question<'_>) -> Found {
     if quiet.is_some_and(|quiet| was_quiet(quiet, question.changes)) {
         return None;
     }
-    let chain = sighting.observation.server_chain.iter().take(8);
-    let found = chain.filter_map(|child| impersonated(question, child)).max_by_key(|found| found.1);
+    let found = question.known().claim(&sighting.observation.server_chain);
     if let Some(quiet) = quiet.filter(|_| found.is_none()) {
         note_quiet(quiet, question.changes);
     }
-    let (child, by_key, claimed) = found?;
-    let mut finding = Reporter::new(sighting, new).finding(
-        &ISSUER_IMPERSONATION,
-        new.cause(),
-        format!("a certificate that claims to be from \"{claimed}\", whose key did not sign it"),
-    );
-    let proof = Point {
-        id: "P4",
-        points: 0,
-        text: if by_key {
-            "the key that it names as its issuer's did not sign it"
-        } else {
-            "no known key of this issuer signed it"
-        }
-        .to_owned(),
-        observed: child.facts.as_deref().map(|facts| facts.issuer.text.clone()),
-        expected: None,
-    };
-    if !by_key {
-        finding.severity = Severity::Medium;
-        finding.confidence = 60;
-    }
-    finding.evidence.proofs.push(proof.clone());
-    // The name alone is weak evidence until the CA's other generations are known.
-    Some((finding, Some(proof).filter(|_| by_key)))
+    let (finding, proof) = found?.finding(&Place::of(sighting), new);
+    Some((finding, proof))
 }
 
-/// A certificate of the chain whose claimed issuer is known and did not sign it: whether by key identifier, and whose
-/// name it is.
-fn impersonated<'a>(question: &Question<'a>, child: &'a Certificate) -> Option<(&'a Certificate, bool, String)> {
-    let facts = child.facts.as_deref()?;
-    // Its own root may bear any name; what it signs is asked about.
-    if facts.issuer.normalized == facts.subject.normalized {
-        return None;
+/// CAs whose keys are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Trust anchors.
+    pub anchors: &'a TrustAnchors,
+    /// CAs learned on trusted paths.
+    pub learned: &'a Pool,
+    /// Verdicts on signatures.
+    pub memo: &'a SignatureMemo,
+}
+
+/// A certificate that claims an issuer which is known and did not sign it.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// It names the issuer's key, not only its name.
+    by_key: bool,
+    /// The issuer for people.
+    claimed: String,
+    /// All of the name that it claims.
+    observed: String,
+}
+
+impl Known<'_> {
+    /// The gravest false claim of a chain.
+    pub fn claim(&self, chain: &[Arc<Certificate>]) -> Option<Claim> {
+        chain.iter().take(8).filter_map(|child| self.claim_of(child)).max_by_key(|claim| claim.by_key)
     }
-    let known = question.anchors.issuers_of(facts).into_iter().chain(question.learned.issuers_of(facts));
-    let issuers: Vec<&Facts> = known.filter_map(|issuer| issuer.facts.as_deref()).collect();
-    let verdicts: Vec<_> = issuers.iter().map(|issuer| question.memo.verify(child, issuer)).collect();
-    if verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict != Verdict::Bad) {
-        return None;
+
+    fn claim_of(&self, child: &Certificate) -> Option<Claim> {
+        let facts = child.facts.as_deref()?;
+        // Its own root may bear any name; what it signs is asked about.
+        if facts.issuer.normalized == facts.subject.normalized {
+            return None;
+        }
+        let known = self.anchors.issuers_of(facts).into_iter().chain(self.learned.issuers_of(facts));
+        let issuers: Vec<&Facts> = known.filter_map(|issuer| issuer.facts.as_deref()).collect();
+        let verdicts: Vec<_> = issuers.iter().map(|issuer| self.memo.verify(child, issuer)).collect();
+        if verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict != Verdict::Bad) {
+            return None;
+        }
+        let authority = facts.authority_key_identifier.as_deref();
+        let by_key =
+            authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
+        let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
+        (by_key || by_name).then(|| Claim {
+            by_key,
+            claimed: short_name(&facts.issuer).to_owned(),
+            observed: facts.issuer.text.clone(),
+        })
     }
-    let authority = facts.authority_key_identifier.as_deref();
-    let by_key =
-        authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
-    let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
-    (by_key || by_name).then(|| (child, by_key, short_name(&facts.issuer).to_owned()))
+}
+
+impl Claim {
+    /// By what it names the issuer.
+    pub fn by(&self) -> Claimed {
+        if self.by_key { Claimed::Key } else { Claimed::Name }
+    }
+
+    /// MITM-005, and the proof for the score: the name alone is weak evidence until the CA's other generations are known.
+    pub fn finding(&self, place: &Place, new: &Presented) -> (Finding, Option<Point>) {
+        let what = format!("a certificate that claims to be from \"{}\", whose key did not sign it", self.claimed);
+        let mut finding = place.finding((&ISSUER_IMPERSONATION, new.cause()), &what, new);
+        finding.evidence.observed = Some(new.seen());
+        let proof = Point {
+            id: "P4",
+            points: 0,
+            text: if self.by_key {
+                "the key that it names as its issuer's did not sign it"
+            } else {
+                "no known key of this issuer signed it"
+            }
+            .to_owned(),
+            observed: Some(self.observed.clone()),
+            expected: None,
+        };
+        if !self.by_key {
+            finding.severity = Severity::Medium;
+            finding.confidence = 60;
+        }
+        finding.evidence.proofs.push(proof.clone());
+        (finding, Some(proof).filter(|_| self.by_key))
+    }
 }
 
 fn product(question: &Question<'_>) -> Found {

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use super::Hints;
 use super::case::Case;
 use super::presented::Presented;
-use super::record::{HostRecord, Standing};
+use super::record::HostRecord;
 use super::report::Place;
 use super::score::{Circumstances, Others};
-use super::sketch::subnet_hash;
+use super::sketch::{address_hash, subnet_hash};
 use super::split::{self, SplitView};
+use super::witness::Witness;
 use crate::detect::finding::Point;
 use crate::detect::observation::Observation;
 use crate::detect::sighting::{HostKey, Sighting};
 use crate::policy::Severity;
-use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
+use crate::time::{NANOS_PER_SECOND, Timestamp};
 use crate::x509::Sha256;
 
 /// Held cases of all hosts.
@@ -55,11 +56,19 @@ pub struct Held {
     pub circumstances: Circumstances,
     /// Captures, not live.
     pub offline: bool,
+    /// It was accepted before the trusted certificate of the host came: without more evidence it is what that replaced.
+    pub overturned: bool,
+    /// It came again after that.
+    pub returned: bool,
     /// Others got another certificate of the same server.
     pub split: Option<SplitView>,
     /// The first handshake; `None` where too much is held.
     pub observation: Option<Arc<Observation>>,
+    /// Clients of the first hour, and their subnets.
+    clients: BTreeSet<u64>,
     subnets: BTreeSet<u64>,
+    /// The certificate that was expected when it came.
+    expected: Option<Sha256>,
     old: Others,
     handshakes: u32,
     until: Timestamp,
@@ -82,19 +91,54 @@ impl Held {
             hints: Hints::default(),
             circumstances: Circumstances::default(),
             offline: sighting.offline,
+            overturned: false,
+            returned: false,
             split: None,
             observation: None,
+            clients: BTreeSet::from([address_hash(client)]),
             subnets: BTreeSet::from([subnet_hash(client)]),
+            expected: None,
             old: Others::default(),
             handshakes: 0,
             until: Timestamp::MAX,
         }
     }
 
+    /// A case about a certificate that was accepted, and is not expected any more since the trusted one came. `same`: the
+    /// same server has that one for others.
+    pub fn overturned(
+        sighting: &Sighting<'_>,
+        (witness, trusted, same): (&Witness, &Sha256, bool),
+        proofs: Vec<Point>,
+    ) -> Self {
+        let mut held = Self::new(sighting, witness.new.clone(), proofs);
+        let first_hour = |place: &&Place| place.moment.order.clock.since(witness.at).nanos() <= HOUR;
+        let clients = || witness.places.iter().filter(first_hour).map(|place| place.ends.client.address);
+        held.clients = clients().map(address_hash).collect();
+        held.subnets = clients().map(subnet_hash).collect();
+        held.at = witness.at;
+        held.seconds = witness.seconds.map(|at| at.seconds());
+        held.place = witness.places.first().cloned().unwrap_or(held.place);
+        held.places.clone_from(&witness.places);
+        held.overturned = true;
+        held.expected = Some(*trusted);
+        held.old = Others { old_again: true, old_again_same_server: same, ..Others::default() };
+        let handshake = &witness.observation.handshake;
+        held.refused = handshake.alerts.iter().any(|alert| super::is_refusal(alert, handshake.client));
+        let is_scanner = |place: &Place| sighting.policy.is_scanner(place.ends.client.address);
+        held.circumstances.scanner = held.places.iter().all(is_scanner);
+        held
+    }
+
     /// What other clients got, as far as it is known.
     pub fn others(&self) -> Others {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        Others { new_clients: count(self.places.len()), new_subnets: count(self.subnets.len()), ..self.old }
+        Others { new_clients: count(self.clients.len()), new_subnets: count(self.subnets.len()), ..self.old }
+    }
+
+    /// What it is compared with: whether that goes on to be served decides many cases.
+    pub fn expect(&mut self, record: &HostRecord) {
+        self.expected = record.expected(self.seconds).map(|old| Sha256(old.sha256));
     }
 
     /// More handshakes of the host may change the verdict.
@@ -116,10 +160,20 @@ impl Held {
         }
     }
 
+    /// The expected one is served.
+    fn note_other(&mut self, sighting: &Sighting<'_>) {
+        let ends = &sighting.observation.ends;
+        self.old.old_again = true;
+        self.old.old_again_same_server |= ends.server.address == self.place.ends.server.address
+            && ends.client.address != self.place.ends.client.address;
+    }
+
     fn note_again(&mut self, sighting: &Sighting<'_>) {
+        self.returned = self.overturned;
         let place = Place::of(sighting);
         let client = place.ends.client.address;
-        if sighting.clock.since(self.at).nanos() <= HOUR {
+        if sighting.clock.since(self.at).nanos() <= HOUR && self.clients.len() < MAX_PLACES {
+            self.clients.insert(address_hash(client));
             self.subnets.insert(subnet_hash(client));
         }
         let known = self.places.iter().any(|other| other.ends.client.address == client);
@@ -148,19 +202,19 @@ impl Default for Holding {
 }
 
 impl Holding {
-    /// Holds a case for `seconds` of packet time, in captures to their end. Gives it back where there is no room: then
-    /// it is decided at once.
+    /// Holds a case until this time, in captures to their end. Gives it back where there is no room: then it is decided at
+    /// once.
     pub fn insert(
         &mut self,
         (key, observation): (&HostKey, &Observation),
         mut held: Held,
-        seconds: i64,
+        until: Timestamp,
     ) -> Option<Held> {
         if self.count >= MAX_HELD || self.hosts.get(key).is_some_and(|cases| cases.len() >= MAX_CASES) {
             return Some(held);
         }
         if !held.offline {
-            held.until = held.at.plus(Span::seconds(seconds));
+            held.until = until;
             self.next = self.next.min(held.until);
         }
         let weight = observation.weight();
@@ -178,21 +232,29 @@ impl Holding {
         self.hosts.get_mut(key)?.iter_mut().find(|held| held.new.leaf.sha256 == *leaf)
     }
 
+    /// Takes a case out.
+    pub fn remove(&mut self, key: &HostKey, leaf: &Sha256) -> Option<Held> {
+        let cases = self.hosts.get_mut(key)?;
+        let place = cases.iter().position(|held| held.new.leaf.sha256 == *leaf)?;
+        let held = cases.remove(place);
+        if cases.is_empty() {
+            self.hosts.remove(key);
+        }
+        self.count = self.count.saturating_sub(1);
+        let freed = held.observation.as_deref().map_or(0, Observation::weight);
+        self.bytes = self.bytes.saturating_sub(freed);
+        Some(held)
+    }
+
     /// Takes note of a handshake of a host with held cases.
     pub fn watch(&mut self, sighting: &Sighting<'_>, new: &Presented, record: Option<&HostRecord>) {
         let Some(cases) = self.hosts.get_mut(sighting.host) else { return };
-        let accepted = record
-            .and_then(|record| record.certificate(&new.leaf.sha256))
-            .is_some_and(|known| known.standing == Standing::Accepted);
         for held in cases {
             held.handshakes = held.handshakes.saturating_add(1);
             if held.new.leaf.sha256 == new.leaf.sha256 {
                 held.note_again(sighting);
-            } else if accepted {
-                let ends = &sighting.observation.ends;
-                held.old.old_again = true;
-                held.old.old_again_same_server |= ends.server.address == held.place.ends.server.address
-                    && ends.client.address != held.place.ends.client.address;
+            } else if held.expected == Some(new.leaf.sha256) {
+                held.note_other(sighting);
             }
             if let Some(record) = record {
                 held.note_expected(record, sighting.clock);

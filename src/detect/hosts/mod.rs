@@ -4,6 +4,7 @@ pub mod backing;
 pub mod case;
 pub mod forgery;
 pub mod hold;
+mod overturn;
 pub mod presented;
 pub mod record;
 pub mod report;
@@ -11,20 +12,23 @@ pub mod score;
 pub mod sketch;
 pub mod split;
 pub mod table;
+pub mod witness;
 
 use std::sync::Arc;
 
 use super::catalogue::UNEXPECTED_CERTIFICATE;
 use super::finding::{Cause, Finding, Point};
+use super::knowledge::Knowledge;
 use super::memory::Memory;
-use super::sighting::{Detector, HostKey, Quiet, Sighting, note_quiet, was_quiet};
+use super::observation::Observation;
+use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, WaitingChain, note_quiet, was_quiet};
 use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
 use crate::tls::Alert;
-use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
 use crate::x509::roots::{Pool, TrustAnchors};
+use crate::x509::{Certificate, Sha256};
 use backing::Backing;
 use case::Case;
 use hold::{Held, Holding};
@@ -32,6 +36,7 @@ use presented::{Presented, target};
 use record::{Answer, HostRecord, Standing};
 use sketch::{address_hash, estimate, mark, stable_hash};
 use table::{HostTable, KEEP};
+use witness::Witnesses;
 
 /// Bytes of verdicts on signatures.
 const MEMO_BYTES: usize = 8 << 20;
@@ -66,6 +71,8 @@ pub struct Hosts {
     issuers: Memory<Sha256, ()>,
     leaves: Memory<Sha256, Spread>,
     holding: Holding,
+    /// First sights of what nobody trusts.
+    witnesses: Witnesses,
     /// The last certificate that took its place in a baseline without an alarm, and the kind of change.
     rotated: Option<(Sha256, &'static str)>,
     cases: Memory<HostKey, Case>,
@@ -108,6 +115,7 @@ impl Hosts {
             issuers: Memory::new(MAX_NETWORK_ISSUERS),
             leaves: Memory::new(MAX_LEAVES),
             holding: Holding::default(),
+            witnesses: Witnesses::default(),
             rotated: None,
             cases: Memory::new(MAX_CASES),
             spilled: Vec::new(),
@@ -226,9 +234,14 @@ impl Hosts {
             changes: self.changes,
             memo: &self.memo,
         };
+        let before = findings.len();
         let proofs = forgery::examine(&question, findings);
         if new.authorised.is_some() {
             return;
+        }
+        if !new.is_trusted() {
+            let claimed = overturn::claimed(findings.get(before..).unwrap_or_default());
+            self.witnesses.note(sighting, (new, claimed));
         }
         let watched = self.table.get(sighting.host);
         self.holding.watch(sighting, new, watched);
@@ -238,7 +251,9 @@ impl Hosts {
             self.holding.note_split(sighting, record);
         }
         if new.valid && new.public {
-            self.learn_cas(sighting);
+            for ca in self.learn_cas(sighting) {
+                self.accuse_of(&ca, findings);
+            }
         }
         let expired = self.table.expire(sighting.clock);
         self.spill(expired);
@@ -254,10 +269,19 @@ impl Hosts {
         findings: &mut Vec<Finding>,
     ) {
         let record = self.table.get(sighting.host);
-        let has_baseline = record.is_some_and(|record| record.accepted().next().is_some());
+        let has_accepted = |record: &HostRecord| record.accepted().next().is_some();
+        let mut has_baseline = record.is_some_and(has_accepted);
         let standing = record.and_then(|record| record.certificate(&new.leaf.sha256)).map(|known| known.standing);
         let suspicious = !proofs.is_empty() || new.product.is_some_and(|_| !new.internal);
+        if standing.is_none() && new.is_trusted() {
+            self.overturn(sighting, new, findings);
+            has_baseline = self.table.get(sighting.host).is_some_and(has_accepted);
+        }
         if (standing == Some(Standing::Accepted) || !has_baseline) && !suspicious {
+            if standing.is_some() && !new.is_trusted() && self.returns(sighting, new, findings) {
+                self.count(sighting, new, Standing::Held);
+                return;
+            }
             self.count(sighting, new, Standing::Accepted);
             return;
         }
@@ -281,6 +305,7 @@ impl Hosts {
         held.refused = is_refused(sighting);
         held.allowed = issuer_allowed(sighting);
         if let Some(record) = self.table.get(sighting.host) {
+            held.expect(record);
             held.note_expected(record, sighting.clock);
             held.circumstances = circumstances(sighting, record);
         }
@@ -293,7 +318,8 @@ impl Hosts {
         let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
         self.count(sighting, new, standing.unwrap_or(Standing::Held));
         let decided = if doubtful && (sighting.offline || hold > 0) && standing != Some(Standing::Suspect) {
-            self.holding.insert((sighting.host, sighting.observation), held, hold)
+            let until = held.at.plus(Span::seconds(hold));
+            self.holding.insert((sighting.host, sighting.observation), held, until)
         } else {
             Some(held)
         };
@@ -361,7 +387,9 @@ impl Hosts {
         let spread = self.leaves.get(&held.new.leaf.sha256);
         let mut others = held.others();
         let known = self.table.get(key).and_then(|record| record.certificate(&held.new.leaf.sha256));
-        if let Some((clients, subnets)) = known.map(|known| known.recent(held.at)) {
+        if let Some((clients, subnets)) =
+            known.filter(|known| known.is_of_hour(held.at)).map(|known| known.recent(held.at))
+        {
             others.new_clients = others.new_clients.max(clients);
             others.new_subnets = others.new_subnets.max(subnets);
         }
@@ -389,6 +417,13 @@ impl Hosts {
     /// The end of a case: an alert, or the certificate belongs to the baseline.
     fn decide(&mut self, (key, held): (&HostKey, Held), policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
+        if held.overturned && !held.returned && held.split.is_none() && held.proofs.is_empty() {
+            // The host has another certificate now, as hosts do.
+            if let Some(record) = self.table.get_mut(key) {
+                record.set_standing(&held.new, Standing::Accepted);
+            }
+            return;
+        }
         let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
         // What a scanner got is no alert, and nothing that others should get either.
         let medium = policy.number(&UNEXPECTED_CERTIFICATE.known(), "medium");
@@ -409,7 +444,7 @@ impl Hosts {
         if let Some(view) = held.split {
             // Offline: while the majority was still thin, the minority was not told.
             let mut told: Vec<_> = held.places.iter().map(|place| view.finding(place, &held.new)).collect();
-            bring_handshake(&held, &mut told);
+            bring_to_first(held.observation.as_ref(), &mut told);
             findings.extend(told);
         }
         if let Some(severity) = alerts.filter(|_| !believed) {
@@ -438,12 +473,13 @@ impl Hosts {
         }
     }
 
-    fn learn_cas(&mut self, sighting: &Sighting<'_>) {
-        let Some(judged) = sighting.server else { return };
-        let best = judged.report.paths.first();
-        best.into_iter().flat_map(|path| path.certificates.iter().skip(1)).for_each(|ca| {
-            self.changes += u64::from(self.learned.add(ca));
-        });
+    /// CAs that were not known before.
+    fn learn_cas(&mut self, sighting: &Sighting<'_>) -> Vec<Arc<Certificate>> {
+        let best = sighting.server.and_then(|judged| judged.report.paths.first());
+        let cas = best.into_iter().flat_map(|path| path.certificates.iter().skip(1));
+        let fresh: Vec<_> = cas.filter(|ca| self.learned.add(ca)).cloned().collect();
+        self.changes += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
+        fresh
     }
 
     fn spill(&mut self, left: Option<Box<HostRecord>>) {
@@ -487,6 +523,14 @@ impl Hosts {
 }
 
 impl Detector for Hosts {
+    fn waiting_for(&self, names: &[String]) -> Vec<WaitingChain> {
+        self.lacking(names)
+    }
+
+    fn judged_again(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {
+        self.complete(waiting, chain, knowledge);
+    }
+
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.recall(sighting);
         if let Some(new) = Presented::of(sighting, &self.memo) {
@@ -500,6 +544,10 @@ impl Detector for Hosts {
 
     fn save(&mut self, clock: Timestamp) {
         self.save_changed(clock);
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.witnesses.forgotten()
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
@@ -542,14 +590,14 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
         finding
     };
     let mut findings: Vec<Finding> = held.places.iter().map(make).collect();
-    bring_handshake(held, &mut findings);
+    bring_to_first(held.observation.as_ref(), &mut findings);
     findings
 }
 
 /// The first finding of a case brings the handshake along.
-fn bring_handshake(held: &Held, findings: &mut [Finding]) {
+fn bring_to_first(observation: Option<&Arc<Observation>>, findings: &mut [Finding]) {
     if let Some(first) = findings.first_mut() {
-        first.observation.clone_from(&held.observation);
+        first.observation = observation.cloned();
     }
 }
 
@@ -605,5 +653,7 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
 mod evidence_tests;
 #[cfg(test)]
 mod memory_tests;
+#[cfg(test)]
+mod overturn_tests;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::sketch::stable_hash;
 use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
-use crate::detect::sighting::{Sighting, claimed_issuer};
-use crate::policy::{Target, registrable_domain};
+use crate::detect::sighting::{HostKey, JudgedChain, Sighting, claimed_issuer};
+use crate::policy::{Policy, Target, registrable_domain};
 use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
 use crate::x509::judge::ProblemKind;
 use crate::x509::name::matches_host;
@@ -60,6 +60,19 @@ pub struct Presented {
     pub ending: Ending,
 }
 
+/// A chain that was judged, for a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The verdict.
+    pub chain: &'a JudgedChain,
+    /// Its certificates in wire order.
+    pub presented: &'a [Arc<Certificate>],
+    /// The host that presented it.
+    pub host: &'a HostKey,
+    /// What the owner allows.
+    pub policy: &'a Policy,
+}
+
 /// Who issued a leaf, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
@@ -100,7 +113,13 @@ impl Presented {
         let lasting = match place.get() {
             Some(known) => known,
             None => {
-                let mut fresh = Self { sct, ..Self::lasting(sighting, memo)? };
+                let judged = Asked {
+                    chain: judged,
+                    presented: &sighting.observation.server_chain,
+                    host: sighting.host,
+                    policy: sighting.policy,
+                };
+                let mut fresh = Self { sct, ..Self::lasting(&judged, memo)? };
                 // The same in every handshake with this chain: a list beside the certificate is not verified. Nor is one by
                 // anybody's CA, for which it would not count: a stranger could have us verify signatures without end.
                 let logs = &sighting.knowledge.logs;
@@ -117,37 +136,45 @@ impl Presented {
         if sighting.policy.interceptions.is_empty() {
             return Some(Arc::clone(lasting));
         }
-        let path = chosen_path(judged);
-        let keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
         let client = sighting.observation.ends.client.address;
-        let issuers = keys.skip(1).map(|facts| facts.spki_sha256);
-        let mut issuers = issuers.chain(lasting.issuer.verified.then_some(lasting.issuer.key));
-        let authorised = issuers.find_map(|key| sighting.policy.interception_for(&key.0, client));
+        let authorised = lasting.signers(judged).find_map(|key| sighting.policy.interception_for(&key.0, client));
         Some(match authorised {
             Some(proxy) => Arc::new(Self { authorised: Some(proxy.name.clone()), ..Self::clone(lasting) }),
             None => Arc::clone(lasting),
         })
     }
 
+    /// The same chain, judged again.
+    pub fn again(&self, asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
+        Some(Self { sct: self.sct, ..Self::lasting(asked, memo)? })
+    }
+
+    /// Keys of the CAs on its path.
+    pub fn signers<'a>(&self, judged: &'a JudgedChain) -> impl Iterator<Item = Sha256> + use<'a> {
+        let path = chosen_path(judged);
+        let keys = path.into_iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        keys.skip(1).map(|facts| facts.spki_sha256).chain(self.issuer.verified.then_some(self.issuer.key))
+    }
+
     /// What is the same in every handshake with this chain and name under this policy, whoever the client is.
-    fn lasting(sighting: &Sighting<'_>, memo: &SignatureMemo) -> Option<Self> {
-        let judged = sighting.server?;
-        let leaf = sighting.observation.server_chain.first()?;
+    fn lasting(asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
+        let judged = asked.chain;
+        let leaf = asked.presented.first()?;
         let facts = leaf.facts.as_deref()?;
         let path = chosen_path(judged);
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
         let mut keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
-        let internal = keys.any(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
+        let internal = keys.any(|facts| asked.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
         let (self_signed, own_key) = if anchored {
             (false, false)
         } else {
             (is_self_signed(leaf, memo), !is_by_another_key(facts, path) && is_own_key(leaf, facts, memo))
         };
-        let chain = sighting.observation.server_chain.iter().filter_map(|one| one.facts.as_deref());
+        let chain = asked.presented.iter().filter_map(|one| one.facts.as_deref());
         let names = |facts: &'_ Facts| [product_of(&facts.issuer), product_of(&facts.subject)];
         let product = product_of(&facts.issuer).or_else(|| chain.skip(1).flat_map(names).flatten().next());
-        let host_name = sighting.host.certain_name();
+        let host_name = asked.host.certain_name();
         Some(Self {
             leaf: Arc::clone(leaf),
             spki: facts.spki_sha256,
@@ -297,7 +324,7 @@ fn is_by_another_key(facts: &Facts, path: Option<&Path>) -> bool {
 }
 
 /// The path that was judged.
-fn chosen_path(judged: &crate::detect::sighting::JudgedChain) -> Option<&Path> {
+fn chosen_path(judged: &JudgedChain) -> Option<&Path> {
     let chosen = &judged.judgement.path;
     let same = |path: &&Path| path.certificates.iter().map(|one| one.sha256).eq(chosen.iter().copied());
     judged.report.paths.iter().find(same).or_else(|| judged.report.paths.first())

@@ -322,6 +322,11 @@ impl KnownCertificate {
         (estimate(&lately.clients), estimate(&[lately.subnets]))
     }
 
+    /// What is counted by the hour goes no further than the hour of this time.
+    pub fn is_of_hour(&self, at: Timestamp) -> bool {
+        i64::from(self.hour) <= at.nanos().div_euclid(HOUR)
+    }
+
     /// Who got it in this and the last hour.
     pub fn lately(&self, at: Timestamp) -> Lately {
         let mut copy = self.clone();
@@ -517,6 +522,29 @@ impl HostRecord {
         });
     }
 
+    /// A certificate that was accepted is doubted; its issuer counts no longer unless another accepted one has the same.
+    pub fn doubt(&mut self, sha256: &Sha256, standing: Standing) {
+        let Some(known) = self.certificate_mut(sha256) else { return };
+        known.standing = standing;
+        let issuer = known.issuer;
+        if self.accepted().all(|known| known.issuer != issuer) {
+            self.issuers.retain(|known| known.key != issuer);
+        }
+    }
+
+    /// More is known of the path of a certificate than when it came.
+    pub fn judged_again(&mut self, presented: &Presented) {
+        let sha256 = presented.leaf.sha256;
+        let Some(known) = self.certificate(&sha256) else { return };
+        let standing = known.standing;
+        self.doubt(&sha256, Standing::Held);
+        if let Some(known) = self.certificate_mut(&sha256) {
+            known.issuer = presented.issuer.key.0;
+            (known.trusted, known.public) = (presented.is_trusted(), presented.public);
+        }
+        self.set_standing(presented, standing);
+    }
+
     /// Forgets a certificate, and its issuer unless another accepted certificate has the same: how things stood before it
     /// came, as far as that can be told.
     pub fn forget(&mut self, sha256: &Sha256) {
@@ -561,11 +589,22 @@ impl HostRecord {
         KnownHost {
             support: self.accepted().map(|known| u64::from(known.count)).sum(),
             since: Some(Timestamp(self.first)),
-            clients: estimate(&self.clients).into(),
+            clients: self.accepted_clients().into(),
             certificates: certificates.iter().map(|known| Sha256(known.sha256)).collect(),
             issuers: self.issuers.iter().map(|issuer| issuer.text.as_ref().to_owned()).collect(),
             phase: self.phase(at).name(),
         }
+    }
+
+    /// Clients that got an accepted certificate, about.
+    fn accepted_clients(&self) -> u32 {
+        let all = estimate(&self.clients);
+        if self.certificates.iter().all(|known| known.standing == Standing::Accepted) {
+            return all;
+        }
+        let union =
+            self.accepted().fold([0; 2], |union, known| [union[0] | known.clients[0], union[1] | known.clients[1]]);
+        estimate(&union).min(all)
     }
 
     /// Bytes held, heap included.

@@ -1,0 +1,242 @@
+//! What comes later tells of what came before: the trusted certificate of a host second, a CA that did not sign after the
+//! chain that claims it, the rest of a path.
+
+use std::sync::Arc;
+
+use super::forgery::{self, Known};
+use super::hold::Held;
+use super::presented::{Asked, Presented};
+use super::record::{KnownCertificate, Phase, Standing};
+use super::report::Place;
+use super::sketch::{is_marked, subnet_hash};
+use super::witness::{Claimed, Witness};
+use super::{Hosts, bring_to_first};
+use crate::detect::catalogue::{CLONED_CERTIFICATE, ISSUER_IMPERSONATION, UNEXPECTED_CERTIFICATE};
+use crate::detect::finding::{Cause, Finding, Point};
+use crate::detect::knowledge::Knowledge;
+use crate::detect::sighting::{JudgedChain, Sighting, WaitingChain};
+use crate::time::{Span, Timestamp};
+use crate::x509::chain::Ending;
+use crate::x509::{Certificate, Sha256};
+
+impl Hosts {
+    /// A trusted certificate comes to a host for the first time: of what was accepted there before, what nobody trusts is
+    /// judged as if it had come second.
+    pub(super) fn overturn(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) {
+        let Some(record) = self.table.get(sighting.host).filter(|_| new.name_matches != Some(false)) else { return };
+        // What many got over days does not fall by one certificate.
+        let steady = record.phase(sighting.clock) != Phase::Learning;
+        let doubtful = record.certificates.iter().filter(|known| !known.trusted && known.standing != Standing::Held);
+        let doubtful = doubtful.map(|known| {
+            let how = forgery::copied((record, known), new, sighting);
+            (Sha256(known.sha256), Sha256(known.issuer), how, known.standing == Standing::Accepted && !steady)
+        });
+        let doubtful: Vec<_> = doubtful.filter(|(_, _, how, accepted)| *accepted || how.is_some()).collect();
+        for (leaf, issuer, how, accepted) in doubtful {
+            match self.witnesses.get(sighting.host, &leaf).cloned() {
+                Some(witness) if how.is_some() || (accepted && could_be_served(new, &witness)) => {
+                    self.judge_first(sighting, (&witness, new, how), findings);
+                }
+                None => findings.extend(how.map(|how| unseen_copy(sighting, new, (leaf, issuer, how)))),
+                Some(_) => {}
+            }
+            if how.is_some() {
+                self.doubt(sighting, &leaf, Standing::Suspect);
+            }
+        }
+    }
+
+    /// The certificate of `witness` was accepted for want of the trusted one.
+    fn judge_first(
+        &mut self,
+        sighting: &Sighting<'_>,
+        (witness, trusted, how): (&Witness, &Presented, Option<&'static str>),
+        findings: &mut Vec<Finding>,
+    ) {
+        let mut proofs: Vec<Point> = Vec::new();
+        if let Some(how) = how {
+            let copies = witness.places.iter().map(|place| {
+                let (finding, proof) = forgery::copy_finding(place, &witness.new, (how, &trusted.leaf.sha256));
+                proofs = vec![proof];
+                finding
+            });
+            let mut copies: Vec<Finding> = copies.collect();
+            bring_to_first(Some(&witness.observation), &mut copies);
+            findings.extend(copies);
+        }
+        let (here, first) = (sighting.observation.ends, witness.places.first().map(|place| place.ends));
+        let same = first.is_some_and(|first| {
+            first.server.address == here.server.address && first.client.address != here.client.address
+        });
+        let held = Held::overturned(sighting, (witness, &trusted.leaf.sha256, same), proofs);
+        if trusted.public {
+            self.rotated = Some((trusted.leaf.sha256, "issuer_change_public"));
+        }
+        self.reconsider(sighting, (witness, held), findings);
+    }
+
+    /// A certificate that nobody trusts comes again, to a host that has had a trusted one since; whether it does.
+    pub(super) fn returns(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) -> bool {
+        let Some(record) = self.table.get(sighting.host) else { return false };
+        let Some(known) = record.certificate(&new.leaf.sha256) else { return false };
+        let named = sighting.host.certain_name().is_some();
+        let since = |one: &&KnownCertificate| {
+            let later = one.first > known.first && sighting.clock.nanos() > one.first;
+            let could_be_served = one.not_before <= Timestamp(known.first).seconds();
+            one.trusted && (one.name_matches || !named) && later && could_be_served
+        };
+        let Some(trusted) = record.accepted().find(since) else { return false };
+        if record.phase(sighting.clock) != Phase::Learning && trusted.count <= known.count {
+            return false;
+        }
+        let Some(witness) = self.witnesses.get(sighting.host, &new.leaf.sha256).cloned() else { return false };
+        let same = is_marked(&[trusted.servers], subnet_hash(sighting.observation.ends.server.address));
+        let mut held = Held::overturned(sighting, (&witness, &Sha256(trusted.sha256), same), Vec::new());
+        held.returned = true;
+        self.reconsider(sighting, (&witness, held), findings);
+        true
+    }
+
+    /// Makes a case of a certificate that was accepted.
+    fn reconsider(&mut self, sighting: &Sighting<'_>, (witness, held): (&Witness, Held), findings: &mut Vec<Finding>) {
+        self.doubt(sighting, &witness.new.leaf.sha256, Standing::Held);
+        let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
+        let left = if sighting.offline || hold > 0 {
+            let until = sighting.clock.plus(Span::seconds(hold));
+            self.holding.insert((sighting.host, &witness.observation), held, until)
+        } else {
+            Some(held)
+        };
+        if let Some(held) = left {
+            self.decide((sighting.host, held), sighting.policy, findings);
+        }
+    }
+
+    fn doubt(&mut self, sighting: &Sighting<'_>, leaf: &Sha256, standing: Standing) {
+        let is_held = self.holding.get_mut(sighting.host, leaf).is_some();
+        let standing = if is_held { Standing::Held } else { standing };
+        if let Some(record) = self.table.get_mut(sighting.host) {
+            record.doubt(leaf, standing);
+        }
+    }
+
+    /// A CA is known from now on: whoever claimed it before, and was not signed by it, is found out.
+    pub(super) fn accuse_of(&mut self, ca: &Certificate, findings: &mut Vec<Finding>) {
+        let Some(facts) = ca.facts.as_deref() else { return };
+        let mut numbers = self.witnesses.claiming(facts.subject.normalized.as_bytes());
+        numbers.extend(facts.subject_key_identifier.iter().flat_map(|key| self.witnesses.claiming(key)));
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            self.accuse(number, findings);
+        }
+    }
+
+    fn accuse(&mut self, number: u64, findings: &mut Vec<Finding>) {
+        let known = Known { anchors: &self.anchors, learned: &self.learned, memo: &self.memo };
+        let Some(witness) = self.witnesses.numbered(number) else { return };
+        let is_open = !matches!(witness.new.ending, Ending::Anchor | Ending::AnchorUnverified);
+        let claim = known.claim(&witness.observation.server_chain).filter(|_| is_open);
+        let Some(claim) = claim.filter(|claim| Some(claim.by()) > witness.accused) else { return };
+        let found = witness.places.iter().map(|place| claim.finding(place, &witness.new));
+        let (mut found, proofs): (Vec<Finding>, Vec<Option<Point>>) = found.unzip();
+        bring_to_first(Some(&witness.observation), &mut found);
+        findings.extend(found);
+        let (host, leaf) = (witness.host.clone(), witness.new.leaf.sha256);
+        if let Some(witness) = self.witnesses.numbered_mut(number) {
+            witness.accused = Some(claim.by());
+        }
+        let Some(proof) = proofs.into_iter().flatten().next() else { return };
+        match self.holding.get_mut(&host, &leaf) {
+            Some(held) => held.proofs.push(proof),
+            None => {
+                if let Some(record) = self.table.get_mut(&host) {
+                    record.doubt(&leaf, Standing::Suspect);
+                }
+            }
+        }
+    }
+
+    /// Chains that lack an issuer of one of these names.
+    pub(super) fn lacking(&self, names: &[String]) -> Vec<WaitingChain> {
+        let numbers = names.iter().flat_map(|name| self.witnesses.claiming(name.as_bytes()));
+        let waiting = numbers.filter_map(|number| {
+            let witness = self.witnesses.numbered(number).filter(|one| one.new.ending == Ending::Incomplete)?;
+            Some(WaitingChain {
+                number,
+                observation: Arc::clone(&witness.observation),
+                name: witness.host.certain_name().map(str::to_owned),
+                at: witness.seconds,
+            })
+        });
+        waiting.collect()
+    }
+
+    /// More is known of the path of a chain: it may be a trusted one, or that of a proxy that may intercept.
+    pub(super) fn complete(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {
+        let policy = &knowledge.policy;
+        let Some(witness) = self.witnesses.numbered(waiting.number) else { return };
+        let (host, leaf) = (witness.host.clone(), witness.new.leaf.sha256);
+        let asked = Asked { chain, presented: &waiting.observation.server_chain, host: &host, policy };
+        let Some(again) = witness.new.again(&asked, &self.memo) else { return };
+        let keys: Vec<Sha256> = again.signers(chain).collect();
+        let is_authorised = |place: &Place| {
+            let client = place.ends.client.address;
+            keys.iter().any(|key| policy.interception_for(&key.0, client).is_some())
+        };
+        let others: Vec<Place> = witness.places.iter().filter(|place| !is_authorised(place)).cloned().collect();
+        let mut is_over = again.is_trusted() && self.holding.get_mut(&host, &leaf).is_some_and(|held| held.overturned);
+        if let Some(held) = self.holding.get_mut(&host, &leaf) {
+            held.new = again.clone();
+            held.places.retain(|place| !is_authorised(place));
+            match held.places.first() {
+                Some(first) => held.place = first.clone(),
+                None => is_over = true,
+            }
+        }
+        if is_over {
+            self.holding.remove(&host, &leaf);
+        }
+        if let Some(record) = self.table.get_mut(&host) {
+            if others.is_empty() {
+                record.forget(&leaf);
+            } else {
+                record.judged_again(&again);
+            }
+            if is_over {
+                record.set_standing(&again, Standing::Accepted);
+            }
+        }
+        if others.is_empty() || again.is_trusted() {
+            self.witnesses.remove(waiting.number);
+        } else if let Some(witness) = self.witnesses.numbered_mut(waiting.number) {
+            (witness.new, witness.places) = (again, others);
+        }
+    }
+}
+
+/// What MITM-005 says among these findings.
+pub(super) fn claimed(findings: &[Finding]) -> Option<Claimed> {
+    let finding = findings.iter().find(|finding| finding.rule == &ISSUER_IMPERSONATION)?;
+    Some(if finding.severity == ISSUER_IMPERSONATION.severity { Claimed::Key } else { Claimed::Name })
+}
+
+/// The trusted certificate was there to be served when the other one was seen: it is no newer.
+fn could_be_served(trusted: &Presented, witness: &Witness) -> bool {
+    witness.seconds.is_none_or(|at| trusted.not_before <= at.seconds())
+}
+
+/// MITM-004 where it is not known any more who got the copy.
+fn unseen_copy(sighting: &Sighting<'_>, new: &Presented, (leaf, issuer, how): (Sha256, Sha256, &str)) -> Finding {
+    let what =
+        format!("a certificate from {}; one seen before, for others, copies the {how} of it", new.issuer_phrase());
+    let mut finding = Place::of(sighting).finding((&CLONED_CERTIFICATE, Cause::IssuerKey(issuer)), &what, new);
+    finding.evidence.proofs.push(Point {
+        id: "P3",
+        points: 0,
+        text: format!("the same {how} under another key"),
+        observed: Some(leaf.to_string()),
+        expected: Some(new.leaf.sha256.to_string()),
+    });
+    finding
+}

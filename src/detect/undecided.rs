@@ -1,0 +1,122 @@
+//! Pins and allowed issuers (MITM-001, POL-001) where a chain lacks an issuer: what becomes of such findings.
+
+use super::catalogue::{Effect, ISSUER_NOT_ALLOWED, Severity};
+use super::finding::Finding;
+use super::hosts::forgery::allows_path;
+use super::judge::asked_for;
+use super::policy_rules::stands_for;
+use super::sighting::JudgedChain;
+use crate::policy::{Policy, Target};
+
+/// How sure it is that somebody intercepts where the issuer that is allowed may only not have been sent.
+const CONFIDENCE: u8 = 40;
+
+/// The policy allows the chain, now that more of its path is known.
+pub(super) fn is_refuted(finding: &Finding, chain: &JudgedChain, policy: &Policy) -> bool {
+    let Some(ends) = finding.ends else { return true };
+    let target = Target { name: asked_for(&finding.host), address: ends.server.address, port: ends.server.port };
+    let Some(entry) = policy.host_entry(&target) else { return true };
+    let path = chain.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
+    let mut issuers = path.iter().skip(1).filter_map(|one| one.facts.as_deref());
+    let by_name = finding.rule == &ISSUER_NOT_ALLOWED
+        && issuers.any(|issuer| entry.caa.iter().any(|domain| stands_for(domain, &issuer.subject)));
+    by_name || allows_path(entry, &chain.report)
+}
+
+/// What is told, now that the path is known to its end or will not be.
+pub(super) fn told(mut finding: Finding, chain: &JudgedChain) -> Option<Finding> {
+    if chain.report.missing_issuer().is_some() {
+        return left_open(finding);
+    }
+    finding.undecided = false;
+    if finding.rule == &ISSUER_NOT_ALLOWED {
+        finding.effect = finding.rule.effect;
+    }
+    Some(finding)
+}
+
+/// What is told without a path that is known to its end. Nothing where POL-001 knows no issuer at all.
+pub(super) fn left_open(mut finding: Finding) -> Option<Finding> {
+    finding.undecided = false;
+    if finding.rule == &ISSUER_NOT_ALLOWED && finding.effect == Effect::Mark {
+        return None;
+    }
+    finding.severity = Severity::Low;
+    finding.confidence = CONFIDENCE;
+    finding.evidence.proofs.clear();
+    finding.message.truncate(finding.message.trim_end_matches('.').len());
+    finding.message.push_str("; an issuer above it was not seen, so this is not certain.");
+    let step = "Add the CA that the server does not send to trust.roots: then it is certain whether it is allowed.";
+    finding.evidence.next_steps.insert(0, step.to_owned());
+    Some(finding)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::detect::alerts::When;
+    use crate::detect::judge_tests::Bench;
+    use crate::detect::observation::Observation;
+    use crate::detect::testing::{Ca, Plan};
+    use crate::detect::watch::Watch;
+    use crate::x509::Certificate;
+
+    const HOST: &str = "www.example.com";
+
+    /// A judge with all rules about hosts that reads a capture, and what it says of these handshakes.
+    pub(in crate::detect) fn judged(mut bench: Bench, shown: &[(&str, &str, Vec<Arc<Certificate>>)]) -> Vec<Finding> {
+        let mut observations = Vec::new();
+        for (host, client, chain) in shown {
+            bench.scene.now += 20;
+            let mut observation = bench.handshake((host, "203.0.113.10"), chain);
+            observation.ends.client.address = client.parse().unwrap();
+            observations.push(observation);
+        }
+        let anchors = Arc::clone(&bench.knowledge.anchors);
+        let mut judge = bench.judge();
+        judge.hold_open_chains(When::AtEnd);
+        judge.add(Box::new(Watch::new(anchors, 100)));
+        let clock = |observation: &Observation| observation.handshake.first.order.clock;
+        let mut found: Vec<Finding> = observations.iter().flat_map(|one| judge.observe(one, clock(one))).collect();
+        found.extend(judge.finish());
+        found.retain(|finding| finding.effect == Effect::Alert);
+        found
+    }
+
+    #[test]
+    fn pins_wait_for_an_issuer_that_was_not_sent() {
+        let (pinned, other) = (Ca::new("Pinned CA"), Ca::new("Other CA"));
+        let spki = pinned.certificate.facts.as_ref().unwrap().spki_sha256;
+        for entry in ["pins", "issuers"] {
+            let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\n{entry} = [\"{spki}\"]\n");
+            let by_issuer = |severity: Severity| if entry == "issuers" { vec![severity] } else { vec![] };
+            for (ca, sent, seen, pin, issuer) in [
+                (&pinned, true, false, None, vec![]),
+                (&pinned, false, true, None, vec![]),
+                (&pinned, false, false, Some(Severity::Low), vec![]),
+                (&other, false, false, Some(Severity::Low), vec![]),
+                (&other, false, true, Some(Severity::Critical), by_issuer(Severity::High)),
+                (&other, true, false, Some(Severity::Critical), by_issuer(Severity::High)),
+            ] {
+                let mut chain = ca.chain(&Plan::of(&[HOST]));
+                chain.truncate(if sent { 2 } else { 1 });
+                let mut shown = vec![(HOST, "10.1.0.1", chain)];
+                if seen {
+                    shown.push(("www.example.org", "10.1.0.1", ca.chain(&Plan::of(&["www.example.org"]))));
+                }
+                let found = judged(Bench::new(&[]).policy(&policy), &shown);
+                let severities = |rule: &str| -> Vec<Severity> {
+                    found.iter().filter(|one| one.rule.id.ends_with(rule)).map(|one| one.severity).collect()
+                };
+                let case = (entry, ca.certificate.facts.as_ref().unwrap().subject.text.clone(), sent, seen);
+                assert_eq!(severities("MITM-001"), Vec::from_iter(pin), "{case:?}");
+                assert_eq!(severities("POL-001"), issuer, "{case:?}");
+                assert!(
+                    found.iter().filter(|one| one.severity == Severity::Low).all(|one| one.evidence.proofs.is_empty())
+                );
+            }
+        }
+    }
+}
