@@ -149,7 +149,15 @@ fn key_file(path: &Path) -> Result<KeyFile, String> {
 
 fn crls(path: &Path) -> Result<Vec<Crl>, String> {
     let octets = fs::read(path).map_err(|error| cannot_read(path, &error))?;
-    Crl::read(&octets).map_err(|error| about(path, &error.to_string()))
+    let mut crls = Crl::read(&octets).map_err(|error| about(path, &error.to_string()))?;
+    // One that must not be used is no reason to do without all others.
+    crls.retain(|crl| {
+        if let Some(why) = &crl.unusable {
+            tell(&about(path, &why.to_string()));
+        }
+        crl.unusable.is_none()
+    });
+    Ok(crls)
 }
 
 /// The file itself, or the files of a folder in order of their names.
@@ -238,6 +246,18 @@ mod tests {
             (state(&at("usable")), state(&at("rejected")), state(""), counts_until(None)),
             (Some(None), None, None, None)
         );
+    }
+
+    #[test]
+    fn a_revocation_list_that_must_not_be_used_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.crl");
+        let strange = |critical| {
+            fs::write(&path, crate::detect::crl::tests::unsigned(&[], &[crate::detect::crl::tests::strange(critical)]))
+                .unwrap();
+            crls(&path).unwrap().len()
+        };
+        assert_eq!((strange(false), strange(true)), (1, 0));
     }
 
     #[test]
