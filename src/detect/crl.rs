@@ -15,7 +15,7 @@ use crate::time::ValidityTime;
 use crate::x509::name::name_of;
 
 pub use scope::{About, Scope};
-use scope::{CERTIFICATE_ISSUER, DELTA, ENTRY_EXTENSIONS, EXTENSIONS, POINT, issuers, number};
+use scope::{CERTIFICATE_ISSUER, DELTA, ENTRY_EXTENSIONS, EXTENSIONS, NUMBER, POINT, issuers, number};
 
 /// A CRL as its octets say; nothing in it counts before [`Crl::is_signed`] says so.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Crl {
     pub issuer: Box<str>,
     /// `authorityKeyIdentifier.keyIdentifier`.
     pub authority_key_identifier: Option<Box<[u8]>>,
+    /// cRLNumber without leading zeros; empty where it has none.
+    pub number: Box<[u8]>,
     /// When it was made.
     pub this_update: ValidityTime,
     /// When the next one is due.
@@ -52,6 +54,12 @@ impl Revoked {
     /// keyCompromise, cACompromise or aACompromise.
     pub fn is_compromise(self) -> bool {
         matches!(self.reason, 1 | 2 | 10)
+    }
+
+    /// All but certificateHold and removeFromCRL (RFC 5280 section 5.3.1): what is revoked so stays revoked, although
+    /// later lists may leave it out once it has expired.
+    pub fn is_permanent(self) -> bool {
+        !matches!(self.reason, 6 | 8)
     }
 }
 
@@ -107,6 +115,9 @@ impl Crl {
             _ => None,
         });
         let issuer = name_of(crl.issuer().as_raw()).ok_or(CrlError::NotACrl)?.normalized;
+        let number_of =
+            |extension: &X509Extension<'_>| number(extension.value).filter(|_| extension.oid.as_bytes() == NUMBER);
+        let number = crl.extensions().iter().find_map(number_of).unwrap_or_default();
         let read = scope_of(crl.extensions())
             .and_then(|scope| Ok((entries(crl.iter_revoked_certificates(), (&scope, &issuer))?, scope)));
         let (revoked, scope, unusable) = match read {
@@ -116,6 +127,7 @@ impl Crl {
         Ok(Self {
             issuer: issuer.into(),
             authority_key_identifier: key_identifier,
+            number,
             this_update: ValidityTime(crl.last_update().timestamp()),
             next_update: crl.next_update().map(|time| ValidityTime(time.timestamp())),
             scope,
@@ -140,10 +152,47 @@ impl Crl {
         entry.filter(|entry| entry.reason != 8 && entry.date <= at && self.scope.covers(certificate))
     }
 
+    /// Whether this list decides in place of `old` about a certificate that is on hold there: it is newer, about the same
+    /// certificates, and complete; or it adds to the same list as `old`, and the hold is gone.
+    fn replaces(&self, old: &Self, certificate: &About<'_>) -> bool {
+        let same = self.scope.octets.is_empty() || self.scope.octets == old.scope.octets;
+        if !same || self.age() <= old.age() {
+            return false;
+        }
+        let Some(base) = &self.scope.base else { return true };
+        let entry = self.revoked.get(&without_zeros(certificate.serial));
+        let spans = old.scope.base.as_ref().is_some_and(|old| magnitude(base) <= magnitude(old));
+        entry.map_or(spans, |entry| entry.reason == 8)
+    }
+
+    /// In order of making.
+    fn age(&self) -> (ValidityTime, (usize, &[u8])) {
+        (self.this_update, magnitude(&self.number))
+    }
+
     /// Whether a newer one should be there by now.
     pub fn is_stale(&self, at: ValidityTime) -> bool {
         self.next_update.is_some_and(|next| next < at)
     }
+}
+
+/// What lists of one issuer say together of a certificate at a time, and the list that says so: the newest of each
+/// scope counts, an older one only for reasons that are permanent.
+pub fn revoked_by<'a, I: Iterator<Item = &'a Crl>>(
+    lists: impl Fn() -> I,
+    certificate: &About<'_>,
+    at: ValidityTime,
+) -> Option<(Revoked, &'a Crl)> {
+    let hits = lists().filter_map(|list| Some((list.revoked(certificate, at)?, list)));
+    let holds = |(entry, list): &(Revoked, &Crl)| {
+        entry.is_permanent() || !lists().any(|other| other.replaces(list, certificate))
+    };
+    hits.filter(holds).max_by_key(|(_, list)| list.age())
+}
+
+/// Orders numbers without leading zeros.
+fn magnitude(number: &[u8]) -> (usize, &[u8]) {
+    (number.len(), number)
 }
 
 /// What the extensions of a list say of what it is about.

@@ -11,7 +11,7 @@ use crate::x509::{Certificate, Facts};
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
-use super::crl::{About, Crl, Revoked};
+use super::crl::Revoked;
 use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
@@ -85,9 +85,8 @@ pub(super) fn in_crl<'a>(
     path.windows(2).find_map(|pair| {
         let [child, issuer] = pair else { return None };
         let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        let about = About::of(child);
-        let entry = |crl: &Crl| Some((child, crl.revoked(&about, at)?, crl.is_stale(at)));
-        knowledge.crls_of(issuer).find_map(entry)
+        let (entry, stale) = knowledge.revoked(issuer, child, at)?;
+        Some((child, entry, stale))
     })
 }
 

@@ -281,7 +281,9 @@ pub static REVOKED_BY_CRL: Rule = Rule {
         does not count. A CRL counts for the certificates of its issuingDistributionPoint only: those of users or \
         of CAs, and where certificate and CRL both name URIs, one must be the same. Of an indirect CRL only the \
         entries about its own issuer's certificates count. A CRL with a critical extension that is not understood \
-        is left out, and the program says so.",
+        is left out, and the program says so. Of several CRLs with the same issuingDistributionPoint the newest \
+        decides, together with the delta CRLs that are newer still; an older one counts only for reasons that are \
+        permanent: a hold ends when it is gone from the newest.",
     false_positives: "A stale CRL, hence the lower confidence.",
     remedy: "Take the certificate off the server. With keyCompromise, treat everything that was sent to it as read.",
     references: &["RFC 5280 section 5"],

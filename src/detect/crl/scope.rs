@@ -8,13 +8,14 @@ use crate::x509::{AlternativeName, Facts};
 pub(super) const POINT: &[u8] = &[0x55, 0x1d, 0x1c];
 /// deltaCRLIndicator (RFC 5280 section 5.2.4).
 pub(super) const DELTA: &[u8] = &[0x55, 0x1d, 0x1b];
+/// cRLNumber (RFC 5280 section 5.2.3).
+pub(super) const NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 /// certificateIssuer of an entry (RFC 5280 section 5.3.3).
 pub(super) const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 0x1d];
 
 /// Other extensions of a list that may be critical, for they change nothing of what is asked here: issuerAltName,
 /// cRLNumber, authorityKeyIdentifier, freshestCRL.
-pub(super) const EXTENSIONS: [&[u8]; 4] =
-    [&[0x55, 0x1d, 0x12], &[0x55, 0x1d, 0x14], &[0x55, 0x1d, 0x23], &[0x55, 0x1d, 0x2e]];
+pub(super) const EXTENSIONS: [&[u8]; 4] = [&[0x55, 0x1d, 0x12], NUMBER, &[0x55, 0x1d, 0x23], &[0x55, 0x1d, 0x2e]];
 /// Other extensions of an entry that may be critical: cRLReason, holdInstructionCode, invalidityDate.
 pub(super) const ENTRY_EXTENSIONS: [&[u8]; 3] = [&[0x55, 0x1d, 0x15], &[0x55, 0x1d, 0x17], &[0x55, 0x1d, 0x18]];
 

@@ -203,3 +203,43 @@ fn a_list_with_something_critical_and_unknown_is_not_used() {
     }
     assert!(unusable(&[], &[extension(&[0x1b], true, &[2])]).unwrap().contains("2.5.29.27"));
 }
+
+#[test]
+fn the_newest_list_decides_unless_the_reason_is_permanent() {
+    let hold = || listed(&[5], &[reason(6)]);
+    let gone = || listed(&[5], &[reason(8)]);
+    let stolen = || listed(&[5], &[reason(1)]);
+    let users = || point(&[&[0x81, 1, 0xff]]);
+    let delta = |base: u8| extension(&[0x1b], true, &[2, 1, base]);
+    let number = |number: u8| extension(&[0x14], false, &[2, 1, number]);
+    let told = |lists: &[Crl]| {
+        let told = |lists: &[&Crl]| {
+            let found = revoked_by(|| lists.iter().copied(), &leaf(&[5]), NOW);
+            found.map(|(entry, list)| (entry.reason, list.this_update))
+        };
+        let (there, back): (Vec<_>, Vec<_>) = (lists.iter().collect(), lists.iter().rev().collect());
+        assert_eq!(told(&there), told(&back), "the order of files does not matter");
+        told(&there).map(|(reason, _)| reason)
+    };
+    let (old, new, newer) = ("240602000000Z", "240603000000Z", "240604000000Z");
+    assert_eq!(told(&[list(old, &[hold()], &[])]), Some(6));
+    assert_eq!(told(&[list(old, &[hold()], &[]), list(new, &[], &[])]), None, "the hold ended");
+    assert_eq!(told(&[list(old, &[], &[]), list(new, &[hold()], &[])]), Some(6), "it began");
+    assert_eq!(told(&[list(old, &[hold()], &[]), list(new, &[stolen()], &[])]), Some(1));
+    assert_eq!(told(&[list(old, &[stolen()], &[]), list(new, &[], &[])]), Some(1), "expired since, perhaps");
+    let numbered =
+        |first: u8, second: u8| told(&[list(old, &[hold()], &[number(first)]), list(old, &[], &[number(second)])]);
+    assert_eq!((numbered(1, 2), numbered(2, 1), numbered(2, 2)), (None, Some(6), Some(6)), "made at one time");
+    // Another scope says nothing of it, a list of everything does.
+    assert_eq!(told(&[list(old, &[hold()], &[]), list(new, &[], &[users()])]), Some(6));
+    assert_eq!(told(&[list(old, &[hold()], &[users()]), list(new, &[], &[users()])]), None);
+    assert_eq!(told(&[list(old, &[hold()], &[users()]), list(new, &[], &[])]), None);
+    // Deltas add and take away.
+    assert_eq!(told(&[list(old, &[], &[number(1)]), list(new, &[hold()], &[delta(1)])]), Some(6));
+    assert_eq!(told(&[list(old, &[hold()], &[number(1)]), list(new, &[], &[delta(1)])]), Some(6), "nothing new");
+    assert_eq!(told(&[list(old, &[hold()], &[number(1)]), list(new, &[gone()], &[delta(1)])]), None);
+    assert_eq!(told(&[list(new, &[hold()], &[]), list(old, &[gone()], &[delta(1)])]), Some(6), "an older one");
+    assert_eq!(told(&[list(old, &[hold()], &[delta(1)]), list(new, &[], &[delta(1)])]), None, "of the same list");
+    assert_eq!(told(&[list(old, &[hold()], &[delta(1)]), list(new, &[], &[delta(2)])]), Some(6), "of a later list");
+    assert_eq!(told(&[list(new, &[hold()], &[delta(1)]), list(newer, &[], &[])]), None, "the next complete one");
+}
