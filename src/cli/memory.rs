@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::capture::{Files, Source as _};
 use crate::cli::tell;
+use crate::detect::alerts::past::Past;
 use crate::detect::finding::AlertId;
 use crate::detect::hosts::backing::{Backing, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
+use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
+use crate::detect::stored::past;
 use crate::inventory::{Baselines, Capture, Counted, Gather, Inventory, InventoryError, Store};
 use crate::pipeline::Selection;
 use crate::text::printable;
@@ -28,6 +31,37 @@ pub(crate) struct Memory {
     old: Arc<Counted>,
     /// Files of which nothing is counted, because too much of them was read in part before.
     uncounted: u64,
+    /// The lists that what is stored was judged by.
+    applied: Arc<Mutex<Option<Sha256>>>,
+}
+
+/// What is stored, to be judged by lists that were loaded later.
+#[derive(Clone, Debug)]
+pub(crate) struct Retrospect {
+    inventory: Arc<Inventory>,
+    applied: Arc<Mutex<Option<Sha256>>>,
+}
+
+impl Retrospect {
+    /// What lists with this digest say of what is stored and was not told yet.
+    pub(crate) fn past(&self, knowledge: &Knowledge, lists: Sha256) -> Result<Vec<Past>, InventoryError> {
+        let before = self.applied.lock().unwrap_or_else(PoisonError::into_inner).replace(lists);
+        if before == Some(lists) {
+            // What came since was judged by them on the wire.
+            return Ok(Vec::new());
+        }
+        let store = self.inventory.store();
+        let applied = store.applied()?.filter(|applied| applied.lists == lists && before.is_none());
+        let found = store.listed(knowledge, applied.as_ref())?;
+        if found.left_out > 0 {
+            tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
+        }
+        let told = |id: &AlertId| {
+            let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;
+            Some((alert.first, alert.last))
+        };
+        Ok(past(found.listed, &knowledge.policy, told))
+    }
 }
 
 impl Memory {
@@ -45,7 +79,14 @@ impl Memory {
             opened = opened.with_base(Store::open_read_only(path).map_err(failed(path))?);
         }
         let inventory = Arc::new(opened);
-        Ok(Self { inventory, captures: HashMap::new(), counted: Arc::default(), old: Arc::default(), uncounted: 0 })
+        Ok(Self {
+            inventory,
+            captures: HashMap::new(),
+            counted: Arc::default(),
+            old: Arc::default(),
+            uncounted: 0,
+            applied: Arc::default(),
+        })
     }
 
     /// Looks what of the files the inventory knows.
@@ -111,6 +152,11 @@ impl Memory {
         Arc::new(Selected { baselines, selection })
     }
 
+    /// What is stored, for lists that were loaded later.
+    pub(crate) fn retrospect(&self) -> Retrospect {
+        Retrospect { inventory: Arc::clone(&self.inventory), applied: Arc::clone(&self.applied) }
+    }
+
     /// The run is over; `whole`: the captures were read to their end, all of them.
     pub(crate) fn complete(self, whole: bool) -> Result<(), InventoryError> {
         let mut captures: Vec<_> = self.captures.into_iter().filter(|_| whole).collect();
@@ -118,7 +164,9 @@ impl Memory {
         for (_, capture) in captures {
             self.inventory.put_capture(capture)?;
         }
-        self.inventory.commit()
+        self.inventory.commit()?;
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        applied.map_or(Ok(()), |lists| self.inventory.store().note_applied(lists))
     }
 }
 

@@ -78,6 +78,7 @@ impl WhyNotArguments {
             proofs: true,
             backing: memory.as_ref().map(|memory| memory.baselines(Selection::default())),
             renewal: None,
+            past: Vec::new(),
             why_not: Some(self.host.name.clone()),
         };
         let options = Options { workers: worker_count(None), judging: Some(judging), ..Options::default() };

@@ -12,7 +12,7 @@ use super::finding::{Cause, Finding, Point};
 use super::hosts::presented::short_name;
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
-use super::listed::{in_crl, listed_hash, listed_serial};
+use super::listed::{Lists, in_crl};
 use super::memory::Memory;
 use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
@@ -311,8 +311,8 @@ impl Use<'_> {
         let in_crl = sighting.at.zip(path).and_then(|(at, path)| in_crl(sighting.knowledge, &path.certificates, at));
         let by_crl = in_crl.map(|(_, entry, _)| format!("a CRL, since {}", date(entry.date)));
         let source = by_crl
-            .or_else(|| listed_serial(sighting, self.facts))
-            .or_else(|| listed_hash(sighting, self.leaf, self.facts))?;
+            .or_else(|| Lists::of(sighting).serial(self.facts))
+            .or_else(|| Lists::of(sighting).hash(self.leaf, self.facts))?;
         let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
         let accepted = if self.established { "accepted it" } else { "did not go on" };
         let what = format!("which is revoked ({source}), and the server {accepted}");

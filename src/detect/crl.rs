@@ -152,6 +152,11 @@ impl Crl {
         entry.filter(|entry| entry.reason != 8 && entry.date <= at && self.scope.covers(certificate))
     }
 
+    /// Whether it has an entry of this serial number (content octets), whatever it says.
+    pub fn lists(&self, serial: &[u8]) -> bool {
+        self.revoked.contains_key(&without_zeros(serial))
+    }
+
     /// Whether this list decides in place of `old` about a certificate that is on hold there: it is newer, about the same
     /// certificates, and complete; or it adds to the same list as `old`, and the hold is gone.
     fn replaces(&self, old: &Self, certificate: &About<'_>) -> bool {
