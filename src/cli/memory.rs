@@ -183,6 +183,10 @@ impl Backing for Selected {
         self.baselines.read(key)
     }
 
+    fn accepted(&self, key: &HostKey) -> Vec<Sha256> {
+        self.baselines.accepted(key)
+    }
+
     fn write(&self, record: &HostRecord) {
         self.baselines.write(record);
     }

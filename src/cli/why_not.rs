@@ -104,7 +104,7 @@ impl WhyNotArguments {
                 Some(record) => text.push_str(&describe(record)),
                 None => text.push_str(&format!("{} port {}: no baseline\n", printable(&key.name), key.port)),
             }
-            text.push_str(&review(&knowledge, record, &store.presented(&key)?));
+            text.push_str(&review(&knowledge, (record, store.accepted(&key)?), &store.presented(&key)?));
         }
         if text.is_empty() {
             text.push_str("nothing is known of this host: no handshake with it was seen\n");

@@ -48,12 +48,14 @@ impl Backing for Baselines {
             // The name in the record decides where it is found again: one that somebody else put there is of no use.
             let record = HostRecord::from_bytes(&bytes).filter(|record| record.key() == *key);
             let Some(mut record) = record else { return Ok(None) };
-            for accepted in self.inventory.accepted(key)? {
-                record.accept(&accepted);
-            }
+            record.accept_all(&self.inventory.accepted(key)?);
             Ok(Some(record))
         };
         self.note(read())
+    }
+
+    fn accepted(&self, key: &HostKey) -> Vec<Sha256> {
+        self.note(self.inventory.accepted(key))
     }
 
     fn write(&self, record: &HostRecord) {

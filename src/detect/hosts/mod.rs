@@ -160,7 +160,14 @@ impl Hosts {
             None if bare => {
                 self.absent.insert(key.clone(), ());
             }
-            None => {}
+            None => {
+                let accepted = backing.accepted(key);
+                if !accepted.is_empty() {
+                    let mut record = HostRecord::new(key, sighting.clock);
+                    record.accept_all(&accepted);
+                    self.restore(record);
+                }
+            }
         }
     }
 
@@ -256,6 +263,8 @@ impl Hosts {
         let record = self.table.get(sighting.host);
         let has_baseline = record.is_some_and(|record| record.accepted().next().is_some());
         let standing = record.and_then(|record| record.certificate(&new.leaf.sha256)).map(|known| known.standing);
+        let awaited = || record.filter(|record| record.awaits(&new.leaf.sha256)).map(|_| Standing::Accepted);
+        let standing = standing.or_else(awaited);
         let suspicious = !proofs.is_empty() || new.product.is_some_and(|_| !new.internal);
         if (standing == Some(Standing::Accepted) || !has_baseline) && !suspicious {
             self.count(sighting, new, Standing::Accepted);
