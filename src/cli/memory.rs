@@ -8,7 +8,7 @@ use crate::capture::{Files, Source as _};
 use crate::cli::tell;
 use crate::detect::alerts::past::Past;
 use crate::detect::finding::AlertId;
-use crate::detect::hosts::backing::{Backing, ToldBefore};
+use crate::detect::hosts::backing::{Backing, Edit, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
@@ -185,6 +185,14 @@ impl Backing for Selected {
 
     fn accepted(&self, key: &HostKey) -> Vec<Sha256> {
         self.baselines.accepted(key)
+    }
+
+    fn edits(&self) -> Vec<Edit> {
+        self.baselines.edits()
+    }
+
+    fn forget(&self, key: &HostKey) {
+        self.baselines.forget(key);
     }
 
     fn write(&self, record: &HostRecord) {

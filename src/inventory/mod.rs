@@ -6,6 +6,7 @@
 mod answer;
 mod audit;
 mod digest;
+mod edits;
 mod export;
 mod gather;
 mod hosts;

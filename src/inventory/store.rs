@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
+use crate::detect::hosts::backing::Edit;
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
-use super::{InventoryError, StoredAlert, lock, schema};
+use super::{InventoryError, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
@@ -210,6 +211,7 @@ impl Store {
                 certificate.0
             ])?;
         }
+        edits::note(&transaction, &Edit::Accept(key.clone()))?;
         Ok(transaction.commit()?)
     }
 
@@ -225,6 +227,8 @@ impl Store {
             let sql = format!("DELETE FROM {table} WHERE key = ? AND port = ?");
             rows += transaction.execute(&sql, params![key.name, key.port])?;
         }
+        // Also without any: a sensor may have learned of the host and not written it yet.
+        edits::note(&transaction, &Edit::Forget(key.clone()))?;
         transaction.commit()?;
         Ok(rows > 0)
     }

@@ -20,6 +20,14 @@ pub trait Backing: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// What persons did to baselines since this was asked last, in order.
+    fn edits(&self) -> Vec<Edit> {
+        Vec::new()
+    }
+
+    /// Forgets the baseline of a host, also one that is on its way.
+    fn forget(&self, _key: &HostKey) {}
+
     /// Keeps a baseline in place of an earlier one of the same host.
     fn write(&self, record: &HostRecord);
 
@@ -51,6 +59,15 @@ pub trait Backing: fmt::Debug + Send + Sync {
     fn told(&self, _id: &AlertId) -> Option<ToldBefore> {
         None
     }
+}
+
+/// What a person did to the baseline of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Certificates were accepted.
+    Accept(HostKey),
+    /// It is to be learned anew.
+    Forget(HostKey),
 }
 
 /// What earlier runs told of a cause.

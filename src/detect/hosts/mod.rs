@@ -25,7 +25,7 @@ use crate::tls::Alert;
 use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
 use crate::x509::roots::{Pool, TrustAnchors};
-use backing::Backing;
+use backing::{Backing, Edit};
 use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
@@ -144,6 +144,28 @@ impl Hosts {
     pub fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
         self.anchors = Arc::clone(anchors);
         self.changes += 1;
+        self.heed_edits();
+    }
+
+    /// Does what persons did to stored baselines to those in memory too, before these take their place.
+    fn heed_edits(&mut self) {
+        let Some(backing) = self.backing.clone() else { return };
+        for edit in backing.edits() {
+            match edit {
+                Edit::Accept(key) => {
+                    let accepted = backing.accepted(&key);
+                    self.holding.forget(&key, |leaf| accepted.contains(leaf));
+                    if let Some(record) = self.table.get_mut(&key) {
+                        record.accept_all(&accepted);
+                    }
+                }
+                Edit::Forget(key) => {
+                    self.holding.forget(&key, |_| true);
+                    self.table.remove(&key);
+                    backing.forget(&key);
+                }
+            }
+        }
     }
 
     /// Puts the stored baseline of a host back that is seen now, if it is not in memory and there is one.
@@ -468,11 +490,15 @@ impl Hosts {
 
     /// Live: writes the baselines that changed since the last time, so that little is lost when the program ends early.
     fn save_changed(&mut self, clock: Timestamp) {
-        let Some(backing) = &self.backing else { return };
+        if self.backing.is_none() {
+            return;
+        }
         let saved = *self.saved.get_or_insert(clock);
         if clock.since(saved).nanos() < SAVE_EVERY {
             return;
         }
+        self.heed_edits();
+        let Some(backing) = &self.backing else { return };
         // The last seen come first: most of a full table is not looked at.
         self.table.newest().take_while(|record| record.last >= saved.nanos()).for_each(|record| backing.write(record));
         self.saved = Some(clock);
@@ -512,6 +538,7 @@ impl Detector for Hosts {
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
+        self.heed_edits();
         if let Some(backing) = &self.backing {
             backing.finish();
         }
