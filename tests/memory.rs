@@ -316,3 +316,50 @@ fn a_certificate_is_accepted_before_it_is_shown() {
     let text = why();
     assert!(!text.contains("a person accepted it") && text.contains("TLSW-MITM-002"), "{text}");
 }
+
+#[test]
+fn what_rules_need_of_earlier_runs_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "version = 1\n[[host]]\nmatch = [\"www.example.com\"]\nkey_reuse = false\n").unwrap();
+    let (policy, roots) = (policy.to_str().unwrap(), capture("ca/public-roots.pem"));
+    let rules = |name: &str, arguments: &[&str]| {
+        let capture = capture(&format!("{name}.pcap"));
+        let fixed = ["read", capture.to_str().unwrap(), "-q", "-o", "-", "--roots", roots.to_str().unwrap()];
+        let output = tlswatch(&[&fixed[..], &["--policy", policy], arguments].concat());
+        let events = String::from_utf8(output.stdout).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let alerts = events.filter(|event| event["event"]["kind"] == "alert");
+        let mut rules: Vec<String> = alerts
+            .flat_map(|alert| alert["tlswatch"]["alert"]["rules"].as_array().unwrap().clone())
+            .map(|rule| rule.as_str().unwrap().trim_start_matches("TLSW-").to_owned())
+            .collect();
+        rules.sort();
+        rules
+    };
+    for (name, middle, needed) in [
+        // Domains that were seen with a public certificate.
+        ("mitm-mitmproxy", NOON, "MITM-007"),
+        // The key of the certificate before.
+        ("benign-renewal-same-key", "2026-11-20T12:00:00Z", "POL-003"),
+        // Where a client's certificate was used.
+        ("client-cert-stolen", NOON, "CERT-030"),
+        ("client-cert-stolen", NOON, "CERT-031"),
+    ] {
+        let inventory = folder.path().join(format!("{name} {needed}"));
+        let path = inventory.to_str().unwrap();
+        let whole = rules(name, &[]);
+        let has = |rules: &[String]| rules.iter().any(|rule| rule == needed);
+        assert!(has(&whole), "{name}: {whole:?}");
+        assert!(!has(&rules(name, &["--from", middle])), "{name}: {needed} needs what was before");
+        assert!(!has(&rules(name, &["--to", middle, "--inventory", path])), "{name}");
+        for kept in ["--baseline", "--inventory"] {
+            let later = rules(name, &["--from", middle, kept, path]);
+            assert!(has(&later), "{name} {kept}: {later:?}");
+            assert!(later.iter().all(|rule| whole.contains(rule)), "{name} {kept}: {later:?} of {whole:?}");
+        }
+        // Nothing of a capture is a predecessor of itself.
+        let again = rules(name, &["--to", middle, "--inventory", path]);
+        assert!(!has(&again), "{name}: {again:?}");
+    }
+}

@@ -8,7 +8,7 @@ use crate::capture::{Files, Source as _};
 use crate::cli::tell;
 use crate::detect::alerts::past::Past;
 use crate::detect::finding::AlertId;
-use crate::detect::hosts::backing::{Backing, Edit, ToldBefore};
+use crate::detect::hosts::backing::{Backing, ClientUse, Edit, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
@@ -193,6 +193,14 @@ impl Backing for Selected {
 
     fn forget(&self, key: &HostKey) {
         self.baselines.forget(key);
+    }
+
+    fn public_domains(&self) -> Vec<u64> {
+        self.baselines.public_domains()
+    }
+
+    fn client_uses(&self) -> Vec<ClientUse> {
+        self.baselines.client_uses()
     }
 
     fn write(&self, record: &HostRecord) {

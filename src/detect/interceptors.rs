@@ -1,9 +1,11 @@
 //! Unknown CAs that sign for many domains (MITM-007), and certificates that answer for everything (MITM-031).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
 use super::finding::{Cause, Finding, Point};
+use super::hosts::backing::Backing;
 use super::hosts::presented::Presented;
 use super::hosts::report::{Place, some_names};
 use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
@@ -33,6 +35,8 @@ pub struct Interceptors {
     issuers: Memory<Sha256, Signer>,
     pairs: Memory<(u64, Sha256), Answers>,
     portals: Memory<Sha256, ()>,
+    /// Knows domains of earlier runs; asked once, when a CA signs for so many that it matters.
+    backing: Option<Arc<dyn Backing>>,
 }
 
 /// Names that one leaf answered for one client.
@@ -84,11 +88,17 @@ impl Default for Interceptors {
             issuers: Memory::new(MAX_ISSUERS),
             pairs: Memory::new(MAX_PAIRS),
             portals: Memory::new(MAX_PORTALS),
+            backing: None,
         }
     }
 }
 
 impl Interceptors {
+    /// Asks here which domains earlier runs saw with a public certificate.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.backing = Some(backing);
+    }
+
     /// How many entries were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.public.forgotten().saturating_add(self.issuers.forgotten()).saturating_add(self.pairs.forgotten())
@@ -130,11 +140,16 @@ impl Interceptors {
         mark(&mut signer.keys, stable_hash(&new.spki.0));
         signer.domains.remember(domain, (sighting.clock, window));
         let least = number("public");
+        let few = signer.domains.known.len() < number("domains");
+        if let Some(backing) = self.backing.take_if(|_| !few) {
+            for domain in backing.public_domains() {
+                self.public.entry(&domain, || ());
+            }
+        }
         let state = ((self.public.len(), self.public.forgotten()), signer.domains.changes, least);
         let domains = &signer.domains.known;
         let public = |domain: &&Domain| domain.popular || self.public.contains(&domain.hash);
         let known = |most| domains.values().filter(public).take(most).count();
-        let few = domains.len() < number("domains");
         if few || signer.too_few == Some(state) || known(least) < least {
             signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);

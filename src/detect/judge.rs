@@ -22,6 +22,7 @@ use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Completion, Finding};
 use super::gist::{Gist, HostMemo, KnownHost};
 use super::hosts::Hosts;
+use super::hosts::backing::Backing;
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -87,6 +88,8 @@ pub struct Judge {
     offline: bool,
     /// An empty list to write into.
     spare: Vec<Finding>,
+    /// What earlier runs learned.
+    backing: Option<Arc<dyn Backing>>,
 }
 
 impl fmt::Debug for Judge {
@@ -189,7 +192,13 @@ impl Judge {
             detectors: Vec::new(),
             offline,
             spare: Vec::new(),
+            backing: None,
         }
+    }
+
+    /// Asks here which leaf a host of the policy showed last in earlier runs.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.backing = Some(backing);
     }
 
     /// Adds a detector; they are asked in this order.
@@ -262,7 +271,7 @@ impl Judge {
         };
         crypto::check(&case, lasting, &mut findings);
         listed::check(&case, &mut findings);
-        policy_rules::check(&case, last_leaf(&mut self.leaves, &case), &mut findings);
+        policy_rules::check(&case, last_leaf((&mut self.leaves, self.backing.as_deref()), &case), &mut findings);
         for detector in &mut self.detectors {
             detector.observe(&sighting, &mut findings);
         }
@@ -644,12 +653,17 @@ fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, cipher: Option
     ciphers.entry(&number, || crypto::cipher_weakness(number)).0.copied().flatten()
 }
 
-/// Leaf and key that a host of the policy showed last; notes those of now.
-fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) -> Option<(Sha256, Sha256)> {
+/// Leaf and key that a host of the policy showed last, in this run or an earlier one; notes those of now.
+fn last_leaf(
+    (leaves, backing): (&mut Memory<HostKey, (Sha256, Sha256)>, Option<&dyn Backing>),
+    case: &Case<'_>,
+) -> Option<(Sha256, Sha256)> {
     case.entry?;
     let (leaf, facts) = case.leaf()?;
-    let (known, _) = leaves.entry(case.sighting.host, || (leaf.sha256, facts.spki_sha256));
-    known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
+    let host = case.sighting.host;
+    let (now, earlier) = ((leaf.sha256, facts.spki_sha256), || backing?.read(host)?.latest(case.sighting.clock));
+    let (known, _) = leaves.entry(host, || earlier().unwrap_or(now));
+    known.map(|known| std::mem::replace(known, now))
 }
 
 /// The span around `at` in which no certificate of any path becomes valid or expires.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::detect::finding::AlertId;
-use crate::detect::hosts::backing::{Backing, Edit, ToldBefore};
+use crate::detect::hosts::backing::{Backing, ClientUse, Edit, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
@@ -75,6 +75,14 @@ impl Backing for Baselines {
 
     fn forget(&self, key: &HostKey) {
         self.note(self.inventory.forget_baseline(key));
+    }
+
+    fn public_domains(&self) -> Vec<u64> {
+        self.note(self.inventory.public_domains())
+    }
+
+    fn client_uses(&self) -> Vec<ClientUse> {
+        self.note(self.inventory.client_uses())
     }
 
     fn write(&self, record: &HostRecord) {

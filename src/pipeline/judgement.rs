@@ -90,7 +90,8 @@ impl Judgement {
         judge.hold_open_chains(judging.when);
         let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
         if let Some(backing) = &judging.backing {
-            watch.hosts_mut().set_backing(Arc::clone(backing));
+            watch.set_backing(Arc::clone(backing));
+            judge.set_backing(Arc::clone(backing));
         }
         judge.add(Box::new(watch));
         Self {

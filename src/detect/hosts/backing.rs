@@ -1,6 +1,7 @@
 //! What is behind the memory of hosts and of alerts: a file, or nothing. Detection itself reads and writes none.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::record::HostRecord;
 use crate::detect::finding::AlertId;
@@ -36,6 +37,16 @@ pub trait Backing: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Registrable domains, hashed, of hosts that were seen with a certificate of a public CA.
+    fn public_domains(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// From where client certificates were used before this run.
+    fn client_uses(&self) -> Vec<ClientUse> {
+        Vec::new()
+    }
+
     /// What was written goes on its way now, however little it is.
     fn flush(&self) {}
 
@@ -68,6 +79,21 @@ pub enum Edit {
     Accept(HostKey),
     /// It is to be learned anew.
     Forget(HostKey),
+}
+
+/// From where a client's key was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientUse {
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub key: Sha256,
+    /// Address of the client.
+    pub address: IpAddr,
+    /// First packet time.
+    pub first: Timestamp,
+    /// Last packet time.
+    pub last: Timestamp,
+    /// Handshakes.
+    pub count: u32,
 }
 
 /// What earlier runs told of a cause.

@@ -400,6 +400,30 @@ impl HostRecord {
         Some(record)
     }
 
+    /// Whether a stored record has an accepted certificate of a public CA that holds its name: without the work of
+    /// [`from_bytes`](Self::from_bytes), for many are looked at.
+    pub fn is_public(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Brief {
+            certificates: Vec<Known>,
+        }
+        #[derive(Deserialize)]
+        struct Known {
+            standing: Standing,
+            public: bool,
+            name_matches: bool,
+        }
+        let accepted = |one: &Known| one.standing == Standing::Accepted && one.public && one.name_matches;
+        serde_json::from_slice::<Brief>(bytes).is_ok_and(|record| record.certificates.iter().any(accepted))
+    }
+
+    /// Certificate and key that it showed last before a time: what came later is no predecessor.
+    pub fn latest(&self, before: Timestamp) -> Option<(Sha256, Sha256)> {
+        let earlier = self.certificates.iter().filter(|known| known.last < before.nanos());
+        let latest = earlier.max_by_key(|known| known.last)?;
+        Some((Sha256(latest.sha256), Sha256(latest.spki)))
+    }
+
     /// The certificate with this fingerprint.
     pub fn certificate(&self, sha256: &Sha256) -> Option<&KnownCertificate> {
         self.certificates.iter().find(|known| known.sha256 == sha256.0)
