@@ -74,7 +74,7 @@ pub struct Judge {
     ciphers: Memory<u16, Option<CipherWeakness>>,
     /// Hosts of handshakes that come without their gist.
     hosts: HostMemo,
-    leaves: Memory<HostKey, (Sha256, Sha256)>,
+    leaves: Leaves,
     /// One chain of each issuer that was not seen, by the cause of the alert about it.
     incomplete: Memory<Cause, Vec<Arc<Certificate>>>,
     /// Findings about such chains, where they wait.
@@ -110,6 +110,9 @@ impl Equivalent<(u64, Option<String>)> for ChainAndName<'_> {
         self.0 == *number && self.1 == name.as_deref()
     }
 }
+
+/// Leaf and key that hosts of the policy showed last.
+type Leaves = Memory<HostKey, (Sha256, Sha256)>;
 
 /// What a leaf was shown for that it does not name.
 #[derive(Clone, Debug, Default)]
@@ -654,10 +657,7 @@ fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, cipher: Option
 }
 
 /// Leaf and key that a host of the policy showed last, in this run or an earlier one; notes those of now.
-fn last_leaf(
-    (leaves, backing): (&mut Memory<HostKey, (Sha256, Sha256)>, Option<&dyn Backing>),
-    case: &Case<'_>,
-) -> Option<(Sha256, Sha256)> {
+fn last_leaf((leaves, backing): (&mut Leaves, Option<&dyn Backing>), case: &Case<'_>) -> Option<(Sha256, Sha256)> {
     case.entry?;
     let (leaf, facts) = case.leaf()?;
     let host = case.sighting.host;
