@@ -110,16 +110,12 @@ fn a_certificate_accepted_before_it_is_shown_is_taken() {
     // `shown`: the host has a baseline when the person accepts; `by_hand`: it is the new one.
     for (shown, by_hand) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut scene = Scene::new(&[&public]);
-        let mut record = HostRecord::new(&HostKey { name: HOST.to_owned(), port: 443 }, Timestamp::new(START, 0));
+        let record = HostRecord::new(&HostKey { name: HOST.to_owned(), port: 443 }, Timestamp::new(START, 0));
         let stored = Arc::new(Stored::default());
         let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
         let accepted = if by_hand { new[0].sha256 } else { Sha256([9; 32]) };
-        if shown {
-            assert!(!record.accept(&accepted) && record.awaits(&accepted));
-            *stored.record.lock().unwrap() = Some(record);
-        } else {
-            stored.accepted.lock().unwrap().push(accepted);
-        }
+        *stored.record.lock().unwrap() = Some(record).filter(|_| shown);
+        stored.accepted.lock().unwrap().push(accepted);
         hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
         for client in ["10.0.0.1", "10.0.0.2", "10.0.1.3"] {
             assert!(scene.serve(&mut hosts, (HOST, client), &known).is_empty());

@@ -182,14 +182,7 @@ impl Hosts {
             None if bare => {
                 self.absent.insert(key.clone(), ());
             }
-            None => {
-                let accepted = backing.accepted(key);
-                if !accepted.is_empty() {
-                    let mut record = HostRecord::new(key, sighting.clock);
-                    record.accept_all(&accepted);
-                    self.restore(record);
-                }
-            }
+            None => {}
         }
     }
 
@@ -285,9 +278,10 @@ impl Hosts {
         let record = self.table.get(sighting.host);
         let has_baseline = record.is_some_and(|record| record.accepted().next().is_some());
         let standing = record.and_then(|record| record.certificate(&new.leaf.sha256)).map(|known| known.standing);
-        let awaited = || record.filter(|record| record.awaits(&new.leaf.sha256)).map(|_| Standing::Accepted);
-        let standing = standing.or_else(awaited);
         let suspicious = !proofs.is_empty() || new.product.is_some_and(|_| !new.internal);
+        // A person may have accepted it before anybody saw it.
+        let by_hand = standing.is_none() && (has_baseline || suspicious) && self.is_accepted(sighting.host, new);
+        let standing = if by_hand { Some(Standing::Accepted) } else { standing };
         if (standing == Some(Standing::Accepted) || !has_baseline) && !suspicious {
             self.count(sighting, new, Standing::Accepted);
             return;
@@ -331,6 +325,10 @@ impl Hosts {
         if let Some(held) = decided {
             self.decide((sighting.host, held), sighting.policy, findings);
         }
+    }
+
+    fn is_accepted(&self, key: &HostKey, new: &Presented) -> bool {
+        self.backing.as_ref().is_some_and(|backing| backing.accepted(key).contains(&new.leaf.sha256))
     }
 
     /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.

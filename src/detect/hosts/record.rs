@@ -51,9 +51,6 @@ pub struct HostRecord {
     /// How long it took to answer.
     #[serde(default)]
     pub answers: Answers,
-    /// Certificates that a person accepted before they were shown. Not of the record: it is kept apart for whole hosts.
-    #[serde(skip)]
-    awaited: Vec<[u8; 32]>,
 }
 
 /// How a host answers one kind of client: a fingerprint of its ServerHello.
@@ -374,7 +371,6 @@ impl HostRecord {
             rotations: [i64::MIN; 3],
             stacks: Vec::new(),
             answers: Answers::default(),
-            awaited: Vec::new(),
         }
     }
 
@@ -510,18 +506,9 @@ impl HostRecord {
     }
 
     /// A person accepted this certificate: it is expected from now on, and so is its issuer. `false` where the host has not
-    /// shown it: then it [is awaited](Self::awaits).
+    /// shown it.
     pub fn accept(&mut self, sha256: &Sha256) -> bool {
-        let Some(known) = self.certificate_mut(sha256) else {
-            if !self.awaits(sha256) {
-                if self.awaited.len() >= MAX_CERTIFICATES {
-                    self.awaited.remove(0);
-                }
-                self.awaited.reserve_exact(1);
-                self.awaited.push(sha256.0);
-            }
-            return false;
-        };
+        let Some(known) = self.certificate_mut(sha256) else { return false };
         known.standing = Standing::Accepted;
         let issuer = known.issuer;
         if self.issuers.iter().all(|known| known.key != issuer) {
@@ -538,11 +525,6 @@ impl HostRecord {
         for sha256 in accepted {
             self.accept(sha256);
         }
-    }
-
-    /// A person accepted this certificate, and the host has not shown it since.
-    pub fn awaits(&self, sha256: &Sha256) -> bool {
-        self.awaited.contains(&sha256.0)
     }
 
     /// Sets the standing of a certificate; an accepted one brings its issuer along.
@@ -623,7 +605,6 @@ impl HostRecord {
             + self.certificates.capacity() * size_of::<KnownCertificate>()
             + self.issuers.capacity() * size_of::<KnownIssuer>()
             + self.stacks.capacity() * size_of::<KnownStack>()
-            + self.awaited.capacity() * size_of::<Sha256>()
             + texts
     }
 
