@@ -114,6 +114,32 @@ fn what_was_told_on_the_wire_is_not_told_from_the_inventory() {
 }
 
 #[test]
+fn an_alert_of_another_rule_about_the_same_key_hides_nothing() {
+    let (folder, inventory) = folder();
+    // A device with a certificate of its own: CERT-006 has its key for a cause, as KEY-006 has.
+    let alerts = read("benign-self-signed-device.pcap", &inventory, &[]);
+    let device = alerts.iter().find(|alert| alert["rule"]["id"] == "TLSW-CERT-006").unwrap();
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let digest = device["tls"]["server"]["hash"]["sha256"].as_str().unwrap();
+    let sql = "SELECT lower(hex(spki_sha256)), (SELECT sum(count) FROM sighting WHERE certificate = certificate.id)
+        FROM certificate JOIN key ON key.id = certificate.key WHERE hex(sha256) = ?";
+    let (key, count): (String, u64) = connection
+        .query_row(sql, [digest.to_uppercase()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.try_into().unwrap())))
+        .unwrap();
+    drop(connection);
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, format!("version = 1\n[[compromised]]\nkeys = [\"{key}\"]\nreason = \"stolen\"\n"))
+        .unwrap();
+    let policy = policy.to_str().unwrap();
+    let told = read("ipv6.pcap", &inventory, &["--policy", policy]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let alert = &told[0]["tlswatch"]["alert"];
+    assert_eq!((&told[0]["rule"]["id"], &alert["count"]), (&"TLSW-KEY-006".into(), &count.into()));
+    assert_eq!((&alert["status"], &alert["id"]), (&"escalated".into(), &device["tlswatch"]["alert"]["id"]));
+    assert!(read("ipv6.pcap", &inventory, &["--policy", policy]).is_empty());
+}
+
+#[test]
 fn the_policy_has_its_say() {
     let (folder, inventory) = folder();
     read("cert-listed.pcap", &inventory, &[]);

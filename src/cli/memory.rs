@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
 use crate::capture::{Files, Source as _};
 use crate::cli::tell;
 use crate::detect::alerts::past::Past;
@@ -56,9 +58,11 @@ impl Retrospect {
         if found.left_out > 0 {
             tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
         }
-        let told = |id: &AlertId| {
+        let told = |id: &AlertId, rule: &str| {
             let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;
-            Some((alert.first, alert.last))
+            let event: Value = serde_json::from_str(&alert.json).ok()?;
+            let rules = event.pointer("/tlswatch/alert/rules")?.as_array()?;
+            rules.iter().any(|one| one == rule).then_some((alert.first, alert.last))
         };
         Ok(past(found.listed, &knowledge.policy, told))
     }

@@ -252,8 +252,9 @@ pub type ToldAt = (Timestamp, Timestamp);
 /// An alert that goes on is told again when a day is over: its last time may be so late.
 const LATE: Span = Span::seconds(86_400);
 
-/// The alerts about listed certificates: one for each key or certificate. What `told` knows of is left out.
-pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId) -> Option<ToldAt>) -> Vec<Past> {
+/// The alerts about listed certificates: one for each key or certificate. What `told` knows of is left out: it is asked for
+/// an alert and one of its rules, for one cause may have others.
+pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId, &str) -> Option<ToldAt>) -> Vec<Past> {
     let mut causes: BTreeMap<AlertId, Vec<Listed>> = BTreeMap::new();
     for mut one in listed {
         let Some(facts) = one.certificate.facts.as_deref() else { continue };
@@ -261,7 +262,7 @@ pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId) -> Opt
         // The same was seen on the wire when the list was there.
         one.uses.retain(|place| {
             let id = hit.cause(facts, &place.host.text()).alert_id();
-            id == cause.alert_id() || told(&id).is_none_or(|(_, last)| last.plus(LATE) < place.last)
+            id == cause.alert_id() || told(&id, hit.rule.id).is_none_or(|(_, last)| last.plus(LATE) < place.last)
         });
         if !one.uses.is_empty() {
             causes.entry(cause.alert_id()).or_default().push(one);
@@ -270,7 +271,7 @@ pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId) -> Opt
     let mut past: Vec<Past> = Vec::new();
     for (id, listed) in causes {
         let Some(one) = alert(&listed, policy) else { continue };
-        if told(&id).is_none_or(|(first, last)| first > one.first || last.plus(LATE) < one.last) {
+        if told(&id, one.head.rule.id).is_none_or(|(first, last)| first > one.first || last.plus(LATE) < one.last) {
             past.push(one);
         }
     }

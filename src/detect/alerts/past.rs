@@ -41,6 +41,8 @@ impl Alerts {
         let earlier = self.backing.as_deref().filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
         let mut alert = Alert::new(key, (head, false), None);
         alert.earlier = earlier;
+        // Count and first time are those of all runs.
+        alert.goes_on = earlier.is_some();
         alert.last_seen = last;
         alert.count = count.max(1);
         // What earlier runs told of it is among what is stored.
@@ -48,7 +50,12 @@ impl Alerts {
         hosts.iter().for_each(|host| alert.hosts.note(host));
         clients.iter().for_each(|client| alert.clients.note(client));
         match self.causes.get_mut(&key) {
-            Some(known) => known.absorb(alert),
+            Some(known) => {
+                // What this run counted of the cause is stored as well.
+                alert.count = count.saturating_sub(known.count);
+                alert.fresh = alert.count;
+                known.absorb(alert);
+            }
             None => {
                 self.causes.insert(key, alert);
             }
@@ -63,5 +70,49 @@ impl Alerts {
             Some(_) => AlertStatus::Update,
         };
         self.tell(key, clock).then_some((key, status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::catalogue::{KNOWN_COMPROMISED_KEY, SELF_SIGNED, Severity};
+    use crate::detect::finding::Cause;
+    use crate::time::{Moment, Order};
+    use crate::x509::Sha256;
+
+    #[test]
+    fn what_is_counted_already_is_counted_once() {
+        let at = |second| Timestamp::new(second, 0);
+        let cause = || Cause::LeafKey(Sha256([7; 32]));
+        let finding = |second| {
+            let order = Order { clock: at(second), ..Order::default() };
+            let moment = Moment { order, timestamp: at(second), time_known: true, ..Moment::default() };
+            Finding::new(&SELF_SIGNED, cause(), moment, String::new())
+        };
+        let past = || Past {
+            head: Finding::new(&KNOWN_COMPROMISED_KEY, cause(), Moment::default(), "stolen".to_owned()),
+            hosts: ["a:443", "b:443"].map(Arc::from).into(),
+            clients: Vec::new(),
+            first: at(5),
+            last: at(40),
+            count: 9,
+        };
+        for when in [When::AtEnd, When::AtOnce] {
+            let mut alerts = Alerts::new(when);
+            for second in [10, 20] {
+                alerts.take(finding(second), || None, at(second));
+            }
+            let told = alerts.take_past(past(), at(50));
+            assert_eq!(told.map(|(_, status)| status), (when == When::AtOnce).then_some(AlertStatus::Escalated));
+            let alert = alerts.iter().next().unwrap();
+            assert_eq!((alert.count, alert.first_seen, alert.last_seen), (9, at(5), at(40)));
+            assert_eq!((alert.severity, alert.head.message.as_str()), (Severity::Critical, "stolen"));
+            assert_eq!((alert.hosts.len(), alert.rules.len()), (2, 2));
+        }
+        // With nothing before it is an alert of its own.
+        let mut alerts = Alerts::new(When::AtOnce);
+        assert_eq!(alerts.take_past(past(), at(50)).map(|(_, status)| status), Some(AlertStatus::New));
+        assert!(alerts.finish().is_empty(), "told is told");
     }
 }
