@@ -273,6 +273,7 @@ pub fn pipeline(input: &[u8]) {
             proofs: true,
             backing: None,
             renewal: None,
+            past: Vec::new(),
             why_not: Some("www.example.com".to_owned()),
         };
         let options = Options { batch, limits, judging: Some(judging), ..Options::default() };

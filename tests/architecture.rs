@@ -56,7 +56,7 @@ const SHARED_STATE: &[(&str, &str)] = &[
         "src/capture/",
         "bytes read so far, for the progress bar; the signal that ends a live capture; whether a lease is held",
     ),
-    ("src/cli/", "what the summary shows after the run; signals"),
+    ("src/cli/", "what the summary shows after the run; signals; which lists were applied to the inventory"),
     ("src/pipeline/correlator.rs", "bytes of reports in flight, which slow the reader down and nothing else"),
     ("src/detect/knowledge.rs", "memos of pure functions of certificate revocation lists"),
     ("src/inventory/", "the connection to the file, records on their way to it, and why writing failed"),

@@ -162,6 +162,7 @@ fn judged(workers: usize, policy: &str) -> Options {
         proofs: true,
         backing: None,
         renewal: None,
+        past: Vec::new(),
         why_not: None,
     };
     Options { workers, judging: Some(judging), ..Options::default() }

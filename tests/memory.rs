@@ -280,3 +280,98 @@ fn a_suggested_policy_is_a_good_one() {
     let none = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1000000"]);
     assert!(!none.contains("[[host]]"), "{none}");
 }
+
+#[test]
+fn a_certificate_is_accepted_before_it_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    let path = inventory.to_str().unwrap();
+    let (split, roots) = (capture("mitm-split-view.pcap"), capture("ca/public-roots.pem"));
+    let (split, roots) = (split.to_str().unwrap(), roots.to_str().unwrap());
+    let run = |arguments: &[&str]| {
+        // Up to the first sight of the other certificate, so that it is the one presented last.
+        let fixed = ["read", split, "-q", "-o", "-", "--roots", roots, "--to", "2026-11-21T21:54:14Z"];
+        let output = tlswatch(&[&fixed[..], arguments].concat());
+        let events = String::from_utf8(output.stdout).unwrap();
+        let mut events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.find(|event| event["rule"]["id"] == "TLSW-MITM-002")
+    };
+    let learn = ["read", split, "-q", "-o", "-", "--roots", roots, "--to", NOON, "--inventory", path];
+    assert!(tlswatch(&learn).status.success());
+    let alert = run(&["--from", NOON, "--baseline", path]).unwrap();
+    let certificate = alert["tls"]["server"]["hash"]["sha256"].as_str().unwrap();
+    let accept = |host: &str, certificate: &str| {
+        let output = tlswatch(&["baseline", "accept", host, "--certificate", certificate, "-i", path]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // A few digits are not enough for one that nobody has shown.
+    assert_eq!(accept("www.example.com", &certificate[..16]).0, Some(1));
+    let colons: Vec<&str> = (0..32).map(|pair| &certificate[2 * pair..2 * pair + 2]).collect();
+    let (code, words) = accept("www.example.com", &colons.join(":"));
+    assert!(code == Some(0) && words.contains("has not shown it yet"), "{words}");
+    let (code, words) = accept("www.example.cmo", certificate);
+    assert!(code == Some(0) && words.contains("nothing is known of www.example.cmo"), "{words}");
+    let shown = || String::from_utf8(tlswatch(&["baseline", "show", "www.example.com", "-i", path]).stdout).unwrap();
+    assert!(shown().contains(" accepted, not shown yet\n"));
+    let why = || {
+        let why = tlswatch(&["why-not", "www.example.com", "--inventory", path, "--roots", roots]);
+        String::from_utf8(why.stdout).unwrap()
+    };
+    for kept in ["--baseline", "--inventory"] {
+        assert_eq!(run(&["--from", NOON, kept, path]), None, "{kept}");
+    }
+    assert!(shown().contains(&format!("{} accepted\n", certificate.to_lowercase())));
+    let text = why();
+    assert!(text.contains("a person accepted it") && !text.contains("TLSW-MITM-002"), "{text}");
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    connection.execute("DELETE FROM accepted", []).unwrap();
+    let text = why();
+    assert!(!text.contains("a person accepted it") && text.contains("TLSW-MITM-002"), "{text}");
+}
+
+#[test]
+fn what_rules_need_of_earlier_runs_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, "version = 1\n[[host]]\nmatch = [\"www.example.com\"]\nkey_reuse = false\n").unwrap();
+    let (policy, roots) = (policy.to_str().unwrap(), capture("ca/public-roots.pem"));
+    let rules = |name: &str, arguments: &[&str]| {
+        let capture = capture(&format!("{name}.pcap"));
+        let fixed = ["read", capture.to_str().unwrap(), "-q", "-o", "-", "--roots", roots.to_str().unwrap()];
+        let output = tlswatch(&[&fixed[..], &["--policy", policy], arguments].concat());
+        let events = String::from_utf8(output.stdout).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let alerts = events.filter(|event| event["event"]["kind"] == "alert");
+        let mut rules: Vec<String> = alerts
+            .flat_map(|alert| alert["tlswatch"]["alert"]["rules"].as_array().unwrap().clone())
+            .map(|rule| rule.as_str().unwrap().trim_start_matches("TLSW-").to_owned())
+            .collect();
+        rules.sort();
+        rules
+    };
+    for (name, middle, needed) in [
+        // Domains that were seen with a public certificate.
+        ("mitm-mitmproxy", NOON, "MITM-007"),
+        // The key of the certificate before.
+        ("benign-renewal-same-key", "2026-11-20T12:00:00Z", "POL-003"),
+        // Where a client's certificate was used.
+        ("client-cert-stolen", NOON, "CERT-030"),
+        ("client-cert-stolen", NOON, "CERT-031"),
+    ] {
+        let inventory = folder.path().join(format!("{name} {needed}"));
+        let path = inventory.to_str().unwrap();
+        let whole = rules(name, &[]);
+        let has = |rules: &[String]| rules.iter().any(|rule| rule == needed);
+        assert!(has(&whole), "{name}: {whole:?}");
+        assert!(!has(&rules(name, &["--from", middle])), "{name}: {needed} needs what was before");
+        assert!(!has(&rules(name, &["--to", middle, "--inventory", path])), "{name}");
+        for kept in ["--baseline", "--inventory"] {
+            let later = rules(name, &["--from", middle, kept, path]);
+            assert!(has(&later), "{name} {kept}: {later:?}");
+            assert!(later.iter().all(|rule| whole.contains(rule)), "{name} {kept}: {later:?} of {whole:?}");
+        }
+        // Nothing of a capture is a predecessor of itself.
+        let again = rules(name, &["--to", middle, "--inventory", path]);
+        assert!(!has(&again), "{name}: {again:?}");
+    }
+}

@@ -12,7 +12,9 @@ use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
 use crate::inventory::{Answer, Cell, InventoryError, Rows, Store};
+use crate::policy::digest;
 use crate::text::printable;
+use crate::x509::Sha256;
 
 #[derive(Debug, Args)]
 pub(crate) struct BaselineArguments {
@@ -35,7 +37,8 @@ enum BaselineCommand {
     Accept {
         #[arg(value_name = "HOST[:PORT]", value_parser = host)]
         host: HostKey,
-        /// Only this certificate: its SHA-256, or the first digits [default: all that the host showed]
+        /// Only this certificate: its SHA-256, or the first digits of one in the inventory; also one that the host has not
+        /// shown yet [default: all that the host showed]
         #[arg(long, value_name = "SHA256", value_parser = digits)]
         certificate: Option<String>,
     },
@@ -137,27 +140,48 @@ fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {
     }
     let others = accepted.iter().filter(|digest| !leaves.contains(digest));
     for digest in leaves.iter().chain(others) {
-        let word = if accepted.contains(digest) { "accepted" } else { "seen" };
+        let word = match (accepted.contains(digest), leaves.contains(digest)) {
+            (true, true) => "accepted",
+            (true, false) => "accepted, not shown yet",
+            _ => "seen",
+        };
         text.push_str(&format!("{} {word}\n", digest.to_string().to_lowercase()));
     }
     Ok(print(&text))
 }
 
 fn accept(store: &Store, host: &HostKey, digits: Option<&str>) -> Result<u8, InventoryError> {
-    let certificates = match digits {
-        None => store.leaves(host)?,
+    let shown = store.leaves(host)?;
+    let digits = digits.map(|digits| digits.replace(':', ""));
+    let certificates = match digits.as_deref() {
+        None => shown.clone(),
         Some(digits) => store.certificates_like(digits)?,
     };
-    match (certificates.as_slice(), digits) {
+    // One that will come may be accepted before anybody has shown it, by all of its digits.
+    let certificates = match (certificates.as_slice(), digits.as_deref()) {
         ([], None) => return Ok(unknown(host)),
-        ([], Some(_)) => {
-            tell("no such certificate in the inventory");
-            return Ok(exit::FAILURE);
-        }
+        ([], Some(digits)) => match digest(digits) {
+            Some(digest) => vec![Sha256(digest)],
+            None => {
+                tell("no such certificate in the inventory: one that nobody has shown yet needs all 64 digits");
+                return Ok(exit::FAILURE);
+            }
+        },
         ([_, _, ..], Some(_)) => return Ok(complain("several certificates begin with these digits")),
-        _ => {}
-    }
+        _ => certificates,
+    };
     store.accept(host, &certificates)?;
+    if !certificates.iter().all(|certificate| shown.contains(certificate)) {
+        let name = printable(&host.name);
+        tell(&if shown.is_empty() && store.baseline(host)?.is_none() {
+            format!(
+                "nothing is known of {name} port {}: is the name right? It is accepted for when it comes",
+                host.port
+            )
+        } else {
+            format!("{name} port {} has not shown it yet: it is accepted for when it comes", host.port)
+        });
+    }
     Ok(0)
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use console::Term;
 
+use crate::cli::judgement::KnowledgeArguments;
 use crate::cli::{columns, complain, exit, print_with, tell};
+use crate::detect::knowledge::Knowledge;
 use crate::inventory::{Answer, Filter, InventoryError, Question, Store};
 use crate::sink::pem::pem;
 use crate::text::printable;
@@ -83,6 +85,11 @@ enum InventoryCommand {
         /// 100,000
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
+    },
+    /// Certificates and keys that lists name, and where they were used: those of a policy, and indicators
+    AuditLists {
+        #[command(flatten)]
+        knowledge: Box<KnowledgeArguments>,
     },
     /// Every certificate, as PEM unless told otherwise
     Export,
@@ -171,10 +178,15 @@ impl InventoryArguments {
             Ok(store) => store,
             Err(error) => return failed(&error),
         };
-        if let InventoryCommand::Owners { command: OwnersCommand::Import { file } } = &self.command {
-            return import_owners(&store, file);
-        }
-        match self.answer(&store) {
+        let answered = match &self.command {
+            InventoryCommand::Owners { command: OwnersCommand::Import { file } } => return import_owners(&store, file),
+            InventoryCommand::AuditLists { knowledge } => match self.knowledge(knowledge) {
+                Ok(knowledge) => self.listed(&store, &knowledge),
+                Err(errors) => return complain(&errors),
+            },
+            _ => self.answer(&store),
+        };
+        match answered {
             Ok((answers, _)) if answers.len() > 1 && answers.iter().all(|answer| answer.rows.is_empty()) => {
                 tell("no such certificate in the inventory");
                 exit::FAILURE
@@ -187,6 +199,7 @@ impl InventoryArguments {
                     tell(match (store.last_packet(), &self.command) {
                         (Ok(None), _) => "the inventory is empty",
                         (_, InventoryCommand::AuditKeys { .. }) => "no keys that were looked at share a factor",
+                        (_, InventoryCommand::AuditLists { .. }) => "no list names anything in the inventory",
                         _ => "nothing is in the inventory that fits",
                     });
                 }
@@ -194,6 +207,28 @@ impl InventoryArguments {
             }
             Err(error) => failed(&error),
         }
+    }
+
+    /// The lists to look things up in.
+    fn knowledge(&self, arguments: &KnowledgeArguments) -> Result<Knowledge, String> {
+        let filters = [&self.issuer, &self.owner, &self.host].into_iter().any(Option::is_some);
+        if filters || self.since.is_some() || self.at.is_some() {
+            return Err("audit-lists looks at everything: of the filters it takes --limit only".to_owned());
+        }
+        let knowledge = arguments.read()?;
+        if knowledge.has_lists() {
+            Ok(knowledge)
+        } else {
+            Err("which lists? --policy FILE, --indicators FILE".to_owned())
+        }
+    }
+
+    fn listed(&self, store: &Store, knowledge: &Knowledge) -> Result<(Vec<Answer>, Format), InventoryError> {
+        let found = store.listed(knowledge, None)?;
+        if found.left_out > 0 {
+            tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
+        }
+        Ok((vec![found.answer(self.limit)], self.format))
     }
 
     fn answer(&self, store: &Store) -> Result<(Vec<Answer>, Format), InventoryError> {
@@ -232,9 +267,10 @@ impl InventoryArguments {
             InventoryCommand::Hosts => Question::Hosts,
             InventoryCommand::Changes => Question::Changes,
             InventoryCommand::Clients => Question::Clients,
-            InventoryCommand::List | InventoryCommand::Export | InventoryCommand::Owners { .. } => {
-                Question::Certificates
-            }
+            InventoryCommand::List
+            | InventoryCommand::Export
+            | InventoryCommand::AuditLists { .. }
+            | InventoryCommand::Owners { .. } => Question::Certificates,
         };
         let format = match (&self.command, self.format) {
             (InventoryCommand::Export, Format::Table) => Format::Pem,

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 
 use crate::cli::lists;
+use crate::cli::memory::Retrospect;
 use crate::detect::alerts::When;
+use crate::detect::alerts::past::Past;
 use crate::detect::catalogue::{Severity, known_rules};
 use crate::detect::knowledge::Knowledge;
+use crate::inventory::InventoryError;
 use crate::pipeline::judgement::Judging;
 use crate::policy::{Policy, PolicyError};
 use crate::text::printable;
@@ -88,24 +91,32 @@ impl JudgementArguments {
             proofs: !self.no_key_exchange_checks,
             backing: None,
             renewal: None,
+            past: Vec::new(),
             why_not: None,
         }))
     }
 
-    /// How to judge what is on a network: alerts are told as they happen, and whenever `reload` is set the files are read
-    /// anew.
+    /// How to judge what is on a network: alerts are told as they happen.
     ///
     /// # Errors
     /// What is wrong with the files, one mistake a line.
     #[cfg(feature = "live")]
-    pub(crate) fn judging_live(&self, reload: Arc<AtomicBool>) -> Result<Option<Judging>, String> {
-        let files = self.knowledge.clone();
-        Ok(self.judging()?.map(|judging| Judging {
-            when: When::AtOnce,
-            offline: false,
-            renewal: Some(Arc::new(Reload { files, reload })),
-            ..judging
-        }))
+    pub(crate) fn judging_live(&self) -> Result<Option<Judging>, String> {
+        Ok(self.judging()?.map(|judging| Judging { when: When::AtOnce, offline: false, ..judging }))
+    }
+
+    /// Reads the files anew whenever `reload` is set, and applies them to what is stored.
+    #[cfg(feature = "live")]
+    pub(crate) fn renewal(&self, reload: Arc<AtomicBool>, stored: Option<Retrospect>) -> Arc<dyn Renewal> {
+        Arc::new(Reload { files: self.knowledge.clone(), reload, stored })
+    }
+
+    /// What the lists say of what is stored and was not told yet.
+    ///
+    /// # Errors
+    /// When the inventory fails.
+    pub(crate) fn past(&self, stored: &Retrospect, knowledge: &Knowledge) -> Result<Vec<Past>, InventoryError> {
+        self.knowledge.past(stored, knowledge)
     }
 
     /// Whether `--fail-on` asks for a failure.
@@ -121,6 +132,14 @@ impl JudgementArguments {
 }
 
 impl KnowledgeArguments {
+    fn past(&self, stored: &Retrospect, knowledge: &Knowledge) -> Result<Vec<Past>, InventoryError> {
+        if !knowledge.has_lists() {
+            return Ok(Vec::new());
+        }
+        let files = (self.policy.as_deref(), self.indicators.as_deref());
+        stored.past(knowledge, lists::digest_of(&knowledge.policy, files))
+    }
+
     /// Policy, anchors and lists.
     ///
     /// # Errors
@@ -154,18 +173,25 @@ impl KnowledgeArguments {
 struct Reload {
     files: KnowledgeArguments,
     reload: Arc<AtomicBool>,
+    /// What earlier runs, and this one, stored.
+    stored: Option<Retrospect>,
 }
 
 #[cfg(feature = "live")]
 impl Renewal for Reload {
-    fn next(&self) -> Option<Arc<Knowledge>> {
+    fn next(&self) -> Option<(Arc<Knowledge>, Vec<Past>)> {
         if !self.reload.swap(false, Ordering::AcqRel) {
             return None;
         }
         match self.files.read() {
             Ok(knowledge) => {
                 tell("policy, roots and lists were read anew");
-                Some(Arc::new(knowledge))
+                let past = self.stored.as_ref().map(|stored| self.files.past(stored, &knowledge)).transpose();
+                let past = past.unwrap_or_else(|error| {
+                    tell(&printable(&format!("inventory: the lists are not applied to it: {error}")));
+                    None
+                });
+                Some((Arc::new(knowledge), past.unwrap_or_default()))
             }
             Err(errors) => {
                 errors.lines().for_each(tell);

@@ -3,22 +3,24 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use sha2::Digest as _;
 
-use crate::cli::judgement::cannot_read;
+use crate::cli::judgement::{cannot_read, folder_of};
 use crate::cli::tell;
 use crate::detect::crl::Crl;
 use crate::detect::knowledge::{KeyFile, Knowledge, NamedList};
 use crate::detect::lists::{BADKEYS_ENTRY, List};
-use crate::policy::{Digest, ListFile, ListFormat, NamedFile, PolicyError, digest};
+use crate::policy::{Digest, ListFile, ListFormat, NamedFile, Policy, PolicyError, digest};
 use crate::text::printable;
 use crate::time::Timestamp;
+use crate::x509::Sha256;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::sct::Logs;
 
@@ -62,6 +64,37 @@ pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyEr
         }
     }
     wrong
+}
+
+/// Stands for the contents of a policy and of all lists that it names.
+pub(crate) fn digest_of(policy: &Policy, files_of: (Option<&Path>, Option<&Path>)) -> Sha256 {
+    let (file, indicators) = files_of;
+    let folder = file.map_or_else(|| Path::new(""), folder_of);
+    let trust = &policy.trust;
+    let lists = trust.blocklists.iter().chain(&trust.compromised_keys).map(|list| folder.join(&list.file.path));
+    let crls = trust.crls.iter().flat_map(|named| files(&folder.join(&named.path)).unwrap_or_default());
+    let mut all = Digester(sha2::Sha256::new());
+    for path in file.into_iter().chain(indicators).map(Path::to_owned).chain(lists).chain(crls) {
+        let mut one = Digester(sha2::Sha256::new());
+        // What cannot be read was told of when the lists were read.
+        let _ = fs::File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut one));
+        all.0.update(one.0.finalize());
+    }
+    Sha256(all.0.finalize().into())
+}
+
+/// Takes what is written into a digest.
+struct Digester(sha2::Sha256);
+
+impl Write for Digester {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.update(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a file of indicators.
@@ -149,7 +182,15 @@ fn key_file(path: &Path) -> Result<KeyFile, String> {
 
 fn crls(path: &Path) -> Result<Vec<Crl>, String> {
     let octets = fs::read(path).map_err(|error| cannot_read(path, &error))?;
-    Crl::read(&octets).map_err(|error| about(path, &error.to_string()))
+    let mut crls = Crl::read(&octets).map_err(|error| about(path, &error.to_string()))?;
+    // One that must not be used is no reason to do without all others.
+    crls.retain(|crl| {
+        if let Some(why) = &crl.unusable {
+            tell(&about(path, &why.to_string()));
+        }
+        crl.unusable.is_none()
+    });
+    Ok(crls)
 }
 
 /// The file itself, or the files of a folder in order of their names.
@@ -185,7 +226,6 @@ fn about(path: &Path, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::x509::{KeyKind, PublicKey};
-    use sha2::Digest as _;
 
     #[test]
     fn keys_are_found_in_a_file_of_badkeys() {
@@ -238,6 +278,18 @@ mod tests {
             (state(&at("usable")), state(&at("rejected")), state(""), counts_until(None)),
             (Some(None), None, None, None)
         );
+    }
+
+    #[test]
+    fn a_revocation_list_that_must_not_be_used_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.crl");
+        let strange = |critical| {
+            fs::write(&path, crate::detect::crl::tests::unsigned(&[], &[crate::detect::crl::tests::strange(critical)]))
+                .unwrap();
+            crls(&path).unwrap().len()
+        };
+        assert_eq!((strange(false), strange(true)), (1, 0));
     }
 
     #[test]

@@ -164,7 +164,7 @@ mod capture {
             Ok(sinks) => sinks,
             Err(error) => return fail(&error),
         };
-        let mut judging = match arguments.judgement.judging_live(Arc::clone(&signals.reload)) {
+        let mut judging = match arguments.judgement.judging_live() {
             Ok(judging) => judging,
             Err(errors) => return complain(&errors),
         };
@@ -176,7 +176,15 @@ mod capture {
             sinks.push(Box::new(memory.live_sink()));
             if let Some(judging) = &mut judging {
                 judging.backing = Some(memory.baselines(Selection::default()));
+                judging.past = match arguments.judgement.past(&memory.retrospect(), &judging.knowledge) {
+                    Ok(past) => past,
+                    Err(error) => return fail(&format!("inventory: {error}")),
+                };
             }
+        }
+        if let Some(judging) = &mut judging {
+            let stored = memory.as_ref().map(Memory::retrospect);
+            judging.renewal = Some(arguments.judgement.renewal(Arc::clone(&signals.reload), stored));
         }
         if !arguments.quiet {
             let link = source.link_type().0;

@@ -2,15 +2,20 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
 
 use crate::capture::{Files, Source as _};
 use crate::cli::tell;
+use crate::detect::alerts::past::Past;
 use crate::detect::finding::AlertId;
-use crate::detect::hosts::backing::{Backing, ToldBefore};
+use crate::detect::hosts::backing::{Backing, ClientUse, Edit, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
+use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
+use crate::detect::stored::past;
 use crate::inventory::{Baselines, Capture, Counted, Gather, Inventory, InventoryError, Store};
 use crate::pipeline::Selection;
 use crate::text::printable;
@@ -30,6 +35,39 @@ pub(crate) struct Memory {
     uncounted: u64,
     /// Captures that were read before count once more.
     again: bool,
+    /// The lists that what is stored was judged by.
+    applied: Arc<Mutex<Option<Sha256>>>,
+}
+
+/// What is stored, to be judged by lists that were loaded later.
+#[derive(Clone, Debug)]
+pub(crate) struct Retrospect {
+    inventory: Arc<Inventory>,
+    applied: Arc<Mutex<Option<Sha256>>>,
+}
+
+impl Retrospect {
+    /// What lists with this digest say of what is stored and was not told yet.
+    pub(crate) fn past(&self, knowledge: &Knowledge, lists: Sha256) -> Result<Vec<Past>, InventoryError> {
+        let before = self.applied.lock().unwrap_or_else(PoisonError::into_inner).replace(lists);
+        if before == Some(lists) {
+            // What came since was judged by them on the wire.
+            return Ok(Vec::new());
+        }
+        let store = self.inventory.store();
+        let applied = store.applied()?.filter(|applied| applied.lists == lists && before.is_none());
+        let found = store.listed(knowledge, applied.as_ref())?;
+        if found.left_out > 0 {
+            tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
+        }
+        let told = |id: &AlertId, rule: &str| {
+            let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;
+            let event: Value = serde_json::from_str(&alert.json).ok()?;
+            let rules = event.pointer("/tlswatch/alert/rules")?.as_array()?;
+            rules.iter().any(|one| one == rule).then_some((alert.first, alert.last))
+        };
+        Ok(past(found.listed, &knowledge.policy, told))
+    }
 }
 
 impl Memory {
@@ -54,6 +92,7 @@ impl Memory {
             old: Arc::default(),
             uncounted: 0,
             again: false,
+            applied: Arc::default(),
         })
     }
 
@@ -121,6 +160,11 @@ impl Memory {
         Arc::new(Selected { baselines, selection })
     }
 
+    /// What is stored, for lists that were loaded later.
+    pub(crate) fn retrospect(&self) -> Retrospect {
+        Retrospect { inventory: Arc::clone(&self.inventory), applied: Arc::clone(&self.applied) }
+    }
+
     /// The run is over; `whole`: the captures were read to their end, all of them. Gives the paths of those that another
     /// run has read meanwhile, which counted them too.
     pub(crate) fn complete(self, whole: bool) -> Result<Vec<String>, InventoryError> {
@@ -134,6 +178,10 @@ impl Memory {
             self.inventory.put_capture(capture)?;
         }
         self.inventory.commit()?;
+        let applied = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lists) = applied {
+            self.inventory.store().note_applied(lists)?;
+        }
         let known = self.inventory.known_captures();
         new.retain(|(digest, _)| known.contains(digest));
         Ok(new.into_iter().map(|(_, path)| path).collect())
@@ -151,6 +199,26 @@ struct Selected {
 impl Backing for Selected {
     fn read(&self, key: &HostKey) -> Option<HostRecord> {
         self.baselines.read(key)
+    }
+
+    fn accepted(&self, key: &HostKey) -> Vec<Sha256> {
+        self.baselines.accepted(key)
+    }
+
+    fn edits(&self) -> Vec<Edit> {
+        self.baselines.edits()
+    }
+
+    fn forget(&self, key: &HostKey) {
+        self.baselines.forget(key);
+    }
+
+    fn public_domains(&self) -> Vec<u64> {
+        self.baselines.public_domains()
+    }
+
+    fn client_uses(&self) -> Vec<ClientUse> {
+        self.baselines.client_uses()
     }
 
     fn write(&self, record: &HostRecord) {

@@ -196,6 +196,16 @@ impl ReadArguments {
         };
         if let (Some(judging), Some(memory)) = (&mut judging, &memory) {
             judging.backing = Some(memory.baselines(Selection::new(&self.host, &self.sni)));
+            // A run about some hosts says nothing of others.
+            if self.inventory.is_some() && self.host.is_empty() && self.sni.is_empty() {
+                judging.past = match self.judgement.past(&memory.retrospect(), &judging.knowledge) {
+                    Ok(past) => past,
+                    Err(error) => {
+                        tell(&printable(&format!("inventory: {error}")));
+                        return exit::FAILURE;
+                    }
+                };
+            }
         }
         let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
         let run = (&self.options(judging), context);

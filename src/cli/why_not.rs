@@ -78,6 +78,7 @@ impl WhyNotArguments {
             proofs: true,
             backing: memory.as_ref().map(|memory| memory.baselines(Selection::default())),
             renewal: None,
+            past: Vec::new(),
             why_not: Some(self.host.0.clone()),
         };
         let options = Options { workers: worker_count(None), judging: Some(judging), ..Options::default() };
@@ -105,7 +106,7 @@ impl WhyNotArguments {
                 None => text.push_str(&format!("{} port {}: no baseline\n", printable(&key.name), key.port)),
             }
             let client = stand_in(record.as_ref().map_or(&[], |record| &record.clients));
-            let again = review(&knowledge, record, &store.presented(&key, client)?);
+            let again = review(&knowledge, (record, store.accepted(&key)?), &store.presented(&key, client)?);
             // Which one it was is not stored.
             text.push_str(&again.replace(&format!("client {client} "), "a client "));
         }

@@ -3,6 +3,8 @@
 //! At the end of a capture each cause is one alert. As it happens, the first sight is told at once, a higher severity at
 //! once too, and what came after that when the window is over.
 
+pub mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;

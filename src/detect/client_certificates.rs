@@ -1,5 +1,6 @@
 //! Certificates of clients: where, with what and by whom they are used (CERT-030 to 034).
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use super::catalogue::{
     CLIENT_CERT_UNEXPECTED_ISSUER, Effect, Rule, Severity,
 };
 use super::finding::{Cause, Finding, Point};
+use super::hosts::backing::{Backing, ClientUse};
 use super::hosts::presented::short_name;
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
-use super::listed::{in_crl, listed_hash, listed_serial};
+use super::listed::{Lists, in_crl};
 use super::memory::Memory;
 use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
@@ -43,6 +45,8 @@ const THREE_DAYS: Span = Span::seconds(3 * 86_400);
 pub struct ClientCertificates {
     keys: Memory<Sha256, Usage>,
     servers: Memory<HostKey, Accepted>,
+    /// Uses in earlier runs of keys that were not seen yet in this one.
+    past: HashMap<Sha256, Vec<ClientUse>>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,11 +94,20 @@ struct Use<'a> {
 
 impl Default for ClientCertificates {
     fn default() -> Self {
-        Self { keys: Memory::new(MAX_KEYS), servers: Memory::new(MAX_SERVERS) }
+        Self { keys: Memory::new(MAX_KEYS), servers: Memory::new(MAX_SERVERS), past: HashMap::new() }
     }
 }
 
 impl ClientCertificates {
+    /// Knows from here where keys were used in earlier runs.
+    pub fn set_backing(&mut self, backing: &dyn Backing) {
+        for one in backing.client_uses() {
+            if self.past.len() < MAX_KEYS || self.past.contains_key(&one.key) {
+                self.past.entry(one.key).or_default().push(one);
+            }
+        }
+    }
+
     /// How many entries were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.keys.forgotten().saturating_add(self.servers.forgotten())
@@ -116,7 +129,10 @@ impl ClientCertificates {
         let client = used.place.ends.client.address;
         let prefix = place_hash(client);
         let least = sighting.policy.number(&CLIENT_CERT_NEW_LOCATION.known(), "uses");
-        let (usage, _) = self.keys.entry(&used.facts.spki_sha256, || Usage::new(clock));
+        let key = used.facts.spki_sha256;
+        let past = &mut self.past;
+        let (usage, _) =
+            self.keys.entry(&key, || Usage::of_past(past.remove(&key).unwrap_or_default(), (clock, least)));
         let Some(usage) = usage else { return };
         let known = i64::from(usage.uses) >= least && usage.last.since(usage.first) >= THREE_DAYS;
         let roaming = usage.places.len() > ROAMING;
@@ -178,6 +194,39 @@ impl Usage {
         Self { first: clock, last: clock, uses: 0, places: Vec::new(), software: Vec::new() }
     }
 
+    /// What earlier runs stored of a key: how it stood at the end of them.
+    fn of_past(mut past: Vec<ClientUse>, (clock, least): (Timestamp, i64)) -> Self {
+        past.retain(|one| one.first < clock);
+        past.sort_by_key(|one| (one.first, one.address));
+        let mut usage = Self::new(past.first().map_or(clock, |one| one.first));
+        let mut spots: Vec<Spot> = Vec::new();
+        for one in &past {
+            let last = one.last.min(clock);
+            usage.uses = usage.uses.saturating_add(one.count);
+            usage.last = usage.last.max(last);
+            let prefix = place_hash(one.address);
+            match spots.iter_mut().find(|spot| spot.prefix == prefix) {
+                Some(spot) => {
+                    spot.uses = spot.uses.saturating_add(one.count);
+                    spot.last = spot.last.max(last);
+                }
+                None => spots.push(Spot { prefix, first: one.first, last, uses: one.count, known: true }),
+            }
+        }
+        let all = spots.clone();
+        for spot in &mut spots {
+            // As it was when the place was new: of the uses elsewhere so many as fall before it.
+            let before = all.iter().filter(|other| other.first < spot.first).map(|other| other.uses_before(spot.first));
+            let key_was_known = before.sum::<i64>() >= least && spot.first.since(usage.first) >= THREE_DAYS;
+            let lasts = i64::from(spot.uses) >= least && spot.last.since(spot.first) >= THREE_DAYS;
+            spot.known = !key_was_known || lasts;
+        }
+        spots.sort_by_key(|spot| std::cmp::Reverse(spot.last));
+        spots.truncate(MAX_PLACES);
+        usage.places = spots;
+        usage
+    }
+
     fn note(&mut self, prefix: u64, clock: Timestamp, (known, least): (bool, i64)) {
         self.uses = self.uses.saturating_add(1);
         self.last = self.last.max(clock);
@@ -205,7 +254,8 @@ impl Usage {
                 used.new_software(fingerprint, Severity::Medium)
             });
         }
-        let steady = self.software.len() <= 2;
+        // Nothing is known of the software of earlier runs: none of it is new.
+        let steady = (1..=2).contains(&self.software.len());
         if self.software.len() >= MAX_SOFTWARE {
             self.software.remove(0);
         }
@@ -219,6 +269,16 @@ impl Usage {
             finding.effect = Effect::Mark;
         }
         Some(finding)
+    }
+}
+
+impl Spot {
+    /// About how many of its uses were before a time, as if they had come evenly.
+    fn uses_before(&self, at: Timestamp) -> i64 {
+        let whole = self.last.since(self.first).nanos().max(1);
+        let part = at.since(self.first).nanos().clamp(0, whole);
+        let uses = i128::from(self.uses) * i128::from(part) / i128::from(whole);
+        i64::try_from(uses).unwrap_or(i64::MAX)
     }
 }
 
@@ -311,8 +371,8 @@ impl Use<'_> {
         let in_crl = sighting.at.zip(path).and_then(|(at, path)| in_crl(sighting.knowledge, &path.certificates, at));
         let by_crl = in_crl.map(|(_, entry, _)| format!("a CRL, since {}", date(entry.date)));
         let source = by_crl
-            .or_else(|| listed_serial(sighting, self.facts))
-            .or_else(|| listed_hash(sighting, self.leaf, self.facts))?;
+            .or_else(|| Lists::of(sighting).serial(self.facts))
+            .or_else(|| Lists::of(sighting).hash(self.leaf, self.facts))?;
         let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
         let accepted = if self.established { "accepted it" } else { "did not go on" };
         let what = format!("which is revoked ({source}), and the server {accepted}");
@@ -551,5 +611,54 @@ mod tests {
             world.chain = world.ca.chain(&Plan::of(&["backup-9"]));
             assert!(world.used("10.1.0.11").is_empty(), "the known issuer");
         }
+    }
+
+    /// What earlier runs stored.
+    #[derive(Debug)]
+    struct Before(Vec<ClientUse>);
+
+    impl Backing for Before {
+        fn read(&self, _: &HostKey) -> Option<crate::detect::hosts::record::HostRecord> {
+            None
+        }
+
+        fn write(&self, _: &crate::detect::hosts::record::HostRecord) {}
+
+        fn client_uses(&self) -> Vec<ClientUse> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn uses_of_earlier_runs_count() {
+        let told = |past: &[(&str, i64, i64, u32)], client: &str| {
+            let mut world = World::new(0);
+            let key = world.chain[0].facts.as_deref().unwrap().spki_sha256;
+            let at = |day: i64| Timestamp::new(world.scene.now + day * 86_400, 0);
+            let one = |(address, first, last, count): &(&str, i64, i64, u32)| ClientUse {
+                key,
+                address: address.parse().unwrap(),
+                first: at(*first),
+                last: at(*last),
+                count: *count,
+            };
+            let past = Before(past.iter().map(one).collect());
+            world.rules.set_backing(&past);
+            ids(&world.used(client))
+        };
+        let new = vec!["CERT-030"];
+        assert_eq!(told(&[("10.0.0.1", -9, -1, 10)], "10.9.0.1"), new);
+        assert_eq!(told(&[("10.0.0.1", -9, -1, 9)], "10.9.0.1"), [] as [&str; 0], "too few uses");
+        assert_eq!(told(&[("10.0.0.1", -3, -1, 10)], "10.9.0.1"), [] as [&str; 0], "too short");
+        assert_eq!(told(&[("10.0.0.1", -9, -1, 10)], "10.0.0.77"), [] as [&str; 0], "the same network");
+        assert_eq!(told(&[("10.0.0.1", 0, 9, 10)], "10.9.0.1"), [] as [&str; 0], "nothing of now or later");
+        // A place that came before the key was known is its own, one that came later only when it lasts.
+        let home = ("10.0.0.1", -30, -1, 60);
+        assert_eq!(told(&[home, ("10.9.0.1", -29, -1, 2)], "10.9.0.1"), [] as [&str; 0]);
+        assert_eq!(told(&[home, ("10.9.0.1", -5, -4, 2)], "10.9.0.1"), new);
+        assert_eq!(told(&[home, ("10.9.0.1", -5, -4, 20)], "10.9.0.1"), new, "many in a day");
+        assert_eq!(told(&[home, ("10.9.0.1", -5, -1, 20)], "10.9.0.1"), [] as [&str; 0], "it lasts");
+        let four = ["10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1"].map(|address| (address, -30, -1, 9));
+        assert_eq!(told(&[&[home][..], &four].concat(), "10.9.0.1"), [] as [&str; 0], "it roams");
     }
 }

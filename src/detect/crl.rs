@@ -1,26 +1,39 @@
 //! Certificate revocation lists (RFC 5280 section 5). Octets in, tables out; the signature is checked by whoever has
 //! the issuer's key.
 
+mod scope;
+
 use std::collections::HashMap;
 
 use thiserror::Error;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::revocation_list::RevokedCertificate;
 
 use crate::time::ValidityTime;
+use crate::x509::name::name_of;
+
+pub use scope::{About, Scope};
+use scope::{CERTIFICATE_ISSUER, DELTA, ENTRY_EXTENSIONS, EXTENSIONS, NUMBER, POINT, issuers, number};
 
 /// A CRL as its octets say; nothing in it counts before [`Crl::is_signed`] says so.
 #[derive(Clone, Debug)]
 pub struct Crl {
-    /// DER of the issuer's name.
-    pub issuer: Box<[u8]>,
+    /// Normal form of the issuer's name (RFC 5280 section 7.1).
+    pub issuer: Box<str>,
     /// `authorityKeyIdentifier.keyIdentifier`.
     pub authority_key_identifier: Option<Box<[u8]>>,
+    /// cRLNumber without leading zeros; empty where it has none.
+    pub number: Box<[u8]>,
     /// When it was made.
     pub this_update: ValidityTime,
     /// When the next one is due.
     pub next_update: Option<ValidityTime>,
+    /// Which certificates it is about.
+    pub scope: Scope,
+    /// Why it must not be used; it lists nothing then.
+    pub unusable: Option<Unusable>,
     /// Content octets of serial numbers without leading zeros.
     revoked: HashMap<Vec<u8>, Revoked>,
     signed: Box<[u8]>,
@@ -42,6 +55,27 @@ impl Revoked {
     pub fn is_compromise(self) -> bool {
         matches!(self.reason, 1 | 2 | 10)
     }
+
+    /// All but certificateHold and removeFromCRL (RFC 5280 section 5.3.1): what is revoked so stays revoked, although
+    /// later lists may leave it out once it has expired.
+    pub fn is_permanent(self) -> bool {
+        !matches!(self.reason, 6 | 8)
+    }
+}
+
+/// Why a CRL must not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It has a critical extension that is not known here (RFC 5280 section 5.2).
+    #[error("a critical extension of this revocation list is not understood ({0}): it must not be used")]
+    Extension(String),
+    /// One of its entries has such an extension (RFC 5280 section 5.3).
+    #[error("a critical extension of an entry of this revocation list is not understood ({0}): it must not be used")]
+    EntryExtension(String),
+    /// What an extension says about the scope cannot be read.
+    #[error("the extension {0} of this revocation list is broken: what it is about is not known")]
+    Broken(String),
 }
 
 /// Why octets are no CRL.
@@ -80,17 +114,24 @@ impl Crl {
             }
             _ => None,
         });
-        let mut revoked = HashMap::new();
-        for entry in crl.iter_revoked_certificates() {
-            let reason = entry.reason_code().map_or(0, |(_, reason)| reason.0);
-            let date = ValidityTime(entry.revocation_date.timestamp());
-            revoked.insert(without_zeros(entry.raw_serial()), Revoked { date, reason });
-        }
+        let issuer = name_of(crl.issuer().as_raw()).ok_or(CrlError::NotACrl)?.normalized;
+        let number_of =
+            |extension: &X509Extension<'_>| number(extension.value).filter(|_| extension.oid.as_bytes() == NUMBER);
+        let number = crl.extensions().iter().find_map(number_of).unwrap_or_default();
+        let read = scope_of(crl.extensions())
+            .and_then(|scope| Ok((entries(crl.iter_revoked_certificates(), (&scope, &issuer))?, scope)));
+        let (revoked, scope, unusable) = match read {
+            Ok((revoked, scope)) => (revoked, scope, None),
+            Err(unusable) => (HashMap::new(), Scope::default(), Some(unusable)),
+        };
         Ok(Self {
-            issuer: crl.issuer().as_raw().into(),
+            issuer: issuer.into(),
             authority_key_identifier: key_identifier,
+            number,
             this_update: ValidityTime(crl.last_update().timestamp()),
             next_update: crl.next_update().map(|time| ValidityTime(time.timestamp())),
+            scope,
+            unusable,
             revoked,
             signed: crl.tbs_cert_list.as_ref().into(),
             signature_oid: crl.signature_algorithm.algorithm.to_id_string(),
@@ -104,10 +145,34 @@ impl Crl {
         verify(&self.signed, &self.signature_oid, &self.signature)
     }
 
-    /// The entry of a serial number (content octets) that holds at a time. Entries that take a certificate off the list
-    /// (removeFromCRL) and such of a later date do not hold.
-    pub fn revoked(&self, serial: &[u8], at: ValidityTime) -> Option<Revoked> {
-        self.revoked.get(&without_zeros(serial)).copied().filter(|entry| entry.reason != 8 && entry.date <= at)
+    /// The entry of a certificate that holds at a time. Entries that take a certificate off the list (removeFromCRL) and
+    /// such of a later date do not hold, nor does any where the list is not about such certificates.
+    pub fn revoked(&self, certificate: &About<'_>, at: ValidityTime) -> Option<Revoked> {
+        let entry = self.revoked.get(&without_zeros(certificate.serial)).copied();
+        entry.filter(|entry| entry.reason != 8 && entry.date <= at && self.scope.covers(certificate))
+    }
+
+    /// Whether it has an entry of this serial number (content octets), whatever it says.
+    pub fn lists(&self, serial: &[u8]) -> bool {
+        self.revoked.contains_key(&without_zeros(serial))
+    }
+
+    /// Whether this list decides in place of `old` about a certificate that is on hold there: it is newer, about the same
+    /// certificates, and complete; or it adds to the same list as `old`, and the hold is gone.
+    fn replaces(&self, old: &Self, certificate: &About<'_>) -> bool {
+        let same = self.scope.octets.is_empty() || self.scope.octets == old.scope.octets;
+        if !same || self.age() <= old.age() {
+            return false;
+        }
+        let Some(base) = &self.scope.base else { return true };
+        let entry = self.revoked.get(&without_zeros(certificate.serial));
+        let spans = old.scope.base.as_ref().is_some_and(|old| magnitude(base) <= magnitude(old));
+        entry.map_or(spans, |entry| entry.reason == 8)
+    }
+
+    /// In order of making.
+    fn age(&self) -> (ValidityTime, (usize, &[u8])) {
+        (self.this_update, magnitude(&self.number))
     }
 
     /// Whether a newer one should be there by now.
@@ -116,83 +181,83 @@ impl Crl {
     }
 }
 
+/// What lists of one issuer say together of a certificate at a time, and the list that says so: the newest of each
+/// scope counts, an older one only for reasons that are permanent.
+pub fn revoked_by<'a, I: Iterator<Item = &'a Crl>>(
+    lists: impl Fn() -> I,
+    certificate: &About<'_>,
+    at: ValidityTime,
+) -> Option<(Revoked, &'a Crl)> {
+    let hits = lists().filter_map(|list| Some((list.revoked(certificate, at)?, list)));
+    let holds = |(entry, list): &(Revoked, &Crl)| {
+        entry.is_permanent() || !lists().any(|other| other.replaces(list, certificate))
+    };
+    hits.filter(holds).max_by_key(|(_, list)| list.age())
+}
+
+/// Orders numbers without leading zeros.
+fn magnitude(number: &[u8]) -> (usize, &[u8]) {
+    (number.len(), number)
+}
+
+/// What the extensions of a list say of what it is about.
+fn scope_of(extensions: &[X509Extension<'_>]) -> Result<Scope, Unusable> {
+    let mut scope = Scope::default();
+    for extension in extensions {
+        let oid = extension.oid.as_bytes();
+        let broken = || Unusable::Broken(extension.oid.to_id_string());
+        match oid {
+            POINT => scope.point(extension.value).ok_or_else(broken)?,
+            DELTA => scope.base = Some(number(extension.value).ok_or_else(broken)?),
+            _ if extension.critical && !EXTENSIONS.contains(&oid) => {
+                return Err(Unusable::Extension(extension.oid.to_id_string()));
+            }
+            _ => {}
+        }
+    }
+    Ok(scope)
+}
+
+/// The entries about certificates of the issuer of the list itself: who else's an indirect list names has to be looked up
+/// by that name, and by a key that is not known here.
+fn entries<'a, 'b: 'a>(
+    all: impl Iterator<Item = &'a RevokedCertificate<'b>>,
+    (scope, issuer): (&Scope, &str),
+) -> Result<HashMap<Vec<u8>, Revoked>, Unusable> {
+    let mut revoked = HashMap::new();
+    let mut is_own = true;
+    for entry in all {
+        let mut named = None;
+        for extension in entry.extensions() {
+            let oid = extension.oid.as_bytes();
+            let broken = || Unusable::Broken(extension.oid.to_id_string());
+            match oid {
+                CERTIFICATE_ISSUER => named = Some(issuers(extension.value).ok_or_else(broken)?),
+                _ if extension.critical && !ENTRY_EXTENSIONS.contains(&oid) => {
+                    return Err(Unusable::EntryExtension(extension.oid.to_id_string()));
+                }
+                _ => {}
+            }
+        }
+        let is_this_own = named.as_ref().is_none_or(|named| named.iter().any(|name| **name == *issuer));
+        // In an indirect list an entry without a name is about the issuer of the one before (RFC 5280 section 5.3.3).
+        match (named.is_some(), scope.indirect) {
+            (true, _) => is_own = is_this_own,
+            (false, true) => {}
+            (false, false) => is_own = true,
+        }
+        if is_own {
+            let reason = entry.reason_code().map_or(0, |(_, reason)| reason.0);
+            let date = ValidityTime(entry.revocation_date.timestamp());
+            revoked.insert(without_zeros(entry.raw_serial()), Revoked { date, reason });
+        }
+    }
+    Ok(revoked)
+}
+
 fn without_zeros(serial: &[u8]) -> Vec<u8> {
     serial.iter().copied().skip_while(|octet| *octet == 0).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rcgen::{
-        BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
-        KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd,
-    };
-
-    use super::*;
-
-    fn example() -> rcgen::CertificateRevocationList {
-        let mut ca = CertificateParams::new(vec![]).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.key_usages = vec![KeyUsagePurpose::CrlSign];
-        let issuer = Issuer::new(ca, KeyPair::generate().unwrap());
-        let entry = |serial: &[u8], reason| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(serial),
-            revocation_time: date_time_ymd(2024, 6, 1),
-            reason_code: reason,
-            invalidity_date: None,
-        };
-        CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 6, 2),
-            next_update: date_time_ymd(2024, 7, 2),
-            crl_number: SerialNumber::from_slice(&[1]),
-            issuing_distribution_point: None,
-            revoked_certs: vec![
-                entry(&[0x80, 1], Some(RevocationReason::KeyCompromise)),
-                entry(&[2], None),
-                entry(&[3], Some(RevocationReason::RemoveFromCrl)),
-            ],
-            key_identifier_method: KeyIdMethod::Sha256,
-        }
-        .signed_by(&issuer)
-        .unwrap()
-    }
-
-    #[test]
-    fn der_and_pem_say_the_same() {
-        let example = example();
-        let june = ValidityTime(1_717_200_000);
-        for octets in [example.der().to_vec(), format!("text\n{}", example.pem().unwrap()).into_bytes()] {
-            let crls = Crl::read(&octets).unwrap();
-            let [crl] = crls.as_slice() else { panic!("one list") };
-            assert!(crl.revoked(&[0x80, 1], june).is_some_and(Revoked::is_compromise));
-            assert!(crl.revoked(&[0, 0x80, 1], june).is_some());
-            assert!(crl.revoked(&[2], june).is_some_and(|entry| !entry.is_compromise()));
-            assert_eq!(crl.revoked(&[3], june), None, "removed from the list");
-            assert_eq!(crl.revoked(&[4], june), None, "not in the list");
-            assert_eq!(crl.revoked(&[2], ValidityTime(june.0 - 1)), None, "not yet revoked");
-            assert!(!crl.is_stale(ValidityTime(1_719_878_400)) && crl.is_stale(ValidityTime(1_719_878_401)));
-            assert!(crl.is_signed(|signed, oid, signature| {
-                !signature.is_empty() && oid == "1.2.840.10045.4.3.2" && octets_hold(example.der(), signed)
-            }));
-        }
-    }
-
-    fn octets_hold(all: &[u8], part: &[u8]) -> bool {
-        all.windows(part.len()).any(|window| window == part)
-    }
-
-    #[test]
-    fn truncated_everywhere() {
-        let example = example();
-        for length in 0..example.der().len() {
-            assert_eq!(Crl::read(example.der().get(..length).unwrap()).err(), Some(CrlError::NotACrl));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_octets_are_safe(octets: Vec<u8>) {
-            let _ = Crl::read(&octets);
-        }
-    }
-}
+pub(crate) mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
 use super::finding::{Cause, Finding, Point};
+use super::hosts::backing::Backing;
 use super::hosts::presented::Presented;
 use super::hosts::report::{Place, some_names};
 use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
@@ -47,6 +48,8 @@ pub struct Interceptors {
     pending: Memory<Sha256, Pending>,
     pairs: Memory<(u64, Sha256), Answers>,
     portals: Memory<Sha256, ()>,
+    /// Knows domains of earlier runs; asked once, when a CA signs for so many that it matters.
+    backing: Option<Arc<dyn Backing>>,
 }
 
 /// A handshake with an issuer of which too few domains were known as public.
@@ -109,11 +112,17 @@ impl Default for Interceptors {
             pending: Memory::new(MAX_PENDING),
             pairs: Memory::new(MAX_PAIRS),
             portals: Memory::new(MAX_PORTALS),
+            backing: None,
         }
     }
 }
 
 impl Interceptors {
+    /// Asks here which domains earlier runs saw with a public certificate.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.backing = Some(backing);
+    }
+
     /// How many entries were forgotten.
     pub fn forgotten(&self) -> u64 {
         let tables = [self.public.forgotten(), self.issuers.forgotten(), self.pairs.forgotten()];
@@ -168,8 +177,13 @@ impl Interceptors {
             issuers.push(new.issuer.key);
         }
         let least = number("public");
-        let state = ((self.public.len(), self.public.forgotten()), signer.domains.changes, least);
         let few = signer.domains.known.len() < number("domains");
+        if let Some(backing) = self.backing.take_if(|_| !few) {
+            for domain in backing.public_domains() {
+                self.public.entry(&domain, || ());
+            }
+        }
+        let state = ((self.public.len(), self.public.forgotten()), signer.domains.changes, least);
         if few || signer.too_few == Some(state) || signer.domains.known_as_public(&self.public, least) < least {
             signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);

@@ -22,6 +22,7 @@ use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Completion, Finding};
 use super::gist::{Gist, HostMemo, KnownHost};
 use super::hosts::Hosts;
+use super::hosts::backing::Backing;
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -75,7 +76,7 @@ pub struct Judge {
     ciphers: Memory<u16, Option<CipherWeakness>>,
     /// Hosts of handshakes that come without their gist.
     hosts: HostMemo,
-    leaves: Memory<HostKey, (Sha256, Sha256)>,
+    leaves: Leaves,
     /// One chain of each issuer that was not seen, by the cause of the alert about it.
     incomplete: Memory<Cause, Vec<Arc<Certificate>>>,
     /// Findings about such chains, where they wait.
@@ -91,6 +92,8 @@ pub struct Judge {
     offline: bool,
     /// An empty list to write into.
     spare: Vec<Finding>,
+    /// What earlier runs learned.
+    backing: Option<Arc<dyn Backing>>,
 }
 
 impl fmt::Debug for Judge {
@@ -111,6 +114,9 @@ impl Equivalent<(u64, Option<String>)> for ChainAndName<'_> {
         self.0 == *number && self.1 == name.as_deref()
     }
 }
+
+/// Leaf and key that hosts of the policy showed last.
+type Leaves = Memory<HostKey, (Sha256, Sha256)>;
 
 /// What a leaf was shown for that it does not name.
 #[derive(Clone, Debug, Default)]
@@ -194,7 +200,13 @@ impl Judge {
             detectors: Vec::new(),
             offline,
             spare: Vec::new(),
+            backing: None,
         }
+    }
+
+    /// Asks here which leaf a host of the policy showed last in earlier runs.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.backing = Some(backing);
     }
 
     /// Adds a detector; they are asked in this order.
@@ -267,7 +279,7 @@ impl Judge {
         };
         crypto::check(&case, lasting, &mut findings);
         listed::check(&case, &mut findings);
-        policy_rules::check(&case, last_leaf(&mut self.leaves, &case), &mut findings);
+        policy_rules::check(&case, last_leaf((&mut self.leaves, self.backing.as_deref()), &case), &mut findings);
         for detector in &mut self.detectors {
             detector.observe(&sighting, &mut findings);
         }
@@ -587,12 +599,14 @@ fn weak_cipher(ciphers: &mut Memory<u16, Option<CipherWeakness>>, cipher: Option
     ciphers.entry(&number, || crypto::cipher_weakness(number)).0.copied().flatten()
 }
 
-/// Leaf and key that a host of the policy showed last; notes those of now.
-fn last_leaf(leaves: &mut Memory<HostKey, (Sha256, Sha256)>, case: &Case<'_>) -> Option<(Sha256, Sha256)> {
+/// Leaf and key that a host of the policy showed last, in this run or an earlier one; notes those of now.
+fn last_leaf((leaves, backing): (&mut Leaves, Option<&dyn Backing>), case: &Case<'_>) -> Option<(Sha256, Sha256)> {
     case.entry?;
     let (leaf, facts) = case.leaf()?;
-    let (known, _) = leaves.entry(case.sighting.host, || (leaf.sha256, facts.spki_sha256));
-    known.map(|known| std::mem::replace(known, (leaf.sha256, facts.spki_sha256)))
+    let host = case.sighting.host;
+    let (now, earlier) = ((leaf.sha256, facts.spki_sha256), || backing?.read(host)?.latest(case.sighting.clock));
+    let (known, _) = leaves.entry(host, || earlier().unwrap_or(now));
+    known.map(|known| std::mem::replace(known, now))
 }
 
 /// The span around `at` in which no certificate of any path becomes valid or expires.

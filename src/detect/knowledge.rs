@@ -14,7 +14,7 @@ use crate::x509::signature::{Algorithm, Verdict, verify};
 use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
 
-use super::crl::Crl;
+use super::crl::{About, Crl, Revoked, revoked_by};
 use super::lists::{BADKEYS_ENTRY, List, badkeys_list};
 
 /// Everything that is known before the first packet.
@@ -98,7 +98,7 @@ impl KeyFile {
 impl Knowledge {
     /// CRLs of this issuer whose signature its key made.
     pub fn crls_of<'a>(&'a self, issuer: &'a Facts) -> impl Iterator<Item = &'a Crl> {
-        self.crls.iter().enumerate().filter(move |(_, crl)| *crl.issuer == *issuer.subject.der).filter_map(
+        self.crls.iter().enumerate().filter(move |(_, crl)| *crl.issuer == *issuer.subject.normalized).filter_map(
             move |(place, crl)| {
                 let key = (place, issuer.spki_sha256);
                 let known = self.crl_signatures.get(&key).map(|known| *known);
@@ -115,12 +115,17 @@ impl Knowledge {
         )
     }
 
-    /// Whether a CRL that this key is known to have signed lists this serial number at a time.
+    /// What the CRLs of its issuer say of a certificate at a time, and whether the one that says so is out of date.
+    pub fn revoked(&self, issuer: &Facts, child: &Facts, at: ValidityTime) -> Option<(Revoked, bool)> {
+        let (entry, crl) = revoked_by(|| self.crls_of(issuer), &About::of(child), at)?;
+        Some((entry, crl.is_stale(at)))
+    }
+
+    /// Whether CRLs that this key is known to have signed list the leaf of this serial number at a time.
     pub fn is_revoked(&self, (issuer, serial): (&Sha256, &[u8]), at: ValidityTime) -> bool {
-        self.crls.iter().enumerate().any(|(place, crl)| {
-            self.crl_signatures.get(&(place, *issuer)).is_some_and(|signed| *signed)
-                && crl.revoked(serial, at).is_some()
-        })
+        let is_signed = |place| self.crl_signatures.get(&(place, *issuer)).is_some_and(|signed| *signed);
+        let signed = || self.crls.iter().enumerate().filter(|(place, _)| is_signed(*place)).map(|(_, crl)| crl);
+        revoked_by(signed, &About { serial, is_ca: false, urls: &[] }, at).is_some()
     }
 
     /// Whether the owner of a host lists this certificate in its `certificates_file`.

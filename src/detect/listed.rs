@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::CertificateHash;
+use crate::policy::{CertificateHash, Policy};
 use crate::time::ValidityTime;
 use crate::tls::fingerprint::ja3::ja3;
 use crate::tls::fingerprint::ja4::ja4;
@@ -11,7 +11,7 @@ use crate::x509::{Certificate, Facts};
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
-use super::crl::{Crl, Revoked};
+use super::crl::Revoked;
 use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
@@ -57,7 +57,7 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// CRLReason as RFC 5280 section 5.3.1 names it.
-fn reason(code: u8) -> &'static str {
+pub(super) fn reason(code: u8) -> &'static str {
     match code {
         0 => "unspecified",
         1 => "keyCompromise",
@@ -85,16 +85,17 @@ pub(super) fn in_crl<'a>(
     path.windows(2).find_map(|pair| {
         let [child, issuer] = pair else { return None };
         let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        let entry = |crl: &Crl| Some((child, crl.revoked(&child.serial, at)?, crl.is_stale(at)));
-        knowledge.crls_of(issuer).find_map(entry)
+        let (entry, stale) = knowledge.revoked(issuer, child, at)?;
+        Some((child, entry, stale))
     })
 }
 
 fn by_serial(case: &Case<'_>) -> Option<Finding> {
-    if nothing_is_listed(case.sighting) {
+    let lists = Lists::of(case.sighting);
+    if lists.has_no_certificates() {
         return None;
     }
-    let found = presented(case).find_map(|(_, facts)| Some((facts, listed_serial(case.sighting, facts)?)));
+    let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
     let (facts, source) = found?;
     let message =
         format!("{} a certificate whose issuer and serial number stand in a list: {}", case.gave(), quoted(&source));
@@ -103,58 +104,109 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
-/// There is no list of certificates: they need not be looked at.
-fn nothing_is_listed(sighting: &Sighting<'_>) -> bool {
-    sighting.knowledge.blocklists.is_empty() && sighting.policy.compromised.is_empty()
+/// What the owner loaded to look certificates and keys up in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lists<'a> {
+    pub(super) knowledge: &'a Knowledge,
+    pub(super) policy: &'a Policy,
 }
 
-/// Where issuer and serial number of a certificate are listed.
-pub(super) fn listed_serial(sighting: &Sighting<'_>, facts: &Facts) -> Option<String> {
-    let number = without_zeros(&facts.serial);
-    let in_list = sighting.knowledge.blocklists.iter().find_map(|named| {
-        let mut entries = named.list.serials.iter();
-        let (_, _, entry) =
-            entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
-        Some(format!("{} line {}", named.name, entry.line))
-    });
-    in_list.or_else(|| {
-        let mut entries = sighting.policy.compromised.iter();
-        let entry = entries.find(|entry| {
-            let mut serials = entry.serials.iter();
-            serials.any(|(issuer, serial)| without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer)))
-        })?;
-        Some(format!("policy line {}: {}", entry.line, entry.reason))
-    })
+impl<'a> Lists<'a> {
+    /// Those that a handshake is judged by.
+    pub(super) fn of(sighting: &Sighting<'a>) -> Self {
+        Self { knowledge: sighting.knowledge, policy: sighting.policy }
+    }
+
+    /// There is no list of certificates: they need not be looked at.
+    fn has_no_certificates(self) -> bool {
+        self.knowledge.blocklists.is_empty() && self.policy.compromised.is_empty()
+    }
+
+    /// Where issuer and serial number of a certificate are listed.
+    pub(super) fn serial(self, facts: &Facts) -> Option<String> {
+        let number = without_zeros(&facts.serial);
+        let in_list = self.knowledge.blocklists.iter().find_map(|named| {
+            let mut entries = named.list.serials.iter();
+            let (_, _, entry) =
+                entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
+            Some(format!("{} line {}", named.name, entry.line))
+        });
+        in_list.or_else(|| {
+            let mut entries = self.policy.compromised.iter();
+            let entry = entries.find(|entry| {
+                let mut serials = entry.serials.iter();
+                serials.any(|(issuer, serial)| {
+                    without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer))
+                })
+            })?;
+            Some(format!("policy line {}: {}", entry.line, entry.reason))
+        })
+    }
+
+    /// Where the hash of a certificate or of its key is listed.
+    pub(super) fn hash(self, certificate: &Certificate, facts: &Facts) -> Option<String> {
+        let hashes = hashes(certificate);
+        let in_list = self.knowledge.blocklists.iter().find_map(|named| {
+            let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
+            let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
+            Some(told(&named.name, entry))
+        });
+        in_list.or_else(|| {
+            let mut entries = self.policy.compromised.iter();
+            let entry = entries.find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
+            Some(format!("policy line {}: {}", entry.line, entry.reason))
+        })
+    }
+
+    /// Where a key is listed as known to others.
+    pub(super) fn key(self, facts: &Facts) -> Option<String> {
+        let key = facts.spki_sha256.0;
+        let lists = &self.knowledge.compromised;
+        let in_list = lists.iter().find_map(|named| Some(told(&named.name, named.list.keys.get(&key)?)));
+        let in_policy = || {
+            let entry = self.policy.compromised.iter().find(|entry| entry.keys.contains(&key))?;
+            Some(format!("policy line {}: {}", entry.line, entry.reason))
+        };
+        let in_file = || {
+            let mut files = self.knowledge.badkeys.iter();
+            files.find_map(|file| Some(format!("{} list {}", file.name, file.find(&facts.key)?)))
+        };
+        in_list.or_else(in_policy).or_else(in_file)
+    }
+
+    /// Which indicators a certificate is: the kind, where it stands, and the value.
+    pub(super) fn indicators(self, certificate: &Certificate) -> impl Iterator<Item = (&'static str, String, String)> {
+        self.knowledge.indicators.iter().flat_map(move |named| {
+            let list = &named.list;
+            let mut found = Vec::new();
+            let mut hit = |kind, entry: Option<&Entry>, observed: String| {
+                found.extend(entry.map(|entry| (kind, told(&named.name, entry), observed)));
+            };
+            for hash in hashes(certificate) {
+                hit("certificate", list.certificates.get(&hash), certificate.sha256.to_string());
+            }
+            if let Some(facts) = certificate.facts.as_deref() {
+                hit("key", list.keys.get(&facts.spki_sha256.0), facts.spki_sha256.to_string());
+                hit("serial", list.serial(&facts.serial), serial(facts));
+            }
+            found
+        })
+    }
 }
 
 /// CERT-014.
 fn blocklisted(case: &Case<'_>) -> Option<Finding> {
-    if nothing_is_listed(case.sighting) {
+    let lists = Lists::of(case.sighting);
+    if lists.has_no_certificates() {
         return None;
     }
-    let found = presented(case)
-        .find_map(|(certificate, facts)| Some((certificate, listed_hash(case.sighting, certificate, facts)?)));
+    let found = presented(case).find_map(|(certificate, facts)| Some((certificate, lists.hash(certificate, facts)?)));
     let (certificate, source) = found?;
     let message = format!("{} a certificate that stands in a block list: {}", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
     let observed = Some(certificate.sha256.to_string());
     finding.evidence.pro.push(Point { id: "list", text: source, observed, ..Point::default() });
     Some(finding)
-}
-
-/// Where the hash of a certificate or of its key is listed.
-pub(super) fn listed_hash(sighting: &Sighting<'_>, certificate: &Certificate, facts: &Facts) -> Option<String> {
-    let hashes = hashes(certificate);
-    let in_list = sighting.knowledge.blocklists.iter().find_map(|named| {
-        let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
-        let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
-        Some(told(&named.name, entry))
-    });
-    in_list.or_else(|| {
-        let mut entries = sighting.policy.compromised.iter();
-        let entry = entries.find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
-        Some(format!("policy line {}: {}", entry.line, entry.reason))
-    })
 }
 
 /// KEY-006.
@@ -164,18 +216,8 @@ fn known_key(case: &Case<'_>) -> Option<Finding> {
     if knowledge.compromised.is_empty() && knowledge.badkeys.is_empty() && compromised.is_empty() {
         return None;
     }
-    let found = presented(case).find_map(|(_, facts)| {
-        let key = facts.spki_sha256.0;
-        let in_list =
-            knowledge.compromised.iter().find_map(|named| Some(told(&named.name, named.list.keys.get(&key)?)));
-        let in_policy = || {
-            let entry = compromised.iter().find(|entry| entry.keys.contains(&key))?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
-        };
-        let in_file =
-            || knowledge.badkeys.iter().find_map(|file| Some(format!("{} list {}", file.name, file.find(&facts.key)?)));
-        Some((facts, in_list.or_else(in_policy).or_else(in_file)?))
-    });
+    let lists = Lists::of(case.sighting);
+    let found = presented(case).find_map(|(_, facts)| Some((facts, lists.key(facts)?)));
     let (facts, source) = found?;
     let message = format!("{} a certificate whose private key others know: {}", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&KNOWN_COMPROMISED_KEY, &[], message);
@@ -190,6 +232,15 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
     let mut points: Vec<(Severity, Point)> = Vec::new();
     let observation = case.sighting.observation;
     let hello = observation.handshake.client_hello.as_deref();
+    if case.knowledge.indicators.is_empty() {
+        return None;
+    }
+    let lists = Lists::of(case.sighting);
+    for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
+        points.extend(lists.indicators(certificate).map(|(id, text, observed)| {
+            (Severity::High, Point { id, text, observed: Some(observed), ..Point::default() })
+        }));
+    }
     for named in &case.knowledge.indicators {
         let list = &named.list;
         let mut hit = |severity, id, entry: Option<&Entry>, observed: String| {
@@ -198,15 +249,6 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
                 points.push((severity, point));
             }
         };
-        for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
-            for hash in hashes(certificate) {
-                let found = list.certificates.get(&hash);
-                hit(Severity::High, "certificate", found, certificate.sha256.to_string());
-            }
-            let Some(facts) = certificate.facts.as_deref() else { continue };
-            hit(Severity::High, "key", list.keys.get(&facts.spki_sha256.0), facts.spki_sha256.to_string());
-            hit(Severity::High, "serial", list.serial(&facts.serial), serial(facts));
-        }
         if let Some(hello) = hello.filter(|_| !list.fingerprints.is_empty()) {
             let (ja3, ja4) = (ja3(hello), ja4(hello, observation.handshake.protocol));
             hit(Severity::Low, "ja3", list.fingerprints.get(&ja3), ja3.clone());
@@ -255,7 +297,7 @@ fn told(list: &str, entry: &Entry) -> String {
     text
 }
 
-fn serial(facts: &Facts) -> String {
+pub(super) fn serial(facts: &Facts) -> String {
     facts.serial.iter().map(|octet| format!("{octet:02X}")).collect()
 }
 

@@ -34,6 +34,7 @@ pub mod proof;
 mod recent;
 pub mod rejections;
 pub mod sighting;
+pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 mod undecided;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::catalogue::ROTATED_CERTIFICATE;
 use super::client_certificates::ClientCertificates;
 use super::finding::Finding;
+use super::hosts::backing::Backing;
 use super::hosts::presented::Presented;
 use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
@@ -45,6 +46,13 @@ impl Watch {
             rejections: Rejections::default(),
             clients: ClientCertificates::default(),
         }
+    }
+
+    /// Knows from here what earlier runs learned, and keeps there what this one learns.
+    pub fn set_backing(&mut self, backing: Arc<dyn Backing>) {
+        self.clients.set_backing(&*backing);
+        self.interceptors.set_backing(Arc::clone(&backing));
+        self.hosts.set_backing(backing);
     }
 
     /// The known hosts.

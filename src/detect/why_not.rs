@@ -167,13 +167,19 @@ impl WhyNot {
     }
 }
 
-/// A baseline as it was before the certificate that is looked at.
+/// A baseline as it was before the certificate that is looked at, and what a person accepted.
 #[derive(Debug)]
-struct Before(Option<HostRecord>);
+struct Before(Option<HostRecord>, Vec<Sha256>);
 
 impl Backing for Before {
     fn read(&self, key: &HostKey) -> Option<HostRecord> {
-        self.0.clone().filter(|record| record.key() == *key)
+        let mut record = self.0.clone().filter(|record| record.key() == *key)?;
+        record.accept_all(&self.1);
+        Some(record)
+    }
+
+    fn accepted(&self, _: &HostKey) -> Vec<Sha256> {
+        self.1.clone()
     }
 
     fn write(&self, _: &HostRecord) {}
@@ -185,8 +191,12 @@ impl Backing for Before {
 
 /// Judges again, by what is known now, the certificate that a host presented last: against its baseline as that was before
 /// or, without one, against what the host presented earlier. `presented`: a handshake for each certificate, the last one
-/// at the end.
-pub fn review(knowledge: &Arc<Knowledge>, record: Option<HostRecord>, presented: &[Observation]) -> String {
+/// at the end. `accepted`: the certificates that a person accepted for it.
+pub fn review(
+    knowledge: &Arc<Knowledge>,
+    (record, accepted): (Option<HostRecord>, Vec<Sha256>),
+    presented: &[Observation],
+) -> String {
     let Some((last, earlier)) = presented.split_last() else { return String::new() };
     let host = HostKey::of(last);
     let before = record.zip(last.server_chain.first()).map(|(mut record, leaf)| {
@@ -197,7 +207,8 @@ pub fn review(knowledge: &Arc<Knowledge>, record: Option<HostRecord>, presented:
     let memo = Arc::new(SignatureMemo::new(REVIEW_BYTES));
     let mut judge = Judge::new(Arc::clone(knowledge), memo, (REVIEW_BYTES, true));
     let mut watch = Watch::new(Arc::clone(&knowledge.anchors), 16);
-    watch.hosts_mut().set_backing(Arc::new(Before(before.filter(|_| known))));
+    let by_hand = last.server_chain.first().is_some_and(|leaf| accepted.contains(&leaf.sha256));
+    watch.hosts_mut().set_backing(Arc::new(Before(before.filter(|_| known), accepted)));
     judge.add(Box::new(watch));
     let mut why_not = WhyNot::new(&host.name);
     let mut found = Vec::new();
@@ -221,6 +232,9 @@ pub fn review(knowledge: &Arc<Knowledge>, record: Option<HostRecord>, presented:
     };
     // Writing to a String cannot fail.
     let _ = writeln!(out, "judged again: {leaf}, presented last, first at {first}; {against}");
+    if by_hand {
+        out.push_str("a person accepted it (tlswatch baseline accept): it is no unexpected certificate\n");
+    }
     out.push_str(&why_not.findings_text());
     out.push_str(&judge.known_hosts().map(|hosts| why_not.cases_text(hosts)).unwrap_or_default());
     out

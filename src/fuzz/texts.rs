@@ -1,7 +1,7 @@
 //! Files that the owner gives: policy, lists, revocation lists, roots, and words of the command line.
 
 use crate::detect::catalogue::known_rules;
-use crate::detect::crl::Crl;
+use crate::detect::crl::{About, Crl, Scope};
 use crate::detect::lists::{BADKEYS_ENTRY, List, badkeys_list};
 use crate::policy::{
     CertificateHash, Cidr, Day, HostPattern, NamePattern, Policy, Target, digest, has_public_suffix, octets,
@@ -93,9 +93,11 @@ pub fn crl(input: &[u8]) {
     };
     let Ok(crls) = Crl::read(input) else { return };
     for crl in crls {
-        assert!(crl.issuer.len() <= input.len(), "an issuer from nowhere");
+        assert!(crl.unusable.is_none() || crl.scope == Scope::default(), "half of what it is about");
         let now = ValidityTime(1_717_243_200);
-        let _ = (crl.is_stale(now), crl.revoked(&[1], now), crl.revoked(&[], now));
+        for (serial, is_ca) in [(&[1][..], false), (&[], true)] {
+            let _ = (crl.is_stale(now), crl.revoked(&About { serial, is_ca, urls: &[] }, now));
+        }
         let forged = crl.is_signed(|signed, oid, signature| {
             matches!(
                 verify(&key, Algorithm { oid, parameters: &[5, 0] }, signed, signature),

@@ -1,9 +1,10 @@
 //! The baselines of detection, kept in an inventory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::detect::finding::AlertId;
-use crate::detect::hosts::backing::{Backing, ToldBefore};
+use crate::detect::hosts::backing::{Backing, ClientUse, Edit, ToldBefore};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
@@ -21,6 +22,8 @@ pub struct Baselines {
     counted: Arc<Counted>,
     /// The last certificate that was there before the run: what the run itself writes is not known from before.
     newest: i64,
+    /// The edit by hand that was heeded last.
+    heeded: AtomicI64,
 }
 
 impl Baselines {
@@ -30,7 +33,11 @@ impl Baselines {
             inventory.fail(&error);
             0
         });
-        Self { inventory, counted, newest }
+        let heeded = inventory.store().newest_edit().unwrap_or_else(|error| {
+            inventory.fail(&error);
+            0
+        });
+        Self { inventory, counted, newest, heeded: heeded.into() }
     }
 
     fn note<T: Default>(&self, done: Result<T, InventoryError>) -> T {
@@ -48,12 +55,34 @@ impl Backing for Baselines {
             // The name in the record decides where it is found again: one that somebody else put there is of no use.
             let record = HostRecord::from_bytes(&bytes).filter(|record| record.key() == *key);
             let Some(mut record) = record else { return Ok(None) };
-            for accepted in self.inventory.accepted(key)? {
-                record.accept(&accepted);
-            }
+            record.accept_all(&self.inventory.accepted(key)?);
             Ok(Some(record))
         };
         self.note(read())
+    }
+
+    fn accepted(&self, key: &HostKey) -> Vec<Sha256> {
+        self.note(self.inventory.accepted(key))
+    }
+
+    fn edits(&self) -> Vec<Edit> {
+        let edits = self.note(self.inventory.store().edits(self.heeded.load(Ordering::Relaxed)));
+        if let Some((number, _)) = edits.last() {
+            self.heeded.store(*number, Ordering::Relaxed);
+        }
+        edits.into_iter().map(|(_, edit)| edit).collect()
+    }
+
+    fn forget(&self, key: &HostKey) {
+        self.note(self.inventory.forget_baseline(key));
+    }
+
+    fn public_domains(&self) -> Vec<u64> {
+        self.note(self.inventory.public_domains())
+    }
+
+    fn client_uses(&self) -> Vec<ClientUse> {
+        self.note(self.inventory.client_uses())
     }
 
     fn write(&self, record: &HostRecord) {

@@ -6,9 +6,11 @@
 mod answer;
 mod audit;
 mod digest;
+mod edits;
 mod export;
 mod gather;
 mod hosts;
+mod listed;
 mod owners;
 mod parts;
 mod query;
@@ -28,12 +30,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use crate::detect::hosts::backing::ClientUse;
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
 pub use answer::{Answer, Cell, Rows};
 pub use gather::Gather;
 pub use hosts::Baselines;
+pub use listed::{Applied, Found};
 pub use owners::OwnersError;
 pub use parts::Counted;
 pub use query::{Filter, Question};
@@ -52,6 +56,12 @@ const RECORDS: usize = 256;
 
 /// How often somebody who waits for the writer looks whether it still runs.
 const LOOK_UP: Duration = Duration::from_millis(10);
+
+/// Hosts whose records are looked at for domains with a public certificate, the last seen.
+const PUBLIC_DOMAINS: u32 = 250_000;
+
+/// Pairs of a client's key and an address that are taken into a run, the last used.
+const CLIENT_USES: u32 = 100_000;
 
 /// Why an inventory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +229,24 @@ impl Inventory {
             accepted.extend(base.accepted(key)?);
         }
         Ok(accepted)
+    }
+
+    /// Domains of hosts that were seen with a certificate of a public CA, hashed, here or in the other inventory.
+    fn public_domains(&self) -> Result<Vec<u64>, InventoryError> {
+        let mut found = self.store.public_domains(PUBLIC_DOMAINS)?;
+        if let Some(base) = &self.base {
+            found.extend(base.public_domains(PUBLIC_DOMAINS)?);
+        }
+        Ok(found)
+    }
+
+    /// From where keys of clients were used, here or in the other inventory.
+    fn client_uses(&self) -> Result<Vec<ClientUse>, InventoryError> {
+        let mut found = self.store.client_uses(CLIENT_USES)?;
+        if let Some(base) = &self.base {
+            found.extend(base.client_uses(CLIENT_USES)?);
+        }
+        Ok(found)
     }
 
     /// Keeps the record of a host (an empty one counts as none); `last_seen` is packet time. Waits when the disk is slower.

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
+use crate::detect::hosts::backing::{ClientUse, Edit};
+use crate::detect::hosts::record::HostRecord;
+use crate::detect::hosts::sketch::stable_hash;
 use crate::detect::sighting::HostKey;
+use crate::policy::registrable_domain;
 use crate::time::Timestamp;
 use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
-use super::{InventoryError, StoredAlert, lock, schema};
+use super::{InventoryError, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
@@ -175,6 +179,40 @@ impl Store {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
+    /// Registrable domains, hashed, of hosts with a record that has a certificate of a public CA; at most so many.
+    pub(super) fn public_domains(&self, limit: u32) -> Result<Vec<u64>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT key, record FROM baseline ORDER BY last_seen DESC LIMIT ?")?;
+        let mut rows = statement.query([limit])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(0)?.as_str().unwrap_or_default();
+            let Some(domain) = registrable_domain(name) else { continue };
+            if HostRecord::is_public(row.get_ref(1)?.as_blob().unwrap_or_default()) {
+                found.push(stable_hash(domain.as_bytes()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// From where the keys of client certificates were used, the last uses first; at most so many.
+    pub(super) fn client_uses(&self, limit: u32) -> Result<Vec<ClientUse>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT key.spki_sha256, client.address, min(client.first), max(client.last), sum(client.count)
+             FROM client JOIN certificate ON certificate.id = client.certificate JOIN key ON key.id = certificate.key
+             GROUP BY key.id, client.address ORDER BY 4 DESC, 1, 2 LIMIT ?",
+        )?;
+        let rows = statement.query_map([limit], |row| {
+            let address = row.get_ref(1)?.as_str()?.parse().ok();
+            let count = u32::try_from(row.get::<_, i64>(4)?).unwrap_or(u32::MAX);
+            let (key, first, last) = (Sha256(row.get(0)?), Timestamp(row.get(2)?), Timestamp(row.get(3)?));
+            Ok(address.map(|address| ClientUse { key, address, first, last, count }))
+        })?;
+        let found: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Leaf certificates that a host showed, the latest first.
     ///
     /// # Errors
@@ -217,6 +255,7 @@ impl Store {
                 certificate.0
             ])?;
         }
+        edits::note(&transaction, &Edit::Accept(key.clone()))?;
         Ok(transaction.commit()?)
     }
 
@@ -232,6 +271,8 @@ impl Store {
             let sql = format!("DELETE FROM {table} WHERE key = ? AND port = ?");
             rows += transaction.execute(&sql, params![key.name, key.port])?;
         }
+        // Also without any: a sensor may have learned of the host and not written it yet.
+        edits::note(&transaction, &Edit::Forget(key.clone()))?;
         transaction.commit()?;
         Ok(rows > 0)
     }

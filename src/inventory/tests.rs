@@ -677,3 +677,73 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_person_does_is_heeded_while_a_sensor_runs() {
+    use crate::detect::catalogue::UNEXPECTED_CERTIFICATE;
+    use crate::detect::hosts::Hosts;
+    use crate::detect::hosts::record::HostRecord;
+    use crate::detect::sighting::Detector as _;
+    use crate::detect::testing::{Ca, Plan, START, Scene};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("i.db");
+    let inventory = Arc::new(Inventory::open(&path).unwrap());
+    let person = Store::open(&path).unwrap();
+    let host = HostKey { name: "www.example.com".to_owned(), port: 443 };
+    let public = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&public]);
+    scene.offline = false;
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    hosts.set_backing(Arc::new(Baselines::new(Arc::clone(&inventory), Arc::default())));
+    let chain = public.chain(&Plan::of(&["www.example.com"]));
+    let at = |second: i64| Timestamp::new(START + second, 0);
+    let support = || {
+        inventory.commit().unwrap();
+        let record = person.baseline(&host).unwrap();
+        record.map(|record| HostRecord::from_bytes(&record).unwrap().support)
+    };
+    hosts.save(at(0));
+    for client in 1..=3 {
+        scene.serve(&mut hosts, (&host.name, &format!("10.{client}.0.1")), &chain);
+    }
+    hosts.save(at(10));
+    assert_eq!(support(), Some(3));
+    // Forgotten, although what the sensor wrote is still on its way, and learned anew.
+    scene.serve(&mut hosts, (&host.name, "10.4.0.1"), &chain);
+    assert!(person.forget(&host).unwrap());
+    hosts.save(at(19));
+    assert_eq!(support(), None, "it is not time yet");
+    hosts.save(at(20));
+    assert_eq!(support(), None, "not written over");
+    assert!(!hosts.knows(&host));
+    scene.now = START + 21;
+    scene.serve(&mut hosts, (&host.name, "10.5.0.1"), &chain);
+    hosts.save(at(31));
+    assert_eq!(support(), Some(1));
+    // Accepted while it is held and doubted; a signal makes the sensor look at once.
+    for second in 0..40 {
+        scene.now = START + 32 + second * 4_000;
+        scene.serve(&mut hosts, (&host.name, &format!("10.6.{}.1", second % 5)), &chain);
+    }
+    // For another name: that waits for more of the same.
+    let other = Ca::new("Proxy").chain(&Plan::of(&["www.example.net"]));
+    let alerts = |accept: bool, scene: &mut Scene, hosts: &mut Hosts| {
+        let told = scene.serve(hosts, (&host.name, "10.7.0.1"), &other);
+        assert!(told.iter().all(|one| one.rule != &UNEXPECTED_CERTIFICATE));
+        if accept {
+            person.accept(&host, &[other[0].sha256]).unwrap();
+            let anchors = Arc::clone(&scene.anchors);
+            hosts.renew(&anchors);
+        }
+        scene.now += 3_600;
+        let mut found = Vec::new();
+        hosts.advance(Timestamp::new(scene.now, 0), &scene.policy, &mut found);
+        found.extend(scene.finish(hosts));
+        found.iter().filter(|one| one.rule == &UNEXPECTED_CERTIFICATE).count()
+    };
+    let mut doubtful = Hosts::new(Arc::clone(&scene.anchors), 100);
+    doubtful.restore(hosts.table().get(&host).unwrap().clone());
+    assert_eq!(alerts(false, &mut scene, &mut doubtful), 1);
+    assert_eq!(alerts(true, &mut scene, &mut hosts), 0);
+    assert_eq!(support(), Some(42));
+}

@@ -126,8 +126,10 @@ impl<'a> Correlator<'a> {
         if !self.flush_rounds {
             return Ok(());
         }
-        if let Some(judgement) = &mut self.judgement {
-            judgement.save(order.clock);
+        if let Some(mut judgement) = self.judgement.take() {
+            let due = judgement.save(order.clock);
+            self.alerts(&judgement, &due)?;
+            self.judgement = Some(judgement);
         }
         for sink in &mut self.sinks {
             sink.tick(order.clock)?;

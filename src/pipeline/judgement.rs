@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::detect::alerts::past::Past;
 use crate::detect::alerts::{AlertStatus, Alerts, CauseKey, When};
 use crate::detect::catalogue::{Effect, NEW_CERTIFICATE, ROTATED_CERTIFICATE, Severity};
 use crate::detect::finding::Finding;
@@ -35,14 +36,16 @@ pub struct Judging {
     pub backing: Option<Arc<dyn Backing>>,
     /// Asked before every handshake for another policy (live).
     pub renewal: Option<Arc<dyn Renewal>>,
+    /// What is to be told of what earlier runs stored: lists that were loaded since name it.
+    pub past: Vec<Past>,
     /// Name of a host about which [`Outcome::why_not`](crate::pipeline::Outcome::why_not) is asked.
     pub why_not: Option<String>,
 }
 
 /// Where another policy comes from while a network is watched.
 pub trait Renewal: fmt::Debug + Send + Sync {
-    /// What holds from now on; `None` while nothing changed.
-    fn next(&self) -> Option<Arc<Knowledge>>;
+    /// What holds from now on, and what it has to say of what is stored; `None` while nothing changed.
+    fn next(&self) -> Option<(Arc<Knowledge>, Vec<Past>)>;
 }
 
 /// Judges observations in order and gathers alerts.
@@ -60,6 +63,8 @@ pub struct Judgement {
     marks: Vec<Mark>,
     why_not: Option<WhyNot>,
     renewal: Option<Arc<dyn Renewal>>,
+    /// Not told yet.
+    past: Vec<Past>,
 }
 
 /// A rule that holds for a certificate and does not alert.
@@ -85,7 +90,8 @@ impl Judgement {
         judge.hold_open_chains(judging.when);
         let mut watch = Watch::new(Arc::clone(&judging.knowledge.anchors), KNOWN_HOSTS);
         if let Some(backing) = &judging.backing {
-            watch.hosts_mut().set_backing(Arc::clone(backing));
+            watch.set_backing(Arc::clone(backing));
+            judge.set_backing(Arc::clone(backing));
         }
         judge.add(Box::new(watch));
         Self {
@@ -98,14 +104,13 @@ impl Judgement {
             marks: Vec::new(),
             why_not: judging.why_not.as_deref().map(WhyNot::new),
             renewal: judging.renewal.clone(),
+            past: judging.past.clone(),
         }
     }
 
     /// Judges one handshake. A panic costs its findings and is counted.
     pub fn observe(&mut self, observation: &Observation, (clock, selected): (Timestamp, bool)) -> Due {
-        if let Some(knowledge) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
-            self.judge.renew(knowledge);
-        }
+        self.renew();
         let asked = self.why_not.is_some();
         let found = catch_unwind(AssertUnwindSafe(|| {
             let mut due = self.judge.advance_briefly(clock);
@@ -127,7 +132,8 @@ impl Judgement {
             found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
-        let mut due: Due = self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)).collect();
+        let mut due = self.past(clock);
+        due.extend(self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)));
         let mut shared = None;
         for mut finding in found.drain(..) {
             if !selected {
@@ -165,11 +171,31 @@ impl Judgement {
         (rules, of_it().find_map(|mark| mark.change.as_deref()))
     }
 
-    /// Live: what was learned is kept, if that is due; also while no handshake comes.
-    pub fn save(&mut self, clock: Timestamp) {
+    /// Live: what was learned is kept, if that is due; also while no handshake comes. Says what of the past is to be told.
+    pub fn save(&mut self, clock: Timestamp) -> Due {
+        self.renew();
         if catch_unwind(AssertUnwindSafe(|| self.judge.save(clock))).is_err() {
             self.panics += 1;
         }
+        let due = self.past(clock);
+        self.shown(due)
+    }
+
+    /// Live: takes another policy and other lists, if there are any.
+    fn renew(&mut self) {
+        if let Some((knowledge, past)) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
+            self.judge.renew(knowledge);
+            self.past.extend(past);
+        }
+    }
+
+    /// What lists say of what is stored.
+    fn past(&mut self, clock: Timestamp) -> Due {
+        if self.past.is_empty() {
+            return Due::new();
+        }
+        let past = std::mem::take(&mut self.past);
+        past.into_iter().filter_map(|one| self.alerts.take_past(one, clock)).collect()
     }
 
     /// The input is over.
@@ -185,7 +211,7 @@ impl Judgement {
                 Afterthought::Retract(rule) => self.alerts.retract(id, rule),
             }
         }
-        let mut due = Due::new();
+        let mut due = self.past(clock);
         if let Some(why_not) = &mut self.why_not {
             found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));

@@ -7,7 +7,7 @@ pub mod cache;
 mod certificate;
 pub mod chain;
 pub mod coprime;
-mod der;
+pub(crate) mod der;
 mod extensions;
 mod json;
 pub mod judge;

@@ -40,6 +40,13 @@ const SHORT_NAMES: [(&[u8], &str); 24] = [
 /// emailAddress of PKCS #9, which RFC 4514 gives no short name.
 const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01];
 
+/// The Name that these octets are; `None` when they are something else, or more.
+pub(crate) fn name_of(octets: &[u8]) -> Option<Name> {
+    let mut outer = Reader::new(octets);
+    let name = outer.tagged(der::SEQUENCE)?;
+    outer.rest().is_empty().then(|| parse(&name, &mut Vec::new()))
+}
+
 /// Reads a Name; what does not parse inside it is left out and told in `oddities`.
 pub(crate) fn parse(name: &Element<'_>, oddities: &mut Vec<&'static str>) -> Name {
     let mut parsed = Name { der: name.whole.into(), ..Name::default() };

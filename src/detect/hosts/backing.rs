@@ -1,6 +1,7 @@
 //! What is behind the memory of hosts and of alerts: a file, or nothing. Detection itself reads and writes none.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::record::HostRecord;
 use crate::detect::finding::AlertId;
@@ -15,12 +16,35 @@ pub trait Backing: fmt::Debug + Send + Sync {
     /// The baseline of a host as it was last written, with what a person accepted since.
     fn read(&self, key: &HostKey) -> Option<HostRecord>;
 
+    /// Certificates that a person accepted for a host, also for one that has no baseline yet.
+    fn accepted(&self, _key: &HostKey) -> Vec<Sha256> {
+        Vec::new()
+    }
+
+    /// What persons did to baselines since this was asked last, in order.
+    fn edits(&self) -> Vec<Edit> {
+        Vec::new()
+    }
+
+    /// Forgets the baseline of a host, also one that is on its way.
+    fn forget(&self, _key: &HostKey) {}
+
     /// Keeps a baseline in place of an earlier one of the same host.
     fn write(&self, record: &HostRecord);
 
     /// Whether a certificate was seen before this run.
     fn knows(&self, _certificate: &Sha256) -> bool {
         false
+    }
+
+    /// Registrable domains, hashed, of hosts that were seen with a certificate of a public CA.
+    fn public_domains(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// From where client certificates were used before this run.
+    fn client_uses(&self) -> Vec<ClientUse> {
+        Vec::new()
     }
 
     /// What was written goes on its way now, however little it is.
@@ -46,6 +70,30 @@ pub trait Backing: fmt::Debug + Send + Sync {
     fn told(&self, _id: &AlertId) -> Option<ToldBefore> {
         None
     }
+}
+
+/// What a person did to the baseline of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Certificates were accepted.
+    Accept(HostKey),
+    /// It is to be learned anew.
+    Forget(HostKey),
+}
+
+/// From where a client's key was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientUse {
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub key: Sha256,
+    /// Address of the client.
+    pub address: IpAddr,
+    /// First packet time.
+    pub first: Timestamp,
+    /// Last packet time.
+    pub last: Timestamp,
+    /// Handshakes.
+    pub count: u32,
 }
 
 /// What earlier runs told of a cause.

@@ -301,6 +301,19 @@ impl Holding {
         hosts.into_iter().flat_map(|(key, cases)| cases.into_iter().map(move |held| (key.clone(), held))).collect()
     }
 
+    /// Drops the cases of a host that `gone` names, without a word.
+    pub fn forget(&mut self, key: &HostKey, gone: impl Fn(&Sha256) -> bool) {
+        let Some(cases) = self.hosts.get_mut(key) else { return };
+        let (out, left): (Vec<_>, _) = std::mem::take(cases).into_iter().partition(|held| gone(&held.new.leaf.sha256));
+        *cases = left;
+        self.count = self.count.saturating_sub(out.len());
+        let freed = out.iter().filter_map(|held| held.observation.as_deref()).map(Observation::weight).sum();
+        self.bytes = self.bytes.saturating_sub(freed);
+        if cases.is_empty() {
+            self.hosts.remove(key);
+        }
+    }
+
     /// A leaf answers for unrelated names.
     pub fn note_portal(&mut self, leaf: &Sha256) {
         let cases = self.hosts.values_mut().flatten();

@@ -11,11 +11,16 @@ use crate::detect::testing::{Ca, DAY, Plan, START, Scene};
 struct Stored {
     record: std::sync::Mutex<Option<HostRecord>>,
     expired: std::sync::Mutex<Vec<Timestamp>>,
+    accepted: std::sync::Mutex<Vec<Sha256>>,
 }
 
 impl Backing for Stored {
     fn read(&self, key: &HostKey) -> Option<HostRecord> {
         self.record.lock().unwrap().clone().filter(|record| record.key() == *key)
+    }
+
+    fn accepted(&self, _: &HostKey) -> Vec<Sha256> {
+        self.accepted.lock().unwrap().clone()
     }
 
     fn write(&self, record: &HostRecord) {
@@ -96,4 +101,31 @@ fn two_hundred_thousand_hosts_fit() {
     let all = hosts.table.memory();
     assert!(all < 250_000_000, "{all} bytes");
     assert!(!hosts.take_spilled().is_empty());
+}
+
+#[test]
+fn a_certificate_accepted_before_it_is_shown_is_taken() {
+    let (public, other) = (Ca::new("Public Root"), Ca::new("Somebody"));
+    let (known, new) = (public.chain(&Plan::of(&[HOST])), other.chain(&Plan::of(&[HOST])));
+    // `shown`: the host has a baseline when the person accepts; `by_hand`: it is the new one.
+    for (shown, by_hand) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut scene = Scene::new(&[&public]);
+        let record = HostRecord::new(&HostKey { name: HOST.to_owned(), port: 443 }, Timestamp::new(START, 0));
+        let stored = Arc::new(Stored::default());
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+        let accepted = if by_hand { new[0].sha256 } else { Sha256([9; 32]) };
+        *stored.record.lock().unwrap() = Some(record).filter(|_| shown);
+        stored.accepted.lock().unwrap().push(accepted);
+        hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+        for client in ["10.0.0.1", "10.0.0.2", "10.0.1.3"] {
+            assert!(scene.serve(&mut hosts, (HOST, client), &known).is_empty());
+        }
+        let mut found = scene.serve(&mut hosts, (HOST, "10.0.2.4"), &new);
+        found.extend(scene.finish(&mut hosts));
+        assert_eq!(found.iter().any(|one| one.rule == &UNEXPECTED_CERTIFICATE), !by_hand, "{shown}");
+        let record = stored.record.lock().unwrap().clone().unwrap();
+        let standing = record.certificate(&new[0].sha256).unwrap().standing;
+        assert_eq!(standing == Standing::Accepted, by_hand);
+        assert_eq!(record.support, 4);
+    }
 }

@@ -29,7 +29,7 @@ use crate::tls::Alert;
 use crate::x509::chain::SignatureMemo;
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::{Certificate, Sha256};
-use backing::Backing;
+use backing::{Backing, Edit};
 use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
@@ -152,6 +152,28 @@ impl Hosts {
     pub fn renew(&mut self, anchors: &Arc<TrustAnchors>) {
         self.anchors = Arc::clone(anchors);
         self.changes += 1;
+        self.heed_edits();
+    }
+
+    /// Does what persons did to stored baselines to those in memory too, before these take their place.
+    fn heed_edits(&mut self) {
+        let Some(backing) = self.backing.clone() else { return };
+        for edit in backing.edits() {
+            match edit {
+                Edit::Accept(key) => {
+                    let accepted = backing.accepted(&key);
+                    self.holding.forget(&key, |leaf| accepted.contains(leaf));
+                    if let Some(record) = self.table.get_mut(&key) {
+                        record.accept_all(&accepted);
+                    }
+                }
+                Edit::Forget(key) => {
+                    self.holding.forget(&key, |_| true);
+                    self.table.remove(&key);
+                    backing.forget(&key);
+                }
+            }
+        }
     }
 
     /// Puts the stored baseline of a host back that is seen now, if it is not in memory and there is one.
@@ -277,6 +299,10 @@ impl Hosts {
             self.overturn(sighting, new, findings);
             has_baseline = self.table.get(sighting.host).is_some_and(has_accepted);
         }
+        // A person may have accepted it before anybody saw it.
+        let by_hand =
+            standing.is_none() && (has_baseline || suspicious) && self.is_accepted(sighting.host, &new.leaf.sha256);
+        let standing = if by_hand { Some(Standing::Accepted) } else { standing };
         if (standing == Some(Standing::Accepted) || !has_baseline) && !suspicious {
             if standing.is_some() && !new.is_trusted() && self.returns(sighting, new, findings) {
                 self.count(sighting, new, Standing::Held);
@@ -326,6 +352,10 @@ impl Hosts {
         if let Some(held) = decided {
             self.decide((sighting.host, held), sighting.policy, findings);
         }
+    }
+
+    fn is_accepted(&self, key: &HostKey, leaf: &Sha256) -> bool {
+        self.backing.as_ref().is_some_and(|backing| backing.accepted(key).contains(leaf))
     }
 
     /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
@@ -495,11 +525,15 @@ impl Hosts {
 
     /// Live: writes the baselines that changed since the last time, so that little is lost when the program ends early.
     fn save_changed(&mut self, clock: Timestamp) {
-        let Some(backing) = &self.backing else { return };
+        if self.backing.is_none() {
+            return;
+        }
         let saved = *self.saved.get_or_insert(clock);
         if clock.since(saved).nanos() < SAVE_EVERY {
             return;
         }
+        self.heed_edits();
+        let Some(backing) = &self.backing else { return };
         // The last seen come first: most of a full table is not looked at.
         self.table.newest().take_while(|record| record.last >= saved.nanos()).for_each(|record| backing.write(record));
         self.saved = Some(clock);
@@ -551,6 +585,7 @@ impl Detector for Hosts {
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
+        self.heed_edits();
         if let Some(backing) = &self.backing {
             backing.finish();
         }

@@ -33,6 +33,9 @@ impl Hosts {
         });
         let doubtful: Vec<_> = doubtful.filter(|(_, _, how, accepted)| *accepted || how.is_some()).collect();
         for (leaf, issuer, how, accepted) in doubtful {
+            if self.is_accepted(sighting.host, &leaf) {
+                continue;
+            }
             match self.witnesses.get(sighting.host, &leaf).cloned() {
                 Some(witness) if how.is_some() || (accepted && could_be_served(new, &witness)) => {
                     self.judge_first(sighting, (&witness, new, how), findings);
@@ -90,6 +93,9 @@ impl Hosts {
             return false;
         }
         let Some(witness) = self.witnesses.get(sighting.host, &new.leaf.sha256).cloned() else { return false };
+        if self.is_accepted(sighting.host, &new.leaf.sha256) {
+            return false;
+        }
         let same = is_marked(&[trusted.servers], subnet_hash(sighting.observation.ends.server.address));
         let mut held = Held::overturned(sighting, (&witness, &Sha256(trusted.sha256), same), Vec::new());
         held.returned = true;

@@ -404,6 +404,30 @@ impl HostRecord {
         Some(record)
     }
 
+    /// Whether a stored record has an accepted certificate of a public CA that holds its name: without the work of
+    /// [`from_bytes`](Self::from_bytes), for many are looked at.
+    pub fn is_public(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Brief {
+            certificates: Vec<Known>,
+        }
+        #[derive(Deserialize)]
+        struct Known {
+            standing: Standing,
+            public: bool,
+            name_matches: bool,
+        }
+        let accepted = |one: &Known| one.standing == Standing::Accepted && one.public && one.name_matches;
+        serde_json::from_slice::<Brief>(bytes).is_ok_and(|record| record.certificates.iter().any(accepted))
+    }
+
+    /// Certificate and key that it showed last before a time: what came later is no predecessor.
+    pub fn latest(&self, before: Timestamp) -> Option<(Sha256, Sha256)> {
+        let earlier = self.certificates.iter().filter(|known| known.last < before.nanos());
+        let latest = earlier.max_by_key(|known| known.last)?;
+        Some((Sha256(latest.sha256), Sha256(latest.spki)))
+    }
+
     /// The certificate with this fingerprint.
     pub fn certificate(&self, sha256: &Sha256) -> Option<&KnownCertificate> {
         self.certificates.iter().find(|known| known.sha256 == sha256.0)
@@ -489,7 +513,8 @@ impl HostRecord {
         })
     }
 
-    /// A person accepted this certificate: it is expected from now on, and so is its issuer.
+    /// A person accepted this certificate: it is expected from now on, and so is its issuer. `false` where the host has not
+    /// shown it.
     pub fn accept(&mut self, sha256: &Sha256) -> bool {
         let Some(known) = self.certificate_mut(sha256) else { return false };
         known.standing = Standing::Accepted;
@@ -501,6 +526,13 @@ impl HostRecord {
             self.issuers.push(KnownIssuer { key: issuer, authority: 0, text: "an issuer that was accepted".into() });
         }
         true
+    }
+
+    /// A person accepted these certificates.
+    pub fn accept_all(&mut self, accepted: &[Sha256]) {
+        for sha256 in accepted {
+            self.accept(sha256);
+        }
     }
 
     /// Sets the standing of a certificate; an accepted one brings its issuer along.

@@ -1,0 +1,118 @@
+//! Alerts about what earlier runs stored: there is no handshake at hand, but a cause, places and a count.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Alert, AlertStatus, Alerts, CAUSES, CauseKey, When};
+use crate::detect::finding::Finding;
+use crate::time::Timestamp;
+
+/// A cause with all that is known of it from before.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// What heads the alert.
+    pub head: Finding,
+    /// Hosts.
+    pub hosts: Vec<Arc<str>>,
+    /// Clients, where they are known.
+    pub clients: Vec<IpAddr>,
+    /// First packet time.
+    pub first: Timestamp,
+    /// Last packet time.
+    pub last: Timestamp,
+    /// Handshakes.
+    pub count: u64,
+}
+
+impl Alerts {
+    /// Takes in what is known from before. Says what is to be told at once.
+    pub fn take_past(&mut self, past: Past, clock: Timestamp) -> Option<(CauseKey, AlertStatus)> {
+        self.counts.findings += 1;
+        let Past { mut head, hosts, clients, first, last, count } = past;
+        let suppressed = head.suppressed_by.is_some();
+        self.counts.suppressed += u64::from(suppressed);
+        let key = (self.id(&head), suppressed);
+        if self.causes.len() >= CAUSES && !self.causes.contains_key(&key) {
+            self.counts.overflow += 1;
+            return None;
+        }
+        head.moment.timestamp = first;
+        let severity = head.severity;
+        let earlier = self.backing.as_deref().filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
+        let mut alert = Alert::new(key, (head, false), None);
+        alert.earlier = earlier;
+        // Count and first time are those of all runs.
+        alert.goes_on = earlier.is_some();
+        alert.last_seen = last;
+        alert.count = count.max(1);
+        // What earlier runs told of it is among what is stored.
+        alert.fresh = earlier.map_or(count, |earlier| count.saturating_sub(earlier.count)).max(1);
+        hosts.iter().for_each(|host| alert.hosts.note(host));
+        clients.iter().for_each(|client| alert.clients.note(client));
+        match self.causes.get_mut(&key) {
+            Some(known) => {
+                // What this run counted of the cause is stored as well.
+                alert.count = count.saturating_sub(known.count);
+                alert.fresh = alert.count;
+                known.absorb(alert);
+            }
+            None => {
+                self.causes.insert(key, alert);
+            }
+        }
+        if self.when == When::AtEnd {
+            return None;
+        }
+        let known = self.causes.get(&key)?;
+        let status = match known.told {
+            None => known.first_status(),
+            Some(told) if severity > told.severity => AlertStatus::Escalated,
+            Some(_) => AlertStatus::Update,
+        };
+        self.tell(key, clock).then_some((key, status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::catalogue::{KNOWN_COMPROMISED_KEY, SELF_SIGNED, Severity};
+    use crate::detect::finding::Cause;
+    use crate::time::{Moment, Order};
+    use crate::x509::Sha256;
+
+    #[test]
+    fn what_is_counted_already_is_counted_once() {
+        let at = |second| Timestamp::new(second, 0);
+        let cause = || Cause::LeafKey(Sha256([7; 32]));
+        let finding = |second| {
+            let order = Order { clock: at(second), ..Order::default() };
+            let moment = Moment { order, timestamp: at(second), time_known: true, ..Moment::default() };
+            Finding::new(&SELF_SIGNED, cause(), moment, String::new())
+        };
+        let past = || Past {
+            head: Finding::new(&KNOWN_COMPROMISED_KEY, cause(), Moment::default(), "stolen".to_owned()),
+            hosts: ["a:443", "b:443"].map(Arc::from).into(),
+            clients: Vec::new(),
+            first: at(5),
+            last: at(40),
+            count: 9,
+        };
+        for when in [When::AtEnd, When::AtOnce] {
+            let mut alerts = Alerts::new(when);
+            for second in [10, 20] {
+                alerts.take(finding(second), || None, at(second));
+            }
+            let told = alerts.take_past(past(), at(50));
+            assert_eq!(told.map(|(_, status)| status), (when == When::AtOnce).then_some(AlertStatus::Escalated));
+            let alert = alerts.iter().next().unwrap();
+            assert_eq!((alert.count, alert.first_seen, alert.last_seen), (9, at(5), at(40)));
+            assert_eq!((alert.severity, alert.head.message.as_str()), (Severity::Critical, "stolen"));
+            assert_eq!((alert.hosts.len(), alert.rules.len()), (2, 2));
+        }
+        // With nothing before it is an alert of its own.
+        let mut alerts = Alerts::new(When::AtOnce);
+        assert_eq!(alerts.take_past(past(), at(50)).map(|(_, status)| status), Some(AlertStatus::New));
+        assert!(alerts.finish().is_empty(), "told is told");
+    }
+}

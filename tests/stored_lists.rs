@@ -1,0 +1,196 @@
+//! Lists that are loaded later are applied to what was stored before.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of these tests fail like the tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What the lists of pcaps/lists/policy.toml say of the hosts of cert-listed.pcap.
+const LISTED: [(&str, u64, &str, &str); 5] = [
+    ("TLSW-CERT-013", 73, "withdrawn.example.com:443", "cessationOfOperation"),
+    ("TLSW-CERT-013", 99, "stolen.example.com:443", "keyCompromise"),
+    ("TLSW-CERT-014", 99, "blocked.example.com:443", "Example C&C"),
+    ("TLSW-KEY-006", 99, "badkey.example.com:443", "badkeys.dat"),
+    ("TLSW-KEY-006", 99, "leaked.example.com:443", "found in a firmware image"),
+];
+
+fn pcaps(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps").join(name).to_str().unwrap().to_owned()
+}
+
+fn tlswatch(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tlswatch"));
+    command.args(arguments).env_remove("TLSWATCH_INVENTORY").stdin(Stdio::null()).output().unwrap()
+}
+
+/// Alerts of a run that reads `capture` into the inventory.
+fn read(capture: &str, inventory: &Path, arguments: &[&str]) -> Vec<Value> {
+    let capture = pcaps(capture);
+    let roots = pcaps("ca/public-roots.pem");
+    let fixed = ["read", &capture, "-q", "-o", "-", "--no-builtin-roots", "--roots", &roots, "--inventory"];
+    let output = tlswatch(&[&fixed[..], &[inventory.to_str().unwrap()], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events = String::from_utf8(output.stdout).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.filter(|event| event["event"]["kind"] == "alert").collect()
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    (folder, inventory)
+}
+
+/// Rule, severity and host, and what the evidence says, in order.
+fn told(alerts: &[Value]) -> Vec<(String, u64, String, String)> {
+    let mut told: Vec<_> = alerts
+        .iter()
+        .map(|alert| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let evidence = &alert["tlswatch"]["alert"]["evidence"];
+            (
+                text(&alert["rule"]["id"]),
+                alert["event"]["severity"].as_u64().unwrap(),
+                text(&alert["tlswatch"]["alert"]["hosts"]["names"][0]),
+                evidence.to_string(),
+            )
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn a_list_loaded_later_says_where_a_key_was_used() {
+    let (_folder, inventory) = folder();
+    let policy = pcaps("lists/policy.toml");
+    assert!(read("cert-listed.pcap", &inventory, &[]).is_empty(), "nobody knew");
+    for stream in [&[][..], &["--stream"]] {
+        let copy = inventory.with_extension(stream.len().to_string());
+        std::fs::copy(&inventory, &copy).unwrap();
+        let arguments = [&["--policy", &policy][..], stream].concat();
+        let alerts = read("ipv6.pcap", &copy, &arguments);
+        let told = told(&alerts);
+        assert_eq!(told.len(), LISTED.len(), "{told:#?}");
+        for ((rule, severity, host, evidence), wanted) in told.iter().zip(LISTED) {
+            assert_eq!((rule.as_str(), *severity, host.as_str()), (wanted.0, wanted.1, wanted.2));
+            assert!(evidence.contains(wanted.3), "{evidence}");
+            let name = host.trim_end_matches(":443");
+            // Where, how often, and when.
+            assert!(evidence.contains(&format!("{name}:443 at 203.0.113.9")), "{evidence}");
+            assert!(evidence.contains(":443, 2 times, 2026-11-"), "{evidence}");
+        }
+        assert!(alerts.iter().all(|alert| alert["tlswatch"]["alert"]["count"] == 2), "handshakes, not places");
+        // Told is told, by the same lists and by new ones that name the same.
+        assert!(read("ipv6.pcap", &copy, &arguments).is_empty());
+        let (lists, other) = (pcaps("lists"), copy.with_extension("toml"));
+        let text = std::fs::read_to_string(&policy).unwrap();
+        let text = ["public-a.crl", "sslbl.csv", "keys.txt", "badkeys.dat"]
+            .iter()
+            .fold(text, |text, name| text.replace(name, &format!("{lists}/{name}")));
+        std::fs::write(&other, text).unwrap();
+        assert!(read("ipv6.pcap", &copy, &["--policy", other.to_str().unwrap()]).is_empty());
+    }
+    // A run about other hosts has nothing to say of these.
+    let copy = inventory.with_extension("some");
+    std::fs::copy(&inventory, &copy).unwrap();
+    assert!(read("ipv6.pcap", &copy, &["--policy", &policy, "--sni", "www.example.com"]).is_empty());
+    assert_eq!(read("ipv6.pcap", &copy, &["--policy", &policy]).len(), LISTED.len());
+}
+
+#[test]
+fn what_was_told_on_the_wire_is_not_told_from_the_inventory() {
+    let (_folder, inventory) = folder();
+    let policy = pcaps("lists/policy.toml");
+    assert_eq!(read("cert-listed.pcap", &inventory, &["--policy", &policy]).len(), LISTED.len());
+    assert!(read("ipv6.pcap", &inventory, &["--policy", &policy]).is_empty());
+    // As after a crash: nobody noted which lists were applied.
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    assert_eq!(connection.execute("DELETE FROM meta WHERE key = 'lists'", []).unwrap(), 1);
+    drop(connection);
+    assert!(read("ipv6.pcap", &inventory, &["--policy", &policy]).is_empty());
+}
+
+#[test]
+fn an_alert_of_another_rule_about_the_same_key_hides_nothing() {
+    let (folder, inventory) = folder();
+    // A device with a certificate of its own: CERT-006 has its key for a cause, as KEY-006 has.
+    let alerts = read("benign-self-signed-device.pcap", &inventory, &[]);
+    let device = alerts.iter().find(|alert| alert["rule"]["id"] == "TLSW-CERT-006").unwrap();
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let digest = device["tls"]["server"]["hash"]["sha256"].as_str().unwrap();
+    let sql = "SELECT lower(hex(spki_sha256)), (SELECT sum(count) FROM sighting WHERE certificate = certificate.id)
+        FROM certificate JOIN key ON key.id = certificate.key WHERE hex(sha256) = ?";
+    let (key, count): (String, u64) = connection
+        .query_row(sql, [digest.to_uppercase()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.try_into().unwrap())))
+        .unwrap();
+    drop(connection);
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, format!("version = 1\n[[compromised]]\nkeys = [\"{key}\"]\nreason = \"stolen\"\n"))
+        .unwrap();
+    let policy = policy.to_str().unwrap();
+    let told = read("ipv6.pcap", &inventory, &["--policy", policy]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let alert = &told[0]["tlswatch"]["alert"];
+    assert_eq!((&told[0]["rule"]["id"], &alert["count"]), (&"TLSW-KEY-006".into(), &count.into()));
+    assert_eq!((&alert["status"], &alert["id"]), (&"escalated".into(), &device["tlswatch"]["alert"]["id"]));
+    assert!(read("ipv6.pcap", &inventory, &["--policy", policy]).is_empty());
+}
+
+#[test]
+fn the_policy_has_its_say() {
+    let (folder, inventory) = folder();
+    read("cert-listed.pcap", &inventory, &[]);
+    let policy = folder.path().join("policy.toml");
+    let key = "cf902fdc4d017773d08cd39e6950b804582c3f3749a689901002541a78a8b596";
+    let compromised = format!("version = 1\n[[compromised]]\nkeys = [\"{key}\"]\nreason = \"stolen\"\n");
+    for (more, severities) in [
+        ("", &[99][..]),
+        ("[rules.known-compromised-key]\nenabled = false\n", &[]),
+        ("[[severity]]\nrule = \"TLSW-KEY-006\"\nhost = \"leaked.example.com\"\nset = 21\n", &[21]),
+        ("[[suppress]]\nrule = \"*\"\nhost = \"leaked.example.com\"\npermanent = true\nreason = \"lab\"\n", &[]),
+        ("[[suppress]]\nrule = \"*\"\nhost = \"other.example.com\"\npermanent = true\nreason = \"lab\"\n", &[99]),
+    ] {
+        std::fs::write(&policy, format!("{compromised}{more}")).unwrap();
+        let copy = inventory.with_extension("copy");
+        std::fs::copy(&inventory, &copy).unwrap();
+        let alerts = read("ipv6.pcap", &copy, &["--policy", policy.to_str().unwrap()]);
+        let told: Vec<_> = alerts.iter().map(|alert| alert["event"]["severity"].as_u64().unwrap()).collect();
+        assert_eq!(told, severities, "{more}");
+    }
+}
+
+#[test]
+fn lists_are_a_question_that_needs_no_capture() {
+    let (folder, inventory) = folder();
+    read("cert-listed.pcap", &inventory, &[]);
+    read("client-cert-stolen.pcap", &inventory, &[]);
+    let inventory = inventory.to_str().unwrap();
+    let ask = |arguments: &[&str]| {
+        let output = tlswatch(&[&["inventory", "-i", inventory, "audit-lists", "--format", "csv"], arguments].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, rows, _) = ask(&["--policy", &pcaps("lists/policy.toml")]);
+    assert_eq!((code, rows.lines().count()), (Some(0), 1 + LISTED.len()), "{rows}");
+    for (rule, _, host, source) in LISTED {
+        let host = host.trim_end_matches(":443");
+        let row = rows.lines().find(|row| row.starts_with(rule) && row.contains(&format!(",{host},203.0.113.9")));
+        assert!(row.is_some_and(|row| row.contains(source) && row.contains(",server,")), "{host}: {rows}");
+    }
+    let certificate: String = rusqlite::Connection::open(inventory)
+        .unwrap()
+        .query_row("SELECT sha256 FROM place WHERE side = 'client' AND role = 'leaf' LIMIT 1", [], |row| row.get(0))
+        .unwrap();
+    let indicators = folder.path().join("indicators");
+    std::fs::write(&indicators, format!("certificate {certificate} ours\n")).unwrap();
+    let (_, rows, _) = ask(&["--indicators", indicators.to_str().unwrap()]);
+    let row = rows.lines().nth(1).unwrap();
+    assert!(row.starts_with("TLSW-CERT-040,") && row.contains(",client,api.example.com,203.0.113.20,443,"), "{row}");
+    assert_eq!(ask(&[]).0, Some(2), "no lists");
+    assert_eq!(ask(&["--policy", &pcaps("lists/policy.toml"), "--host", "x"]).0, Some(2), "no filter");
+    std::fs::write(&indicators, "name nowhere.example.com\n").unwrap();
+    let (code, rows, words) = ask(&["--indicators", indicators.to_str().unwrap()]);
+    assert_eq!((code, rows.lines().count(), words.contains("no list names anything")), (Some(0), 1, true));
+}
