@@ -48,11 +48,20 @@ pub struct Finding {
     /// Why.
     pub evidence: Reasons,
     /// Its rule may not hold after all: an issuer was not seen that the policy may allow.
-    pub(super) undecided: bool,
+    pub(super) undecided: Option<Doubt>,
     /// Writes message and evidence, where they are not written yet: most findings are only counted.
     pub(super) completion: Option<Completion>,
     /// Id of the alert, once it was asked for.
     pub(super) id: Option<AlertId>,
+}
+
+/// Which issuer was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// That of the leaf: nothing above it was sent, as by proxies whose CA every client has.
+    Leaf,
+    /// One above issuers that were sent: mostly a root, which servers need not send (RFC 8446 section 4.4.2).
+    Above,
 }
 
 /// Writes what is not written yet.
@@ -91,7 +100,7 @@ impl Finding {
             suppressed_by: None,
             message,
             evidence: Reasons::default(),
-            undecided: false,
+            undecided: None,
             completion: None,
             id: None,
         }

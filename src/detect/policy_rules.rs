@@ -12,7 +12,7 @@ use super::catalogue::{
     CERTIFICATE_HYGIENE, Effect, ISSUER_NOT_ALLOWED, KEY_POLICY, PROTOCOL_POLICY, UNLISTED_CERTIFICATE,
     WRONG_KIND_OF_CA, WRONG_PLACE,
 };
-use super::finding::{Finding, add};
+use super::finding::{Doubt, Finding, add};
 use super::knowledge::attributes;
 
 /// Alternative names of one certificate that are looked up.
@@ -47,8 +47,8 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         [] => return None,
     };
     // The issuer that was not sent may be one that is allowed.
-    let undecided = chain.report.missing_issuer().is_some();
-    if (issuers.is_empty() && !undecided) || broken || unverified {
+    let undecided = chain.report.missing_issuer().map(|_| if issuers.is_empty() { Doubt::Leaf } else { Doubt::Above });
+    if (issuers.is_empty() && undecided.is_none()) || broken || unverified {
         return None;
     }
     let allowed = issuers.iter().any(|issuer| {

@@ -63,6 +63,18 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
+    /// A CA that this one signed for.
+    pub(crate) fn intermediate(&self, name: &str) -> Self {
+        let key = key();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date!(START - 1_000 * DAY);
+        params.not_after = date!(START + 2_000 * DAY);
+        let certificate = parse(params.signed_by(&key, &self.issuer).unwrap().der());
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
     pub(crate) fn leaf(&self, plan: &Plan) -> Arc<Certificate> {
         let mut params = plan.params();
         params.use_authority_key_identifier_extension = plan.authority;

@@ -1,15 +1,17 @@
 //! Pins and allowed issuers (MITM-001, POL-001) where a chain lacks an issuer: what becomes of such findings.
 
 use super::catalogue::{Effect, ISSUER_NOT_ALLOWED, Severity};
-use super::finding::Finding;
+use super::finding::{Doubt, Finding};
 use super::hosts::forgery::allows_path;
 use super::judge::asked_for;
 use super::policy_rules::stands_for;
 use super::sighting::JudgedChain;
 use crate::policy::{Policy, Target};
 
-/// How sure it is that somebody intercepts where the issuer that is allowed may only not have been sent.
-const CONFIDENCE: u8 = 40;
+/// How sure it is that somebody intercepts where the issuer that is allowed may only not have been sent; less so where other
+/// issuers were.
+const CONFIDENCE: u8 = 60;
+const CONFIDENCE_ABOVE: u8 = 40;
 
 /// The policy allows the chain, now that more of its path is known.
 pub(super) fn is_refuted(finding: &Finding, chain: &JudgedChain, policy: &Policy) -> bool {
@@ -28,7 +30,7 @@ pub(super) fn told(mut finding: Finding, chain: &JudgedChain) -> Option<Finding>
     if chain.report.missing_issuer().is_some() {
         return left_open(finding);
     }
-    finding.undecided = false;
+    finding.undecided = None;
     if finding.rule == &ISSUER_NOT_ALLOWED {
         finding.effect = finding.rule.effect;
     }
@@ -36,14 +38,20 @@ pub(super) fn told(mut finding: Finding, chain: &JudgedChain) -> Option<Finding>
 }
 
 /// What is told without a path that is known to its end. Nothing where POL-001 knows no issuer at all.
+///
+/// Where only the leaf came, a pin is not in what was presented or built: the alert stands, though not quite as sure, since
+/// just so looks a proxy whose CA is in the clients' stores. Above issuers that were sent, what is missing is mostly a root
+/// that no server sends, and the pin may be its.
 pub(super) fn left_open(mut finding: Finding) -> Option<Finding> {
-    finding.undecided = false;
+    let doubt = finding.undecided.take();
     if finding.rule == &ISSUER_NOT_ALLOWED && finding.effect == Effect::Mark {
         return None;
     }
-    finding.severity = Severity::Low;
     finding.confidence = CONFIDENCE;
-    finding.evidence.proofs.clear();
+    if doubt == Some(Doubt::Above) {
+        (finding.severity, finding.confidence) = (Severity::Low, CONFIDENCE_ABOVE);
+        finding.evidence.proofs.clear();
+    }
     finding.message.truncate(finding.message.trim_end_matches('.').len());
     finding.message.push_str("; an issuer above it was not seen, so this is not certain.");
     let step = "Add the CA that the server does not send to trust.roots: then it is certain whether it is allowed.";
@@ -95,8 +103,8 @@ pub(super) mod tests {
             for (ca, sent, seen, pin, issuer) in [
                 (&pinned, true, false, None, vec![]),
                 (&pinned, false, true, None, vec![]),
-                (&pinned, false, false, Some(Severity::Low), vec![]),
-                (&other, false, false, Some(Severity::Low), vec![]),
+                (&pinned, false, false, Some(Severity::Critical), vec![]),
+                (&other, false, false, Some(Severity::Critical), vec![]),
                 (&other, false, true, Some(Severity::Critical), by_issuer(Severity::High)),
                 (&other, true, false, Some(Severity::Critical), by_issuer(Severity::High)),
             ] {
@@ -113,10 +121,34 @@ pub(super) mod tests {
                 let case = (entry, ca.certificate.facts.as_ref().unwrap().subject.text.clone(), sent, seen);
                 assert_eq!(severities("MITM-001"), Vec::from_iter(pin), "{case:?}");
                 assert_eq!(severities("POL-001"), issuer, "{case:?}");
-                assert!(
-                    found.iter().filter(|one| one.severity == Severity::Low).all(|one| one.evidence.proofs.is_empty())
-                );
+                let doubtful = found.iter().filter(|one| one.message.contains("was not seen"));
+                assert!(doubtful.clone().all(|one| one.confidence == CONFIDENCE), "{case:?}");
+                assert_eq!(doubtful.count(), usize::from(!sent && !seen));
             }
+        }
+    }
+
+    /// Servers need not send their root: it may be what the pin speaks of.
+    #[test]
+    fn pins_of_a_root_that_no_server_sends_are_told_as_doubtful() {
+        let (pinned, other) = (Ca::new("Pinned Root"), Ca::new("Other Root"));
+        let spki = pinned.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\npins = [\"{spki}\"]\n");
+        for (root, seen, expected) in [
+            (&pinned, false, Some(Severity::Low)),
+            (&pinned, true, None),
+            (&other, false, Some(Severity::Low)),
+            (&other, true, Some(Severity::Critical)),
+        ] {
+            let mut shown = vec![(HOST, "10.1.0.1", root.intermediate("Some CA").chain(&Plan::of(&[HOST])))];
+            if seen {
+                shown.push(("www.example.org", "10.1.0.1", root.chain(&Plan::of(&["www.example.org"]))));
+            }
+            let found = judged(Bench::new(&[]).policy(&policy), &shown);
+            let found: Vec<&Finding> = found.iter().filter(|one| one.rule.id.ends_with("MITM-001")).collect();
+            let severities: Vec<Severity> = found.iter().map(|one| one.severity).collect();
+            assert_eq!(severities, Vec::from_iter(expected));
+            assert!(found.iter().all(|one| one.evidence.proofs.is_empty() == (one.severity == Severity::Low)));
         }
     }
 }

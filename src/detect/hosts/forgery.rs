@@ -12,7 +12,7 @@ use crate::detect::catalogue::{
     CLONED_CERTIFICATE, Effect, INTERCEPTION_PRODUCT_ISSUER, ISSUER_IMPERSONATION, LEAF_SIGNED_BY_OWN_KEY,
     PIN_MISMATCH, Severity,
 };
-use crate::detect::finding::{Finding, Point};
+use crate::detect::finding::{Doubt, Finding, Point};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, HostEntry};
 use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
@@ -55,7 +55,7 @@ pub fn examine(question: &Question<'_>, findings: &mut Vec<Finding>) -> Vec<Poin
     };
     for rule in rules {
         if let Some((finding, proof)) = rule(question) {
-            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert && !finding.undecided));
+            proofs.extend(proof.filter(|_| finding.effect == Effect::Alert && finding.undecided.is_none()));
             findings.push(finding);
         }
     }
@@ -91,16 +91,18 @@ fn pin(question: &Question<'_>) -> Found {
         expected: Some(format!("policy line {}", entry.line)),
     };
     finding.evidence.proofs.push(proof.clone());
-    finding.undecided = is_undecided(entry, question);
+    finding.undecided = doubt(entry, question);
     finding.evidence.next_steps.push(format!("If this key is right, add the pin sha256:{} to the policy.", new.spki));
     Some((finding, Some(proof)))
 }
 
 /// An issuer that was not seen may be one that the policy allows.
-fn is_undecided(entry: &HostEntry, question: &Question<'_>) -> bool {
+fn doubt(entry: &HostEntry, question: &Question<'_>) -> Option<Doubt> {
     let by_issuer = !(entry.pins.is_empty() && entry.issuers.is_empty() && entry.issuer_names.is_empty());
-    let open = question.sighting.server.is_some_and(|judged| judged.report.missing_issuer().is_some());
-    by_issuer && open && !question.new.own_key
+    let report = &question.sighting.server.filter(|_| by_issuer && !question.new.own_key)?.report;
+    report.missing_issuer()?;
+    let seen = report.paths.first().map_or(0, |path| path.certificates.len());
+    Some(if seen > 1 { Doubt::Above } else { Doubt::Leaf })
 }
 
 fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {

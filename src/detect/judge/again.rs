@@ -55,7 +55,7 @@ impl Judge {
         (observation, clock): (&Observation, Timestamp),
         findings: &mut Vec<Finding>,
     ) {
-        while let Some(place) = findings.iter().position(|finding| finding.undecided) {
+        while let Some(place) = findings.iter().position(|finding| finding.undecided.is_some()) {
             let finding = findings.remove(place);
             let until = self.waits_until(clock);
             let wait = chain.report.missing_issuer().filter(|_| self.open.is_some() && until > clock);
