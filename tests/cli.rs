@@ -82,7 +82,17 @@ fn events_go_to_a_pipe() {
 #[test]
 fn every_spelling_gives_the_same() {
     let expected = tlswatch(&["read", ONE]).stdout;
-    for arguments in [&["-r", ONE][..], &["read", ONE, "-o", "-"], &["read", "-o-", ONE], &["-r", ONE, "--quiet"]] {
+    let one_word = format!("-r{ONE}");
+    for arguments in [
+        &["-r", ONE][..],
+        &["read", ONE, "-o", "-"],
+        &["read", "-o-", ONE],
+        &["-r", ONE, "--quiet"],
+        &["-q", "-r", ONE],
+        &["-o", "-", "-r", ONE],
+        &[&one_word],
+        &["--workers", "1", &one_word, "-q"],
+    ] {
         let run = tlswatch(arguments);
         assert_eq!(run.code, 0, "{arguments:?}: {}", run.stderr);
         assert_eq!(run.stdout, expected, "{arguments:?}");
@@ -222,6 +232,10 @@ fn hosts_and_names_select_handshakes() {
     count(&["--sni", "www.example.com"], name, &|name| name == "www.example.com");
     count(&["--sni", "WWW.Example.COM."], name, &|name| name == "www.example.com");
     count(&["--sni", "*.example.com"], name, &|name| name.ends_with(".example.com"));
+    count(&["--sni", ".example.com"], name, &|name| name.ends_with(".example.com"));
+    for nothing in ["", "*", "*.", "w*.example.com", "*.*.com", "."] {
+        assert_eq!(tlswatch(&["read", DEMO, "--sni", nothing]).code, 2, "{nothing:?}");
+    }
     let source: fn(&Value) -> &Value = |event| &event["source"]["ip"];
     count(&["--host", "10.1.0.11"], source, &|address| address == "10.1.0.11");
     assert_eq!(tlswatch(&["read", DEMO, "--host", "not an address"]).code, 2);

@@ -877,6 +877,32 @@ fn what_is_empty_is_left_out() {
     assert!(certificates[1]["file"]["x509"].get("alternative_names").is_none());
 }
 
+/// A client that does not like the certificate often just goes.
+#[test]
+fn a_handshake_that_is_broken_off_failed() {
+    let flight = server_flight(&[&chain()]);
+    let (hello, hello13) = (ClientHello::default().record(), ClientHello::tls13().record());
+    let flight13 = [handshake(&[ServerHello::tls13().message()]), application_data(900)].concat();
+    let finished = [client_finish(), application_data(50)].concat();
+    for (parts, outcome) in [
+        (vec![(Client, hello.clone()), (Server, flight.clone())], "failure"),
+        (vec![(Client, hello.clone()), (Server, flight.clone()), (Client, client_finish())], "failure"),
+        (vec![(Client, hello.clone()), (Server, flight.clone()), (Client, finished), (Server, finish())], "success"),
+        (vec![(Client, hello13.clone()), (Server, flight13.clone())], "failure"),
+        // An encrypted record may be the Finished or an alert.
+        (vec![(Client, hello13), (Server, flight13), (Client, application_data(60))], "unknown"),
+    ] {
+        let event = talk(&parts).one();
+        assert_eq!(event["event"]["outcome"], outcome, "{} parts: {event:#}", parts.len());
+        // Nobody came to the end, but not by a fatal alert, which alone would say so for certain.
+        assert_eq!(event["tls"].get("established").is_some(), outcome == "success");
+    }
+    // Without the end of the connection nothing is known.
+    let mut scene = talk(&[(Client, hello), (Server, flight)]);
+    scene.frames.truncate(scene.frames.len() - 3);
+    assert_eq!(scene.one()["event"]["outcome"], "unknown");
+}
+
 #[test]
 fn a_bad_certificate_hides_no_other() {
     let chain = chain();

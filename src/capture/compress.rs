@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lz4_flex::frame::FrameDecoder as Lz4Decoder;
 use lzma_rust2::{Action, Status, XzStream};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -45,7 +45,7 @@ impl Compression {
     pub(super) fn decode(self, input: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
         let input = BufReader::with_capacity(INPUT_BLOCK, input);
         match self {
-            Self::Gzip => Box::new(Guard(MultiGzDecoder::new(input))),
+            Self::Gzip => Box::new(Guard(Gzip { member: Some(GzDecoder::new(input)) })),
             Self::Zstd => Box::new(Guard(Zstd { input, decoder: ZstdDecoder::new(), inside: false, failure: None })),
             Self::Lz4 => {
                 Box::new(Guard(Lz4 { decoder: Lz4Decoder::new(Ended { input, ended: false }), inside: false }))
@@ -74,6 +74,33 @@ impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         catch_unwind(AssertUnwindSafe(|| self.0.read(buffer)))
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::InvalidData, "the decoder gave up")))
+    }
+}
+
+/// gzip members one after the other. Zeros behind the last are padding, as gzip(1) has it: tapes and disk images leave some.
+struct Gzip<R> {
+    /// `None` at the end.
+    member: Option<GzDecoder<BufReader<R>>>,
+}
+
+impl<R: Read> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let length = member.read(buffer)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let Some(mut input) = self.member.take().map(GzDecoder::into_inner) else { break };
+            while !at_end(&mut input)? {
+                let zeros = input.buffer().iter().take_while(|byte| **byte == 0).count();
+                if zeros == 0 {
+                    self.member = Some(GzDecoder::new(input));
+                    break;
+                }
+                input.consume(zeros);
+            }
+        }
+        Ok(0)
     }
 }
 

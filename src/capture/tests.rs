@@ -260,6 +260,20 @@ fn compressed_members_are_one_stream() {
 }
 
 #[test]
+fn zeros_behind_gzip_are_padding() {
+    let file = pcapng_file(false);
+    let (whole, _) = read(&file);
+    let [(_, gzip), ..] = <[_; 3]>::try_from(compressions(&file)).unwrap();
+    for zeros in [1, 511, 600_000] {
+        let (seen, files) = read(&[&gzip[..], &vec![0; zeros]].concat());
+        assert_eq!((&seen, files.problems()), (&whole, [].as_slice()), "{zeros}");
+        // Something else behind them is damage.
+        let (seen, files) = read(&[&gzip[..], &vec![0; zeros], b"else"].concat());
+        assert_eq!((&seen, files.stats().capture_damaged), (&whole, 1), "{zeros}");
+    }
+}
+
+#[test]
 fn skippable_frames_may_come_first() {
     let file = pcapng_file(false);
     let (whole, _) = read(&file);

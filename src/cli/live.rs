@@ -34,7 +34,7 @@ pub(crate) struct LiveArguments {
     host: Vec<IpAddr>,
 
     /// Only handshakes for this server name (repeatable; *.example.org takes all names below)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::cli::name_wanted)]
     sni: Vec<String>,
 
     /// Write each certificate once as PEM into this folder

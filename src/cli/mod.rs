@@ -100,19 +100,35 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// People type what they type for tcpdump and Suricata: `-r FILE` is `read FILE`, `-i IF` is `live -i IF`.
+/// People type what they type for tcpdump and Suricata: `-r FILE` is `read FILE`, `-i IF` is `live -i IF`, in any place and
+/// also in one word.
 fn with_habits(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    match arguments.get(1).and_then(|first| first.to_str()) {
-        Some("-r") => {
-            if let Some(first) = arguments.get_mut(1) {
-                *first = "read".into();
-            }
+    let word = |place: usize| arguments.get(place).and_then(|word| word.to_str()).unwrap_or_default();
+    if !word(1).starts_with('-') {
+        return arguments;
+    }
+    let spelled = |with| (1..arguments.len()).find(|place| word(*place).starts_with(with));
+    if let Some(place) = spelled("-r") {
+        let file = word(place).strip_prefix("-r").unwrap_or_default().to_owned();
+        arguments.remove(place);
+        if !file.is_empty() {
+            arguments.insert(place, file.into());
         }
-        Some("-i") => arguments.insert(1, "live".into()),
-        _ => {}
+        arguments.insert(1, "read".into());
+    } else if spelled("-i").is_some() {
+        arguments.insert(1, "live".into());
     }
     arguments
+}
+
+/// A server name, or `*.` or a dot and a name for all names below it. Anything else would quietly select nothing.
+pub(crate) fn name_wanted(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
+    if name.trim_end_matches('.').is_empty() || name.contains('*') {
+        return Err("a name, or *.NAME for all names below it".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Columns of a terminal; `None` where there is none: what goes to files and programs is not cut.

@@ -357,8 +357,23 @@ pub(super) fn outcome(observation: &Observation) -> &'static str {
         Some(true) => "success",
         Some(false) if fatal_alert(handshake) => "failure",
         Some(false) if complete(observation) && facts::ended_by_peer(handshake.end) => "failure",
+        None if complete(observation) && broken_off(handshake) => "failure",
         _ => "unknown",
     }
+}
+
+/// One side closed or reset the connection after the ServerHello and before it could send its Finished: a client that does not
+/// like the certificate often says no more than that.
+fn broken_off(handshake: &Handshake) -> bool {
+    let closed = matches!(handshake.end, HandshakeEnd::Fin | HandshakeEnd::Reset);
+    let open = match handshake.version() {
+        Some(0x0300..=0x0303) => {
+            !(handshake.client_progress.change_cipher_spec && handshake.server_progress.change_cipher_spec)
+        }
+        Some(0x0304) => handshake.client_encrypted_lengths.is_empty(),
+        _ => false,
+    };
+    closed && open
 }
 
 /// The `tls` object.
@@ -599,7 +614,9 @@ mod tests {
         check(Some(false), HandshakeEnd::Reset, false, "unknown");
         check(Some(false), HandshakeEnd::EndOfCapture, true, "unknown");
         check(Some(false), HandshakeEnd::Alert, false, "failure");
-        check(None, HandshakeEnd::Reset, true, "unknown");
+        check(None, HandshakeEnd::Reset, true, "failure");
+        check(None, HandshakeEnd::Reset, false, "unknown");
+        check(None, HandshakeEnd::Timeout, true, "unknown");
         observation.handshake.established = Some(false);
         observation.handshake.end = HandshakeEnd::Done;
         let direction = crate::direction::Direction::LowToHigh;

@@ -252,7 +252,7 @@ impl Conversation {
     /// A ChangeCipherSpec record is whole.
     pub(super) fn on_change_cipher_spec(&mut self, place: Place<'_>) {
         let side = self.sides.of_mut(place.direction);
-        if side.from_start && !side.spoke && !side.gap {
+        if self.handshake.ordinal == 0 && side.from_start && !side.spoke && !side.gap {
             // Nothing is agreed upon yet that it could change to: some servers pass over it.
             self.note(Anomaly::UnexpectedMessage);
             return;

@@ -88,6 +88,33 @@ fn they_hide_nothing() {
     }
 }
 
+/// The ChangeCipherSpec of the handshake before may still come when the next one has begun.
+#[test]
+fn a_late_change_belongs_to_the_handshake_before() {
+    let session = session12(false);
+    let second = record(22, &client_hello_of(7, &[server_name(b"second.example")]));
+    let client = [record(22, &session.client[1].concat()), record(20, &[1]), record(22, &[0xee; 40])].concat();
+    let mut observer = Observer::new(&Limits::default());
+    for direction in Direction::BOTH {
+        observer.set_from_start(direction);
+    }
+    // What is encrypted begins like a message that is longer than all that follows.
+    let finished = record(22, &[&[11, 0, 0xff, 0xff][..], &[0xee; 36]].concat());
+    for (direction, bytes) in [
+        (CLIENT, record(22, &session.client[0].concat())),
+        (SERVER, record(22, &session.server.concat())),
+        (CLIENT, client),
+        (CLIENT, second),
+        (SERVER, [record(20, &[1]), finished].concat()),
+        (SERVER, record(22, &session.server.concat())),
+    ] {
+        observer.on_bytes(direction, &bytes, &at(1));
+    }
+    let seen = finish(observer, 1);
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|handshake| handshake.server_certificates.is_some()), "{seen:#?}");
+}
+
 #[test]
 fn a_retried_hello_keeps_its_odd_version() {
     let hello = client_bytes(&session12(false), 0x0400, 0x0301);
