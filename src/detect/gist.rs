@@ -1,16 +1,14 @@
 //! What rules ask of the hellos of every handshake: made out once, where the hellos are at hand, so that judging a usual
 //! handshake does not read them again.
 
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
 use hashbrown::Equivalent;
 use smallvec::SmallVec;
 
 use super::client_kind::ClientKind;
 use super::hosts::sketch::stable_hash;
-use super::memory::Memory;
+use super::memory::{Memory, seeded_hash};
 use super::observation::Ends;
 use super::sighting::HostKey;
 use super::{keys, negotiation, rejections};
@@ -135,9 +133,9 @@ impl Gist {
             version: handshake.version(),
             cipher: hello.and_then(|hello| hello.cipher_suite),
             stack: hello.map(|hello| negotiation::stack_of(handshake, hello)),
-            client_random: offer.map(|offer| quick_hash(&offer.random)),
-            server_random: random.map(|hello| quick_hash(&hello.random)),
-            ephemeral: keys::ephemeral_key(handshake).map(|(public, finite)| (quick_hash(public), finite)),
+            client_random: offer.map(|offer| seeded_hash(&offer.random)),
+            server_random: random.map(|hello| seeded_hash(&hello.random)),
+            ephemeral: keys::ephemeral_key(handshake).map(|(public, finite)| (seeded_hash(public), finite)),
             refusal: rejections::refusal(handshake),
             offers_tls13: offer.is_some_and(|offer| offer.supported_versions.contains(&TLS_1_3)),
             fallback: negotiation::signals_fallback(handshake),
@@ -204,11 +202,6 @@ impl KnownHost {
 /// Groups of ML-KEM together with an elliptic curve (draft-ietf-tls-ecdhe-mlkem).
 pub(super) fn is_hybrid(group: u16) -> bool {
     matches!(group, 0x11eb..=0x11ed)
-}
-
-/// A hash that is the same in this run only: it is not stored.
-pub(super) fn quick_hash(octets: &[u8]) -> u64 {
-    FixedState::with_seed(0).hash_one(octets)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! A map with a bound: the oldest insertion leaves, and what was forgotten is counted.
 
 use std::hash::{BuildHasher as _, Hash};
+use std::sync::LazyLock;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashTable};
 
-/// A bounded map. The seed of its hash is fixed: nothing that leaves depends on the order of buckets.
+/// A bounded map. Nothing that leaves depends on the order of buckets.
 ///
 /// Entries stand in order of insertion and do not move when it grows: most are written once, one behind the other, and
 /// hardly ever read again. What is searched is a small table of hashes.
@@ -170,9 +171,16 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     }
 }
 
+/// A hash whose seed is drawn in each run: who chooses what is hashed can neither aim at one place of a table nor let two
+/// things seem one. It is the same for all threads, and nothing that leaves depends on it.
+pub(super) fn seeded_hash<Q: Hash + ?Sized>(key: &Q) -> u64 {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    SEED.hash_one(key)
+}
+
 /// The half of a hash that is kept.
 fn hash<Q: Hash + ?Sized>(key: &Q) -> u32 {
-    u32::try_from(FixedState::with_seed(0).hash_one(key) >> 32).unwrap_or(0)
+    u32::try_from(seeded_hash(key) >> 32).unwrap_or(0)
 }
 
 /// The table wants mixed bits at both ends.

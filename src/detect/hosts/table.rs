@@ -1,12 +1,11 @@
 //! All hosts, bounded: the least recently seen leaves and is handed out to be stored.
 
 use std::cell::Cell;
-use std::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::record::HostRecord;
+use crate::detect::memory::seeded_hash;
 use crate::detect::sighting::HostKey;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
 
@@ -237,7 +236,7 @@ impl HostTable {
 }
 
 fn hash(name: &str, port: u16) -> u64 {
-    FixedState::with_seed(0).hash_one((name, port))
+    seeded_hash(&(name, port))
 }
 
 #[cfg(test)]
