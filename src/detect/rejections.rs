@@ -105,14 +105,11 @@ impl Rejections {
         });
         // The handshake at hand heads the alert.
         waiting.insert(0, (place.clone(), refusal));
+        let seconds = window.nanos() / crate::time::NANOS_PER_SECOND;
+        let others = if clients > 1 { format!(", as {clients} clients did within {seconds} s") } else { String::new() };
         findings.extend(waiting.into_iter().map(|(place, refusal)| {
-            let message = format!(
-                "Client {} refused the certificate of {} ({refusal}), as {clients} {} did within {} s.",
-                client_text(place.ends.client.address),
-                place.host,
-                if clients == 1 { "client" } else { "clients" },
-                window.nanos() / crate::time::NANOS_PER_SECOND
-            );
+            let client = client_text(place.ends.client.address);
+            let message = format!("Client {client} refused the certificate of {} ({refusal}){others}.", place.host);
             let mut finding = place.plain(&CLIENTS_REJECT_CERTIFICATE, cause.clone(), message);
             finding.certificate.clone_from(&certificate);
             if doubted {

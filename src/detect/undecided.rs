@@ -8,10 +8,8 @@ use super::policy_rules::stands_for;
 use super::sighting::JudgedChain;
 use crate::policy::{Policy, Target};
 
-/// How sure it is that somebody intercepts where the issuer that is allowed may only not have been sent; less so where other
-/// issuers were.
+/// How sure it is that somebody intercepts where the issuer that is allowed may only not have been sent.
 const CONFIDENCE: u8 = 60;
-const CONFIDENCE_ABOVE: u8 = 40;
 
 /// The policy allows the chain, now that more of its path is known.
 pub(super) fn is_refuted(finding: &Finding, chain: &JudgedChain, policy: &Policy) -> bool {
@@ -39,9 +37,9 @@ pub(super) fn told(mut finding: Finding, chain: &JudgedChain) -> Option<Finding>
 
 /// What is told without a path that is known to its end. Nothing where POL-001 knows no issuer at all.
 ///
-/// Where only the leaf came, a pin is not in what was presented or built: the alert stands, though not quite as sure, since
-/// just so looks a proxy whose CA is in the clients' stores. Above issuers that were sent, what is missing is mostly a root
-/// that no server sends, and the pin may be its.
+/// No pin is in what was presented or built: the alert stands, though not quite as sure, since just so looks a proxy whose CA
+/// is in the clients' stores. Above issuers that were sent, what is missing may be a root that no server sends, and the pin may
+/// be its: a level less.
 pub(super) fn left_open(mut finding: Finding) -> Option<Finding> {
     let doubt = finding.undecided.take();
     if finding.rule == &ISSUER_NOT_ALLOWED && finding.effect == Effect::Mark {
@@ -49,8 +47,7 @@ pub(super) fn left_open(mut finding: Finding) -> Option<Finding> {
     }
     finding.confidence = CONFIDENCE;
     if doubt == Some(Doubt::Above) {
-        (finding.severity, finding.confidence) = (Severity::Low, CONFIDENCE_ABOVE);
-        finding.evidence.proofs.clear();
+        finding.severity = finding.severity.min(Severity::High);
     }
     finding.message.truncate(finding.message.trim_end_matches('.').len());
     finding.message.push_str("; an issuer above it was not seen, so this is not certain.");
@@ -135,9 +132,9 @@ pub(super) mod tests {
         let spki = pinned.certificate.facts.as_ref().unwrap().spki_sha256;
         let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\npins = [\"{spki}\"]\n");
         for (root, seen, expected) in [
-            (&pinned, false, Some(Severity::Low)),
+            (&pinned, false, Some(Severity::High)),
             (&pinned, true, None),
-            (&other, false, Some(Severity::Low)),
+            (&other, false, Some(Severity::High)),
             (&other, true, Some(Severity::Critical)),
         ] {
             let mut shown = vec![(HOST, "10.1.0.1", root.intermediate("Some CA").chain(&Plan::of(&[HOST])))];
@@ -148,7 +145,27 @@ pub(super) mod tests {
             let found: Vec<&Finding> = found.iter().filter(|one| one.rule.id.ends_with("MITM-001")).collect();
             let severities: Vec<Severity> = found.iter().map(|one| one.severity).collect();
             assert_eq!(severities, Vec::from_iter(expected));
-            assert!(found.iter().all(|one| one.evidence.proofs.is_empty() == (one.severity == Severity::Low)));
+            assert!(found.iter().all(|one| (one.confidence == CONFIDENCE) == (one.severity == Severity::High)));
+        }
+    }
+
+    /// Where it is known whose key is pinned, it is not that of an issuer that was not sent.
+    #[test]
+    fn pins_of_known_keys_leave_no_doubt() {
+        let (other, anchor) = (Ca::new("Other Root"), Ca::new("Anchor"));
+        let genuine = anchor.chain(&Plan::of(&[HOST]));
+        let key = |certificate: &Certificate| certificate.facts.as_ref().unwrap().spki_sha256;
+        for (pin, seen, expected) in [
+            (key(&anchor.certificate), false, Severity::Critical),
+            (key(&genuine[0]), true, Severity::Critical),
+            (key(&genuine[0]), false, Severity::High),
+        ] {
+            let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\npins = [\"{pin}\"]\n");
+            let mut shown = if seen { vec![(HOST, "10.1.0.2", genuine.clone())] } else { Vec::new() };
+            shown.push((HOST, "10.1.0.1", other.intermediate("Gateway").chain(&Plan::of(&[HOST]))));
+            let found = judged(Bench::new(&[&anchor]).policy(&policy), &shown);
+            let found = found.iter().filter(|one| one.rule.id.ends_with("MITM-001"));
+            assert_eq!(found.map(|one| one.severity).collect::<Vec<_>>(), [expected], "{seen}");
         }
     }
 }

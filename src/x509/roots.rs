@@ -55,6 +55,11 @@ impl TrustAnchors {
                 .is_some_and(|facts| self.keys.contains(&(facts.subject.normalized.clone(), facts.spki_sha256)))
     }
 
+    /// Whether one has this key (SHA-256 of its SubjectPublicKeyInfo).
+    pub fn has_key(&self, spki: &Sha256) -> bool {
+        self.keys.iter().any(|(_, key)| key == spki)
+    }
+
     /// Anchors that may have issued a certificate.
     pub fn issuers_of(&self, child: &Facts) -> Vec<&Arc<Certificate>> {
         self.index.issuers_of(child)

@@ -36,8 +36,8 @@ pub static PIN_MISMATCH: Rule = Rule {
         satisfies any of them. A pin is the SHA-256 of a SubjectPublicKeyInfo, of the leaf or of any certificate \
         above it. Keys of issuers and names of issuers count only where the signature under that issuer's key \
         was verified. Where the path ends at an issuer that was not seen, that may be the one allowed: the finding \
-        waits for it as that of CERT-005 does. When it does not appear, the alert has less confidence, and is low where \
-        other issuers were sent: what is missing then is mostly a root, which servers need not send. Resumed \
+        waits for it as that of CERT-005 does. When it does not appear, the alert has less confidence, and is high instead \
+        of critical where other issuers were sent: what is missing then may be a root, which servers need not send. Resumed \
         handshakes carry no certificate and are skipped. An entry past its `expires` date \
         gives a mark instead of an alert.",
     false_positives: "A private CA that no server sends and that is no anchor: name it in `trust.roots`. A rotation of \

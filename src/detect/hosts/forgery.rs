@@ -14,11 +14,11 @@ use crate::detect::catalogue::{
 };
 use crate::detect::finding::{Doubt, Finding, Point};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
-use crate::policy::{Attribute, Day, HostEntry};
+use crate::policy::{Attribute, Day, Digest, HostEntry};
 use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
-use crate::x509::{Certificate, Facts, Name};
+use crate::x509::{Certificate, Facts, Name, Sha256};
 
 /// What the proofs are asked with.
 #[derive(Clone, Copy, Debug)]
@@ -96,11 +96,20 @@ fn pin(question: &Question<'_>) -> Found {
     Some((finding, Some(proof)))
 }
 
-/// An issuer that was not seen may be one that the policy allows.
+/// An issuer that was not seen may be one that the policy allows; not where it is known whose each of its keys is, since then
+/// it would have been found.
 fn doubt(entry: &HostEntry, question: &Question<'_>) -> Option<Doubt> {
-    let by_issuer = !(entry.pins.is_empty() && entry.issuers.is_empty() && entry.issuer_names.is_empty());
+    let mut keys = entry.pins.iter().chain(&entry.issuers).peekable();
+    let by_issuer = keys.peek().is_some() || !entry.issuer_names.is_empty();
     let report = &question.sighting.server.filter(|_| by_issuer && !question.new.own_key)?.report;
     report.missing_issuer()?;
+    let shown = |key: &Digest| {
+        let mut accepted = question.record.into_iter().flat_map(HostRecord::accepted);
+        accepted.any(|known| [known.spki, known.issuer].contains(key))
+    };
+    if entry.issuer_names.is_empty() && keys.all(|key| question.anchors.has_key(&Sha256(*key)) || shown(key)) {
+        return None;
+    }
     let seen = report.paths.first().map_or(0, |path| path.certificates.len());
     Some(if seen > 1 { Doubt::Above } else { Doubt::Leaf })
 }
@@ -167,12 +176,12 @@ fn clone(question: &Question<'_>) -> Found {
     // Where the genuine one comes second, the one before is judged again.
     let record = question.record.filter(|_| !new.is_trusted())?;
     let (known, how) = record.accepted().find_map(|known| Some((known, copied((record, known), new, sighting)?)))?;
-    let (finding, proof) = copy_finding(&Place::of(sighting), new, (how, &crate::x509::Sha256(known.sha256)));
+    let (finding, proof) = copy_finding(&Place::of(sighting), new, (how, &Sha256(known.sha256)));
     Some((finding, Some(proof)))
 }
 
 /// MITM-004 about `copy`, and the proof for the score: what it copied of which certificate.
-pub fn copy_finding(place: &Place, copy: &Presented, (how, genuine): (&str, &crate::x509::Sha256)) -> (Finding, Point) {
+pub fn copy_finding(place: &Place, copy: &Presented, (how, genuine): (&str, &Sha256)) -> (Finding, Point) {
     let what = format!("a certificate from {}; it copies the {how} of another one of this host", copy.issuer_phrase());
     let mut finding = place.finding((&CLONED_CERTIFICATE, copy.cause()), &what, copy);
     finding.evidence.observed = Some(copy.seen());

@@ -89,14 +89,16 @@ impl Hosts {
             one.trusted && (one.name_matches || !named) && later && could_be_served
         };
         let Some(trusted) = record.accepted().find(since) else { return false };
-        if record.phase(sighting.clock) != Phase::Learning && trusted.count <= known.count {
+        let same = is_marked(&[trusted.servers], subnet_hash(sighting.observation.ends.server.address));
+        // Two backends of which one is not renewed yet, or two views of one name, look like this too.
+        let learning = record.phase(sighting.clock) == Phase::Learning;
+        if trusted.count <= known.count || (learning && !same) {
             return false;
         }
         let Some(witness) = self.witnesses.get(sighting.host, &new.leaf.sha256).cloned() else { return false };
         if self.is_accepted(sighting.host, &new.leaf.sha256) {
             return false;
         }
-        let same = is_marked(&[trusted.servers], subnet_hash(sighting.observation.ends.server.address));
         let mut held = Held::overturned(sighting, (&witness, &Sha256(trusted.sha256), same), Vec::new());
         held.returned = true;
         self.reconsider(sighting, (&witness, held), findings);

@@ -1,7 +1,7 @@
 //! Some clients get another certificate from the same server than the others (MITM-008).
 
 use super::presented::Presented;
-use super::record::{HostRecord, KnownCertificate, NameSet};
+use super::record::{HostRecord, KnownCertificate, NameSet, Standing};
 use super::report::Place;
 use super::sketch::estimate;
 use crate::detect::catalogue::{Effect, SPLIT_VIEW, Severity};
@@ -58,7 +58,9 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
             && (many.count, clients) > (few.count, estimate(&few.clients));
         let apart = many.clients.iter().zip(few.clients).all(|(left, right)| left & right == 0);
         let near = majority.last.abs_diff(minority.last) <= window.unsigned_abs();
-        (enough && apart && near && is_comparable(majority, minority, new)).then(|| SplitView {
+        // Who is trusted does not split off from what is in doubt.
+        let sound = majority.trusted || majority.standing == Standing::Accepted || !new.is_trusted();
+        (enough && apart && near && sound && is_comparable(majority, minority, new)).then(|| SplitView {
             majority: Sha256(majority.sha256),
             clients,
             handshakes: many.count,
