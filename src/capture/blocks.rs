@@ -212,7 +212,8 @@ impl Blocks {
             self.window = Mapped::new(file).map(|mapped| Window { mapped, progress, counted });
         }
         let Some(window) = &mut self.window else { return };
-        if window.mapped.move_to(offset, need) || window.mapped.ends_at(offset) {
+        // Twice over, as in `make_room`.
+        if window.mapped.move_to(offset, need.saturating_mul(2)) || window.mapped.ends_at(offset) {
             self.buffer = Vec::new();
             (self.base, self.start, self.end) = (offset, 0, window.mapped.bytes().len());
             let end = offset.saturating_add(u64::try_from(self.end).unwrap_or(u64::MAX));
@@ -247,14 +248,19 @@ impl Blocks {
         self.base.saturating_add(u64::try_from(self.end).unwrap_or(u64::MAX))
     }
 
+    /// Makes room for `need` bytes from the first that is not used up. More than a block is kept twice over: what asks for much
+    /// ahead and uses up little must not move all of it each time.
     fn make_room(&mut self, need: usize) {
+        if need > self.block && self.buffer.len().saturating_sub(self.start) >= need {
+            return;
+        }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.base = self.offset();
             self.end -= self.start;
             self.start = 0;
         }
-        let length = need.max(self.block);
+        let length = if need > self.block { need.saturating_mul(2) } else { self.block };
         if self.buffer.len() < length {
             self.buffer.resize(length, 0);
         }
@@ -272,5 +278,25 @@ impl Read for Tap {
         let length = self.input.read(buffer)?;
         self.progress.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file may claim large blocks that are none, one behind the other.
+    #[test]
+    fn asking_for_much_and_using_little_moves_little() {
+        let mut blocks = Blocks::new(Box::new(io::repeat(0).take(8 << 20)), 64 << 10);
+        let (mut moves, mut base) = (0, 0);
+        for _ in 0..10_000 {
+            assert!(blocks.fill(1 << 20));
+            blocks.consume(36);
+            moves += usize::from(blocks.base != base);
+            base = blocks.base;
+        }
+        assert!(moves <= 1, "{moves}");
+        assert_eq!(blocks.offset(), 360_000);
     }
 }

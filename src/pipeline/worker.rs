@@ -312,6 +312,9 @@ impl Worker {
         self.advance(at.clock);
         let enough = self.shared.limits.slot_memory - self.shared.limits.slot_memory / 16;
         let Some(found) = self.slots.get_mut(slot) else { return };
+        if found.memory <= self.shared.limits.slot_memory {
+            return;
+        }
         found.trim();
         if found.memory <= enough {
             return;

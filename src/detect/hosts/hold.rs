@@ -136,6 +136,11 @@ impl Held {
         Others { new_clients: count(self.clients.len()), new_subnets: count(self.subnets.len()), ..self.old }
     }
 
+    /// What was expected instead.
+    pub fn expected(&self) -> Option<Sha256> {
+        self.expected
+    }
+
     /// What it is compared with: whether that goes on to be served decides many cases.
     pub fn expect(&mut self, record: &HostRecord) {
         self.expected = record.expected(self.seconds).map(|old| Sha256(old.sha256));

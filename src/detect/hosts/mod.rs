@@ -447,7 +447,7 @@ impl Hosts {
     /// The end of a case: an alert, or the certificate belongs to the baseline.
     fn decide(&mut self, (key, held): (&HostKey, Held), policy: &Policy, findings: &mut Vec<Finding>) {
         let case = self.case_of(key, &held, policy);
-        if held.overturned && !held.returned && held.split.is_none() && held.proofs.is_empty() {
+        if held.overturned && !self.is_outweighed(key, &held) && held.split.is_none() && held.proofs.is_empty() {
             // The host has another certificate now, as hosts do.
             if let Some(record) = self.table.get_mut(key) {
                 record.set_standing(&held.new, Standing::Accepted);

@@ -8,13 +8,13 @@ use super::hold::Held;
 use super::presented::{Asked, Presented};
 use super::record::{KnownCertificate, Phase, Standing};
 use super::report::Place;
-use super::sketch::{is_marked, subnet_hash};
+use super::sketch::{estimate, is_marked, subnet_hash};
 use super::witness::{Claimed, Witness};
 use super::{Hosts, bring_to_first};
 use crate::detect::catalogue::{CLONED_CERTIFICATE, ISSUER_IMPERSONATION, UNEXPECTED_CERTIFICATE};
 use crate::detect::finding::{Cause, Finding, Point};
 use crate::detect::knowledge::Knowledge;
-use crate::detect::sighting::{JudgedChain, Sighting, WaitingChain};
+use crate::detect::sighting::{HostKey, JudgedChain, Sighting, WaitingChain};
 use crate::time::{Span, Timestamp};
 use crate::x509::chain::Ending;
 use crate::x509::{Certificate, Sha256};
@@ -103,6 +103,15 @@ impl Hosts {
         held.returned = true;
         self.reconsider(sighting, (&witness, held), findings);
         true
+    }
+
+    /// Whether a certificate that nobody trusts came again, though most got the trusted one, from the same server. Two backends
+    /// of which one is not renewed yet, or two views of one name, look alike otherwise.
+    pub(super) fn is_outweighed(&self, host: &HostKey, held: &Held) -> bool {
+        let Some(record) = self.table.get(host).filter(|_| held.returned) else { return false };
+        let weight = |leaf: &Sha256| record.certificate(leaf).map(|known| (known.count, estimate(&known.clients)));
+        let trusted = held.expected().and_then(|expected| weight(&expected));
+        held.others().old_again_same_server && trusted > weight(&held.new.leaf.sha256)
     }
 
     /// Makes a case of a certificate that was accepted.

@@ -239,3 +239,23 @@ fn a_trusted_certificate_that_came_alone_is_no_suspect() {
         assert_eq!(ids(&found).contains(&"MITM-002"), alerts, "{:?}", ids(&found));
     }
 }
+
+/// One backend is not renewed yet, or a name has two views: nobody intercepts, though both certificates come again and again.
+#[test]
+fn two_backends_are_no_interception() {
+    let (public, private) = (Ca::new("Public Root"), Ca::new("Corporate Root"));
+    let (new, old) = (public.chain(&Plan::of(&[HOST])), private.chain(&Plan::of(&[HOST])));
+    for public_ones in [1, 4, 6] {
+        let clients: Vec<String> = (0..12).map(|number| format!("10.{}.0.9", 3 + number % 4)).collect();
+        let shown: Vec<_> = clients
+            .iter()
+            .enumerate()
+            .map(|(number, client)| {
+                let is_public = number % 2 == 1 && number / 2 < public_ones;
+                (HOST, client.as_str(), if is_public { new.clone() } else { old.clone() })
+            })
+            .collect();
+        let found = judged(Bench::new(&[&public]), &shown);
+        assert!(!ids(&found).contains(&"MITM-002"), "{public_ones}: {:?}", ids(&found));
+    }
+}
