@@ -32,8 +32,10 @@ use super::policy_rules;
 use super::recent::{Judged, Recent};
 use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, note_quiet, was_quiet};
 use super::weak_rsa::{self, WeakRsa};
+use appeared::Appeared;
 
 mod again;
+mod appeared;
 
 /// Chains whose verdict is remembered.
 const CHAINS: usize = 20_000;
@@ -84,8 +86,10 @@ pub struct Judge {
     /// Findings of pins and allowed issuers about such chains, by leaf.
     undecided: OpenChains,
     when: When,
-    /// Normalised subjects of the CAs that the last handshake brought.
-    fresh: Vec<String>,
+    /// The CAs that the last handshake brought.
+    fresh: Vec<Arc<Certificate>>,
+    /// CAs that chains may have waited for.
+    appeared: Appeared,
     /// RSA moduli by key, with the finding to make where one shares a prime.
     moduli: Memory<Sha256, Finding>,
     detectors: Vec<Box<dyn Detector + Send>>,
@@ -196,6 +200,7 @@ impl Judge {
             undecided: OpenChains::default(),
             when: When::AtEnd,
             fresh: Vec::new(),
+            appeared: Appeared::default(),
             moduli: Memory::new(MODULI),
             detectors: Vec::new(),
             offline,
@@ -341,7 +346,7 @@ impl Judge {
 
     /// [`advance`](Self::advance) where only some findings are read: those are to be [completed](Finding::complete).
     pub fn advance_briefly(&mut self, clock: Timestamp) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings = self.completed_by_time(clock);
         for detector in &mut self.detectors {
             detector.advance(clock, &self.knowledge.policy, &mut findings);
         }
@@ -395,6 +400,11 @@ impl Judge {
         self.detectors.iter().map(|detector| detector.forgotten()).fold(0, u64::saturating_add)
     }
 
+    /// How many CAs were not compared with all chains that waited for an issuer of their name, for want of time or room.
+    pub fn not_compared(&self) -> u64 {
+        self.appeared.left()
+    }
+
     /// The known hosts.
     pub fn known_hosts(&self) -> Option<&Hosts> {
         self.detectors.iter().find_map(|detector| detector.known_hosts())
@@ -410,6 +420,7 @@ impl Judge {
     /// [`finish`](Self::finish) where only some findings are read: those are to be [completed](Finding::complete).
     pub fn finish_briefly(&mut self) -> Vec<Finding> {
         let mut findings = self.shared_factors();
+        self.complete_at_end();
         for detector in &mut self.detectors {
             detector.finish(&self.knowledge.policy, &mut findings);
         }
@@ -540,7 +551,7 @@ impl Judge {
                 if self.pool.add(certificate) {
                     self.generation += 1;
                     if self.open.is_some() {
-                        self.fresh.extend(certificate.facts.as_deref().map(|facts| facts.subject.normalized.clone()));
+                        self.fresh.push(Arc::clone(certificate));
                     }
                 }
             }

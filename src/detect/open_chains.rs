@@ -1,10 +1,12 @@
 //! Findings about chains whose issuer was not seen (CERT-005, and where the policy may allow that issuer MITM-001 and
 //! POL-001), held until it appears or the time is over: what is told as it happens cannot be taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::finding::{AlertId, Cause, Finding};
+use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
 use super::observation::Observation;
 use crate::time::{Order, Timestamp};
@@ -18,13 +20,13 @@ const MAX_OF_ONE: usize = 256;
 const MAX_IDS: usize = 1_024;
 /// Bytes of the handshakes that are held with them, one of each cause.
 const MAX_BYTES: usize = 16 << 20;
-/// Chains that are judged again for one handshake. A forger could show many that wait for the same name.
-const MAX_AGAIN: usize = 64;
 
 /// The findings that are held.
 #[derive(Debug)]
 pub(super) struct OpenChains {
     chains: BTreeMap<AlertId, Open>,
+    /// Hashes of the names of the issuers that are missing.
+    missing: BTreeSet<(u64, AlertId)>,
     /// Ids of causes that were held.
     ids: Memory<Cause, AlertId>,
     findings: usize,
@@ -37,8 +39,8 @@ pub(super) struct OpenChains {
 #[derive(Debug)]
 struct Open {
     presented: Vec<Arc<Certificate>>,
-    /// Normalised name of the issuer that is missing.
-    missing: String,
+    /// Hash of the normalised name of the issuer that is missing.
+    missing: u64,
     until: Timestamp,
     findings: Vec<Finding>,
 }
@@ -48,7 +50,14 @@ pub(super) type Waiting = (AlertId, Vec<Arc<Certificate>>);
 
 impl Default for OpenChains {
     fn default() -> Self {
-        Self { chains: BTreeMap::new(), ids: Memory::new(MAX_IDS), findings: 0, bytes: 0, next: None }
+        Self {
+            chains: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            ids: Memory::new(MAX_IDS),
+            findings: 0,
+            bytes: 0,
+            next: None,
+        }
     }
 }
 
@@ -96,11 +105,10 @@ impl OpenChains {
                 finding.observation = Some(Arc::new(observation.slim()));
             }
         }
-        let open = self.chains.entry(id).or_insert_with(|| Open {
-            presented: observation.server_chain.clone(),
-            missing: missing.to_owned(),
-            until,
-            findings: Vec::new(),
+        let open = self.chains.entry(id).or_insert_with(|| {
+            let missing = stable_hash(missing.as_bytes());
+            self.missing.insert((missing, id));
+            Open { presented: observation.server_chain.clone(), missing, until, findings: Vec::new() }
         });
         open.findings.push(finding);
         self.findings += 1;
@@ -108,13 +116,12 @@ impl OpenChains {
         Vec::new()
     }
 
-    /// Chains that wait for an issuer of one of these names.
-    pub(super) fn waiting_for(&self, names: &[String]) -> Vec<Waiting> {
-        if names.is_empty() {
-            return Vec::new();
-        }
-        let waiting = self.chains.iter().filter(|(_, open)| names.contains(&open.missing));
-        waiting.take(MAX_AGAIN).map(|(id, open)| (*id, open.presented.clone())).collect()
+    /// The next chain, after this one, that waits for an issuer of this name (normalised).
+    pub(super) fn next_waiting(&self, issuer: &str, after: Option<AlertId>) -> Option<Waiting> {
+        let hash = stable_hash(issuer.as_bytes());
+        let from = after.map_or(Bound::Included((hash, AlertId([0; 16]))), |after| Bound::Excluded((hash, after)));
+        let (_, id) = self.missing.range((from, Bound::Unbounded)).next().filter(|(name, _)| *name == hash)?;
+        self.chains.get(id).map(|open| (*id, open.presented.clone()))
     }
 
     /// Chains that waited long enough.
@@ -136,7 +143,9 @@ impl OpenChains {
     /// The chain waits for another issuer now.
     pub(super) fn set_missing(&mut self, id: &AlertId, missing: &str) {
         if let Some(open) = self.chains.get_mut(id) {
-            missing.clone_into(&mut open.missing);
+            self.missing.remove(&(open.missing, *id));
+            open.missing = stable_hash(missing.as_bytes());
+            self.missing.insert((open.missing, *id));
         }
     }
 
@@ -148,6 +157,7 @@ impl OpenChains {
         self.findings = self.findings.saturating_sub(gone.len());
         self.bytes = self.bytes.saturating_sub(bytes(&gone));
         if open.findings.is_empty() {
+            self.missing.remove(&(open.missing, *id));
             self.chains.remove(id);
         }
     }
@@ -155,6 +165,7 @@ impl OpenChains {
     /// Takes the findings of a chain out, in order of the capture.
     pub(super) fn take(&mut self, id: &AlertId) -> Vec<Finding> {
         let Some(open) = self.chains.remove(id) else { return Vec::new() };
+        self.missing.remove(&(open.missing, *id));
         let mut findings = open.findings;
         self.findings = self.findings.saturating_sub(findings.len());
         self.bytes = self.bytes.saturating_sub(bytes(&findings));
@@ -190,15 +201,22 @@ mod tests {
         open.hold(finding, &observation, (missing, Timestamp::new(i64::from(cause), 0)))
     }
 
+    /// How many chains wait for an issuer of this name.
+    fn waiting(open: &OpenChains, name: &str) -> usize {
+        let next = |after: &Option<Waiting>| open.next_waiting(name, after.as_ref().map(|(id, _)| *id)).map(Some);
+        std::iter::successors(next(&None), next).count()
+    }
+
     #[test]
     fn time_names_and_room() {
         let mut open = OpenChains::default();
         for cause in [10, 20, 20, 30] {
             assert!(hold(&mut open, cause, if cause == 20 { "b" } else { "a" }).is_empty());
         }
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(open.waiting_for(&names(&["b", "c"])).len(), 1);
-        assert_eq!((open.waiting_for(&[]).len(), open.waiting_for(&names(&["a"])).len()), (0, 2));
+        assert_eq!([waiting(&open, "a"), waiting(&open, "b"), waiting(&open, "c")], [2, 1, 0]);
+        let moved = open.next_waiting("b", None).unwrap().0;
+        open.set_missing(&moved, "c");
+        assert_eq!([waiting(&open, "a"), waiting(&open, "b"), waiting(&open, "c")], [2, 0, 1]);
         assert_eq!(open.due(Timestamp::new(9, 0)).len(), 0);
         let due = open.due(Timestamp::new(20, 0));
         assert_eq!(due.len(), 2);
@@ -207,7 +225,7 @@ mod tests {
         assert_eq!(open.due(Timestamp::new(29, 0)).len(), 0);
         let last = open.due(Timestamp::new(30, 0));
         assert_eq!(open.take(&last[0].0).iter().filter(|one| one.observation.is_some()).count(), 1);
-        assert_eq!((open.findings, open.bytes, open.all().len()), (0, 0, 0));
+        assert_eq!((open.findings, open.bytes, open.all().len(), open.missing.len()), (0, 0, 0, 0));
     }
 
     #[test]
@@ -218,6 +236,6 @@ mod tests {
         let told = (0..9_000).map(|cause| hold(&mut open, cause, "a").len()).sum::<usize>();
         assert_eq!((told, open.findings), (9_000 - MAX_FINDINGS, MAX_FINDINGS));
         assert!(open.bytes <= MAX_BYTES);
-        assert_eq!(open.waiting_for(&["a".to_owned()]).len(), MAX_AGAIN);
+        assert_eq!(waiting(&open, "a"), open.chains.len());
     }
 }

@@ -303,9 +303,9 @@ pub trait Detector {
     /// There are other trust anchors from now on.
     fn renew(&mut self, _anchors: &Arc<TrustAnchors>) {}
 
-    /// Chains to be judged again, now that CAs of these names (normalised) were presented.
-    fn waiting_for(&self, _names: &[String]) -> Vec<WaitingChain> {
-        Vec::new()
+    /// The chain with the least number above `after` that lacks an issuer of this name (normalised).
+    fn next_waiting(&self, _issuer: &str, _after: Option<u64>) -> Option<WaitingChain> {
+        None
     }
 
     /// A chain that waited was judged again.

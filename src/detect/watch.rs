@@ -114,8 +114,8 @@ impl Detector for Watch {
         self.hosts.renew(anchors);
     }
 
-    fn waiting_for(&self, names: &[String]) -> Vec<WaitingChain> {
-        self.hosts.waiting_for(names)
+    fn next_waiting(&self, issuer: &str, after: Option<u64>) -> Option<WaitingChain> {
+        self.hosts.next_waiting(issuer, after)
     }
 
     fn judged_again(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {

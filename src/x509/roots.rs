@@ -158,9 +158,14 @@ impl Pool {
         self.index.remove(certificate);
     }
 
+    /// Whether a certificate of the pool is part of a trusted path.
+    pub fn is_proven(&self, sha256: &Sha256) -> bool {
+        self.known.get(sha256) == Some(&true)
+    }
+
     /// Certificates of the pool that may have issued a certificate: those of trusted paths, then strangers.
     pub fn issuers_of(&self, child: &Facts) -> Vec<&Arc<Certificate>> {
-        let is_proven = |one: &Certificate| self.known.get(&one.sha256) == Some(&true);
+        let is_proven = |one: &Certificate| self.is_proven(&one.sha256);
         let same = self.index.subjects.get(&child.issuer.normalized);
         // A stranger with the right key identifier does not rule out what is known to be good.
         let mut issuers: Vec<_> = same.into_iter().flatten().filter(|one| is_proven(one)).collect();

@@ -557,8 +557,8 @@ impl Hosts {
 }
 
 impl Detector for Hosts {
-    fn waiting_for(&self, names: &[String]) -> Vec<WaitingChain> {
-        self.lacking(names)
+    fn next_waiting(&self, issuer: &str, after: Option<u64>) -> Option<WaitingChain> {
+        self.lacking(issuer, after)
     }
 
     fn judged_again(&mut self, waiting: &WaitingChain, chain: &JudgedChain, knowledge: &Knowledge) {

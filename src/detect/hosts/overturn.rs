@@ -174,19 +174,16 @@ impl Hosts {
         }
     }
 
-    /// Chains that lack an issuer of one of these names.
-    pub(super) fn lacking(&self, names: &[String]) -> Vec<WaitingChain> {
-        let numbers = names.iter().flat_map(|name| self.witnesses.claiming(name.as_bytes()));
-        let waiting = numbers.filter_map(|number| {
-            let witness = self.witnesses.numbered(number).filter(|one| one.new.ending == Ending::Incomplete)?;
-            Some(WaitingChain {
-                number,
-                observation: Arc::clone(&witness.observation),
-                name: witness.host.certain_name().map(str::to_owned),
-                at: witness.seconds,
-            })
-        });
-        waiting.collect()
+    /// The next chain, after this number, that lacks an issuer of this name.
+    pub(super) fn lacking(&self, issuer: &str, after: Option<u64>) -> Option<WaitingChain> {
+        let number = self.witnesses.lacking(issuer, after)?;
+        let witness = self.witnesses.numbered(number)?;
+        Some(WaitingChain {
+            number,
+            observation: Arc::clone(&witness.observation),
+            name: witness.host.certain_name().map(str::to_owned),
+            at: witness.seconds,
+        })
     }
 
     /// More is known of the path of a chain: it may be a trusted one, or that of a proxy that may intercept.
@@ -228,6 +225,7 @@ impl Hosts {
             self.witnesses.remove(waiting.number);
         } else if let Some(witness) = self.witnesses.numbered_mut(waiting.number) {
             (witness.new, witness.places) = (again, others);
+            self.witnesses.lacks(waiting.number, &chain.report);
         }
     }
 }

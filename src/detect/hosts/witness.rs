@@ -13,6 +13,7 @@ use crate::detect::observation::Observation;
 use crate::detect::sighting::{HostKey, Sighting};
 use crate::time::{Timestamp, ValidityTime};
 use crate::x509::Sha256;
+use crate::x509::chain::{ChainReport, Ending};
 
 /// Chains remembered.
 const MAX_WITNESSES: usize = 4_096;
@@ -43,6 +44,8 @@ pub struct Witness {
     /// What it was accused of by MITM-005; `None` of nothing.
     pub accused: Option<Claimed>,
     weight: usize,
+    /// Hashes of the names of issuers that it lacks.
+    lacks: Vec<u64>,
 }
 
 /// By what a chain names an issuer that did not sign it; the graver the greater.
@@ -61,6 +64,8 @@ pub struct Witnesses {
     hosts: BTreeMap<HostKey, Vec<(Sha256, u64)>>,
     /// Hashes of the names and of the key identifiers that their certificates give as issuers.
     issuers: BTreeSet<(u64, u64)>,
+    /// Hashes of the names of issuers that they lack.
+    lacking: BTreeSet<(u64, u64)>,
     next: u64,
     bytes: usize,
     forgotten: u64,
@@ -93,8 +98,12 @@ impl Witnesses {
         let (at, seconds) = (sighting.clock, sighting.at);
         self.bytes = self.bytes.saturating_add(weight);
         let new = new.clone();
-        let witness = Witness { host, new, places: vec![place], at, seconds, observation, accused, weight };
+        let witness =
+            Witness { host, new, places: vec![place], at, seconds, observation, accused, weight, lacks: Vec::new() };
         self.list.insert(id, witness);
+        if let Some(chain) = sighting.server {
+            self.lacks(id, &chain.report);
+        }
         while self.list.len() > MAX_WITNESSES || self.bytes > MAX_BYTES {
             let Some(oldest) = self.list.keys().next().copied() else { break };
             self.remove(oldest);
@@ -123,6 +132,26 @@ impl Witnesses {
         self.issuers.range((hash, 0)..=(hash, u64::MAX)).map(|(_, id)| *id).take(MAX_AGAIN).collect()
     }
 
+    /// The chain with the least number above `after` that lacks an issuer of this name (normalised).
+    pub fn lacking(&self, issuer: &str, after: Option<u64>) -> Option<u64> {
+        let hash = stable_hash(issuer.as_bytes());
+        let from = after.map_or(Some(0), |after| after.checked_add(1))?;
+        self.lacking.range((hash, from)..=(hash, u64::MAX)).next().map(|(_, id)| *id)
+    }
+
+    /// This is known of the path of a chain.
+    pub fn lacks(&mut self, id: u64, report: &ChainReport) {
+        let Some(witness) = self.list.get_mut(&id) else { return };
+        let is_open = report.ending() == Ending::Incomplete;
+        let missing = report.missing_issuers().filter(|_| is_open).take(MAX_ISSUERS);
+        let lacks: Vec<u64> = missing.map(|issuer| stable_hash(issuer.as_bytes())).collect();
+        for gone in &witness.lacks {
+            self.lacking.remove(&(*gone, id));
+        }
+        self.lacking.extend(lacks.iter().map(|issuer| (*issuer, id)));
+        witness.lacks = lacks;
+    }
+
     /// Forgets one.
     pub fn remove(&mut self, id: u64) {
         let Some(gone) = self.list.remove(&id) else { return };
@@ -130,6 +159,9 @@ impl Witnesses {
         issuers(&gone.observation).for_each(|issuer| {
             self.issuers.remove(&(issuer, id));
         });
+        for issuer in &gone.lacks {
+            self.lacking.remove(&(*issuer, id));
+        }
         if let Some(known) = self.hosts.get_mut(&gone.host) {
             known.retain(|(_, other)| *other != id);
             if known.is_empty() {
@@ -180,5 +212,6 @@ mod tests {
         let ids: Vec<u64> = witnesses.list.keys().copied().collect();
         ids.into_iter().for_each(|id| witnesses.remove(id));
         assert_eq!((witnesses.bytes, witnesses.hosts.len(), witnesses.issuers.len()), (0, 0, 0));
+        assert!(witnesses.lacking.is_empty());
     }
 }

@@ -91,34 +91,6 @@ impl Judge {
         told
     }
 
-    /// Findings about chains that the CAs of the last handshake completed.
-    pub(super) fn completed_by_fresh(&mut self) -> Vec<Finding> {
-        if self.fresh.is_empty() {
-            return Vec::new();
-        }
-        let fresh = std::mem::take(&mut self.fresh);
-        let waiting = self.open.as_ref().map(|open| open.waiting_for(&fresh)).unwrap_or_default();
-        let mut told = self.judge_again(waiting, false);
-        let waiting = self.undecided.waiting_for(&fresh);
-        told.extend(self.decide_again(waiting, false));
-        self.complete_of_detectors(&fresh);
-        told
-    }
-
-    /// Judges chains again that the detectors remember.
-    fn complete_of_detectors(&mut self, names: &[String]) {
-        for place in 0..self.detectors.len() {
-            let waiting = self.detectors.get(place).map(|detector| detector.waiting_for(names)).unwrap_or_default();
-            for one in waiting {
-                let question = (one.name.as_deref(), one.at);
-                let judged = self.judged(&one.observation.server_chain, question, Purpose::Server);
-                if let (Some(judged), Some(detector)) = (judged, self.detectors.get_mut(place)) {
-                    detector.judged_again(&one, &judged.chain, &self.knowledge);
-                }
-            }
-        }
-    }
-
     /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
     /// time is over.
     pub(super) fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
