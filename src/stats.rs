@@ -186,9 +186,8 @@ counters! {
     /// Handshakes whose judgement panicked.
     detect_panic = "detect.panic",
     /// Hosts, keys and issuers that left memory for want of room; a host's baseline goes to the inventory, if there is one.
+    /// CAs that were not compared with all chains that waited for an issuer of their name count too.
     detect_forgotten = "detect.forgotten",
-    /// CAs that were not compared with all chains that waited for an issuer of their name, for want of time or room.
-    detect_not_compared = "detect.not_compared",
 }
 
 #[cfg(test)]

@@ -395,14 +395,10 @@ impl Judge {
         self.knowledge = knowledge;
     }
 
-    /// How many entries of the detectors' memories were forgotten for want of room.
+    /// How many entries of the detectors' memories were forgotten for want of room, and how many CAs were not compared
+    /// with all chains that waited for an issuer of their name.
     pub fn forgotten(&self) -> u64 {
-        self.detectors.iter().map(|detector| detector.forgotten()).fold(0, u64::saturating_add)
-    }
-
-    /// How many CAs were not compared with all chains that waited for an issuer of their name, for want of time or room.
-    pub fn not_compared(&self) -> u64 {
-        self.appeared.left()
+        self.detectors.iter().map(|detector| detector.forgotten()).fold(self.appeared.left(), u64::saturating_add)
     }
 
     /// The known hosts.

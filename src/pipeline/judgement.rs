@@ -247,7 +247,6 @@ impl Judgement {
         stats.detect_braked = counts.braked;
         stats.detect_panic = self.panics;
         stats.detect_forgotten = self.judge.forgotten();
-        stats.detect_not_compared = self.judge.not_compared();
         let alerts = self.alerts.iter().filter(|alert| !alert.suppressed).count();
         stats.detect_alerts = u64::try_from(alerts).unwrap_or(u64::MAX);
     }

@@ -14,6 +14,7 @@ pub mod split;
 pub mod table;
 pub mod witness;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::catalogue::UNEXPECTED_CERTIFICATE;
@@ -73,6 +74,10 @@ pub struct Hosts {
     holding: Holding,
     /// First sights of what nobody trusts.
     witnesses: Witnesses,
+    /// Hashes of names and key identifiers of CAs that became known, and the last chain that was asked about each.
+    accusing: VecDeque<(u64, Option<u64>)>,
+    /// Those about which not all chains were asked.
+    unaccused: u64,
     /// The last certificate that took its place in a baseline without an alarm, and the kind of change.
     rotated: Option<(Sha256, &'static str)>,
     cases: Memory<HostKey, Case>,
@@ -116,6 +121,8 @@ impl Hosts {
             leaves: Memory::new(MAX_LEAVES),
             holding: Holding::default(),
             witnesses: Witnesses::default(),
+            accusing: VecDeque::new(),
+            unaccused: 0,
             rotated: None,
             cases: Memory::new(MAX_CASES),
             spilled: Vec::new(),
@@ -274,8 +281,11 @@ impl Hosts {
         }
         if new.valid && new.public {
             for ca in self.learn_cas(sighting) {
-                self.accuse_of(&ca, findings);
+                self.accuse_of(&ca);
             }
+        }
+        if !self.accusing.is_empty() {
+            self.go_on_accusing(overturn::ACCUSED_AT_ONCE, findings);
         }
         let expired = self.table.expire(sighting.clock);
         self.spill(expired);
@@ -581,7 +591,7 @@ impl Detector for Hosts {
     }
 
     fn forgotten(&self) -> u64 {
-        self.witnesses.forgotten()
+        self.witnesses.forgotten().saturating_add(self.unaccused)
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
@@ -589,6 +599,9 @@ impl Detector for Hosts {
         if let Some(backing) = &self.backing {
             backing.finish();
         }
+        self.go_on_accusing(overturn::ACCUSED_AT_END, findings);
+        let left = u64::try_from(std::mem::take(&mut self.accusing).len()).unwrap_or(u64::MAX);
+        self.unaccused = self.unaccused.saturating_add(left);
         for (key, held) in self.holding.take_all() {
             self.decide((&key, held), policy, findings);
         }

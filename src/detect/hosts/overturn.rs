@@ -8,7 +8,7 @@ use super::hold::Held;
 use super::presented::{Asked, Presented};
 use super::record::{KnownCertificate, Phase, Standing};
 use super::report::Place;
-use super::sketch::{estimate, is_marked, subnet_hash};
+use super::sketch::{estimate, is_marked, stable_hash, subnet_hash};
 use super::witness::{Claimed, Witness};
 use super::{Hosts, bring_to_first};
 use crate::detect::catalogue::{CLONED_CERTIFICATE, ISSUER_IMPERSONATION, UNEXPECTED_CERTIFICATE};
@@ -18,6 +18,12 @@ use crate::detect::sighting::{HostKey, JudgedChain, Sighting, WaitingChain};
 use crate::time::{Span, Timestamp};
 use crate::x509::chain::Ending;
 use crate::x509::{Certificate, Sha256};
+
+/// Names and key identifiers of CAs that became known and may have been claimed before.
+const MAX_ACCUSING: usize = 4_096;
+/// Chains that are asked about them for each handshake, and at the end: whose issuers they are is for a forger to choose.
+pub(super) const ACCUSED_AT_ONCE: usize = 4;
+pub(super) const ACCUSED_AT_END: usize = 8_192;
 
 impl Hosts {
     /// A trusted certificate comes to a host for the first time: of what was accepted there before, what nobody trusts is
@@ -138,14 +144,32 @@ impl Hosts {
     }
 
     /// A CA is known from now on: whoever claimed it before, and was not signed by it, is found out.
-    pub(super) fn accuse_of(&mut self, ca: &Certificate, findings: &mut Vec<Finding>) {
+    pub(super) fn accuse_of(&mut self, ca: &Certificate) {
         let Some(facts) = ca.facts.as_deref() else { return };
-        let mut numbers = self.witnesses.claiming(facts.subject.normalized.as_bytes());
-        numbers.extend(facts.subject_key_identifier.iter().flat_map(|key| self.witnesses.claiming(key)));
-        numbers.sort_unstable();
-        numbers.dedup();
-        for number in numbers {
+        let name = facts.subject.normalized.as_bytes();
+        for issuer in [Some(name), facts.subject_key_identifier.as_deref()].into_iter().flatten() {
+            let issuer = stable_hash(issuer);
+            if self.witnesses.claiming(issuer, None).is_none() {
+                continue;
+            }
+            if self.accusing.len() < MAX_ACCUSING {
+                self.accusing.push_back((issuer, None));
+            } else {
+                self.unaccused = self.unaccused.saturating_add(1);
+            }
+        }
+    }
+
+    /// Asks of so many chains whether the CAs that they claim signed them.
+    pub(super) fn go_on_accusing(&mut self, most: usize, findings: &mut Vec<Finding>) {
+        let mut left = most;
+        while left > 0
+            && let Some((issuer, after)) = self.accusing.pop_front()
+        {
+            let Some(number) = self.witnesses.claiming(issuer, after) else { continue };
+            self.accusing.push_front((issuer, Some(number)));
             self.accuse(number, findings);
+            left -= 1;
         }
     }
 

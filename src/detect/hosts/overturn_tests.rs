@@ -200,6 +200,26 @@ fn the_ca_that_did_not_sign_is_seen_later() {
 }
 
 #[test]
+fn all_who_claimed_a_ca_are_found_out_few_at_a_time() {
+    let mut world = World::new();
+    let genuine = world.public.intermediate("Public Intermediate");
+    let liar = Ca::new("Public Intermediate");
+    for number in 0..100 {
+        let host = format!("www.host{number}.example");
+        let claimed = [liar.leaf(&Plan::of(&[&host]))];
+        assert!(world.scene.serve(&mut world.hosts, (&host, VICTIM), &claimed).is_empty());
+    }
+    let elsewhere = genuine.chain(&Plan::of(&["www.example.org"]));
+    let is_one = |found: &Finding| found.rule.id.ends_with("MITM-005");
+    let found = world.scene.serve(&mut world.hosts, ("www.example.org", "10.1.0.1"), &elsewhere);
+    assert_eq!(found.iter().filter(|one| is_one(one)).count(), overturn::ACCUSED_AT_ONCE);
+    let found = world.scene.serve(&mut world.hosts, ("www.example.org", "10.1.0.1"), &elsewhere);
+    assert_eq!(found.iter().filter(|one| is_one(one)).count(), overturn::ACCUSED_AT_ONCE);
+    let rest = world.end().iter().filter(|one| is_one(one)).count();
+    assert_eq!((rest, world.hosts.unaccused), (100 - 2 * overturn::ACCUSED_AT_ONCE, 0));
+}
+
+#[test]
 fn the_ca_of_a_proxy_that_may_intercept_is_seen_later() {
     let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy CA"));
     let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;

@@ -23,8 +23,6 @@ const MAX_BYTES: usize = 16 << 20;
 const MAX_PLACES: usize = 16;
 /// Certificates of a chain whose issuers are looked for.
 const MAX_ISSUERS: usize = 8;
-/// Chains that are judged again for one handshake.
-const MAX_AGAIN: usize = 64;
 
 /// A chain that nobody trusts, at a host.
 #[derive(Clone, Debug)]
@@ -126,17 +124,15 @@ impl Witnesses {
         self.list.get_mut(&id)
     }
 
-    /// Numbers of chains with a certificate of an issuer of this name (normalised) or key identifier, the first ones.
-    pub fn claiming(&self, issuer: &[u8]) -> Vec<u64> {
-        let hash = stable_hash(issuer);
-        self.issuers.range((hash, 0)..=(hash, u64::MAX)).map(|(_, id)| *id).take(MAX_AGAIN).collect()
+    /// The chain with the least number above `after` with a certificate of an issuer whose name (normalised) or key
+    /// identifier has this hash.
+    pub fn claiming(&self, issuer: u64, after: Option<u64>) -> Option<u64> {
+        next(&self.issuers, issuer, after)
     }
 
     /// The chain with the least number above `after` that lacks an issuer of this name (normalised).
     pub fn lacking(&self, issuer: &str, after: Option<u64>) -> Option<u64> {
-        let hash = stable_hash(issuer.as_bytes());
-        let from = after.map_or(Some(0), |after| after.checked_add(1))?;
-        self.lacking.range((hash, from)..=(hash, u64::MAX)).next().map(|(_, id)| *id)
+        next(&self.lacking, stable_hash(issuer.as_bytes()), after)
     }
 
     /// This is known of the path of a chain.
@@ -175,6 +171,12 @@ impl Witnesses {
     }
 }
 
+/// The least number above `after` that stands with this hash.
+fn next(set: &BTreeSet<(u64, u64)>, hash: u64, after: Option<u64>) -> Option<u64> {
+    let from = after.map_or(Some(0), |after| after.checked_add(1))?;
+    set.range((hash, from)..=(hash, u64::MAX)).next().map(|(_, id)| *id)
+}
+
 /// Hashes of what a chain says of its issuers.
 fn issuers(observation: &Observation) -> impl Iterator<Item = u64> {
     let chain = observation.server_chain.iter().take(MAX_ISSUERS).filter_map(|one| one.facts.as_deref());
@@ -208,7 +210,9 @@ mod tests {
         assert_eq!(witnesses.forgotten() + u64::try_from(witnesses.list.len()).unwrap(), count);
         assert!(witnesses.list.values().all(|witness| witness.places.len() == 2));
         let name = &ca.certificate.facts.as_ref().unwrap().subject.normalized;
-        assert_eq!(witnesses.claiming(name.as_bytes()).len(), MAX_AGAIN);
+        let claiming = |after: Option<u64>| witnesses.claiming(stable_hash(name.as_bytes()), after);
+        let all = std::iter::successors(claiming(None), |after| claiming(Some(*after)));
+        assert_eq!(all.count(), witnesses.list.len());
         let ids: Vec<u64> = witnesses.list.keys().copied().collect();
         ids.into_iter().for_each(|id| witnesses.remove(id));
         assert_eq!((witnesses.bytes, witnesses.hosts.len(), witnesses.issuers.len()), (0, 0, 0));

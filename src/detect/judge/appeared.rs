@@ -69,7 +69,7 @@ impl Work {
     /// For each second of the capture's clock.
     const SECOND: Self = Self { dear: 64, looks: 1_024 };
     /// At the end.
-    const END: Self = Self { dear: 16_384, looks: 1 << 18 };
+    const END: Self = Self { dear: 8_192, looks: 1 << 18 };
 }
 
 impl Appeared {
@@ -317,7 +317,7 @@ mod tests {
         assert!(!judge.appeared.is_empty());
         judge.finish();
         assert!(judge.appeared.is_empty());
-        assert_eq!((judge.not_compared(), judge.appeared.others.bytes), (0, 0));
+        assert_eq!((judge.forgotten(), judge.appeared.others.bytes), (0, 0));
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
                 let stranger = Ca::new("Other").chain(&Plan::of(&["www.example.org"]));
                 (0..60).for_each(|_| drop(show(&mut judge, &mut bench, ("www.example.org", &stranger))));
             }
-            assert_eq!((waits(&judge), judge.not_compared()), (0, 0), "at end: {at_end}");
+            assert_eq!((waits(&judge), judge.forgotten()), (0, 0), "at end: {at_end}");
         }
     }
 
