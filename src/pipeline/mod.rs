@@ -9,6 +9,7 @@ pub mod correlator;
 mod deadlines;
 pub mod dispatch;
 pub mod judgement;
+mod lanes;
 pub mod merge;
 pub mod reader;
 pub mod spent;
@@ -16,10 +17,6 @@ pub mod worker;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::{CaptureError, Source};
 use crate::config::Limits;
@@ -29,16 +26,15 @@ use crate::event::Context;
 use crate::packet::ChecksumMode;
 use crate::sink::{Sink, SinkError};
 use crate::stats::Stats;
-use crate::time::{Order, Timestamp};
+use crate::time::Timestamp;
 use crate::x509::cache::CertificateCache;
 
-use batch::Batch;
-use correlator::{Correlator, InFlight};
-use dispatch::{Inline, Threads, work};
+use correlator::Correlator;
+use dispatch::Inline;
 use judgement::{Judgement, Judging};
 use reader::Reader;
 use spent::Spent;
-use worker::{Report, Shared, Worker};
+use worker::Shared;
 
 /// How a run is done. None of it changes the output but `limits`, `checksums`, `selection` and the context.
 #[derive(Debug)]
@@ -47,11 +43,11 @@ pub struct Options {
     pub limits: Limits,
     /// What to do about transport checksums.
     pub checksums: ChecksumMode,
-    /// Workers; with one, everything runs in the calling thread.
+    /// Threads that follow connections, the calling one among them; with one, everything runs in it.
     pub workers: usize,
-    /// Segments after which a round ends, times the number of workers.
+    /// Segments for one lane after which a round ends.
     pub batch: usize,
-    /// Rounds that the reader may be ahead of a worker.
+    /// Rounds that the reader may be ahead of a lane.
     pub queue: usize,
     /// Spreads flows over slots: fixed offline, random live.
     pub seed: u64,
@@ -72,7 +68,7 @@ impl Default for Options {
             checksums: ChecksumMode::default(),
             workers: 1,
             batch: 256,
-            queue: 8,
+            queue: 4,
             seed: 0,
             selection: Selection::default(),
             flush_rounds: false,
@@ -158,7 +154,8 @@ pub fn run<'a>(
     (options, context): (&Options, Context),
     progress: impl FnMut(&dyn Source),
 ) -> Result<Outcome, PipelineError> {
-    let workers = options.workers.max(1);
+    let inline = options.workers <= 1 && options.jitter.is_none();
+    let workers = if inline { 1 } else { lanes::count(options.workers) };
     let shared = Arc::new(Shared {
         certificates: CertificateCache::new(options.limits.memo_bytes),
         context,
@@ -172,13 +169,13 @@ pub fn run<'a>(
     correlator.flush_rounds = options.flush_rounds;
     let mut reader = Reader::new(&options.limits, options.checksums, options.seed);
     let mut outcome = Outcome::default();
-    let (gone, mut correlator) = if workers == 1 && options.jitter.is_none() {
+    let (gone, mut correlator) = if inline {
         let mut dispatch = Inline::new(Arc::clone(&shared), correlator, options.batch.max(1));
         let clock = reader.run(source, &mut dispatch, (shared.context.places(), progress))?;
         let (worker, correlator) = dispatch.finish(clock)?;
         (vec![worker], correlator)
     } else {
-        threaded(&mut reader, (source, progress), (options, &shared), correlator)?
+        lanes::run(&mut reader, (source, progress), (options, &shared), correlator)?
     };
     outcome.span = reader.span();
     outcome.stats = reader.stats;
@@ -193,124 +190,4 @@ pub fn run<'a>(
     outcome.stats.add(&correlator.stats);
     correlator.finish(&outcome.stats, span)?;
     Ok(outcome)
-}
-
-/// What a worker sends to the correlator after each round.
-struct Given {
-    worker: usize,
-    reports: Vec<Report>,
-    /// `None`: the worker has ended.
-    upto: Option<Order>,
-}
-
-/// A worker's way to the correlator.
-struct Giving {
-    give: Sender<Given>,
-    in_flight: Arc<InFlight>,
-}
-
-impl Giving {
-    /// `false` when nobody listens any more, after an error downstream.
-    fn give(&self, given: Given) -> bool {
-        self.in_flight.add(given.reports.iter().map(Report::bytes).sum());
-        self.give.send(given).is_ok()
-    }
-}
-
-/// Messages that may wait for the correlator.
-const GIVEN: usize = 64;
-
-fn threaded<'a>(
-    reader: &mut Reader,
-    (source, progress): (&mut impl Source, impl FnMut(&dyn Source)),
-    (options, shared): (&Options, &Arc<Shared>),
-    mut correlator: Correlator<'a>,
-) -> Result<(Vec<Worker>, Correlator<'a>), PipelineError> {
-    let queue = options.queue.max(1);
-    let (give, given) = bounded::<Given>(GIVEN);
-    let in_flight = correlator.in_flight();
-    thread::scope(|scope| {
-        let correlating = scope.spawn(move || {
-            for Given { worker, reports, upto } in given {
-                for report in reports {
-                    correlator.push(report);
-                }
-                match upto {
-                    Some(order) => correlator.advance(worker, order)?,
-                    None => correlator.close(worker)?,
-                }
-            }
-            Ok::<_, PipelineError>(correlator)
-        });
-        let mut lanes = Vec::new();
-        let mut workers = Vec::new();
-        // A clock for the workers' end: what the reader says last.
-        let (tell_end, end) = bounded::<Timestamp>(options.workers);
-        for number in 0..options.workers.max(1) {
-            let (to, from) = bounded::<Batch>(queue);
-            let (give_back, back) = bounded::<Batch>(queue + 1);
-            for _ in 0..queue {
-                // There is room for all of them.
-                let _ = give_back.send(Batch::default());
-            }
-            lanes.push((to, back));
-            let (give, shared, end) = (give.clone(), Arc::clone(shared), end.clone());
-            let jitter = options.jitter.map(|seed| seed.wrapping_add(u64::try_from(number).unwrap_or(0)));
-            let give = Giving { give, in_flight: Arc::clone(&in_flight) };
-            workers.push(scope.spawn(move || one_worker((number, jitter), shared, (&from, &give_back, &end), &give)));
-        }
-        drop((give, end));
-        let mut dispatch = Threads::new(lanes, options.batch.max(1), in_flight);
-        let read = reader.run(source, &mut dispatch, (shared.context.places(), progress));
-        if let Ok(clock) = &read {
-            for _ in 0..options.workers.max(1) {
-                let _ = tell_end.send(*clock);
-            }
-        }
-        drop((dispatch, tell_end));
-        let workers: Vec<Worker> = workers.into_iter().filter_map(|worker| worker.join().ok()).collect();
-        let correlator = correlating.join().map_err(|_| PipelineError::WorkerGone)?;
-        // The first cause is downstream: a sink that cannot go on ends the workers, and these the reader.
-        let correlator = correlator?;
-        read?;
-        if workers.len() < options.workers.max(1) {
-            return Err(PipelineError::WorkerGone);
-        }
-        Ok((workers, correlator))
-    })
-}
-
-fn one_worker(
-    (number, jitter): (usize, Option<u64>),
-    shared: Arc<Shared>,
-    (from, back, end): (&Receiver<Batch>, &Sender<Batch>, &Receiver<Timestamp>),
-    giving: &Giving,
-) -> Worker {
-    let mut worker = Worker::new(number, shared);
-    let mut state = jitter;
-    let taken = work(&mut worker, (from, back), |worker, order| {
-        sleep_sometimes(&mut state);
-        let reports = std::mem::take(&mut worker.reports);
-        giving.give(Given { worker: number, reports, upto: Some(order) })
-    });
-    // Otherwise the reader learns of it by this worker's end, so that must not wait for the reader.
-    if !taken {
-        return worker;
-    }
-    if let Ok(clock) = end.recv() {
-        worker.finish(clock);
-    }
-    let reports = std::mem::take(&mut worker.reports);
-    giving.give(Given { worker: number, reports, upto: None });
-    worker
-}
-
-/// Up to a millisecond at every fourth call or so: shakes the order of threads in tests.
-fn sleep_sometimes(state: &mut Option<u64>) {
-    if let Some(state) = state {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        if *state >> 62 == 0 {
-            thread::sleep(Duration::from_micros(*state >> 33 & 0x3ff));
-        }
-    }
 }

@@ -1,0 +1,538 @@
+//! Several threads: lanes, and who works on them.
+//!
+//! Each lane has a queue of batches and a worker's state, which is with whoever works on it. There are more lanes than
+//! threads. One is the reader's own: it works on that one whenever the others have enough to do. On the other lanes work the
+//! other threads; each takes a lane for which something waits, and keeps it until its queue is empty. The reader's lane goes
+//! to a thread that has nothing to do, and the reader takes a batch of another lane before it waits for anybody. So as many
+//! threads as processors keep all of them busy, and mostly the same one frees what was allocated for a connection.
+//!
+//! A worker's state goes round: reader -> `ready` -> a thread -> `home` -> reader. Whoever fails drops what it holds, which
+//! closes the lane, and the reader learns of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::capture::{Pages, Source};
+use crate::flow::history::Lasting;
+use crate::flow::{Beginning, FlowRef, SegmentIn};
+use crate::packet::Encapsulation;
+use crate::pipeline::batch::{Batch, Visitor};
+use crate::pipeline::correlator::{Correlator, InFlight};
+use crate::pipeline::dispatch::{Dispatch, REPORT_BYTES};
+use crate::pipeline::reader::Reader;
+use crate::pipeline::worker::{Report, Shared, Worker};
+use crate::pipeline::{Options, PipelineError};
+use crate::time::{Moment, Order, Timestamp};
+use crate::tls::HandshakeEnd;
+
+/// Runs everything in several threads: this one reads, one judges and writes, and the others run the workers.
+///
+/// # Errors
+/// When the source fails as a whole or a sink cannot go on.
+pub(super) fn run<'a>(
+    reader: &mut Reader,
+    (source, progress): (&mut impl Source, impl FnMut(&dyn Source)),
+    (options, shared): (&Options, &Arc<Shared>),
+    mut correlator: Correlator<'a>,
+) -> Result<(Vec<Worker>, Correlator<'a>), PipelineError> {
+    let (give, given) = bounded::<Given>(GIVEN);
+    let in_flight = correlator.in_flight();
+    thread::scope(|scope| {
+        let correlating = scope.spawn(move || {
+            for Given { worker, reports, upto } in given {
+                for report in reports {
+                    correlator.push(report);
+                }
+                match upto {
+                    Some(order) => correlator.advance(worker, order)?,
+                    None => correlator.close(worker)?,
+                }
+            }
+            Ok::<_, PipelineError>(correlator)
+        });
+        let mut threads = Threads::new(options, (shared, &in_flight), &give);
+        drop(give);
+        let others = (0..threads.others).map(|_| {
+            let ready = threads.ready.1.clone();
+            scope.spawn(move || ready.into_iter().for_each(run_worker))
+        });
+        let others: Vec<_> = others.collect();
+        let read = reader.run(source, &mut threads, (shared.context.places(), progress));
+        let workers = read.and_then(|clock| threads.finish(clock));
+        // One that panicked has closed its lane, of which the reader knows.
+        others.into_iter().for_each(|other| drop(other.join()));
+        // The first cause is downstream: a sink that cannot go on ends the workers, and these the reader.
+        let correlator = correlating.join().map_err(|_| PipelineError::WorkerGone)??;
+        Ok((workers?, correlator))
+    })
+}
+
+/// Lanes for so many threads, the reader's among them.
+pub(super) fn count(threads: usize) -> usize {
+    threads.max(1).saturating_add(1)
+}
+
+/// What a worker sends to the correlator after each round.
+#[derive(Debug)]
+struct Given {
+    worker: usize,
+    reports: Vec<Report>,
+    /// `None`: the worker has ended.
+    upto: Option<Order>,
+}
+
+/// Messages that may wait for the correlator.
+const GIVEN: usize = 64;
+
+/// A worker, its end of the lane, and what is asked of it.
+#[derive(Debug)]
+struct Work {
+    worker: Worker,
+    number: usize,
+    from: Receiver<Batch>,
+    back: Sender<Batch>,
+    home: Sender<Box<Self>>,
+    give: Sender<Given>,
+    in_flight: Arc<InFlight>,
+    /// The capture ends at this time, once the queue is empty.
+    end: Option<Timestamp>,
+    jitter: Option<u64>,
+}
+
+/// Runs a worker until nothing waits for it, and sends it home.
+fn run_worker(mut work: Box<Work>) {
+    while let Some(batch) = work.next() {
+        if !work.take(batch) {
+            return;
+        }
+    }
+    if work.finish() {
+        let home = work.home.clone();
+        // The reader may be gone already, after an error.
+        let _ = home.send(work);
+    }
+}
+
+impl Work {
+    fn next(&self) -> Option<Batch> {
+        self.from.try_recv().ok()
+    }
+
+    /// Takes a batch; `false` when nobody takes what it gives.
+    fn take(&mut self, mut batch: Batch) -> bool {
+        let worker = &mut self.worker;
+        let mut decided = std::mem::take(&mut batch.decided);
+        batch.visit(&mut Taking { worker, decided: &mut decided });
+        let clock = batch.clock;
+        worker.advance(clock.clock);
+        worker.report();
+        decided.dedup();
+        batch.clear();
+        batch.decided = decided;
+        // The reader may be gone already, at the end: then nobody wants the batch back.
+        let _ = self.back.send(batch);
+        sleep_sometimes(&mut self.jitter);
+        self.give(Some(clock))
+    }
+
+    /// Ends the worker, if the capture is over; `false` when nobody takes what it gives.
+    fn finish(&mut self) -> bool {
+        let Some(clock) = self.end else { return true };
+        self.worker.finish(clock);
+        self.give(None)
+    }
+
+    fn give(&mut self, upto: Option<Order>) -> bool {
+        let reports = std::mem::take(&mut self.worker.reports);
+        self.in_flight.add(reports.iter().map(Report::bytes).sum());
+        self.give.send(Given { worker: self.number, reports, upto }).is_ok()
+    }
+}
+
+/// A worker that takes a batch.
+struct Taking<'a> {
+    worker: &'a mut Worker,
+    decided: &'a mut Vec<FlowRef>,
+}
+
+impl Visitor for Taking<'_> {
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
+        self.worker.begin(flow, beginning, about);
+    }
+
+    #[inline]
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>) {
+        if self.worker.segment(flow, segment, lasting) {
+            self.decided.push(flow);
+        }
+    }
+
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.worker.end(flow, at, end);
+    }
+}
+
+/// Up to a millisecond at every fourth call or so: shakes the order of threads in tests.
+fn sleep_sometimes(state: &mut Option<u64>) {
+    if let Some(state) = state {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if *state >> 62 == 0 {
+            thread::sleep(Duration::from_micros(*state >> 33 & 0x3ff));
+        }
+    }
+}
+
+/// The reader's side of all lanes.
+#[derive(Debug)]
+struct Threads {
+    lanes: Vec<Lane>,
+    /// Workers for which something waits.
+    ready: (Sender<Box<Work>>, Receiver<Box<Work>>),
+    /// Threads beside the reader's.
+    others: usize,
+    batch: usize,
+    full: bool,
+    /// Where the bytes of segments lie now.
+    pages: Option<Arc<Pages>>,
+    in_flight: Arc<InFlight>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    to: Sender<Batch>,
+    back: Receiver<Batch>,
+    home: Receiver<Box<Work>>,
+    /// The worker, while nobody has it.
+    resting: Option<Box<Work>>,
+    /// What is filled.
+    batch: Batch,
+    /// Empty batches that came back already.
+    spare: VecDeque<Batch>,
+    /// Batches there are, without the one that is filled.
+    batches: usize,
+}
+
+impl Lane {
+    /// Takes what came back.
+    fn collect(&mut self) {
+        self.spare.extend(self.back.try_iter());
+        if let Ok(work) = self.home.try_recv() {
+            self.resting = Some(work);
+        }
+    }
+
+    /// Waits until something comes back.
+    fn wait(&mut self) -> Result<(), PipelineError> {
+        select! {
+            recv(self.back) -> batch => self.spare.push_back(batch.map_err(|_| PipelineError::WorkerGone)?),
+            recv(self.home) -> work => self.resting = Some(work.map_err(|_| PipelineError::WorkerGone)?),
+        }
+        Ok(())
+    }
+}
+
+/// The lane on which the reader works.
+const OWN: usize = 0;
+
+/// Batches for each thread that must wait before the reader works on its own lane: whoever has none loses time.
+const ENOUGH: usize = 2;
+
+/// Longest wait of the reader for the sinks at the end of a round: they may be as slow as they like, but what is in flight
+/// is bounded by the queues too.
+const WAITS: u32 = 10_000;
+
+/// Length of one wait.
+const WAIT: Duration = Duration::from_micros(100);
+
+impl Threads {
+    fn new(options: &Options, (shared, in_flight): (&Arc<Shared>, &Arc<InFlight>), give: &Sender<Given>) -> Self {
+        let (lanes, batches) = (count(options.workers), options.queue.max(1));
+        let lane = |number: usize| {
+            let ((to, from), (back, came_back)) = (bounded(batches), bounded(batches));
+            let (home, came_home) = bounded(1);
+            let work = Work {
+                worker: Worker::new(number, Arc::clone(shared)),
+                number,
+                from,
+                back,
+                home,
+                give: give.clone(),
+                in_flight: Arc::clone(in_flight),
+                end: None,
+                jitter: options.jitter.map(|seed| seed.wrapping_add(u64::try_from(number).unwrap_or(0))),
+            };
+            Lane {
+                to,
+                back: came_back,
+                home: came_home,
+                resting: Some(Box::new(work)),
+                batch: Batch::default(),
+                spare: (0..batches).map(|_| Batch::default()).collect(),
+                batches,
+            }
+        };
+        Self {
+            lanes: (0..lanes).map(lane).collect(),
+            ready: bounded(lanes),
+            others: options.workers.saturating_sub(1).max(1),
+            batch: options.batch.max(1),
+            full: false,
+            pages: None,
+            in_flight: Arc::clone(in_flight),
+        }
+    }
+
+    fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch, Option<&Arc<Pages>>)) {
+        let lanes = self.lanes.len().max(1);
+        if let Some(lane) = self.lanes.get_mut(flow.id.slot() % lanes) {
+            add(&mut lane.batch, self.pages.as_ref());
+            self.full |= lane.batch.len() >= self.batch || lane.batch.is_full();
+        }
+    }
+
+    /// Batches that wait in the lanes of others.
+    fn waiting(&self) -> usize {
+        self.lanes.iter().enumerate().filter(|(number, _)| *number != OWN).map(|(_, lane)| lane.to.len()).sum()
+    }
+
+    /// Takes a batch of the reader's own lane. `Ok(false)`: there is none, or another thread has the lane.
+    fn work(&mut self) -> Result<bool, PipelineError> {
+        let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.as_mut()) else { return Ok(false) };
+        let Some(batch) = work.next() else { return Ok(false) };
+        if work.take(batch) { Ok(true) } else { Err(PipelineError::WorkerGone) }
+    }
+
+    /// Takes a batch of a lane that waits for a thread. `Ok(false)`: there is none.
+    fn help(&mut self) -> Result<bool, PipelineError> {
+        let Ok(mut work) = self.ready.1.try_recv() else { return Ok(false) };
+        if let Some(batch) = work.next()
+            && !work.take(batch)
+        {
+            return Err(PipelineError::WorkerGone);
+        }
+        self.rest(work)?;
+        Ok(true)
+    }
+
+    /// Hands a worker that nobody has to the next thread, or keeps it while nothing waits for it.
+    fn rest(&mut self, work: Box<Work>) -> Result<(), PipelineError> {
+        if !work.from.is_empty() || work.end.is_some() {
+            // There is room for all of them.
+            return self.ready.0.send(work).map_err(|_| PipelineError::WorkerGone);
+        }
+        if let Some(lane) = self.lanes.get_mut(work.number) {
+            lane.resting = Some(work);
+        }
+        Ok(())
+    }
+
+    /// Waits until a lane has `least` empty batches; meanwhile does what there is to do.
+    fn wait_for(&mut self, number: usize, least: usize) -> Result<(), PipelineError> {
+        loop {
+            let Some(lane) = self.lanes.get_mut(number) else { return Ok(()) };
+            lane.collect();
+            if lane.spare.len() >= least {
+                return Ok(());
+            }
+            // Should nobody have a lane that is full, it waits for a thread from now on.
+            match lane.resting.take_if(|_| number != OWN) {
+                Some(work) => self.rest(work)?,
+                None if self.work()? || self.help()? => {}
+                None => {
+                    if let Some(lane) = self.lanes.get_mut(number) {
+                        lane.wait()?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Too much is in flight: lets the workers do all they were given, and the sinks take what they made.
+    #[cold]
+    fn settle(&mut self) -> Result<(), PipelineError> {
+        for number in 0..self.lanes.len() {
+            let batches = self.lanes.get(number).map_or(0, |lane| lane.batches);
+            self.wait_for(number, batches)?;
+        }
+        for _ in 0..WAITS {
+            if self.in_flight.bytes() < REPORT_BYTES {
+                break;
+            }
+            thread::sleep(WAIT);
+        }
+        Ok(())
+    }
+
+    /// The capture ended at this time: lets the workers do all they were given, and end.
+    fn finish(mut self, clock: Timestamp) -> Result<Vec<Worker>, PipelineError> {
+        for number in 0..self.lanes.len() {
+            let batches = self.lanes.get(number).map_or(0, |lane| lane.batches);
+            self.wait_for(number, batches)?;
+            let Some(lane) = self.lanes.get_mut(number) else { continue };
+            let resting = lane.resting.take();
+            let mut work = match resting {
+                Some(work) => work,
+                None => lane.home.recv().map_err(|_| PipelineError::WorkerGone)?,
+            };
+            work.end = Some(clock);
+            self.rest(work)?;
+        }
+        for work in self.ready.1.try_iter() {
+            run_worker(work);
+        }
+        let came_home = |lane: Lane| lane.home.recv().map(|work| work.worker).map_err(|_| PipelineError::WorkerGone);
+        self.lanes.into_iter().map(came_home).collect()
+    }
+}
+
+impl Dispatch for Threads {
+    fn lend(&mut self, pages: Option<&Arc<Pages>>) -> bool {
+        if self.pages.as_ref().map(Arc::as_ptr) == pages.map(Arc::as_ptr) {
+            return true;
+        }
+        if self.lanes.iter().any(|lane| lane.batch.borrows()) {
+            return false;
+        }
+        self.pages = pages.cloned();
+        true
+    }
+
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
+        self.push(flow, |batch, _| batch.push_beginning((flow, beginning), (encapsulation, at)));
+    }
+
+    fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
+        self.push(flow, |batch, pages| batch.push_segment(flow, segment, pages));
+        false
+    }
+
+    fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.push(flow, |batch, _| batch.push_end(flow, at, end));
+    }
+
+    fn is_full(&self) -> bool {
+        self.full
+    }
+
+    fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
+        self.full = false;
+        if self.in_flight.bytes() >= REPORT_BYTES {
+            self.settle()?;
+        }
+        self.lanes.iter_mut().for_each(Lane::collect);
+        let taken = self.lanes.iter().filter(|lane| lane.resting.is_none()).count();
+        for number in 0..self.lanes.len() {
+            self.wait_for(number, 1)?;
+            let Some(lane) = self.lanes.get_mut(number) else { continue };
+            lane.batch.clock = clock;
+            let Some(mut next) = lane.spare.pop_back() else { continue };
+            // All that came back, for what it says: a flow that is decided must not be handed on until its batch is needed.
+            decided.append(&mut next.decided);
+            for spare in &mut lane.spare {
+                decided.append(&mut spare.decided);
+            }
+            std::mem::swap(&mut lane.batch, &mut next);
+            lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;
+            if let Some(work) = lane.resting.take_if(|_| number != OWN) {
+                self.rest(work)?;
+            }
+        }
+        if taken < self.others {
+            // Somebody had nothing to do.
+            if let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
+                self.rest(work)?;
+            }
+        }
+        while self.waiting() >= self.others.saturating_mul(ENOUGH) && self.work()? {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::event::Context;
+    use crate::flow::FlowId;
+    use crate::pipeline::spent::Spent;
+    use crate::x509::cache::CertificateCache;
+
+    fn threads(workers: usize, queue: usize) -> (Threads, Receiver<Given>) {
+        let limits = Limits::default();
+        let shared = Arc::new(Shared {
+            certificates: CertificateCache::new(limits.memo_bytes),
+            context: Context::default(),
+            limits,
+            proofs: false,
+            spent: Spent::new(count(workers)),
+            judged: false,
+        });
+        let (give, given) = bounded(1000);
+        let options = Options { workers, queue, ..Options::default() };
+        (Threads::new(&options, (&shared, &Arc::default()), &give), given)
+    }
+
+    fn end(threads: &mut Threads, slot: u32) {
+        threads.end(FlowRef { id: FlowId(slot), generation: 0 }, Order::default(), HandshakeEnd::Timeout);
+    }
+
+    #[test]
+    fn the_reader_alone_gets_everything_done() {
+        // The other thread never comes.
+        for (workers, queue) in [(2, 1), (2, 4), (3, 2)] {
+            let (mut threads, given) = threads(workers, queue);
+            for round in 0..50 {
+                (0..round).for_each(|slot| end(&mut threads, slot));
+                threads.round(Order::default(), &mut Vec::new()).unwrap();
+            }
+            assert_eq!(threads.finish(Timestamp(9)).unwrap().len(), count(workers));
+            let given: Vec<_> = given.try_iter().collect();
+            for lane in 0..count(workers) {
+                let of_lane: Vec<_> = given.iter().filter(|given| given.worker == lane).collect();
+                assert_eq!(of_lane.iter().filter(|given| given.upto.is_some()).count(), 50);
+                assert!(of_lane.last().unwrap().upto.is_none(), "the end is last");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lane_whose_worker_is_gone_ends_the_run() {
+        for lost in [OWN, 1, 2] {
+            let (mut threads, _given) = threads(2, 2);
+            drop(threads.lanes[lost].resting.take());
+            let rounds = (0..9).map(|_| threads.round(Order::default(), &mut Vec::new()));
+            let ended = rounds.collect::<Result<Vec<_>, _>>();
+            assert!(matches!(ended, Err(PipelineError::WorkerGone)), "{lost}: {ended:?}");
+        }
+        let (mut threads, _given) = threads(2, 2);
+        drop(threads.lanes[1].resting.take());
+        assert!(matches!(threads.finish(Timestamp(9)), Err(PipelineError::WorkerGone)));
+    }
+
+    #[test]
+    fn nobody_who_takes_events_ends_the_run() {
+        let (mut threads, given) = threads(2, 2);
+        drop(given);
+        let rounds = (0..9).map(|_| threads.round(Order::default(), &mut Vec::new()));
+        assert!(matches!(rounds.collect::<Result<Vec<_>, _>>(), Err(PipelineError::WorkerGone)));
+    }
+
+    #[test]
+    fn a_thread_without_work_gets_the_readers_lane() {
+        let (mut threads, _given) = threads(2, 4);
+        end(&mut threads, 0);
+        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        let ready: Vec<_> = threads.ready.1.try_iter().collect();
+        assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
+        // None of them comes home: all are at work, and what is new waits, as nobody waits for more.
+        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        assert!(threads.ready.1.is_empty());
+        ready.into_iter().for_each(run_worker);
+        threads.lanes.iter_mut().for_each(Lane::collect);
+        assert!(threads.lanes.iter().all(|lane| lane.resting.is_some() && lane.spare.len() == 4));
+    }
+}
