@@ -16,6 +16,20 @@ pub(crate) fn bytes<const LINES: usize>(bytes: &[u8], from: usize) {
     }
 }
 
+/// Asks for the line of memory of `place`, which another processor may have, to write there.
+#[inline(always)]
+#[expect(unsafe_code, reason = "there is no safe name for a prefetch")]
+pub(crate) fn to_write<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: a prefetch changes nothing that a program could see, and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(place).cast::<i8>()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Bytes of a line of memory.
 const LINE: usize = 64;
 

@@ -127,6 +127,9 @@ impl Batch {
             }
         };
         let (place, frame) = self.place(&at);
+        if let Some(soon) = self.entries.spare_capacity_mut().get(AHEAD) {
+            prefetch::to_write(soon);
+        }
         self.entries.push(Entry::Segment(Segment {
             clock: at.order.clock,
             timestamp: at.timestamp,

@@ -1,10 +1,11 @@
 //! Several threads: lanes, and who works on them.
 //!
-//! Each lane has a queue of batches and a worker's state, which is with whoever works on it. There are more lanes than
-//! threads. One is the reader's own: it works on that one whenever the others have enough to do. On the other lanes work the
-//! other threads; each takes a lane for which something waits, and keeps it until its queue is empty. The reader's lane goes
-//! to a thread that has nothing to do, and the reader takes a batch of another lane before it waits for anybody. So as many
-//! threads as processors keep all of them busy, and mostly the same one frees what was allocated for a connection.
+//! Each lane has a queue of batches and a worker's state, which is with whoever works on it. There is one lane more than
+//! threads. One is the reader's own: while the others have enough to do, its worker takes what comes at once, without a
+//! batch. On the other lanes work the other threads; each takes a lane for which something waits, and keeps it until its
+//! queue is empty. Where a thread has nothing to do, the reader's segments go into batches too, and the thread takes one. The
+//! reader takes a batch of another lane before it waits for anybody. So as many threads as processors keep all of them busy,
+//! and mostly the same one frees what was allocated for a connection.
 //!
 //! A worker's state goes round: reader -> `ready` -> a thread -> `home` -> reader. Whoever fails drops what it holds, which
 //! closes the lane, and the reader learns of it.
@@ -20,7 +21,7 @@ use crate::capture::{Pages, Source};
 use crate::flow::history::Lasting;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
-use crate::pipeline::batch::{Batch, Visitor};
+use crate::pipeline::batch::{Batch, Lent, Visitor};
 use crate::pipeline::correlator::{Correlator, InFlight};
 use crate::pipeline::dispatch::{Dispatch, REPORT_BYTES};
 use crate::pipeline::reader::Reader;
@@ -109,6 +110,10 @@ fn run_worker(mut work: Box<Work>) {
         if !work.take(batch) {
             return;
         }
+        if work.number == OWN && work.end.is_none() {
+            // The reader wants it back: no more than was needed.
+            break;
+        }
     }
     if work.finish() {
         let home = work.home.clone();
@@ -124,17 +129,21 @@ impl Work {
 
     /// Takes a batch; `false` when nobody takes what it gives.
     fn take(&mut self, mut batch: Batch) -> bool {
-        let worker = &mut self.worker;
         let mut decided = std::mem::take(&mut batch.decided);
-        batch.visit(&mut Taking { worker, decided: &mut decided });
+        batch.visit(&mut Taking { worker: &mut self.worker, decided: &mut decided });
         let clock = batch.clock;
-        worker.advance(clock.clock);
-        worker.report();
         decided.dedup();
         batch.clear();
         batch.decided = decided;
         // The reader may be gone already, at the end: then nobody wants the batch back.
         let _ = self.back.send(batch);
+        self.end_round(clock)
+    }
+
+    /// All up to `clock` was taken; `false` when nobody takes what the worker gives.
+    fn end_round(&mut self, clock: Order) -> bool {
+        self.worker.advance(clock.clock);
+        self.worker.report();
         sleep_sometimes(&mut self.jitter);
         self.give(Some(clock))
     }
@@ -192,6 +201,10 @@ struct Threads {
     lanes: Vec<Lane>,
     /// Workers for which something waits.
     ready: (Sender<Box<Work>>, Receiver<Box<Work>>),
+    /// The reader's worker, while it takes at once what comes.
+    own: Option<Box<Work>>,
+    /// Segments of this round that it took.
+    taken: usize,
     /// Threads beside the reader's.
     others: usize,
     batch: usize,
@@ -238,7 +251,7 @@ impl Lane {
 /// The lane on which the reader works.
 const OWN: usize = 0;
 
-/// Batches for each thread that must wait before the reader works on its own lane: whoever has none loses time.
+/// Batches for each other thread that must wait before the reader works on its own lane: whoever has none loses time.
 const ENOUGH: usize = 2;
 
 /// Longest wait of the reader for the sinks at the end of a round: they may be as slow as they like, but what is in flight
@@ -278,6 +291,8 @@ impl Threads {
         Self {
             lanes: (0..lanes).map(lane).collect(),
             ready: bounded(lanes),
+            own: None,
+            taken: 0,
             others: options.workers.saturating_sub(1).max(1),
             batch: options.batch.max(1),
             full: false,
@@ -286,12 +301,42 @@ impl Threads {
         }
     }
 
-    fn push(&mut self, flow: FlowRef, add: impl FnOnce(&mut Batch, Option<&Arc<Pages>>)) {
-        let lanes = self.lanes.len().max(1);
-        if let Some(lane) = self.lanes.get_mut(flow.id.slot() % lanes) {
+    fn push(&mut self, number: usize, add: impl FnOnce(&mut Batch, Option<&Arc<Pages>>)) {
+        if let Some(lane) = self.lanes.get_mut(number) {
             add(&mut lane.batch, self.pages.as_ref());
             self.full |= lane.batch.len() >= self.batch || lane.batch.is_full();
         }
+    }
+
+    fn lane_of(&self, flow: FlowRef) -> usize {
+        flow.id.slot() % self.lanes.len().max(1)
+    }
+
+    /// The worker, if it is the reader's and takes what comes at once.
+    #[inline]
+    fn at_once(&mut self, number: usize) -> Option<&mut Worker> {
+        if number != OWN {
+            return None;
+        }
+        self.own.as_mut().map(|work| &mut work.worker)
+    }
+
+    /// Hands the batch of a lane to its worker, and begins an empty one, of which there must be one.
+    fn hand_over(&mut self, number: usize, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
+        let Some(lane) = self.lanes.get_mut(number) else { return Ok(()) };
+        let Some(mut next) = lane.spare.pop_back() else { return Ok(()) };
+        lane.batch.clock = clock;
+        // All that came back, for what it says: a flow that is decided must not be handed on until its batch is needed.
+        decided.append(&mut next.decided);
+        for spare in &mut lane.spare {
+            decided.append(&mut spare.decided);
+        }
+        std::mem::swap(&mut lane.batch, &mut next);
+        lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;
+        if let Some(work) = lane.resting.take_if(|_| number != OWN) {
+            self.rest(work)?;
+        }
+        Ok(())
     }
 
     /// Batches that wait in the lanes of others.
@@ -369,6 +414,9 @@ impl Threads {
 
     /// The capture ended at this time: lets the workers do all they were given, and end.
     fn finish(mut self, clock: Timestamp) -> Result<Vec<Worker>, PipelineError> {
+        if let Some(work) = self.own.take() {
+            self.rest(work)?;
+        }
         for number in 0..self.lanes.len() {
             let batches = self.lanes.get(number).map_or(0, |lane| lane.batches);
             self.wait_for(number, batches)?;
@@ -401,17 +449,36 @@ impl Dispatch for Threads {
         true
     }
 
-    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
-        self.push(flow, |batch, _| batch.push_beginning((flow, beginning), (encapsulation, at)));
+    fn begin(&mut self, flow: FlowRef, beginning: &Beginning, about: (Encapsulation, &Moment)) {
+        let lane = self.lane_of(flow);
+        match self.at_once(lane) {
+            Some(worker) => worker.begin(flow, beginning, about),
+            None => self.push(lane, |batch, _| batch.push_beginning((flow, beginning), about)),
+        }
     }
 
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
-        self.push(flow, |batch, pages| batch.push_segment(flow, segment, pages));
-        false
+        let lane = self.lane_of(flow);
+        match &mut self.own {
+            Some(work) if lane == OWN => {
+                self.taken += 1;
+                self.full |= self.taken >= self.batch;
+                let lent = self.pages.as_deref().map(|pages| Lent { window: pages.bytes(), pages });
+                work.worker.segment(flow, segment, lent.as_ref().map(|lent| -> &dyn Lasting { lent }))
+            }
+            _ => {
+                self.push(lane, |batch, pages| batch.push_segment(flow, segment, pages));
+                false
+            }
+        }
     }
 
     fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
-        self.push(flow, |batch, _| batch.push_end(flow, at, end));
+        let lane = self.lane_of(flow);
+        match self.at_once(lane) {
+            Some(worker) => worker.end(flow, at, end),
+            None => self.push(lane, |batch, _| batch.push_end(flow, at, end)),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -419,35 +486,31 @@ impl Dispatch for Threads {
     }
 
     fn round(&mut self, clock: Order, decided: &mut Vec<FlowRef>) -> Result<(), PipelineError> {
-        self.full = false;
+        (self.full, self.taken) = (false, 0);
+        let own = self.own.take();
+        let handed = if own.is_some() { OWN + 1 } else { OWN };
+        if let Some(mut work) = own {
+            if !work.end_round(clock) {
+                return Err(PipelineError::WorkerGone);
+            }
+            self.rest(work)?;
+        }
+        self.lanes.iter_mut().for_each(Lane::collect);
+        let all_busy = self.lanes.iter().filter(|lane| lane.resting.is_none()).count() >= self.others;
+        for number in handed..self.lanes.len() {
+            self.wait_for(number, 1)?;
+            self.hand_over(number, clock, decided)?;
+        }
+        if !all_busy && let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
+            self.rest(work)?;
+        }
+        if all_busy && self.waiting() >= self.others.saturating_mul(ENOUGH) {
+            while self.work()? {}
+            self.own = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take());
+        }
         if self.in_flight.bytes() >= REPORT_BYTES {
             self.settle()?;
         }
-        self.lanes.iter_mut().for_each(Lane::collect);
-        let taken = self.lanes.iter().filter(|lane| lane.resting.is_none()).count();
-        for number in 0..self.lanes.len() {
-            self.wait_for(number, 1)?;
-            let Some(lane) = self.lanes.get_mut(number) else { continue };
-            lane.batch.clock = clock;
-            let Some(mut next) = lane.spare.pop_back() else { continue };
-            // All that came back, for what it says: a flow that is decided must not be handed on until its batch is needed.
-            decided.append(&mut next.decided);
-            for spare in &mut lane.spare {
-                decided.append(&mut spare.decided);
-            }
-            std::mem::swap(&mut lane.batch, &mut next);
-            lane.to.send(next).map_err(|_| PipelineError::WorkerGone)?;
-            if let Some(work) = lane.resting.take_if(|_| number != OWN) {
-                self.rest(work)?;
-            }
-        }
-        if taken < self.others {
-            // Somebody had nothing to do.
-            if let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
-                self.rest(work)?;
-            }
-        }
-        while self.waiting() >= self.others.saturating_mul(ENOUGH) && self.work()? {}
         Ok(())
     }
 }
@@ -528,11 +591,34 @@ mod tests {
         threads.round(Order::default(), &mut Vec::new()).unwrap();
         let ready: Vec<_> = threads.ready.1.try_iter().collect();
         assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
-        // None of them comes home: all are at work, and what is new waits, as nobody waits for more.
+        // None of them comes home: all are at work, and what is new waits.
         threads.round(Order::default(), &mut Vec::new()).unwrap();
-        assert!(threads.ready.1.is_empty());
+        assert!(threads.ready.1.is_empty() && threads.own.is_none());
         ready.into_iter().for_each(run_worker);
-        threads.lanes.iter_mut().for_each(Lane::collect);
-        assert!(threads.lanes.iter().all(|lane| lane.resting.is_some() && lane.spare.len() == 4));
+        let queued: Vec<_> = threads.lanes.iter().map(|lane| lane.to.len()).collect();
+        assert_eq!(queued, [1, 0, 0], "of the reader's lane only one batch was taken");
+        // They rest, so again somebody could do more.
+        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        let ready: Vec<_> = threads.ready.1.try_iter().collect();
+        assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
+    }
+
+    #[test]
+    fn while_others_have_enough_to_do_the_readers_worker_takes_at_once() {
+        let (mut threads, _given) = threads(2, 4);
+        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        let ready: Vec<_> = threads.ready.1.try_iter().collect();
+        // The reader's lane comes back, the others do not.
+        let (own, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(|work| work.number == OWN);
+        own.into_iter().for_each(run_worker);
+        for _ in 0..3 {
+            threads.round(Order::default(), &mut Vec::new()).unwrap();
+            assert!(threads.own.is_some());
+            end(&mut threads, 0);
+            assert!(threads.lanes[OWN].batch.is_empty() && threads.lanes[OWN].to.is_empty());
+        }
+        others.into_iter().for_each(run_worker);
+        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        assert!(threads.own.is_none(), "now they have not");
     }
 }
