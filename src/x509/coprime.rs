@@ -20,12 +20,29 @@ pub fn are_coprime(moduli: &[&[u8]]) -> Option<bool> {
     Some(by_lanes(moduli).unwrap_or_else(|| by_columns(moduli)))
 }
 
-/// The answer of processors that multiply many limbs at once.
+/// So few octets together that [`are_coprime`] is faster than trees of products are.
+pub fn is_quick(moduli: &[&[u8]]) -> bool {
+    let most = if has_lanes(moduli) { 2 << 20 } else { 384 << 10 };
+    moduli.iter().map(|modulus| modulus.len()).sum::<usize>() <= most
+}
+
+/// The processor multiplies many limbs at once, and no modulus is too long for that.
+#[cfg(target_arch = "x86_64")]
+fn has_lanes(moduli: &[&[u8]]) -> bool {
+    ifma::is_possible(moduli)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_lanes(_: &[&[u8]]) -> bool {
+    false
+}
+
+/// The answer of eight lanes, where they can be had.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "whether the processor has an instruction is known at run time only")]
 fn by_lanes(moduli: &[&[u8]]) -> Option<bool> {
     // SAFETY: the function is safe where these instructions exist, which was asked just before.
-    ifma::is_possible(moduli).then(|| unsafe { ifma::are_coprime(moduli) })
+    has_lanes(moduli).then(|| unsafe { ifma::are_coprime(moduli) })
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -436,6 +453,16 @@ mod tests {
             }
             expect(&shared, false);
         }
+    }
+
+    #[test]
+    fn blocks_have_a_longest_length() {
+        let mut numbers = coprime_numbers(&[0x5b; 1_080], &[1; 66]);
+        assert!((8_740..8_840).contains(&numbers[0].bits()), "{}", numbers[0].bits());
+        expect(&numbers, true);
+        numbers[1] *= SHARED;
+        numbers[65] *= SHARED;
+        expect(&numbers, false);
     }
 
     #[test]
