@@ -2,7 +2,8 @@
 
 use num_bigint_dig::BigUint;
 
-use crate::x509::coprime::are_coprime;
+use crate::x509::batch_gcd;
+use crate::x509::coprime::{are_coprime, is_quick};
 
 /// How an RSA key is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,6 @@ const FERMAT_BITS: std::ops::RangeInclusive<usize> = 256..=8_192;
 /// Shortest modulus that is tested for ROCA: with fewer bits chance would play a part.
 const ROCA_OCTETS: usize = 64;
 
-/// Moduli up to which a pass without trees is faster.
-const FEW: usize = 1_024;
-
 /// Tests a modulus (big-endian, without leading zeros).
 pub fn test(modulus: &[u8]) -> Option<WeakRsa> {
     if is_roca(modulus) {
@@ -31,22 +29,37 @@ pub fn test(modulus: &[u8]) -> Option<WeakRsa> {
     has_close_primes(modulus).then_some(WeakRsa::Fermat)
 }
 
-/// Odd primes up to 167: with primes of the form k * M + (65537^a mod M), where M is their product, the modulus is a
-/// power of 65537 modulo each of them.
-const PRIMES: [u32; 38] = [
-    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
-    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+/// Odd primes up to 167, in groups whose product is below 2^32: with primes of the form k * M + (65537^a mod M), where M is
+/// the product of all, the modulus is a power of 65537 modulo each of them.
+const PRIMES: [&[u64]; 8] = [
+    &[3, 5, 7, 11, 13, 17, 19, 23, 29],
+    &[31, 37, 41, 43, 47],
+    &[53, 59, 61, 67],
+    &[71, 73, 79, 83],
+    &[89, 97, 101, 103],
+    &[107, 109, 113, 127],
+    &[131, 137, 139, 149],
+    &[151, 157, 163, 167],
 ];
 
 fn is_roca(modulus: &[u8]) -> bool {
-    modulus.len() >= ROCA_OCTETS && PRIMES.iter().all(|prime| is_power_of_65537(remainder(modulus, *prime), *prime))
+    modulus.len() >= ROCA_OCTETS
+        && PRIMES.iter().all(|primes| {
+            let rest = remainder(modulus, primes.iter().product());
+            primes.iter().all(|prime| is_power_of_65537(rest % prime, *prime))
+        })
 }
 
-fn remainder(number: &[u8], prime: u32) -> u32 {
-    number.iter().fold(0, |rest, octet| (rest * 256 + u32::from(*octet)) % prime)
+/// The remainder modulo a number of at most 40 bits.
+fn remainder(number: &[u8], divisor: u64) -> u64 {
+    // Three octets at once.
+    number
+        .rchunks(3)
+        .rev()
+        .fold(0, |rest, octets| octets.iter().fold(rest, |number, octet| (number << 8) | u64::from(*octet)) % divisor)
 }
 
-fn is_power_of_65537(value: u32, prime: u32) -> bool {
+fn is_power_of_65537(value: u64, prime: u64) -> bool {
     let base = 65_537 % prime;
     let mut power = 1;
     for _ in 0..prime {
@@ -74,7 +87,7 @@ fn has_close_primes(modulus: &[u8]) -> bool {
     }
     // a^2 - n modulo small numbers tells nearly always that it is no square.
     let rests = |octets: &[u8]| {
-        let rest = octets.iter().fold(0, |rest, octet| (rest * 256 + u64::from(*octet)) % SIEVE_PRODUCT);
+        let rest = remainder(octets, SIEVE_PRODUCT);
         SIEVE.map(|(modulus, _)| rest % modulus)
     };
     let (roots, rests) = (rests(&root.to_bytes_be()), rests(modulus));
@@ -110,77 +123,40 @@ fn is_square(number: &BigUint) -> bool {
     &root * &root == *number
 }
 
-/// The integer part of the square root, by Newton's method from above: it begins with the root of the upper half.
+/// The integer part of the square root: the root of the upper half, and one division for the lower half of its digits
+/// (Zimmermann 1999).
 fn square_root(number: &BigUint) -> BigUint {
     let bits = number.bits();
-    let lower = bits / 4;
-    let mut root = match bits {
-        0..64 => BigUint::from(1_u32) << bits.div_ceil(2),
-        _ => (square_root(&(number >> (2 * lower))) + 1_u32) << lower,
-    };
-    loop {
-        if root == BigUint::from(0_u32) {
-            return root;
-        }
-        let next: BigUint = (&root + number / &root) >> 1;
-        if next >= root {
-            return root;
-        }
-        root = next;
+    if bits <= 128 {
+        let number = number.to_bytes_be().iter().fold(0_u128, |sum, octet| (sum << 8) | u128::from(*octet));
+        return BigUint::from(number.isqrt());
     }
+    let lower = bits / 4;
+    let upper = number >> (2 * lower);
+    let root = square_root(&upper);
+    let rest = &upper - &root * &root;
+    let middle = (number >> lower) - (upper << lower);
+    let root = ((rest << lower) + middle) / (&root << 1) + (root << lower);
+    // At most one too large.
+    if &root * &root > *number { root - 1_u32 } else { root }
 }
 
 /// Moduli that share a prime with another: their places in `moduli`. Equal moduli are one key, and share nothing.
 ///
-/// Products in a tree, remainders modulo the squares down again, one gcd each (Bernstein): n log n instead of n squared.
+/// Even ones are no RSA moduli and are left out, and so are those of less than 256 or more than 16,384 bits.
 pub fn shared_factors(moduli: &[&[u8]]) -> Vec<usize> {
-    let usable = |modulus: &&[u8]| (32..=2_048).contains(&modulus.len());
+    let usable =
+        |modulus: &&[u8]| (32..=2_048).contains(&modulus.len()) && modulus.last().is_some_and(|last| last & 1 == 1);
     let mut distinct: Vec<&[u8]> = moduli.iter().copied().filter(usable).collect();
     distinct.sort_unstable();
     distinct.dedup();
-    if distinct.len() < 2 || (distinct.len() <= FEW && are_coprime(&distinct) == Some(true)) {
+    if is_quick(&distinct) && are_coprime(&distinct) == Some(true) {
         return Vec::new();
     }
-    let leaves: Vec<BigUint> = distinct.iter().map(|modulus| BigUint::from_bytes_be(modulus)).collect();
-    let mut levels = vec![leaves];
-    while let Some(level) = levels.last().filter(|level| level.len() > 1) {
-        let above = level.chunks(2).map(|pair| pair.iter().fold(BigUint::from(1_u32), |product, one| product * one));
-        let above = above.collect();
-        levels.push(above);
-    }
-    let mut remainders = levels.pop().unwrap_or_default();
-    while let Some(level) = levels.pop() {
-        let down = level.iter().enumerate().map(|(place, number)| match remainders.get(place / 2) {
-            Some(remainder) => remainder % (number * number),
-            None => BigUint::from(0_u32),
-        });
-        remainders = down.collect();
-        if levels.is_empty() {
-            let one = BigUint::from(1_u32);
-            let shares = level.iter().zip(&remainders).map(|(n, remainder)| gcd(n, &(remainder / n)) != one);
-            let guilty: Vec<&[u8]> =
-                distinct.iter().zip(shares).filter(|(_, shares)| *shares).map(|(modulus, _)| *modulus).collect();
-            let is_guilty = |modulus: &&[u8]| guilty.binary_search(modulus).is_ok();
-            return moduli
-                .iter()
-                .enumerate()
-                .filter(|(_, modulus)| is_guilty(modulus))
-                .map(|(place, _)| place)
-                .collect();
-        }
-    }
-    Vec::new()
-}
-
-fn gcd(a: &BigUint, b: &BigUint) -> BigUint {
-    let zero = BigUint::from(0_u32);
-    let (mut larger, mut smaller) = (a.clone(), b.clone());
-    while smaller != zero {
-        let rest = &larger % &smaller;
-        larger = smaller;
-        smaller = rest;
-    }
-    larger
+    let guilty: Vec<&[u8]> =
+        batch_gcd::sharing(&distinct).into_iter().filter_map(|place| distinct.get(place).copied()).collect();
+    let is_guilty = |modulus: &[u8]| guilty.binary_search(&modulus).is_ok();
+    moduli.iter().enumerate().filter(|(_, modulus)| is_guilty(modulus)).map(|(place, _)| place).collect()
 }
 
 #[cfg(test)]
@@ -230,7 +206,7 @@ mod tests {
     #[test]
     fn roca_has_its_form() {
         // Two primes are not needed: any number that is 65537^a modulo the primes has the fingerprint.
-        let m = PRIMES.iter().fold(BigUint::from(2_u32), |product, prime| product * *prime);
+        let m = PRIMES.iter().copied().flatten().fold(BigUint::from(2_u32), |product, prime| product * *prime);
         let power = BigUint::from(65_537_u32).modpow(&BigUint::from(123_456_u32), &m);
         let form = |k: u32| (BigUint::from(k) << 400) * &m + &power;
         assert_eq!(test(&form(77_777).to_bytes_be()), Some(WeakRsa::Roca));
@@ -253,7 +229,26 @@ mod tests {
             let root = square_root(&number);
             proptest::prop_assert!(&root * &root <= number);
             proptest::prop_assert!((&root + &one) * (&root + &one) > number);
-            proptest::prop_assert_eq!(square_root(&(&number * &number)), number);
+            let square = &number * &number;
+            // The largest number with this root, too.
+            proptest::prop_assert_eq!(&square_root(&(&square + &number + &number)), &number);
+            if number > one {
+                proptest::prop_assert_eq!(square_root(&(&square - &one)), &number - &one);
+            }
+            proptest::prop_assert_eq!(square_root(&square), number);
+        }
+    }
+
+    #[test]
+    fn remainders_are_exact() {
+        for length in 0..9 {
+            let octets = [0xff, 0xfe, 0, 0xff, 1, 0x80, 0xff, 0xff, 0xff].get(..length).unwrap().to_vec();
+            for divisor in PRIMES.iter().map(|primes| primes.iter().product()).chain([1, 2, SIEVE_PRODUCT, 1 << 40]) {
+                assert!(divisor <= 1 << 40);
+                let exact =
+                    octets.iter().fold(0_u128, |number, octet| number << 8 | u128::from(*octet)) % u128::from(divisor);
+                assert_eq!(u128::from(remainder(&octets, divisor)), exact, "{length} {divisor}");
+            }
         }
     }
 
@@ -267,5 +262,8 @@ mod tests {
         let alone = product(&["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "3"]);
         assert_eq!(shared_factors(&[&alone, &ab, &bd]), [1, 2]);
         assert_eq!(shared_factors(&[]), [0_usize; 0]);
+        let even = product(&[A, "2"]);
+        assert_eq!(shared_factors(&[&even, &ab, &cd, &even]), [0_usize; 0]);
+        assert_eq!(shared_factors(&[&even, &ab, &cd, &bd]), [1, 2, 3]);
     }
 }

@@ -2,6 +2,8 @@
 
 use super::answer::{Answer, Cell, Rows, prepare};
 use super::{InventoryError, Store};
+use crate::x509::batch_gcd::{self, Shared};
+use crate::x509::coprime::{are_coprime, is_quick};
 
 impl Store {
     /// Pairs of RSA keys that share a prime factor, with a certificate of each; the number of keys that were left out
@@ -25,7 +27,8 @@ impl Store {
         let left_out = u64::try_from(all).unwrap_or(0).saturating_sub(u64::try_from(keys.len()).unwrap_or(0));
         let moduli: Vec<&[u8]> = keys.iter().map(|(modulus, ..)| modulus.as_slice()).collect();
         let mut rows = Vec::new();
-        let shared = crate::x509::batch_gcd::shared_factors(&moduli);
+        let quick = is_quick(&moduli) && are_coprime(&moduli) == Some(true);
+        let shared = if quick { Shared::default() } else { batch_gcd::shared_factors(&moduli) };
         for (one, other) in shared.pairs {
             let (Some(one), Some(other)) = (keys.get(one), keys.get(other)) else { continue };
             let cells = [one, other].into_iter().flat_map(|(_, spki, subject)| {

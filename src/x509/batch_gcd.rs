@@ -32,18 +32,7 @@ pub struct Shared {
 /// memory is up to a hundred times the moduli: 20,000 keys of 2,048 bits take half a minute of one core and half a gigabyte,
 /// 100,000 some five minutes and two.
 pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
-    let odd = |modulus: &&[u8]| modulus.len() <= MAX_OCTETS && modulus.last().is_some_and(|last| last & 1 == 1);
-    let numbers: Vec<(usize, BigUint)> = moduli
-        .iter()
-        .enumerate()
-        .filter(|(_, modulus)| odd(modulus))
-        .map(|(place, modulus)| (place, BigUint::from_bytes_be(modulus)))
-        .filter(|(_, number)| number.bits() > 1)
-        .collect();
-    let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect());
-    // What each has in common with all others: two have a factor in common where these parts do, which are shorter.
-    let parts = numbers.iter().zip(&others).map(|((place, number), others)| (*place, gcd(number, others)));
-    let mut suspects: Vec<(usize, BigUint)> = parts.filter(|(_, part)| *part != one()).collect();
+    let mut suspects = suspects(moduli);
     let left_out = suspects.len().saturating_sub(MAX_SUSPECTS);
     suspects.truncate(MAX_SUSPECTS);
     let mut pairs = Vec::new();
@@ -57,6 +46,27 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
         rest = others;
     }
     Shared { pairs, left_out }
+}
+
+/// Places of the moduli that have a factor in common with another one, in order. Takes what [`shared_factors`] takes.
+pub fn sharing(moduli: &[&[u8]]) -> Vec<usize> {
+    suspects(moduli).into_iter().map(|(place, _)| place).collect()
+}
+
+/// Moduli that have a factor in common with another one, and what they have in common with all others.
+fn suspects(moduli: &[&[u8]]) -> Vec<(usize, BigUint)> {
+    let odd = |modulus: &&[u8]| modulus.len() <= MAX_OCTETS && modulus.last().is_some_and(|last| last & 1 == 1);
+    let numbers: Vec<(usize, BigUint)> = moduli
+        .iter()
+        .enumerate()
+        .filter(|(_, modulus)| odd(modulus))
+        .map(|(place, modulus)| (place, BigUint::from_bytes_be(modulus)))
+        .filter(|(_, number)| number.bits() > 1)
+        .collect();
+    let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect());
+    // Two have a factor in common where these parts do, which are shorter.
+    let parts = numbers.iter().zip(&others).map(|((place, number), others)| (*place, gcd(number, others)));
+    parts.filter(|(_, part)| *part != one()).collect()
 }
 
 /// For each number the product of all others modulo the number.
