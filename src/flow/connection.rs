@@ -300,7 +300,9 @@ impl Connection {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.session.memory() + self.halves.low_to_high.memory() + self.halves.high_to_low.memory()
+        let reset = self.doubtful_reset.as_ref().map_or(0, |_| size_of::<(Direction, Moment)>());
+        let halves = self.halves.low_to_high.memory() + self.halves.high_to_low.memory();
+        size_of::<Self>() + self.session.memory() + halves + reset
     }
 
     fn note(&mut self, odd: Oddity, stats: &mut Stats) {

@@ -13,6 +13,7 @@ use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
+use super::entries::Entries;
 use super::index::Index;
 
 /// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
@@ -156,7 +157,7 @@ struct PendingSyn {
 #[derive(Debug, Default)]
 struct Slot {
     index: Index,
-    entries: Vec<Entry>,
+    entries: Entries<Entry>,
     free: Vec<u32>,
     queues: [Queue; 4],
 }
@@ -575,13 +576,9 @@ impl Slot {
                 at
             }
             None => {
-                if self.entries.len() == self.entries.capacity() {
-                    // Grow by half, never beyond the bound: a full table must not hold twice what it may use.
-                    let more = (self.entries.len() / 2).max(16).min(capacity.saturating_sub(self.entries.len())).max(1);
-                    self.entries.reserve_exact(more);
-                }
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+                let at = self.entries.len();
+                self.entries.push(entry, capacity);
+                u32::try_from(at).unwrap_or(NONE)
             }
         };
         self.index.insert(hash, at);
