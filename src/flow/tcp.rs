@@ -131,6 +131,18 @@ impl TcpHalf {
             || self.pending.iter().any(|stored| sequence == behind(stored))
     }
 
+    /// Whether no receiver would take a reset with this sequence number: it lies further ahead or behind than what the sensor
+    /// may have missed of a handshake, or what its receiver's window holds.
+    pub fn is_far(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| is_far(sequence, next))
+    }
+
+    /// Whether an acknowledgment without data has the sequence number of the next byte, or that of a keep-alive right before it
+    /// (RFC 9293 section 3.8.4).
+    pub fn is_alive(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| next.wrapping_sub(sequence) <= 1)
+    }
+
     /// Whether this is the same packet as one just seen (equal sequence number, length, flags and IP identification).
     pub fn is_copy(&mut self, segment: &SegmentMark, at: Timestamp) -> bool {
         let length = u32::try_from(segment.len).unwrap_or(u32::MAX);
@@ -400,6 +412,11 @@ pub struct SegmentMark {
     pub ip_id: Option<u16>,
     /// Control bits.
     pub flags: u8,
+}
+
+/// Whether two sequence numbers are too far apart to belong to one handshake.
+pub(super) fn is_far(one: u32, two: u32) -> bool {
+    one.wrapping_sub(two) >= WINDOW && two.wrapping_sub(one) >= WINDOW
 }
 
 /// The earlier of two sequence numbers less than half the space apart.

@@ -149,7 +149,7 @@ impl Worker {
 
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
-        self.vacate(flow, at.order.clock);
+        self.vacate(flow, Order { ordinal: 0, ..at.order });
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
         }
@@ -369,21 +369,12 @@ impl Worker {
         Some(connection)
     }
 
-    /// Frees the place of a flow that begins: the reader gave it away, so the time of what stands there is over.
-    fn vacate(&mut self, flow: FlowRef, clock: Timestamp) {
+    /// Frees the place of a flow that begins: the reader gave it away, so the time of what stands there is over. Nearly always
+    /// this is known here too; not where the reader believed a forged end.
+    fn vacate(&mut self, flow: FlowRef, at: Order) {
         let place = self.slots.get(flow.id.slot()).and_then(|slot| slot.connections.get(flow.id.index()));
         if let Some(old) = place.and_then(Option::as_deref) {
-            self.expire_if_due(FlowRef { generation: old.generation(), ..flow }, clock);
-            self.drop_connection(flow);
-        }
-    }
-
-    fn drop_connection(&mut self, flow: FlowRef) {
-        if let Some(slot) = self.slots.get_mut(flow.id.slot())
-            && let Some(old) = slot.connections.get_mut(flow.id.index()).and_then(Option::take)
-        {
-            slot.memory = slot.memory.saturating_sub(old.counted);
-            self.live = self.live.saturating_sub(1);
+            self.end(FlowRef { generation: old.generation(), ..flow }, at, HandshakeEnd::Timeout);
         }
     }
 
