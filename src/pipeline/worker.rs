@@ -17,7 +17,7 @@ use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
 use crate::pipeline::deadlines::Deadlines;
 use crate::pipeline::spent::{Lines, Spent};
-use crate::stats::Stats;
+use crate::stats::{Counting, Stats};
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 use crate::x509::Certificate;
@@ -89,6 +89,8 @@ pub struct Worker {
     hosts: HostMemo,
     finished: Vec<Finished>,
     lines: Lines,
+    /// The last demand for counters that was answered.
+    answered: u64,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order; those that are finished but not reported yet come with
@@ -141,6 +143,7 @@ impl Worker {
             hosts: HostMemo::default(),
             finished: Vec::new(),
             lines: Lines::default(),
+            answered: 0,
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -243,8 +246,14 @@ impl Worker {
         self.report();
     }
 
-    /// Reports the handshakes that are over.
+    /// Reports the handshakes that are over, and counters if they are asked for.
     pub fn report(&mut self) {
+        let demand = self.shared.context.places().demand();
+        let asked = demand.asked();
+        if asked > self.answered {
+            self.answered = asked;
+            demand.give(asked, Counting::Worker(self.number), self.stats.clone());
+        }
         self.reclaim();
         for finished in self.finished.drain(..) {
             let line = self.lines.take();
