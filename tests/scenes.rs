@@ -262,6 +262,27 @@ fn forged_ends_do_not_lose_a_handshake() {
     assert_eq!(scene.one()["tlswatch"]["failure"], "timeout");
 }
 
+/// A stream does not jump over what is on its way to something that was put far ahead of it.
+#[test]
+fn a_forged_segment_far_ahead_makes_no_gap() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    for far in [70_000, 500_000] {
+        scene.segment((&connection, Server), (connection.next[1].wrapping_add(far), ACK), b"junk");
+    }
+    for part in server_flight(&[&chain()]).chunks(500) {
+        scene.wait(6_000);
+        scene.send(&mut connection, Server, part);
+    }
+    scene.send(&mut connection, Client, &client_finish());
+    scene.send(&mut connection, Server, &finish());
+    let event = scene.one();
+    whole(&event);
+    assert!(!has(&event, "server_gap"), "{event:#}");
+}
+
 /// What came before a reset may be captured after it.
 #[test]
 fn an_acknowledgment_that_a_reset_overtook_tells_nothing() {

@@ -420,3 +420,14 @@ fn tcp_limits(limits: &Limits) -> TcpLimits {
 pub fn at_deadline(last: &Moment, deadline: Timestamp) -> Moment {
     Moment { order: Order { clock: deadline, frame: last.order.frame, ordinal: 0 }, ..*last }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Allocators round up to sizes that are an eighth or more apart: one byte beyond takes 128, uncounted.
+    #[test]
+    fn a_connection_fits_a_size_of_allocations() {
+        assert!(size_of::<Connection>() <= 768, "{}", size_of::<Connection>());
+    }
+}
