@@ -3,6 +3,11 @@
 //! Every loss has exactly one name here. Each thread owns a [`Stats`]; they are added up at the end. Only what the
 //! capture determines is counted here, so that the final stats event is the same for any number of threads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::time::Timestamp;
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
         /// All counters of one thread, or their sum.
@@ -190,9 +195,91 @@ counters! {
     detect_forgotten = "detect.forgotten",
 }
 
+/// Counters that somebody asks for while a sensor runs. Who counts looks after each round whether they are asked for, and hands
+/// a copy over.
+#[derive(Debug, Default)]
+pub struct Demand {
+    asked: AtomicU64,
+    given: Mutex<Given>,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    /// Of the reader and of each worker: which demand it answers, and the counters.
+    parts: Vec<(u64, Stats)>,
+    span: (Timestamp, Timestamp),
+}
+
+/// Who counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Counting {
+    /// The reader, which also tells the time of the first and the last packet.
+    Reader((Timestamp, Timestamp)),
+    /// The worker of this number.
+    Worker(usize),
+}
+
+impl Demand {
+    /// Asks for the counters.
+    pub fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often was asked so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Answers the demand of this number.
+    pub fn give(&self, asked: u64, who: Counting, stats: Stats) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match who {
+            Counting::Reader(span) => {
+                given.span = span;
+                0
+            }
+            Counting::Worker(number) => number.saturating_add(1),
+        };
+        if given.parts.len() <= place {
+            given.parts.resize_with(place.saturating_add(1), Default::default);
+        }
+        if let Some(part) = given.parts.get_mut(place) {
+            *part = (asked, stats);
+        }
+    }
+
+    /// The sum and the time it covers, once the reader and so many workers have answered the demand of this number or a later
+    /// one.
+    pub fn sum(&self, asked: u64, workers: usize) -> Option<(Stats, (Timestamp, Timestamp))> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.parts.len() <= workers || given.parts.iter().any(|part| part.0 < asked) {
+            return None;
+        }
+        let mut sum = Stats::default();
+        given.parts.iter().for_each(|part| sum.add(&part.1));
+        Some((sum, given.span))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_told_when_all_have_answered() {
+        let demand = Demand::default();
+        let one = Stats { flow_opened: 1, ..Stats::default() };
+        let span = (Timestamp(3), Timestamp(5));
+        demand.ask();
+        demand.give(1, Counting::Worker(1), one.clone());
+        demand.give(1, Counting::Reader(span), one.clone());
+        assert!(demand.sum(1, 2).is_none());
+        demand.give(1, Counting::Worker(0), one.clone());
+        let (stats, covered) = demand.sum(1, 2).unwrap();
+        assert_eq!((stats.flow_opened, covered), (3, span));
+        demand.ask();
+        assert!(demand.sum(demand.asked(), 2).is_none());
+    }
 
     #[test]
     fn names_are_unique() {

@@ -62,7 +62,7 @@ const SHARED_STATE: &[(&str, &str)] = &[
     ("src/detect/knowledge.rs", "memos of pure functions of certificate revocation lists"),
     ("src/inventory/", "the connection to the file, records on their way to it, and why writing failed"),
     ("src/pipeline/spent.rs", "reports on their way back to be freed, whose content never shows"),
-    ("src/pipeline/live", "counters that a running sensor shows"),
+    ("src/stats.rs", "counters that a running sensor is asked for"),
 ];
 
 /// A source file: its path, the module it belongs to, and its text up to its tests.

@@ -349,6 +349,33 @@ fn events_of_a_slow_link_are_not_held_back() {
 }
 
 #[test]
+fn counters_are_told_when_they_are_asked_for() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for workers in ["1", "2"] {
+        let sensor = namespace.watch(&folder.path().join(workers), &["--workers", workers]);
+        let told = |events: &[Value]| events.iter().filter(|event| dataset(event) == "tlswatch.stats").count();
+        sensor.signal("-USR1");
+        sensor.wait_for(5, |events| told(events) == 1);
+        namespace.replay_all(&capture("ipv6.pcap"));
+        sensor.wait_for(10, |events| events.iter().any(|event| dataset(event) == "tlswatch.tls"));
+        sensor.signal("-USR1");
+        sensor.wait_for(5, |events| told(events) == 2);
+        let events = sensor.stop("-TERM");
+        let told: Vec<&Value> = events.iter().filter(|event| dataset(event) == "tlswatch.stats").collect();
+        let numbers = |pointer: &str| {
+            told.iter().map(|event| event.pointer(pointer).unwrap().as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers("/event/sequence"), [0, 1, 2]);
+        let handshakes = numbers("/tlswatch/stats/tls/handshakes");
+        assert!(handshakes[0] == 0 && handshakes[1] > 0 && handshakes[1] <= handshakes[2], "{handshakes:?}");
+        let packets = numbers("/tlswatch/stats/capture/packets");
+        assert!(packets[0] == 0 && packets[1] > 0, "{packets:?}");
+        assert_eq!(events.last().map(dataset), Some("tlswatch.stats"));
+    }
+}
+
+#[test]
 fn a_file_that_was_moved_away_is_opened_anew() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -219,6 +219,85 @@ fn a_forged_reset_ends_nothing() {
     }
 }
 
+/// It ends nothing either while both are silent, if it lies where no window is, or while they acknowledge.
+#[test]
+fn a_forged_reset_ends_nothing_in_a_long_silence() {
+    for (far, alive) in [(0x4000_0000, false), (0x8000_0000, false), (0xc000_0000, true), (5_000_000, true), (99, true)]
+    {
+        let mut scene = Scene::new();
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        scene.send(&mut connection, Client, &ClientHello::default().record());
+        let expected = connection.next[1];
+        scene.segment((&connection, Server), (expected.wrapping_add(far), RST), &[]);
+        for _ in 0..9 {
+            scene.wait(5_000);
+            if alive {
+                scene.segment((&connection, Server), (expected, ACK), &[]);
+            }
+        }
+        scene.send(&mut connection, Server, &server_flight(&[&chain()]));
+        scene.send(&mut connection, Client, &client_finish());
+        scene.send(&mut connection, Server, &finish());
+        let event = scene.one();
+        whole(&event);
+        assert!(has(&event, "reset_out_of_place"), "{event:#}");
+    }
+}
+
+/// Both ends forged: the place of the connection is given away while its handshake goes on.
+#[test]
+fn forged_ends_do_not_lose_a_handshake() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    for (side, next) in [(Client, connection.next[0]), (Server, connection.next[1])] {
+        scene.segment((&connection, side), (next.wrapping_add(0x4000_0000), FIN | ACK), &[]);
+    }
+    scene.wait(15_000);
+    for number in 2..5_000 {
+        scene.segment((&Connection::new(number), Client), (1, ACK), b"x");
+    }
+    assert_eq!(scene.one()["tlswatch"]["failure"], "timeout");
+}
+
+/// A stream does not jump over what is on its way to something that was put far ahead of it.
+#[test]
+fn a_forged_segment_far_ahead_makes_no_gap() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    for far in [70_000, 500_000] {
+        scene.segment((&connection, Server), (connection.next[1].wrapping_add(far), ACK), b"junk");
+    }
+    for part in server_flight(&[&chain()]).chunks(500) {
+        scene.wait(6_000);
+        scene.send(&mut connection, Server, part);
+    }
+    scene.send(&mut connection, Client, &client_finish());
+    scene.send(&mut connection, Server, &finish());
+    let event = scene.one();
+    whole(&event);
+    assert!(!has(&event, "server_gap"), "{event:#}");
+}
+
+/// What came before a reset may be captured after it.
+#[test]
+fn an_acknowledgment_that_a_reset_overtook_tells_nothing() {
+    let mut scene = Scene::new();
+    let mut connection = Connection::new(1);
+    scene.open(&mut connection);
+    scene.send(&mut connection, Client, &ClientHello::default().record());
+    let expected = connection.next[1];
+    scene.segment((&connection, Server), (expected.wrapping_add(1_400), RST), &[]);
+    scene.segment((&connection, Server), (expected, ACK), &[]);
+    let event = scene.one();
+    assert_eq!(event["tlswatch"]["failure"], "reset");
+    assert!(!has(&event, "reset_out_of_place"));
+}
+
 /// A reset may be real though it does not fit: the sensor missed what came before it. It counts when nothing follows.
 #[test]
 fn a_reset_behind_a_gap_counts_when_nothing_follows() {

@@ -17,7 +17,7 @@ pub(crate) struct LiveArguments {
     #[arg(short, long, value_name = "IF")]
     interface: String,
 
-    /// Write events (NDJSON) to this file, appending, or - for standard output; SIGHUP opens the file anew and reads the policy anew
+    /// Write events (NDJSON) to this file, appending, or - for standard output; SIGHUP opens the file anew and reads the policy anew, SIGUSR1 writes the counters so far
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
@@ -123,6 +123,7 @@ mod capture {
     use crate::packet::is_supported;
     use crate::pipeline::{self, Options, Selection};
     use crate::sink::{Ndjson, PemFolder, ReopenedNdjson, Sink, SinkError};
+    use crate::stats::Demand;
     use crate::text::printable;
     use crate::time::Span;
 
@@ -198,7 +199,9 @@ mod capture {
         let host = live::host_name();
         let name = arguments.sensor_name.clone().or_else(|| host.clone()).unwrap_or_else(|| "tlswatch".to_owned());
         let observer = Observer { name, hostname: host, ..Observer::default() };
-        let context = Context::new(&observer, arguments.detail.into()).with_community_seed(arguments.community_id_seed);
+        let context = Context::new(&observer, arguments.detail.into())
+            .with_community_seed(arguments.community_id_seed)
+            .with_demand(Arc::clone(&signals.counters));
         let options = Options { judging, ..pipeline_options(arguments) };
         let outcome = pipeline::run(&mut source, sinks, (&options, context), |_| {});
         let gravest = outcome.as_ref().ok().and_then(|outcome| outcome.gravest);
@@ -272,18 +275,19 @@ mod capture {
     }
 
     /// What signals ask for.
+    #[derive(Clone, Default)]
     struct Signals {
         stop: Arc<AtomicBool>,
         reopen: Arc<AtomicBool>,
         reload: Arc<AtomicBool>,
+        counters: Arc<Demand>,
     }
 
     impl Signals {
         /// The first SIGINT or SIGTERM ends the capture in order, a later SIGINT ends the program.
         fn register() -> io::Result<Self> {
-            let signals = Self { stop: Arc::default(), reopen: Arc::default(), reload: Arc::default() };
-            let (stop, reopen, reload) = (&signals.stop, &signals.reopen, &signals.reload);
-            let flags = Self { stop: Arc::clone(stop), reopen: Arc::clone(reopen), reload: Arc::clone(reload) };
+            let signals = Self::default();
+            let flags = signals.clone();
             let mut caught = iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?;
             thread::Builder::new().name("signals".to_owned()).spawn(move || {
                 let mut stopped = None;
@@ -305,7 +309,7 @@ mod capture {
                     self.reopen.store(true, Ordering::Relaxed);
                     self.reload.store(true, Ordering::Relaxed);
                 }
-                Wish::Counters => tell("SIGUSR1: counters are told at the end of the run only"),
+                Wish::Counters => self.counters.ask(),
                 Wish::Nothing => {}
             }
         }

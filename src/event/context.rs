@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::stats::Demand;
+
 use super::json::Writer;
 
 /// How much a handshake event tells.
@@ -91,6 +93,13 @@ impl Context {
         self
     }
 
+    /// The same with counters that may be asked for while the run goes on.
+    #[must_use]
+    pub fn with_demand(mut self, demand: Arc<Demand>) -> Self {
+        self.places.demand = demand;
+        self
+    }
+
     /// Where file and interface names are kept; may be filled while the run goes on.
     pub fn places(&self) -> &Places {
         &self.places
@@ -99,15 +108,22 @@ impl Context {
 
 /// Names of capture files and of the interfaces in them.
 ///
-/// A reader learns of a file or an interface before its first frame goes to a worker, so a look-up never comes too early.
+/// A reader learns of a file or an interface before its first frame goes to a worker, so a look-up never comes too early. And
+/// the counters that are asked for, which the reader tells the same way.
 #[derive(Debug, Default)]
 pub struct Places {
+    demand: Arc<Demand>,
     files: RwLock<BTreeMap<u32, Arc<str>>>,
     interfaces: RwLock<BTreeMap<(u32, u32), Arc<str>>>,
     changes: AtomicUsize,
 }
 
 impl Places {
+    /// Counters that somebody asks for.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
     /// Names the file of this index (`log.file.path`).
     pub fn name_file(&self, file: u32, path: &str) {
         self.files.write().unwrap_or_else(PoisonError::into_inner).insert(file, path.into());

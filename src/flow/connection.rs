@@ -10,7 +10,7 @@ use crate::flow::tcp::{Oddity, Placed, SegmentMark, TcpHalf, TcpLimits};
 use crate::packet::{Checksum, Encapsulation, FlowKey, PendingChecksum, TcpFlags};
 use crate::session::Session;
 use crate::stats::Stats;
-use crate::time::{Moment, Order, Timestamp};
+use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::probe::{Probe, probe};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 
@@ -60,6 +60,9 @@ pub struct ConnectionFacts {
     /// Time from SYN to SYN-ACK in nanoseconds, where both were seen.
     pub syn_rtt: Option<i64>,
 }
+
+/// How long a packet may be captured behind one that was sent after it.
+const OVERTAKEN: Span = Span::millis(200);
 
 /// A connection whose handshake is not over.
 #[derive(Debug)]
@@ -219,9 +222,10 @@ impl Connection {
             self.session.note(Anomaly::MidStream);
         }
         if !matches!(placed, Placed::Old) && self.doubtful_reset.as_ref().is_some_and(|reset| reset.0 == direction) {
-            self.doubtful_reset = None;
-            self.closing = self.halves.low_to_high.has_fin() && self.halves.high_to_low.has_fin();
-            self.session.note(Anomaly::ResetOutOfPlace);
+            self.forgive_reset();
+        }
+        if payload.is_empty() && !segment.flags.any(TcpFlags::RST | TcpFlags::SYN) {
+            self.on_acknowledgment((direction, sequence), &segment.at);
         }
         if let Placed::Now(bytes) = placed {
             self.hand_on((direction, bytes, lasting), (&segment.at, limits), stats);
@@ -243,9 +247,11 @@ impl Connection {
             self.skip(direction, (&segment.at, limits), stats);
         }
         if segment.flags.has(TcpFlags::RST) {
-            self.closing = true;
-            // What its receiver does not take ends nothing (RFC 5961), but the sensor may have missed what came before it.
-            if damaged || !self.halves.of(direction).accepts_reset(sequence.wrapping_add(sent)) {
+            let (half, end) = (self.halves.of(direction), sequence.wrapping_add(sent));
+            // What its receiver does not take ends nothing (RFC 5961), but the sensor may have missed what came before it. Not
+            // so much: what lies far away counts when the handshake's time is over.
+            self.closing |= !half.is_far(end);
+            if damaged || !half.accepts_reset(end) {
                 self.doubtful_reset.get_or_insert_with(|| Box::new((direction, segment.at)));
             } else {
                 self.reset((direction, &segment.at), limits, stats);
@@ -300,7 +306,27 @@ impl Connection {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.session.memory() + self.halves.low_to_high.memory() + self.halves.high_to_low.memory()
+        let reset = self.doubtful_reset.as_ref().map_or(0, |_| size_of::<(Direction, Moment)>());
+        let halves = self.halves.low_to_high.memory() + self.halves.high_to_low.memory();
+        size_of::<Self>() + self.session.memory() + halves + reset
+    }
+
+    /// Whoever has reset a connection acknowledges nothing more.
+    fn on_acknowledgment(&mut self, (direction, sequence): (Direction, u32), at: &Moment) {
+        let alive = self
+            .doubtful_reset
+            .as_ref()
+            .is_some_and(|reset| reset.0 == direction && at.order.clock.since(reset.1.order.clock) > OVERTAKEN);
+        if alive && self.halves.of(direction).is_alive(sequence) {
+            self.forgive_reset();
+        }
+    }
+
+    /// The sender of a doubtful reset goes on: it was not his.
+    fn forgive_reset(&mut self) {
+        self.doubtful_reset = None;
+        self.closing = self.halves.low_to_high.has_fin() && self.halves.high_to_low.has_fin();
+        self.session.note(Anomaly::ResetOutOfPlace);
     }
 
     fn note(&mut self, odd: Oddity, stats: &mut Stats) {
@@ -393,4 +419,15 @@ fn tcp_limits(limits: &Limits) -> TcpLimits {
 /// The place of something that happens at a deadline: after everything at that clock time that frames before it gave.
 pub fn at_deadline(last: &Moment, deadline: Timestamp) -> Moment {
     Moment { order: Order { clock: deadline, frame: last.order.frame, ordinal: 0 }, ..*last }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Allocators round up to sizes that are an eighth or more apart: one byte beyond takes 128, uncounted.
+    #[test]
+    fn a_connection_fits_a_size_of_allocations() {
+        assert!(size_of::<Connection>() <= 768, "{}", size_of::<Connection>());
+    }
 }

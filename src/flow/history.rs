@@ -1,8 +1,8 @@
 //! What was handed on of one direction lately, to compare later copies with.
 //!
 //! Nearly always no copy comes. So of bytes that can be read again later ([`Lasting`]) only the place is kept: to copy them
-//! would be a tenth of all that a capture costs. What is counted of them is what a copy would take, so that the bounds of
-//! memory work the same wherever the bytes came from.
+//! would be a tenth of all that a capture costs. What is counted of them is what a copy would take, and the list of places is
+//! the same with copies, so that the bounds of memory work the same wherever the bytes came from.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -15,8 +15,9 @@ const BYTES: usize = 8 << 10;
 /// of what a connection takes.
 const OPAQUE: usize = 1 << 10;
 
-/// Sizes of an allocation that holds a copy of all.
-const STEPS: [usize; 3] = [1 << 10, 5 << 10, MOST];
+/// Sizes of an allocation that holds a copy of all. The first is for what says too little to go on: a byte on each of many
+/// connections must not take a thousand times as much.
+const STEPS: [usize; 4] = [SHORT, 1 << 10, 5 << 10, MOST];
 
 /// Bytes at which all but the last [`BYTES`] leave.
 const MOST: usize = BYTES + BYTES / 2;
@@ -52,7 +53,7 @@ pub struct History {
 
 #[derive(Clone, Copy, Debug)]
 struct Piece {
-    /// Where it lies, or [`COPIED`].
+    /// Where it lies, or [`COPIED`], or [`JOINED`].
     place: u64,
     length: usize,
 }
@@ -60,13 +61,18 @@ struct Piece {
 /// The place of a piece whose bytes are the next of the copies.
 const COPIED: u64 = u64::MAX;
 
+/// The same of short ones, which are one piece together.
+const JOINED: u64 = u64::MAX - 1;
+
 impl Piece {
+    fn is_copy(self) -> bool {
+        self.place >= JOINED
+    }
+
     /// What is left without the first `bytes`.
     fn behind(self, bytes: usize) -> Self {
-        let place = match self.place {
-            COPIED => COPIED,
-            place => place.saturating_add(u64::try_from(bytes).unwrap_or(0)),
-        };
+        let place =
+            if self.is_copy() { self.place } else { self.place.saturating_add(u64::try_from(bytes).unwrap_or(0)) };
         Self { place, length: self.length.saturating_sub(bytes) }
     }
 }
@@ -74,7 +80,7 @@ impl Piece {
 impl History {
     /// Bytes that it counts as.
     pub fn memory(&self) -> usize {
-        self.room
+        self.room + self.pieces.capacity() * size_of::<Piece>()
     }
 
     /// Frees everything.
@@ -135,7 +141,7 @@ impl History {
                 signed(common.start).max(begin)..signed(common.end).min(begin.saturating_add(signed(copy.len())));
             let [skipped, in_copy] = [signed(piece_begin), begin].map(|from| unsigned(here.start.saturating_sub(from)));
             let copy = copy.get(in_copy..).and_then(|copy| copy.get(..unsigned(here.end.saturating_sub(here.start))));
-            let bytes = if piece.place == COPIED { copies.split_off(..piece.length) } else { None };
+            let bytes = if piece.is_copy() { copies.split_off(..piece.length) } else { None };
             piece_begin = piece_end;
             let Some(copy) = copy.filter(|copy| !copy.is_empty()) else { return false };
             match bytes {
@@ -160,12 +166,19 @@ impl History {
             self.room = steps.iter().copied().find(|step| *step >= wanted).unwrap_or(wanted);
         }
         self.length = wanted;
-        let place = lasting.filter(|_| last.len() >= SHORT).and_then(|lasting| lasting.place_of(last));
-        match (place, self.pieces.last_mut()) {
-            (None, Some(before)) if before.place == COPIED => before.length = before.length.saturating_add(last.len()),
-            _ => self.pieces.push(Piece { place: place.unwrap_or(COPIED), length: last.len() }),
+        let place = match lasting {
+            _ if last.len() < SHORT => JOINED,
+            Some(lasting) => lasting.place_of(last).unwrap_or(COPIED),
+            None => COPIED,
+        };
+        let piece = Piece { place, length: last.len() };
+        match self.pieces.last_mut() {
+            Some(before) if place == JOINED && before.place == JOINED => {
+                before.length = before.length.saturating_add(last.len());
+            }
+            _ => self.pieces.push(piece),
         }
-        if place.is_none() {
+        if piece.is_copy() {
             let length = self.copies.len();
             if self.copies.capacity().saturating_sub(length) < last.len() {
                 let rest = self.room.saturating_sub(self.length.saturating_sub(last.len()));
@@ -184,7 +197,7 @@ impl History {
             let [first, last] = [from, upto].map(|at| at.saturating_sub(before).min(piece.length));
             before = before.saturating_add(piece.length);
             let taken = last.saturating_sub(first);
-            if piece.place == COPIED {
+            if piece.is_copy() {
                 copies.drain(copied.saturating_add(first)..copied.saturating_add(last));
                 piece.length = piece.length.saturating_sub(taken);
                 copied = copied.saturating_add(piece.length);
@@ -326,12 +339,30 @@ mod tests {
             history.memory()
         };
         for _ in 0..20 {
-            assert!(take(&mut history, true) <= 1_400 + OPAQUE);
+            assert!(take(&mut history, true) <= 1_400 + OPAQUE + 4 * size_of::<Piece>());
         }
         // A handshake in clear begins on the same connection.
         assert!(take(&mut history, false) > 0);
         assert!(history.contradicts((20 * 1_400, &[8; 9]), None));
         assert!(!history.contradicts((0, &[8; 9]), None), "what was kept is forgotten");
+    }
+
+    #[test]
+    fn the_list_of_places_counts() {
+        let stream = stream(64 * SHORT);
+        let file = File(&stream, 0);
+        for lasting in [None, Some(&file as &dyn Lasting)] {
+            let mut history = History::default();
+            for (number, piece) in (1..).zip(stream.chunks(SHORT)) {
+                history.remember((piece, number * u32::try_from(SHORT).unwrap()), false, lasting);
+            }
+            assert_eq!(history.pieces.len(), 64);
+            assert!(history.memory() >= stream.len() + 64 * size_of::<Piece>());
+            // One by one they are copied anyway, and need one place.
+            let mut history = History::default();
+            (1..=1_000).for_each(|end| history.remember((&[7], end), false, lasting));
+            assert_eq!(history.pieces.capacity(), 4);
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
+use super::entries::Entries;
 use super::index::Index;
+use super::tcp::is_far;
 
 /// Identifies a flow while it lives: slot in the low 8 bits, index in the slot above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,6 +144,8 @@ mod state {
     pub(super) const BEGUN: u16 = 0x80;
     /// The worker needs no more of it.
     pub(super) const DECIDED: u16 = 0x100;
+    /// A reset came while the worker needed packets of it, who may not believe it: acknowledgments matter.
+    pub(super) const RESET: u16 = 0x200;
 }
 
 /// A SYN that may begin a new connection on an open flow; it needs confirmation, since anybody can inject one.
@@ -156,7 +160,7 @@ struct PendingSyn {
 #[derive(Debug, Default)]
 struct Slot {
     index: Index,
-    entries: Vec<Entry>,
+    entries: Entries<Entry>,
     free: Vec<u32>,
     queues: [Queue; 4],
 }
@@ -188,6 +192,9 @@ pub struct FlowTable {
 
 /// SYNs on open flows that wait for confirmation; the oldest leaves.
 const PENDING_SYNS: usize = 1_024;
+
+/// How long after its SYN a connection has not gone far.
+const YOUNG: Span = Span::seconds(60);
 
 /// Queued flows that get a second chance before one must leave.
 const SECOND_CHANCES: usize = 8;
@@ -235,7 +242,8 @@ impl FlowTable {
             return Look::Sight(Sight { hash, found });
         };
         let idle = packet.payload.is_empty();
-        let settled = idle || (entry.state & state::DECIDED != 0 && entry.class != Class::NoPayload);
+        let settled = idle && entry.state & state::RESET == 0
+            || (entry.state & state::DECIDED != 0 && entry.class != Class::NoPayload);
         let seen = entry.state & state::SEEN << bit(packet.direction) != 0;
         let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
         if !settled
@@ -504,6 +512,15 @@ impl Entry {
             && taken <= u32::from(u16::MAX)
     }
 
+    /// Whether no receiver takes this reset as long as the handshake lasts, by its sequence number alone. Asked without what
+    /// workers know, of which there is more or less at this time.
+    fn is_doubtful(&self, packet: &FlowPacket<'_>, clock: Timestamp) -> bool {
+        let place = bit(packet.direction);
+        let known = self.state & state::ISN_KNOWN << place != 0;
+        let isn = self.isn.get(usize::from(place)).copied().unwrap_or_default();
+        known && clock.since(self.syn_at) < YOUNG && is_far(packet.sequence, isn)
+    }
+
     fn set_isn(&mut self, packet: &FlowPacket<'_>, clock: Timestamp) {
         let syn_ack = packet.flags.has(TcpFlags::SYN | TcpFlags::ACK);
         let other = self.state & state::ISN_KNOWN << bit(packet.direction.reversed()) != 0;
@@ -575,13 +592,9 @@ impl Slot {
                 at
             }
             None => {
-                if self.entries.len() == self.entries.capacity() {
-                    // Grow by half, never beyond the bound: a full table must not hold twice what it may use.
-                    let more = (self.entries.len() / 2).max(16).min(capacity.saturating_sub(self.entries.len())).max(1);
-                    self.entries.reserve_exact(more);
-                }
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+                let at = self.entries.len();
+                self.entries.push(entry, capacity);
+                u32::try_from(at).unwrap_or(NONE)
             }
         };
         self.index.insert(hash, at);
@@ -659,7 +672,7 @@ impl Slot {
             if over && class != Class::Closing {
                 entry.state |= if packet.flags.has(TcpFlags::FIN) { state::FIN << shift } else { 0 };
                 let both = state::FIN | state::FIN << 1;
-                if packet.flags.has(TcpFlags::RST) || entry.state & both == both {
+                if packet.flags.has(TcpFlags::RST) && !entry.is_doubtful(packet, clock) || entry.state & both == both {
                     class = Class::Closing;
                     stats.flow_closed += 1;
                 }
@@ -670,7 +683,11 @@ impl Slot {
         }
         let begun = entry.state & state::BEGUN != 0;
         // An acknowledgment alone tells the worker that the other side is there.
-        let matters = !packet.payload.is_empty() || (begun && (over || first_sight || packet.flags.has(TcpFlags::SYN)));
+        let tells = over || first_sight || packet.flags.has(TcpFlags::SYN) || entry.state & state::RESET != 0;
+        let matters = !packet.payload.is_empty() || (begun && tells);
+        if packet.flags.has(TcpFlags::RST) && packet.key.transport() == Transport::Tcp {
+            entry.state |= state::RESET;
+        }
         action.forward = matters && !(begun && entry.state & state::DECIDED != 0);
         if action.forward && !begun {
             action.begin = true;

@@ -41,7 +41,9 @@ pub struct TcpHalf {
     end: Option<u32>,
     /// Stored segments by distance from `next` (or by arrival while it is unknown).
     pending: Vec<Stored>,
-    pending_bytes: usize,
+    pending_bytes: u32,
+    /// When bytes were handed on last while segments were stored, else 0.
+    moved: Timestamp,
     history: History,
     recent_at: u32,
     recent: [Recent; RECENT],
@@ -103,7 +105,7 @@ impl TcpHalf {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let stored = self.pending.capacity() * size_of::<Stored>() + self.pending.len() * ALLOCATION;
-        self.pending_bytes + stored + self.history.memory()
+        self.pending_bytes() + stored + self.history.memory()
     }
 
     /// Whether segments are stored.
@@ -129,6 +131,18 @@ impl TcpHalf {
         sequence == next
             || self.end.is_some_and(|end| sequence.wrapping_sub(end) <= 1)
             || self.pending.iter().any(|stored| sequence == behind(stored))
+    }
+
+    /// Whether no receiver would take a reset with this sequence number: it lies further ahead or behind than what the sensor
+    /// may have missed of a handshake, or what its receiver's window holds.
+    pub fn is_far(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| is_far(sequence, next))
+    }
+
+    /// Whether an acknowledgment without data has the sequence number of the next byte, or that of a keep-alive right before it
+    /// (RFC 9293 section 3.8.4).
+    pub fn is_alive(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| next.wrapping_sub(sequence) <= 1)
     }
 
     /// Whether this is the same packet as one just seen (equal sequence number, length, flags and IP identification).
@@ -182,6 +196,7 @@ impl TcpHalf {
         let ahead = sequence.wrapping_sub(next);
         if ahead == 0 {
             let fresh = self.trim_at_end(next, payload);
+            self.note_progress(at);
             self.move_on(fresh);
             return (if fresh.is_empty() { Placed::Old } else { Placed::Now(fresh) }, odd);
         }
@@ -202,6 +217,7 @@ impl TcpHalf {
         if fresh.is_empty() {
             return (Placed::Old, odd);
         }
+        self.note_progress(at);
         self.move_on(fresh);
         (Placed::Now(fresh), odd)
     }
@@ -229,7 +245,7 @@ impl TcpHalf {
                 return None; // still a gap
             }
             let stored = self.pending.remove(0);
-            self.pending_bytes = self.pending_bytes.saturating_sub(stored.bytes.len());
+            self.pending_bytes = self.pending_bytes.saturating_sub(length(&stored.bytes));
             let behind = usize::try_from(behind).unwrap_or(usize::MAX);
             let Some(fresh) = stored.bytes.get(behind..).filter(|fresh| !fresh.is_empty()) else { continue };
             let fresh = self.trim_at_end(next, fresh);
@@ -242,14 +258,16 @@ impl TcpHalf {
         }
     }
 
-    /// Whether the gap in front of the stored segments has been waited for long enough.
+    /// Whether the gap in front of the stored segments has been waited for long enough. While bytes come in order nothing is
+    /// missing yet: whoever puts a segment far ahead of the stream must not make it jump over what is on its way.
     pub fn gap_is_due(&self, clock: Timestamp, limits: &TcpLimits) -> bool {
         if self.next.is_none() {
             return self.pending.len() >= UNSETTLED_SEGMENTS;
         }
         self.pending.len() >= limits.pending_segments
-            || self.pending_bytes >= limits.pending_bytes
-            || self.pending.iter().any(|stored| clock.since(stored.at.order.clock) >= limits.gap_wait)
+            || self.pending_bytes() >= limits.pending_bytes
+            || (self.moved == Timestamp::default() || clock.since(self.moved) >= limits.gap_wait)
+                && self.pending.iter().any(|stored| clock.since(stored.at.order.clock) >= limits.gap_wait)
     }
 
     /// Gives up the bytes in front of the first stored segment: returns how many are missing (0 where only the
@@ -267,7 +285,7 @@ impl TcpHalf {
         if missing >= WINDOW {
             // Neither ahead nor behind: it belongs to another connection, or to none.
             let alien = self.pending.remove(0);
-            self.pending_bytes = self.pending_bytes.saturating_sub(alien.bytes.len());
+            self.pending_bytes = self.pending_bytes.saturating_sub(length(&alien.bytes));
             return Some(0);
         }
         self.next = Some(first.sequence);
@@ -338,9 +356,18 @@ impl TcpHalf {
         payload.get(..room.min(payload.len())).unwrap_or(&[])
     }
 
+    fn pending_bytes(&self) -> usize {
+        usize::try_from(self.pending_bytes).unwrap_or(usize::MAX)
+    }
+
+    fn note_progress(&mut self, at: &Moment) {
+        if !self.pending.is_empty() {
+            self.moved = at.order.clock;
+        }
+    }
+
     fn move_on(&mut self, bytes: &[u8]) {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.next = self.next.map(|next| next.wrapping_add(length));
+        self.next = self.next.map(|next| next.wrapping_add(length(bytes)));
     }
 
     fn store(&mut self, sequence: u32, payload: &[u8], at: &Moment) {
@@ -359,7 +386,7 @@ impl TcpHalf {
         {
             return; // a copy must not grow the queue
         }
-        self.pending_bytes += payload.len();
+        self.pending_bytes = self.pending_bytes.saturating_add(length(payload));
         self.pending.insert(place, stored);
     }
 
@@ -400,6 +427,16 @@ pub struct SegmentMark {
     pub ip_id: Option<u16>,
     /// Control bits.
     pub flags: u8,
+}
+
+/// Bytes of a segment, which are at most 65,535.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// Whether two sequence numbers are too far apart to belong to one handshake.
+pub(super) fn is_far(one: u32, two: u32) -> bool {
+    one.wrapping_sub(two) >= WINDOW && two.wrapping_sub(one) >= WINDOW
 }
 
 /// The earlier of two sequence numbers less than half the space apart.

@@ -54,7 +54,8 @@ pub struct FlowKey {
     pub high: Endpoint,
     /// Transport protocol.
     pub transport: Transport,
-    /// Tunnel identifier (VXLAN, GENEVE), 0 outside: private nets behind two tunnels may use the same addresses.
+    /// Tunnel identifier (VXLAN, GENEVE), 0 outside: private nets behind two tunnels may use the same addresses. Only of tunnels
+    /// whose two directions have the same.
     pub virtual_network: u32,
 }
 

@@ -55,7 +55,9 @@ pub(super) fn in_udp(walk: &mut Walk<'_>, ports: [u16; 2]) -> Result<Next, Stop>
     }
 }
 
-/// GRE (RFC 2784, RFC 2890), and version 1 of PPTP (RFC 2637).
+/// GRE (RFC 2784, RFC 2890), and version 1 of PPTP (RFC 2637). Each end of a tunnel may set a key of its own, and those of PPTP
+/// always differ, so a key never becomes the virtual network of a flow key; no more does ERSPAN's session, of which there may be
+/// one for each direction.
 fn gre(walk: &mut Walk<'_>) -> Result<Next, Stop> {
     let flags = walk.take_u16()?;
     let protocol = walk.take_u16()?;

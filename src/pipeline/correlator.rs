@@ -64,6 +64,9 @@ pub struct Correlator<'a> {
     /// Whether sinks are flushed at the end of every round.
     pub flush_rounds: bool,
     in_flight: Arc<InFlight>,
+    /// The last demand for counters that was answered, and how often counters were told.
+    answered: u64,
+    told_counters: u64,
     /// Counters of the correlator.
     pub stats: Stats,
 }
@@ -102,6 +105,8 @@ impl<'a> Correlator<'a> {
             spent: (0..workers).map(|_| Vec::new()).collect(),
             flush_rounds: false,
             in_flight: Arc::default(),
+            answered: 0,
+            told_counters: 0,
             stats: Stats::default(),
         }
     }
@@ -131,6 +136,15 @@ impl<'a> Correlator<'a> {
             self.alerts(&judgement, &due)?;
             self.judgement = Some(judgement);
         }
+        let asked = self.shared.context.places().demand().asked();
+        if asked > self.answered
+            && let Some((mut stats, span)) = self.shared.context.places().demand().sum(asked, self.spent.len())
+        {
+            self.answered = asked;
+            self.count();
+            stats.add(&self.stats);
+            self.counters(&stats, span)?;
+        }
         for sink in &mut self.sinks {
             sink.tick(order.clock)?;
         }
@@ -155,15 +169,24 @@ impl<'a> Correlator<'a> {
         if let Some(mut judgement) = self.judgement.take() {
             let due = judgement.finish(clock);
             self.alerts(&judgement, &due)?;
-            judgement.count(&mut self.stats);
             conclusion = Conclusion { gravest: judgement.gravest(), why_not: judgement.why_not() };
+            self.judgement = Some(judgement);
         }
-        for lost in self.sinks.iter().map(|sink| sink.lost()) {
-            self.stats.output_lost_handshakes += lost.handshakes;
-            self.stats.output_lost_certificates += lost.certificates;
-            self.stats.output_lost_alerts += lost.alerts;
-        }
+        self.count();
+        self.judgement = None;
         Ok(conclusion)
+    }
+
+    /// Counts what judgement and the sinks have counted so far.
+    fn count(&mut self) {
+        if let Some(judgement) = &self.judgement {
+            judgement.count(&mut self.stats);
+        }
+        let lost = self.sinks.iter().map(|sink| sink.lost());
+        let sum = lost.fold([0; 3], |[handshakes, certificates, alerts], lost| {
+            [handshakes + lost.handshakes, certificates + lost.certificates, alerts + lost.alerts]
+        });
+        [self.stats.output_lost_handshakes, self.stats.output_lost_certificates, self.stats.output_lost_alerts] = sum;
     }
 
     /// The last event of a run: all counters. Then everything is flushed.
@@ -171,14 +194,21 @@ impl<'a> Correlator<'a> {
     /// # Errors
     /// When a sink cannot go on.
     pub fn finish(&mut self, stats: &Stats, (start, end): (Timestamp, Timestamp)) -> Result<(), PipelineError> {
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        event::append_stats(&mut line, &StatsView { stats, start, end, sequence: 0 }, &self.shared.context);
-        self.write(&line, About::Stats(stats))?;
-        self.line = line;
+        self.counters(stats, (start, end))?;
         // One that cannot go on must not keep the others from their end.
         let finished: Vec<_> = self.sinks.iter_mut().map(|sink| sink.finish()).collect();
         Ok(finished.into_iter().collect::<Result<(), _>>()?)
+    }
+
+    fn counters(&mut self, stats: &Stats, (start, end): (Timestamp, Timestamp)) -> Result<(), PipelineError> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let view = StatsView { stats, start, end, sequence: self.told_counters };
+        event::append_stats(&mut line, &view, &self.shared.context);
+        self.told_counters += 1;
+        self.write(&line, About::Stats(stats))?;
+        self.line = line;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), PipelineError> {

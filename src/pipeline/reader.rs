@@ -15,7 +15,7 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::clock::{Clock, Tick};
 use crate::pipeline::dispatch::Dispatch;
 use crate::pipeline::worker::PACKET_ORDINAL;
-use crate::stats::Stats;
+use crate::stats::{Counting, Demand, Stats};
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
@@ -44,6 +44,8 @@ pub struct Reader {
     pub panics: Vec<u64>,
     /// The frame that is being decoded, else 0: tells a panic of the decoder from others.
     decoding: u64,
+    /// The last demand for counters that was answered.
+    answered: u64,
     /// Frames that wait until it is decided whether the clock jumped.
     waiting: VecDeque<Waiting>,
 }
@@ -75,6 +77,7 @@ impl Reader {
             stats: Stats::default(),
             panics: Vec::new(),
             decoding: 0,
+            answered: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -130,7 +133,7 @@ impl Reader {
         }
         loop {
             if !dispatch.lend(source.pages()) {
-                self.end_round(source, dispatch, progress)?;
+                self.end_round(source, dispatch, (places, progress))?;
                 continue;
             }
             if let Some(mut run) = source.run().filter(|run| run.place() == self.known) {
@@ -140,7 +143,7 @@ impl Reader {
                     self.last = run.sequence();
                     self.frames = self.frames.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
-                        self.end_round(source, dispatch, progress)?;
+                        self.end_round(source, dispatch, (places, progress))?;
                     }
                     continue;
                 }
@@ -156,12 +159,13 @@ impl Reader {
                         name_place(source, place, places);
                     }
                     if dispatch.is_full() || self.frames >= ROUND_FRAMES {
-                        self.end_round(source, dispatch, progress)?;
+                        self.end_round(source, dispatch, (places, progress))?;
                     }
                 }
                 Next::Idle(now) => {
                     self.clock.idle(now);
                     self.settle(dispatch);
+                    self.tell(source, places.demand());
                     self.round(dispatch)?;
                     progress(source);
                 }
@@ -189,12 +193,24 @@ impl Reader {
         &mut self,
         source: &mut impl Source,
         dispatch: &mut impl Dispatch,
-        progress: &mut impl FnMut(&dyn Source),
+        (places, progress): (&Places, &mut impl FnMut(&dyn Source)),
     ) -> Result<(), PipelineError> {
+        self.tell(source, places.demand());
         self.round(dispatch)?;
         progress(source);
         source.refresh();
         Ok(())
+    }
+
+    /// Tells the counters if they are asked for.
+    fn tell(&mut self, source: &impl Source, demand: &Demand) {
+        let asked = demand.asked();
+        if asked > self.answered {
+            self.answered = asked;
+            let mut stats = self.stats.clone();
+            stats.add(source.stats());
+            demand.give(asked, Counting::Reader(self.span().unwrap_or_default()), stats);
+        }
     }
 
     fn round(&mut self, dispatch: &mut impl Dispatch) -> Result<(), PipelineError> {

@@ -17,7 +17,7 @@ use crate::packet::Encapsulation;
 use crate::packet::flow_key::SLOTS;
 use crate::pipeline::deadlines::Deadlines;
 use crate::pipeline::spent::{Lines, Spent};
-use crate::stats::Stats;
+use crate::stats::{Counting, Stats};
 use crate::time::{Moment, Order, Span, Timestamp};
 use crate::tls::{Anomaly, Handshake, HandshakeEnd};
 use crate::x509::Certificate;
@@ -89,6 +89,8 @@ pub struct Worker {
     hosts: HostMemo,
     finished: Vec<Finished>,
     lines: Lines,
+    /// The last demand for counters that was answered.
+    answered: u64,
     /// Counters of this worker.
     pub stats: Stats,
     /// Handshakes since the last time they were taken, in no order; those that are finished but not reported yet come with
@@ -141,6 +143,7 @@ impl Worker {
             hosts: HostMemo::default(),
             finished: Vec::new(),
             lines: Lines::default(),
+            answered: 0,
             stats: Stats::default(),
             reports: Vec::new(),
             panics: Vec::new(),
@@ -149,7 +152,7 @@ impl Worker {
 
     /// A connection begins.
     pub fn begin(&mut self, flow: FlowRef, beginning: &Beginning, (encapsulation, at): (Encapsulation, &Moment)) {
-        self.vacate(flow, at.order.clock);
+        self.vacate(flow, Order { ordinal: 0, ..at.order });
         if self.deadlines.len() > 4 * self.live + 4_096 {
             self.compact_deadlines();
         }
@@ -243,8 +246,14 @@ impl Worker {
         self.report();
     }
 
-    /// Reports the handshakes that are over.
+    /// Reports the handshakes that are over, and counters if they are asked for.
     pub fn report(&mut self) {
+        let demand = self.shared.context.places().demand();
+        let asked = demand.asked();
+        if asked > self.answered {
+            self.answered = asked;
+            demand.give(asked, Counting::Worker(self.number), self.stats.clone());
+        }
         self.reclaim();
         for finished in self.finished.drain(..) {
             let line = self.lines.take();
@@ -369,21 +378,12 @@ impl Worker {
         Some(connection)
     }
 
-    /// Frees the place of a flow that begins: the reader gave it away, so the time of what stands there is over.
-    fn vacate(&mut self, flow: FlowRef, clock: Timestamp) {
+    /// Frees the place of a flow that begins: the reader gave it away, so the time of what stands there is over. Nearly always
+    /// this is known here too; not where the reader believed a forged end.
+    fn vacate(&mut self, flow: FlowRef, at: Order) {
         let place = self.slots.get(flow.id.slot()).and_then(|slot| slot.connections.get(flow.id.index()));
         if let Some(old) = place.and_then(Option::as_deref) {
-            self.expire_if_due(FlowRef { generation: old.generation(), ..flow }, clock);
-            self.drop_connection(flow);
-        }
-    }
-
-    fn drop_connection(&mut self, flow: FlowRef) {
-        if let Some(slot) = self.slots.get_mut(flow.id.slot())
-            && let Some(old) = slot.connections.get_mut(flow.id.index()).and_then(Option::take)
-        {
-            slot.memory = slot.memory.saturating_sub(old.counted);
-            self.live = self.live.saturating_sub(1);
+            self.end(FlowRef { generation: old.generation(), ..flow }, at, HandshakeEnd::Timeout);
         }
     }
 

@@ -216,6 +216,10 @@ impl Probing {
                 Probe::More => {
                     let held: usize = mine.held.iter().map(|(piece, _)| piece.len()).sum();
                     if held + bytes.len() < PROBE_BYTES {
+                        if mine.held.is_empty() {
+                            // Nearly always the next piece decides, and room for four would be most of what is held.
+                            mine.held.reserve_exact(1);
+                        }
                         mine.held.push((bytes.to_vec(), *at));
                         return Verdict::Undecided;
                     }

@@ -130,3 +130,10 @@ fn create_options() -> std::fs::OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     options
 }
+
+/// A path may have become a pipe: to open it must not wait for its other end.
+fn never_wait(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK);
+    options
+}

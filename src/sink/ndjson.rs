@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::{Event, Sink, SinkError, create_options};
+use super::{Event, Sink, SinkError, create_options, never_wait};
 
 /// Bytes gathered before they are written: some thirty events, so that system calls do not show in a profile. More would
 /// only push what is worked on out of the second-level cache.
@@ -37,7 +37,7 @@ pub(super) fn refuse_foreign(path: &Path) -> Result<(), SinkError> {
         return Ok(());
     }
     let mut first = [0];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut first)) {
+    match never_wait(File::options().read(true)).open(path).and_then(|mut file| file.read_exact(&mut first)) {
         Ok(()) if first != *b"{" => Err(SinkError::Foreign { path: path.display().to_string() }),
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! The file of a sensor that runs for months: it is moved away at night, its disk fills up, its folder goes. None of that
 //! ends the capture: lines wait within bounds, what does not fit is dropped and counted, and the user is told.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::time::{Span, Timestamp};
 
 use super::ndjson::refuse_foreign;
-use super::{About, Event, Lost, Sink, SinkError, create_options};
+use super::{About, Event, Lost, Sink, SinkError, create_options, never_wait};
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 << 10;
@@ -22,6 +22,9 @@ const WAITING: usize = 1 << 20;
 /// Between two complaints about the same.
 const SILENCE: Span = Span::seconds(60);
 
+/// Between two tries to open a path anew, unless somebody asks.
+const RETRY: Span = Span::seconds(1);
+
 /// Appends lines to a file, and opens its path anew when asked to: what moves files away for the night needs no restart.
 #[derive(Debug)]
 pub struct ReopenedNdjson {
@@ -30,14 +33,16 @@ pub struct ReopenedNdjson {
     /// Tells the user a line.
     tell: fn(&str),
     file: File,
-    /// Not written yet: whole lines, but for the first if [`Self::torn`].
+    /// Lines that are not written yet.
     waiting: Vec<u8>,
-    /// A part of the first line that waits was written.
-    torn: bool,
+    /// Bytes of the first of them that were written: it goes on there, and as a whole anywhere else.
+    begun: usize,
+    /// Bytes in the file after the last write, where nobody else writes to it.
+    length: u64,
     /// It cannot be written, or the path cannot be opened, since the last complaint at this time.
     failing: Option<Timestamp>,
-    /// The path is to be opened anew, which failed so far.
-    reopening: bool,
+    /// The path is to be opened anew, which failed at this time.
+    reopening: Option<Timestamp>,
     now: Timestamp,
     lost: Lost,
 }
@@ -51,43 +56,73 @@ impl ReopenedNdjson {
     /// opened.
     pub fn append(path: &Path, reopen: Arc<AtomicBool>, tell: fn(&str)) -> Result<Self, SinkError> {
         refuse_foreign(path)?;
+        // A pipe is waited for here, as anywhere; never later.
+        let file = create_options().create(true).append(true).open(path).map_err(|error| failed(path, error))?;
+        let length = end_torn(&file, path)?;
         Ok(Self {
             path: path.to_owned(),
             reopen,
             tell,
-            file: open(path)?,
+            file,
             waiting: Vec::with_capacity(BUFFER),
-            torn: false,
+            begun: 0,
+            length,
             failing: None,
-            reopening: false,
+            reopening: None,
             now: Timestamp(0),
             lost: Lost::default(),
         })
     }
 
-    fn look(&mut self) -> Result<(), SinkError> {
+    fn look(&mut self, last: bool) -> Result<(), SinkError> {
         let asked = self.reopen.swap(false, Ordering::Relaxed);
-        if !asked && !self.reopening {
+        let due = self.reopening.is_some_and(|tried| last || self.now >= tried.plus(RETRY));
+        if !asked && !due {
             return Ok(());
         }
         self.write_out()?;
-        match open(&self.path) {
-            Ok(file) => {
-                // A line that was begun elsewhere does not go on in a new file.
-                if self.torn && file.metadata().is_ok_and(|about| about.len() == 0) {
-                    self.drop_first();
-                }
-                (self.file, self.reopening) = (file, false);
-            }
+        match self.open_anew() {
+            Ok(()) => self.reopening = None,
             Err(error) => {
                 if asked {
                     self.failing = None;
                 }
-                self.reopening = true;
+                self.reopening = Some(self.now);
                 self.complain(&format!("{error}; the file that is open is written on"));
             }
         }
         Ok(())
+    }
+
+    /// Goes on in the file that has the path now, if that is another one.
+    fn open_anew(&mut self) -> Result<(), SinkError> {
+        let path = self.path.as_path();
+        if path.metadata().is_ok_and(|there| is_same(&there, &self.file)) {
+            if self.begun == 0 {
+                self.length = end_torn(&self.file, path)?;
+            }
+            return Ok(());
+        }
+        refuse_foreign(path)?;
+        let mut options = create_options();
+        let file = never_wait(options.create(true).append(true)).open(path).map_err(|error| failed(path, error))?;
+        if !file.metadata().is_ok_and(|about| about.is_file()) {
+            return Err(failed(path, io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
+        }
+        let length = end_torn(&file, path)?;
+        self.leave();
+        (self.file, self.length) = (file, length);
+        Ok(())
+    }
+
+    /// Nothing more is written to the file: a line that was begun ends, or goes where there is no room for its end.
+    fn leave(&mut self) {
+        let begun = u64::try_from(std::mem::take(&mut self.begun)).unwrap_or(0);
+        if begun == 0 || self.file.write_all(b"\n").is_ok() {
+            return;
+        }
+        // Whoever follows a file that gets shorter reads it again, so this comes second. Where it fails, nothing can be done.
+        let _ = cut(&self.file, self.length, begun);
     }
 
     /// Writes what waits as far as that is possible.
@@ -95,14 +130,14 @@ impl ReopenedNdjson {
         match self.try_write_out() {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(SinkError::Closed),
             Err(error) => self.complain(&format!("cannot write to {}: {error}", self.path.display())),
-            Ok(()) if !self.reopening => self.failing = None,
+            Ok(()) if self.reopening.is_none() => self.failing = None,
             Ok(()) => {}
         }
         Ok(())
     }
 
     fn try_write_out(&mut self) -> io::Result<()> {
-        let mut written = 0;
+        let mut written = self.begun;
         let outcome = loop {
             let rest = self.waiting.get(written..).unwrap_or_default();
             if rest.is_empty() {
@@ -110,24 +145,23 @@ impl ReopenedNdjson {
             }
             match self.file.write(rest) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => written += length,
+                Ok(length) => {
+                    written += length;
+                    self.length = self.length.saturating_add(u64::try_from(length).unwrap_or(0));
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
             }
         };
-        if let Some(last) = written.checked_sub(1).and_then(|last| self.waiting.get(last)) {
-            self.torn = *last != b'\n';
+        let done = self.waiting.get(..written).unwrap_or(&self.waiting);
+        let whole = done.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.begun = written.saturating_sub(whole);
+        self.waiting.drain(..whole);
+        if self.waiting.is_empty() {
+            // What waited for a disk must not take memory for ever.
+            self.waiting.shrink_to(BUFFER);
         }
-        self.waiting.drain(..written.min(self.waiting.len()));
         outcome
-    }
-
-    fn drop_first(&mut self) {
-        let line = self.waiting.iter().position(|byte| *byte == b'\n').map_or(self.waiting.len(), |end| end + 1);
-        self.waiting.drain(..line);
-        self.torn = false;
-        // Of which kind it was is not known any more; most are.
-        self.lost.handshakes += 1;
     }
 
     /// At once, then once a minute.
@@ -141,7 +175,7 @@ impl ReopenedNdjson {
 
 impl Sink for ReopenedNdjson {
     fn write(&mut self, event: &Event<'_>) -> Result<(), SinkError> {
-        self.look()?;
+        self.look(false)?;
         if self.waiting.len() + event.line.len() > BUFFER && self.failing.is_none() {
             self.write_out()?;
         }
@@ -165,13 +199,17 @@ impl Sink for ReopenedNdjson {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        self.look()?;
+        self.look(false)?;
         self.write_out()
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.look()?;
-        Ok(self.try_write_out()?)
+        self.look(true)?;
+        let written = self.try_write_out();
+        if written.is_err() {
+            self.leave();
+        }
+        Ok(written?)
     }
 
     fn lost(&self) -> Lost {
@@ -179,13 +217,34 @@ impl Sink for ReopenedNdjson {
     }
 }
 
-fn open(path: &Path) -> Result<File, SinkError> {
-    let create = |source| SinkError::Create { path: path.display().to_string(), source };
-    let mut file = create_options().create(true).append(true).open(path).map_err(create)?;
+fn failed(path: &Path, source: io::Error) -> SinkError {
+    SinkError::Create { path: path.display().to_string(), source }
+}
+
+/// Whether `there` is the file that is open as `file`.
+#[cfg(unix)]
+fn is_same(there: &Metadata, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|here| (here.dev(), here.ino()) == (there.dev(), there.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, _: &File) -> bool {
+    false
+}
+
+/// Takes the last `bytes` away from a file of this length; not where somebody else has written to it.
+fn cut(file: &File, length: u64, bytes: u64) -> io::Result<()> {
+    let about = file.metadata()?;
+    if about.is_file() && about.len() == length { file.set_len(length.saturating_sub(bytes)) } else { Ok(()) }
+}
+
+/// Ends the last line of a file that has just been opened; returns how long the file is.
+fn end_torn(mut file: &File, path: &Path) -> Result<u64, SinkError> {
     if is_torn(path) {
-        file.write_all(b"\n").map_err(create)?;
+        file.write_all(b"\n").map_err(|error| failed(path, error))?;
     }
-    Ok(file)
+    Ok(file.metadata().map_or(0, |about| about.len()))
 }
 
 /// Whether the last line of a file has no end, as a power cut or a full disk leaves it: the next event must not become a
@@ -196,7 +255,7 @@ fn is_torn(path: &Path) -> bool {
         return false;
     }
     let mut last = [0];
-    let read = File::open(path).and_then(|mut file| {
+    let read = never_wait(File::options().read(true)).open(path).and_then(|mut file| {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)
     });
@@ -288,9 +347,13 @@ mod tests {
         assert_eq!(std::fs::read(there.join("events")).unwrap(), b"1\n2\n");
         let told = told();
         assert!(told.len() == 2 && told[0].contains("cannot create") && told[0].contains("written on"), "{told:?}");
+        // Not tried at each event: the clock must go on.
         std::fs::create_dir(&here).unwrap();
         sink.flush().unwrap();
+        assert!(!path.exists());
+        sink.tick(Timestamp::new(1_120, 0)).unwrap();
         line(&mut sink, b"3\n");
+        assert!(path.exists());
         sink.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
         assert_eq!(sink.lost(), Lost::default());
@@ -323,6 +386,99 @@ mod tests {
         sink.finish().unwrap();
         let written = std::fs::read(&sink.path).unwrap();
         assert!(written.ends_with(b"x\nan alert\n") && written.len() == usize::try_from(kept).unwrap() * 1_000 + 9);
+        assert!(sink.waiting.capacity() <= BUFFER, "{}", sink.waiting.capacity());
+    }
+
+    /// A file that takes 64 KiB and then nothing more until somebody reads.
+    #[cfg(target_os = "linux")]
+    fn narrow() -> (io::PipeReader, File) {
+        use std::os::fd::AsRawFd as _;
+        let (reader, writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        (reader, never_wait(File::options().write(true)).open(path).unwrap())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_line_that_was_begun_goes_on_or_comes_as_a_whole() {
+        let _alone = ALONE.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let long = [&[b'x'; 99_999][..], b"\n"].concat();
+        for moved in [false, true] {
+            let reopen = Arc::new(AtomicBool::new(false));
+            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+            let (mut reader, writer) = narrow();
+            sink.file = writer;
+            for bytes in [b"1\n", long.as_slice(), b"2\n"] {
+                line(&mut sink, bytes);
+            }
+            sink.flush().unwrap();
+            assert!(sink.begun > 0 && sink.waiting.len() == 100_002);
+            reopen.store(moved, Ordering::Relaxed);
+            let mut first = vec![0; 2 + sink.begun];
+            if moved {
+                sink.finish().unwrap();
+                assert_eq!(std::fs::read(&path).unwrap(), [&long, b"2\n".as_slice()].concat());
+                reader.read_exact(&mut first).unwrap();
+            } else {
+                reader.read_exact(&mut first).unwrap();
+                sink.finish().unwrap();
+                let mut rest = vec![0; 100_004 - first.len()];
+                reader.read_exact(&mut rest).unwrap();
+                assert_eq!([first, rest].concat(), [b"1\n", long.as_slice(), b"2\n"].concat());
+            }
+            assert_eq!(sink.lost(), Lost::default());
+        }
+        told();
+    }
+
+    #[test]
+    fn the_half_line_of_a_file_that_is_left_ends() {
+        let _alone = ALONE.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        std::fs::write(&path, "{1}\n").unwrap();
+        let mut sink = ReopenedNdjson::append(&path, Arc::default(), tell).unwrap();
+        (&sink.file).write_all(b"{ha").unwrap();
+        (sink.begun, sink.length) = (3, 7);
+        sink.leave();
+        assert_eq!(std::fs::read(&path).unwrap(), b"{1}\n{ha\n");
+        std::fs::write(&path, "{1}\n{ha").unwrap();
+        cut(&sink.file, 8, 3).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"{1}\n{ha", "somebody else writes to it");
+        cut(&sink.file, 7, 3).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"{1}\n");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_path_that_became_something_else_is_not_written_to() {
+        let _alone = ALONE.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
+        let pipe = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        let foreign = |path: &Path| std::fs::write(path, "a capture").unwrap();
+        for become_other in [&pipe as &dyn Fn(&Path), &foreign] {
+            let reopen = Arc::new(AtomicBool::new(false));
+            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+            std::fs::rename(&path, &moved).unwrap();
+            become_other(&path);
+            reopen.store(true, Ordering::Relaxed);
+            let (done, wait) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                line(&mut sink, b"{1}\n");
+                sink.flush().unwrap();
+                done.send(sink).unwrap();
+            });
+            let mut sink = wait.recv_timeout(std::time::Duration::from_secs(20)).expect("the sensor does not wait");
+            assert_eq!(std::fs::read(&moved).unwrap(), b"{1}\n");
+            let told = told();
+            assert!(told.len() == 1 && told[0].contains("written on"), "{told:?}");
+            std::fs::remove_file(&path).unwrap();
+            sink.finish().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"");
+        }
     }
 
     #[cfg(target_os = "linux")]
@@ -334,10 +490,10 @@ mod tests {
         let reopen = Arc::new(AtomicBool::new(true));
         let mut sink = ReopenedNdjson::append(&path, reopen, tell).unwrap();
         sink.file = File::options().write(true).open("/dev/full").unwrap();
-        (sink.waiting, sink.torn) = (b"rest\nwhole\n".to_vec(), true);
+        (sink.waiting, sink.begun) = (b"a torn line\nwhole\n".to_vec(), 3);
         sink.finish().unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"whole\n");
-        assert_eq!(sink.lost().handshakes, 1);
+        assert_eq!(std::fs::read(&path).unwrap(), b"a torn line\nwhole\n");
+        assert_eq!(sink.lost(), Lost::default());
         told();
     }
 }
