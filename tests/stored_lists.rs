@@ -194,3 +194,33 @@ fn lists_are_a_question_that_needs_no_capture() {
     let (code, rows, words) = ask(&["--indicators", indicators.to_str().unwrap()]);
     assert_eq!((code, rows.lines().count(), words.contains("no list names anything")), (Some(0), 1, true));
 }
+
+#[test]
+fn only_what_a_crl_says_is_called_revoked() {
+    let (folder, inventory) = folder();
+    read("client-cert-stolen.pcap", &inventory, &[]);
+    read("cert-listed.pcap", &inventory, &[]);
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let sql = "SELECT sha256 FROM place WHERE side = ? AND role = 'leaf' AND host LIKE ? LIMIT 1";
+    let of = |side: &str, host: &str| -> String { connection.query_row(sql, [side, host], |row| row.get(0)).unwrap() };
+    let (client, server) = (of("client", "%"), of("server", "blocked.%"));
+    drop(connection);
+    let policy = folder.path().join("policy.toml");
+    for (certificate, list) in [(&client, true), (&client, false), (&server, true), (&server, false)] {
+        std::fs::write(folder.path().join("list"), format!("{certificate} bad\n")).unwrap();
+        let text = if list {
+            "version = 1\n[trust]\nblocklists = [{ path = \"list\", format = \"text\" }]\n".to_owned()
+        } else {
+            format!("version = 1\n[[compromised]]\ncertificates = [\"{certificate}\"]\nreason = \"bad\"\n")
+        };
+        std::fs::write(&policy, text).unwrap();
+        let copy = inventory.with_extension("copy");
+        std::fs::copy(&inventory, &copy).unwrap();
+        let alerts = read("ipv6.pcap", &copy, &["--policy", policy.to_str().unwrap()]);
+        let message = alerts[0]["message"].as_str().unwrap();
+        let words = if list { "which now stands in a block list" } else { "which the policy now names as compromised" };
+        let deed = if alerts[0]["rule"]["id"] == "TLSW-CERT-033" { "was shown a client" } else { "used a" };
+        assert!(message.contains(&format!("{deed} certificate {words}, last on ")), "{message}");
+        assert!(!message.contains("revoked"), "{message}");
+    }
+}

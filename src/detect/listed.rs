@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::{CertificateHash, Policy};
+use crate::policy::{CertificateHash, Compromised, Policy};
 use crate::time::ValidityTime;
 use crate::tls::fingerprint::ja3::ja3;
 use crate::tls::fingerprint::ja4::ja4;
@@ -97,11 +97,50 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
     let (facts, source) = found?;
-    let message =
-        format!("{} a certificate whose issuer and serial number stand in a list: {}", case.gave(), quoted(&source));
+    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
-    finding.evidence.pro.push(Point { id: "list", text: source, observed: Some(serial(facts)), ..Point::default() });
+    let observed = Some(serial(facts));
+    finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
+}
+
+/// What kind of list has an entry: not all of them say that something was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A CRL.
+    Crl,
+    /// A list of issuers with serial numbers.
+    Serials,
+    /// A list of certificates or keys that are to be blocked.
+    Blocked,
+    /// `[[compromised]]` of the policy.
+    Policy,
+}
+
+impl Kind {
+    /// What this says of a certificate, behind the word; `now` may be `"now "`.
+    pub(super) fn words(self, now: &str) -> String {
+        match self {
+            Self::Crl if now.is_empty() => "which is revoked".to_owned(),
+            Self::Crl => format!("which is {now}known to be revoked"),
+            Self::Serials => format!("whose issuer and serial number {now}stand in a list"),
+            Self::Blocked => format!("which {now}stands in a block list"),
+            Self::Policy => format!("which the policy {now}names as compromised"),
+        }
+    }
+}
+
+/// A list that has an entry, and what the entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) kind: Kind,
+    pub(super) text: String,
+}
+
+impl Source {
+    fn policy(entry: &Compromised) -> Self {
+        Self { kind: Kind::Policy, text: format!("policy line {}: {}", entry.line, entry.reason) }
+    }
 }
 
 /// What the owner loaded to look certificates and keys up in.
@@ -123,13 +162,13 @@ impl<'a> Lists<'a> {
     }
 
     /// Where issuer and serial number of a certificate are listed.
-    pub(super) fn serial(self, facts: &Facts) -> Option<String> {
+    pub(super) fn serial(self, facts: &Facts) -> Option<Source> {
         let number = without_zeros(&facts.serial);
         let in_list = self.knowledge.blocklists.iter().find_map(|named| {
             let mut entries = named.list.serials.iter();
             let (_, _, entry) =
                 entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
-            Some(format!("{} line {}", named.name, entry.line))
+            Some(Source { kind: Kind::Serials, text: format!("{} line {}", named.name, entry.line) })
         });
         in_list.or_else(|| {
             let mut entries = self.policy.compromised.iter();
@@ -139,22 +178,22 @@ impl<'a> Lists<'a> {
                     without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer))
                 })
             })?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
+            Some(Source::policy(entry))
         })
     }
 
     /// Where the hash of a certificate or of its key is listed.
-    pub(super) fn hash(self, certificate: &Certificate, facts: &Facts) -> Option<String> {
+    pub(super) fn hash(self, certificate: &Certificate, facts: &Facts) -> Option<Source> {
         let hashes = hashes(certificate);
         let in_list = self.knowledge.blocklists.iter().find_map(|named| {
             let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
             let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
-            Some(told(&named.name, entry))
+            Some(Source { kind: Kind::Blocked, text: told(&named.name, entry) })
         });
         in_list.or_else(|| {
             let mut entries = self.policy.compromised.iter();
             let entry = entries.find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
+            Some(Source::policy(entry))
         })
     }
 
@@ -202,10 +241,10 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(certificate, facts)| Some((certificate, lists.hash(certificate, facts)?)));
     let (certificate, source) = found?;
-    let message = format!("{} a certificate that stands in a block list: {}", case.gave(), quoted(&source));
+    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
     let observed = Some(certificate.sha256.to_string());
-    finding.evidence.pro.push(Point { id: "list", text: source, observed, ..Point::default() });
+    finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
 }
 

@@ -14,9 +14,10 @@ use super::case::{date, quoted};
 use super::catalogue::{
     BLOCKLISTED, CLIENT_CERT_REVOKED_OR_EXPIRED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity,
 };
+use super::crl::About;
 use super::finding::{AlertId, Cause, Finding, Point};
 use super::knowledge::Knowledge;
-use super::listed::{Lists, reason, serial};
+use super::listed::{Kind, Lists, reason, serial};
 use super::lists::List;
 use super::sighting::HostKey;
 
@@ -36,6 +37,8 @@ pub struct Hit {
     pub source: String,
     /// Name of the evidence.
     point: &'static str,
+    /// What kind of list.
+    kind: Option<Kind>,
     /// What the rule distinguishes by.
     parts: Vec<String>,
 }
@@ -148,30 +151,31 @@ pub fn hits(
     let mut hits = Vec::new();
     let spki = facts.spki_sha256.to_string();
     // What lists say of a client's certificate is one rule.
-    let mut add = |rule: &'static Rule, (point, source): (&'static str, String), parts: Vec<String>| {
-        let is_known = rule == &KNOWN_COMPROMISED_KEY || rule == &INDICATOR_MATCH;
-        let (rule, severity, parts) = if !client || is_known {
-            (rule, rule.severity, parts)
-        } else {
-            (&CLIENT_CERT_REVOKED_OR_EXPIRED, Severity::High, vec![spki.clone()])
+    let mut add =
+        |rule: &'static Rule, (point, source, kind): (&'static str, String, Option<Kind>), parts: Vec<String>| {
+            let is_known = rule == &KNOWN_COMPROMISED_KEY || rule == &INDICATOR_MATCH;
+            let (rule, severity, parts) = if !client || is_known {
+                (rule, rule.severity, parts)
+            } else {
+                (&CLIENT_CERT_REVOKED_OR_EXPIRED, Severity::High, vec![spki.clone()])
+            };
+            hits.push(Hit { rule, severity, source, point, kind, parts });
         };
-        hits.push(Hit { rule, severity, source, point, parts });
-    };
     if let Some(source) = lists.key(facts) {
-        add(&KNOWN_COMPROMISED_KEY, ("P5", source), Vec::new());
+        add(&KNOWN_COMPROMISED_KEY, ("P5", source, None), Vec::new());
     }
     let mut compromise = false;
     if let Some((source, is_compromise)) = in_crl(knowledge, (facts, issuers), last) {
         compromise = is_compromise;
-        add(&REVOKED_BY_CRL, ("crl", source), vec![serial(facts)]);
+        add(&REVOKED_BY_CRL, ("crl", source, Some(Kind::Crl)), vec![serial(facts)]);
     } else if let Some(source) = lists.serial(facts) {
-        add(&REVOKED_BY_CRL, ("list", source), vec![serial(facts)]);
+        add(&REVOKED_BY_CRL, ("list", source.text, Some(source.kind)), vec![serial(facts)]);
     }
     if let Some(source) = lists.hash(certificate, facts) {
-        add(&BLOCKLISTED, ("list", source), vec![certificate.sha256.to_string()]);
+        add(&BLOCKLISTED, ("list", source.text, Some(source.kind)), vec![certificate.sha256.to_string()]);
     }
     if let Some((point, source, value)) = lists.indicators(certificate).min() {
-        add(&INDICATOR_MATCH, (point, source), vec![point.to_owned(), value]);
+        add(&INDICATOR_MATCH, (point, source, None), vec![point.to_owned(), value]);
     }
     for hit in &mut hits {
         if hit.rule == &INDICATOR_MATCH {
@@ -208,14 +212,24 @@ impl Hit {
         Cause::Subject { rule: self.rule.id, host: host.into(), parts: self.parts.clone().into() }
     }
 
-    /// What is to be said of the certificate.
-    fn what(&self) -> &'static str {
-        match self.rule {
-            rule if rule == &KNOWN_COMPROMISED_KEY => "a private key that others are now known to have",
-            rule if rule == &BLOCKLISTED => "a certificate that now stands in a block list",
-            rule if rule == &INDICATOR_MATCH => "a certificate that is now an indicator",
-            rule if rule == &CLIENT_CERT_REVOKED_OR_EXPIRED => "a client certificate that is now known to be revoked",
-            _ => "a certificate that is now known to be revoked",
+    /// What is to be said of the certificate, behind the word.
+    fn words(&self) -> String {
+        match self.kind {
+            Some(kind) => kind.words("now "),
+            None if self.rule == &KNOWN_COMPROMISED_KEY => "whose private key others are now known to have".to_owned(),
+            None => "which is now an indicator".to_owned(),
+        }
+    }
+}
+
+impl Listed {
+    /// Who did what with the certificate: a server used it, or a client showed it to one.
+    fn deed(&self) -> &'static str {
+        let is_ca = self.certificate.facts.as_deref().is_some_and(|facts| About::of(facts).is_ca);
+        match (self.client, is_ca) {
+            (false, _) => "used a certificate",
+            (true, false) => "was shown a client certificate",
+            (true, true) => "was shown a CA certificate of a client",
         }
     }
 }
@@ -299,11 +313,12 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         more => format!(", and at {more} more places"),
     };
     let message = format!(
-        "{} at {}:{} used {}, last on {}: {} of {}{more}.",
+        "{} at {}:{} {} {}, last on {}: {} of {}{more}.",
         shown(&latest.host),
         latest.server.address.to_canonical(),
         latest.server.port,
-        one.hit.what(),
+        one.deed(),
+        one.hit.words(),
         second(latest.last),
         quoted(&one.hit.source),
         quoted(&facts.subject.text)

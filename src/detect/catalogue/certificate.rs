@@ -267,7 +267,7 @@ pub static NO_SCT: Rule = Rule {
 pub static REVOKED_BY_CRL: Rule = Rule {
     id: "TLSW-CERT-013",
     slug: "revoked-by-crl",
-    name: "The certificate was revoked",
+    name: "The certificate is revoked, or listed by issuer and serial number",
     category: Category::Certificate,
     severity: Severity::High,
     confidence: 99,
