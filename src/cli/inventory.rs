@@ -86,7 +86,7 @@ enum InventoryCommand {
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
     },
-    /// Certificates and keys that lists name, and where they were used: those of a policy, and indicators
+    /// Certificates, keys, names and addresses that lists name, and where they were seen: those of a policy, and indicators
     AuditLists {
         #[command(flatten)]
         knowledge: Box<KnowledgeArguments>,
@@ -227,6 +227,14 @@ impl InventoryArguments {
         let found = store.listed(knowledge, None)?;
         if found.left_out > 0 {
             tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
+        }
+        if found.left_out_places > 0 {
+            tell(&format!("{} more places of indicators were not looked at", found.left_out_places));
+        }
+        match knowledge.fingerprints() {
+            0 => {}
+            1 => tell("fingerprints are not stored: one indicator (JA3, JA4) was not looked up"),
+            more => tell(&format!("fingerprints are not stored: {more} indicators (JA3, JA4) were not looked up")),
         }
         Ok((vec![found.answer(self.limit)], self.format))
     }

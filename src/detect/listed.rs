@@ -6,7 +6,7 @@ use crate::policy::{CertificateHash, Compromised, Policy};
 use crate::time::ValidityTime;
 use crate::tls::fingerprint::ja3::ja3;
 use crate::tls::fingerprint::ja4::ja4;
-use crate::x509::{Certificate, Facts};
+use crate::x509::{AlternativeName, Certificate, Facts};
 
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
@@ -19,6 +19,9 @@ use super::sighting::Sighting;
 
 /// Confidence in a CRL whose successor should be there.
 const STALE: u8 = 60;
+
+/// Names of a certificate that are looked up among the indicators, as many as the inventory keeps.
+const MAX_NAMES: usize = 256;
 
 /// Runs every check of this file.
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -295,6 +298,13 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
         }
         if let Some(name) = case.target.name {
             hit(Severity::Medium, "name", list.name(name), name.to_owned());
+        } else if let Some((_, facts)) = case.leaf().filter(|_| !list.names.is_empty()) {
+            // Who asks for no name gets to know the server by its certificate.
+            for name in facts.alternative_names.iter().take(MAX_NAMES) {
+                if let AlternativeName::Dns(name) = name {
+                    hit(Severity::Medium, "name", list.name(name), name.to_ascii_lowercase());
+                }
+            }
         }
         for address in [observation.ends.server.address, observation.ends.client.address] {
             hit(Severity::Medium, "address", list.address(address), address.to_string());
@@ -325,7 +335,7 @@ fn hashes(certificate: &Certificate) -> [CertificateHash; 2] {
 }
 
 /// Where an entry stands and what it says.
-fn told(list: &str, entry: &Entry) -> String {
+pub(super) fn told(list: &str, entry: &Entry) -> String {
     let mut text = format!("{list} line {}", entry.line);
     for part in [&entry.date, &entry.reason] {
         if !part.is_empty() {

@@ -1,5 +1,7 @@
 //! What was stored before, looked up in the lists of today: "this key, now known stolen, was used here and here".
 
+pub mod indicated;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use crate::packet::{Endpoint, Transport};
 use crate::policy::{CertificateHash, Day, Policy, Subject, Target};
 use crate::time::{Moment, Order, Span, Timestamp, ValidityTime};
 use crate::x509::{Certificate, Facts, Sha256};
+
+use indicated::Indicated;
 
 use super::alerts::past::Past;
 use super::case::{date, quoted};
@@ -266,9 +270,13 @@ pub type ToldAt = (Timestamp, Timestamp);
 /// An alert that goes on is told again when a day is over: its last time may be so late.
 const LATE: Span = Span::seconds(86_400);
 
-/// The alerts about listed certificates: one for each key or certificate. What `told` knows of is left out: it is asked for
+/// The alerts about listed certificates and indicators: one for each key, certificate, name or address. What `told` knows of is left out: it is asked for
 /// an alert and one of its rules, for one cause may have others.
-pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId, &str) -> Option<ToldAt>) -> Vec<Past> {
+pub fn past(
+    (listed, indicated): (Vec<Listed>, Vec<Indicated>),
+    policy: &Policy,
+    told: impl Fn(&AlertId, &str) -> Option<ToldAt>,
+) -> Vec<Past> {
     let mut causes: BTreeMap<AlertId, Vec<Listed>> = BTreeMap::new();
     for mut one in listed {
         let Some(facts) = one.certificate.facts.as_deref() else { continue };
@@ -289,6 +297,7 @@ pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId, &str) 
             past.push(one);
         }
     }
+    past.extend(indicated::past(indicated, policy, &told));
     past.sort_by_key(|one| (one.first, one.head.cause.alert_id()));
     past
 }
@@ -323,13 +332,7 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         quoted(&one.hit.source),
         quoted(&facts.subject.text)
     );
-    let moment = Moment {
-        order: Order { clock: first, ..Order::default() },
-        timestamp: first,
-        time_known: true,
-        ..Moment::default()
-    };
-    let mut finding = Finding::new(one.hit.rule, one.hit.cause(facts, ""), moment, message);
+    let mut finding = Finding::new(one.hit.rule, one.hit.cause(facts, ""), at(first), message);
     finding.host = shown(&latest.host).into();
     finding.severity = uses.iter().map(|(place, one)| severity(policy, (place, one))).max()?;
     finding.certificate = Some(Arc::clone(&one.certificate));
@@ -375,6 +378,12 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         first,
         last,
     })
+}
+
+/// A moment that is known by its time only.
+fn at(time: Timestamp) -> Moment {
+    let order = Order { clock: time, ..Order::default() };
+    Moment { order, timestamp: time, time_known: true, ..Moment::default() }
 }
 
 fn target<'a>(place: &'a Use) -> Target<'a> {

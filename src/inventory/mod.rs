@@ -10,6 +10,7 @@ mod edits;
 mod export;
 mod gather;
 mod hosts;
+mod indicated;
 mod listed;
 mod owners;
 mod parts;
