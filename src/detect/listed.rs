@@ -11,7 +11,7 @@ use crate::x509::{AlternativeName, Certificate, Facts};
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
-use super::crl::Revoked;
+use super::crl::Standing;
 use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
@@ -38,25 +38,48 @@ fn revoked(case: &Case<'_>) -> Option<Finding> {
 
 fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let at = case.sighting.at?;
-    let (facts, entry, stale) = in_crl(case.knowledge, case.path(), at)?;
+    let (facts, standing) = in_crl(case.knowledge, case.path(), at)?;
+    let entry = standing.entry;
     let is_leaf =
         case.path().first().and_then(|leaf| leaf.facts.as_deref()).is_some_and(|leaf| std::ptr::eq(leaf, facts));
     let what = if is_leaf { "a certificate that" } else { "a certificate under a CA that" };
-    let mut message =
-        format!("{} {what} was revoked on {}: {}", case.gave(), date(entry.date), quoted(&facts.subject.text));
+    let mut message = format!("{} {what} was {}: {}", case.gave(), since(&standing, at), quoted(&facts.subject.text));
+    let stale = standing.list.is_stale(at);
     if stale {
-        message.push_str(" (by a list that is out of date)");
+        message.push_str(STALE_WORDS);
     }
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
     if entry.is_compromise() {
         finding.severity = Severity::Critical;
+    } else if standing.lifted.is_some() {
+        finding.severity = Severity::Medium;
     }
-    if stale {
+    if stale || standing.is_uncertain(at) {
         finding.confidence = STALE;
     }
     let text = format!("reason {} ({}) of RFC 5280 section 5.3.1", entry.reason, reason(entry.reason));
     finding.evidence.pro.push(Point { id: "crl", text, observed: Some(serial(facts)), ..Point::default() });
     Some(finding)
+}
+
+/// What is said of a list whose successor should be there.
+pub(super) const STALE_WORDS: &str = " (by a list that is out of date)";
+
+/// What a CRL says of a certificate at a time, behind "was".
+pub(super) fn since(standing: &Standing<'_>, at: ValidityTime) -> String {
+    let Standing { entry, list, lifted } = standing;
+    match lifted {
+        Some(by) if standing.is_uncertain(at) => {
+            let (from, by) = (date(list.this_update), date(*by));
+            format!("on hold since {}, if that had not been lifted: it was between {from} and {by}", date(entry.date))
+        }
+        Some(by) => format!("on hold since {} (lifted later, by {})", date(entry.date), date(*by)),
+        None if !entry.is_permanent() => format!("on hold since {}", date(entry.date)),
+        None if entry.date > at => {
+            format!("revoked later, on {}, as invalid since {}", date(entry.date), date(entry.since()))
+        }
+        None => format!("revoked on {}", date(entry.date)),
+    }
 }
 
 /// CRLReason as RFC 5280 section 5.3.1 names it.
@@ -76,20 +99,19 @@ pub(super) fn reason(code: u8) -> &'static str {
     }
 }
 
-/// The first certificate of a path that a CRL of its issuer lists, and whether the CRL is out of date.
+/// The first certificate of a path that a CRL of its issuer lists, and what it says.
 pub(super) fn in_crl<'a>(
     knowledge: &'a Knowledge,
     path: &'a [Arc<Certificate>],
     at: ValidityTime,
-) -> Option<(&'a Facts, Revoked, bool)> {
+) -> Option<(&'a Facts, Standing<'a>)> {
     if knowledge.crls.is_empty() {
         return None;
     }
     path.windows(2).find_map(|pair| {
         let [child, issuer] = pair else { return None };
         let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        let (entry, stale) = knowledge.revoked(issuer, child, at)?;
-        Some((child, entry, stale))
+        Some((child, knowledge.revoked(issuer, child, at)?))
     })
 }
 
@@ -112,6 +134,8 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
 pub(super) enum Kind {
     /// A CRL.
     Crl,
+    /// A CRL, by a hold.
+    Hold,
     /// A list of issuers with serial numbers.
     Serials,
     /// A list of certificates or keys that are to be blocked.
@@ -126,6 +150,8 @@ impl Kind {
         match self {
             Self::Crl if now.is_empty() => "which is revoked".to_owned(),
             Self::Crl => format!("which is {now}known to be revoked"),
+            Self::Hold if now.is_empty() => "which is on hold".to_owned(),
+            Self::Hold => format!("which is {now}known to have been on hold"),
             Self::Serials => format!("whose issuer and serial number {now}stand in a list"),
             Self::Blocked => format!("which {now}stands in a block list"),
             Self::Policy => format!("which the policy {now}names as compromised"),

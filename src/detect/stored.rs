@@ -14,14 +14,14 @@ use crate::x509::{Certificate, Facts, Sha256};
 use indicated::Indicated;
 
 use super::alerts::past::Past;
-use super::case::{date, quoted};
+use super::case::quoted;
 use super::catalogue::{
     BLOCKLISTED, CLIENT_CERT_REVOKED_OR_EXPIRED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity,
 };
 use super::crl::About;
 use super::finding::{AlertId, Cause, Finding, Point};
 use super::knowledge::Knowledge;
-use super::listed::{Kind, Lists, reason, serial};
+use super::listed::{Kind, Lists, STALE_WORDS, reason, serial, since};
 use super::lists::List;
 use super::sighting::HostKey;
 
@@ -143,12 +143,12 @@ fn significant(serial: &[u8]) -> &[u8] {
     serial.get(zeros..).unwrap_or_default()
 }
 
-/// Everything that the lists say of a certificate that was last used at `last`. `issuers` are CAs whose signature of it was
+/// Everything that the lists say of a certificate that was used at these times. `issuers` are CAs whose signature of it was
 /// verified. Rules that are switched off say nothing.
 pub fn hits(
     knowledge: &Knowledge,
     (certificate, issuers): (&Certificate, &[Arc<Certificate>]),
-    (client, last): (bool, ValidityTime),
+    (client, times): (bool, &[ValidityTime]),
 ) -> Vec<Hit> {
     let Some(facts) = certificate.facts.as_deref() else { return Vec::new() };
     let lists = Lists { knowledge, policy: &knowledge.policy };
@@ -169,9 +169,9 @@ pub fn hits(
         add(&KNOWN_COMPROMISED_KEY, ("P5", source, None), Vec::new());
     }
     let mut compromise = false;
-    if let Some((source, is_compromise)) = in_crl(knowledge, (facts, issuers), last) {
+    if let Some((source, kind, is_compromise)) = in_crl(knowledge, (facts, issuers), times) {
         compromise = is_compromise;
-        add(&REVOKED_BY_CRL, ("crl", source, Some(Kind::Crl)), vec![serial(facts)]);
+        add(&REVOKED_BY_CRL, ("crl", source, Some(kind)), vec![serial(facts)]);
     } else if let Some(source) = lists.serial(facts) {
         add(&REVOKED_BY_CRL, ("list", source.text, Some(source.kind)), vec![serial(facts)]);
     }
@@ -194,17 +194,22 @@ pub fn hits(
     hits
 }
 
-/// What a CRL says, and whether the key was compromised.
+/// What a CRL says of the last of these times at which it says something, and whether the key was compromised.
 fn in_crl(
     knowledge: &Knowledge,
     (facts, issuers): (&Facts, &[Arc<Certificate>]),
-    at: ValidityTime,
-) -> Option<(String, bool)> {
-    let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
-    let (entry, stale) = issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?;
-    let late = if stale { " (by a list that is out of date)" } else { "" };
-    let text = format!("a CRL: revoked on {}, {}{late}", date(entry.date), reason(entry.reason));
-    Some((text, entry.is_compromise()))
+    times: &[ValidityTime],
+) -> Option<(String, Kind, bool)> {
+    let mut times = times.iter().copied().collect::<BTreeSet<_>>().into_iter().rev();
+    let (standing, at) = times.find_map(|at| {
+        let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
+        Some((issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?, at))
+    })?;
+    let entry = standing.entry;
+    let late = if standing.list.is_stale(at) { STALE_WORDS } else { "" };
+    let text = format!("a CRL: {}, {}{late}", since(&standing, at), reason(entry.reason));
+    let kind = if entry.is_permanent() { Kind::Crl } else { Kind::Hold };
+    Some((text, kind, entry.is_compromise()))
 }
 
 impl Hit {

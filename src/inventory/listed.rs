@@ -84,12 +84,16 @@ impl Store {
             let Some(certificate) = parsed(&connection, stored.id)? else { continue };
             let issuers = cas.of(&certificate);
             for client in [false, true] {
-                // What a CRL says holds from a day on: one that was last used before is not concerned.
                 let uses = uses(&connection, (stored.id, client), MAX_USES)?;
-                let Some(last) = uses.iter().map(|place| place.last).max() else { continue };
-                let last = ValidityTime(last.nanos().div_euclid(NANOS_PER_SECOND));
+                if uses.is_empty() {
+                    continue;
+                }
+                // What a CRL says holds from a day on, and a hold up to another.
+                let times = uses.iter().flat_map(|place| [place.first, place.last]);
+                let times = times.map(|time| ValidityTime(time.nanos().div_euclid(NANOS_PER_SECOND)));
+                let times: Vec<ValidityTime> = times.collect();
                 let owners = if client { owners(&connection, stored.id)? } else { Vec::new() };
-                for hit in hits(knowledge, (&certificate, &issuers), (client, last)) {
+                for hit in hits(knowledge, (&certificate, &issuers), (client, &times)) {
                     let (certificate, owners) = (Arc::clone(&certificate), owners.clone());
                     listed.push(Listed { certificate, hit, client, owners, uses: uses.clone() });
                 }
