@@ -36,6 +36,7 @@ use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
 pub use answer::{Answer, Cell, Rows};
+pub use audit::Effort;
 pub use gather::Gather;
 pub use hosts::Baselines;
 pub use listed::{Applied, Found};
