@@ -15,9 +15,13 @@ mod network;
 mod read;
 mod setting;
 mod severity;
+mod tolerant;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Mistakes of a file that are told; of more, how many there are.
+pub const MISTAKES: usize = 20;
 
 pub use check::{Warning, warnings};
 pub use day::Day;
