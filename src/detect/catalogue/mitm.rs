@@ -72,7 +72,9 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
         trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
         had come second, and told with its clients, if it comes again, copied the other or splits the clients \
-        (MITM-008); else it is taken for what the other replaced. A host is judged from 30 \
+        (MITM-008); else it is taken for what the other replaced. Where many got the one that nobody trusts for days, \
+        the trusted one is the new one and judged as such, but the message and the evidence (B12) say that the former \
+        one was not trusted. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",

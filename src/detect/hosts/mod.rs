@@ -639,12 +639,14 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     let until = case.expected_until.map(|at| Timestamp::new(at, 0).rfc3339().to_string());
     let until = until.as_deref().and_then(|text| text.get(..10)).map(|day| format!(", valid until {day}"));
     let expected = case.baseline.issuers.first().map_or("another issuer", String::as_str);
+    let (trusted, untrusted) = if case.is_better() { (" that is trusted", ", which is not") } else { ("", "") };
+    let until = format!("{}{untrusted}", until.unwrap_or_default());
     let others = match case.others.old_clients {
-        0 => format!("instead of the expected one from \"{expected}\"{}", until.unwrap_or_default()),
-        1 => format!("while one client got the one from \"{expected}\"{}", until.unwrap_or_default()),
-        clients => format!("while {clients} clients got the one from \"{expected}\"{}", until.unwrap_or_default()),
+        0 => format!("instead of the expected one from \"{expected}\"{until}"),
+        1 => format!("while one client got the one from \"{expected}\"{until}"),
+        clients => format!("while {clients} clients got the one from \"{expected}\"{until}"),
     };
-    let what = format!("a certificate from {} {others}", new.issuer_phrase());
+    let what = format!("a certificate{trusted} from {} {others}", new.issuer_phrase());
     let make = |place: &report::Place| {
         let mut finding = place.finding((&UNEXPECTED_CERTIFICATE, cause.clone()), &what, new);
         finding.severity = severity;

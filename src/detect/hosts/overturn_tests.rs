@@ -130,6 +130,37 @@ fn a_newer_certificate_was_not_there_to_be_served() {
 }
 
 #[test]
+fn a_trusted_one_after_days_of_an_untrusted_one_is_not_accused() {
+    for newcomers in [1, 6] {
+        let mut world = World::new();
+        let former = world.proxy.chain(&Plan::of(&[HOST]));
+        let better = world.public.chain(&Plan::of(&[HOST]));
+        for _ in 0..5 {
+            assert!(world.serve_others(12, &former).is_empty());
+            world.scene.now += 86_400;
+        }
+        let mut found = Vec::new();
+        for number in 0..newcomers {
+            found.extend(world.serve(&format!("10.{}.1.{number}", 20 + number), &better));
+        }
+        if newcomers == 1 {
+            found.extend(world.serve_others(12, &former));
+        }
+        found.extend(world.end());
+        found.retain(|one| one.effect == crate::detect::catalogue::Effect::Alert);
+        // All get it now: the host has a better certificate.
+        assert_eq!(ids(&found), if newcomers == 1 { vec!["MITM-002", "MITM-008"] } else { vec![] });
+        for one in &found {
+            assert!(one.message.contains(" a certificate that is trusted from "), "{}", one.message);
+            assert!(one.message.ends_with(", which is not."), "{}", one.message);
+            assert!(one.evidence.contra.iter().any(|point| point.id == "B12"));
+            assert!(["trusted, in place of one that was not", ""].contains(&one.evidence.verdict.as_str()));
+            assert_eq!(one.evidence.next_steps.iter().filter(|step| step.contains("this client")).count(), 0);
+        }
+    }
+}
+
+#[test]
 fn sslsplit_adds_the_name_asked_for() {
     for (added, told) in [(HOST, true), ("mail.example.com", false)] {
         let mut world = World::new();
