@@ -139,6 +139,15 @@ impl Policy {
         })
     }
 
+    /// A proxy that may intercept this client, of whose CA the policy names only keys, so that it cannot be told whether it
+    /// signed a certificate until the CA's own is seen.
+    pub fn interception_by_key(&self, client: IpAddr) -> Option<&Interception> {
+        self.interceptions.iter().find(|proxy| {
+            proxy.ca.is_empty()
+                && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
+        })
+    }
+
     /// The entry for a client certificate: by key before by subject, then in order of the file. `subject` gives the
     /// values of an attribute.
     pub fn client_certificate_for<'a>(

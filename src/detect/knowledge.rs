@@ -11,7 +11,7 @@ use crate::time::ValidityTime;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::sct::Logs;
 use crate::x509::signature::{Algorithm, Verdict, verify};
-use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
+use crate::x509::{Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
 
 use super::crl::{About, Crl, Standing, revoked_by};
@@ -36,6 +36,8 @@ pub struct Knowledge {
     pub indicators: Vec<NamedList>,
     /// `[trust] crls`.
     pub crls: Vec<Crl>,
+    /// `ca` of `[[interception]]`: not trusted, but known before a server sends them.
+    pub proxies: Vec<Arc<Certificate>>,
     /// `[trust] ct_logs`.
     pub logs: Logs,
     /// Certificates of each `[[host]]` entry's `certificates_file`, by the entry's line.

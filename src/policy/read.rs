@@ -141,15 +141,23 @@ impl Reader<'_> {
     }
 
     fn interception(&mut self, entry: Spanned<file::Interception>) -> Interception {
-        let line = self.line(&entry);
+        let (line, span) = (self.line(&entry), entry.span());
         let entry = entry.into_inner();
-        self.not_empty("interception.spki", &entry.spki);
+        match &entry.spki {
+            Some(spki) => self.not_empty("interception.spki", spki),
+            None if entry.ca.is_empty() => {
+                self.error(&span, "interception: spki or ca says which keys are the proxy's".to_owned());
+            }
+            None => {}
+        }
         if entry.mode.get_ref() != "authorised" {
             self.error(&entry.mode.span(), "interception.mode: expected \"authorised\"".to_owned());
         }
+        let spki = entry.spki.map(Spanned::into_inner).unwrap_or_default();
         Interception {
             name: entry.name,
-            spki: self.digests("interception.spki", entry.spki.get_ref()),
+            spki: self.digests("interception.spki", &spki),
+            ca: entry.ca.into_iter().map(|path| self.named_file("interception.ca", path)).collect(),
             clients: self.parsed("interception.clients", &entry.clients),
             line,
         }

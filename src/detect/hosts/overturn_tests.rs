@@ -269,6 +269,42 @@ fn the_ca_of_a_proxy_that_may_intercept_is_seen_later() {
 }
 
 #[test]
+fn a_proxy_whose_ca_nobody_sends_is_told_from_one_that_takes_its_name() {
+    let (proxy, namesake) = (Ca::new("Proxy CA"), Ca::new("Proxy CA"));
+    let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+    let sites = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "github.com"];
+    let seen_of = |signer: &Ca, ca: bool, clients: &str| {
+        let file = if ca { "ca = [\"proxy.pem\"]\n" } else { "" };
+        let policy = format!(
+            "[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\n{file}clients = [\"{clients}\"]\nmode = \"authorised\"\n"
+        );
+        let mut bench = Bench::new(&[]).policy(&policy);
+        bench.knowledge.proxies = if ca { vec![Arc::clone(&proxy.certificate)] } else { Vec::new() };
+        let shown: Vec<_> = sites.map(|site| (site, "10.2.0.9", vec![signer.leaf(&Plan::of(&[site]))])).into();
+        let found = judged(bench, &shown);
+        found.into_iter().filter(|one| one.severity >= Severity::Medium).collect::<Vec<_>>()
+    };
+    // Its signature is verified at once, and that of the other is not its.
+    assert!(seen_of(&proxy, true, "10.2.0.0/16").is_empty());
+    for (signer, ca, clients, severity, open) in [
+        (&namesake, true, "10.2.0.0/16", Severity::High, false),
+        (&proxy, true, "10.3.0.0/16", Severity::High, false),
+        (&proxy, false, "10.2.0.0/16", Severity::Medium, true),
+        (&namesake, false, "10.2.0.0/16", Severity::Medium, true),
+        (&namesake, false, "10.3.0.0/16", Severity::High, false),
+    ] {
+        let found = seen_of(signer, ca, clients);
+        let told: Vec<_> = found.iter().filter(|one| one.rule.id.ends_with("MITM-007")).collect();
+        assert!(!told.is_empty(), "{ca} {clients}: {:?}", ids(&found));
+        for one in told {
+            assert_eq!(one.severity, severity, "{ca} {clients}");
+            assert_eq!(one.evidence.contra.iter().any(|point| point.id == "proxy"), open);
+            assert_eq!(one.confidence <= 40, open);
+        }
+    }
+}
+
+#[test]
 fn a_trusted_certificate_that_came_alone_is_no_suspect() {
     let (public, other) = (Ca::new("Public Root"), Ca::new("Other CA"));
     let mut params = rcgen::CertificateParams::default();
