@@ -15,9 +15,13 @@ mod network;
 mod read;
 mod setting;
 mod severity;
+mod tolerant;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Mistakes of a file that are told; of more, how many there are.
+pub const MISTAKES: usize = 20;
 
 pub use check::{Warning, warnings};
 pub use day::Day;
@@ -131,6 +135,15 @@ impl Policy {
     pub fn interception_for(&self, spki: &Digest, client: IpAddr) -> Option<&Interception> {
         self.interceptions.iter().find(|proxy| {
             proxy.spki.contains(spki)
+                && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
+        })
+    }
+
+    /// A proxy that may intercept this client, of whose CA the policy names only keys, so that it cannot be told whether it
+    /// signed a certificate until the CA's own is seen.
+    pub fn interception_by_key(&self, client: IpAddr) -> Option<&Interception> {
+        self.interceptions.iter().find(|proxy| {
+            proxy.ca.is_empty()
                 && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
         })
     }

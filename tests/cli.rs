@@ -347,6 +347,43 @@ min_version = "1.4"
 }
 
 #[test]
+fn unknown_keys_do_not_hide_each_other() {
+    let policy = r#"version = 1
+home_net = ["10.0.0.0/8"]
+[trust]
+roots = "roots.pem"
+crl = []
+[[host]]
+match = ["a.example"]
+pin = []
+min_version = "1.4"
+[[suppress]]
+rule = "TLSW-CERT-006"
+permanent = "yes"
+reason = "lab"
+[[host]]
+owner = "me"
+"#;
+    let (_folder, path) = file("policy.toml", policy.as_bytes());
+    let run = tlswatch(&["policy", "check", text(&path)]);
+    let told: String = run.stderr.replace(text(&path), "policy.toml");
+    insta::assert_snapshot!(told, @r#"
+    tlswatch: error: policy.toml: line 2, column 1: unknown field `home_net`, expected one of `version`, `profile`, `home_nets`, `scanners`, `trust`, `internal_ca`, `interception`, `host`, `client_certificate`, `compromised`, `rules`, `suppress`, `severity`
+    tlswatch: error: policy.toml: line 4, column 9: invalid type: string "roots.pem", expected a sequence
+    tlswatch: error: policy.toml: line 5, column 1: unknown field `crl`, expected one of `builtin_roots`, `roots`, `crls`, `ct_logs`, `blocklists`, `compromised_keys`
+    tlswatch: error: policy.toml: line 8, column 1: unknown field `pin`, expected one of `match`, `pins`, `issuers`, `issuer_names`, `caa`, `certificates`, `certificates_file`, `places`, `owner`, `min_version`, `alpn`, `ciphers`, `key_types`, `min_rsa_bits`, `key_reuse`, `wildcards`, `max_days`, `expires`
+    tlswatch: error: policy.toml: line 9, column 15: host.min_version: expected "1.0", "1.1", "1.2" or "1.3", not "1.4"
+    tlswatch: error: policy.toml: line 12, column 13: invalid type: string "yes", expected a boolean
+    tlswatch: error: policy.toml: line 14, column 1: missing field `match`
+    "#);
+    let many: String = (0..30).map(|number| format!("x{number} = 1\n")).collect();
+    fs::write(&path, format!("version = 1\n{many}")).unwrap();
+    let run = tlswatch(&["policy", "check", text(&path)]);
+    assert_eq!((run.code, run.stderr.lines().count()), (2, 21), "{}", run.stderr);
+    assert!(run.stderr.lines().last().unwrap().ends_with("policy.toml: at least 1 more"), "{}", run.stderr);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     for arguments in
         [&["read", ONE, "-o", "/nonexistent/out"][..], &["read", ONE, "--certificates", "/dev/null/certificates"]]

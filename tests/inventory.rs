@@ -340,3 +340,32 @@ fn hosts_are_shown_accepted_and_forgotten() {
     assert_eq!(baseline(&["accept", "nowhere.example"]).0, Some(1));
     assert_eq!(baseline(&["accept", "www.example.com", "--certificate", ""]).0, Some(2));
 }
+
+#[test]
+#[cfg(unix)]
+fn a_long_question_says_so_and_can_be_ended() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::process::ExitStatusExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    assert!(read(&inventory, 100_000, &[]).status().unwrap().success());
+    let connection = Connection::open(&inventory).unwrap();
+    let many = "INSERT INTO key (spki_sha256, algorithm, bits, modulus)
+        WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 20000)
+        SELECT randomblob(32), 'RSA', 2048, CAST(randomblob(255) || x'01' AS BLOB) FROM number";
+    connection.execute_batch(many).unwrap();
+    drop(connection);
+    let mut asked = tlswatch();
+    asked.arg("inventory").arg("-i").arg(&inventory).arg("audit-keys").stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut asked = asked.spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(asked.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("RSA keys takes some ") && told.contains("memory; Ctrl-C ends it"), "{told}");
+    assert!(Command::new("kill").args(["-INT", &asked.id().to_string()]).status().unwrap().success());
+    assert_eq!(asked.wait().unwrap().signal(), Some(2));
+    assert!(text(&inventory, &["keys", "--limit", "3"]).lines().count() > 3, "the file is as it was");
+    // Fewer keys are no matter.
+    let output = ask(&inventory, &["audit-keys", "--keys", "20"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !told.contains("takes"), "{told}");
+}

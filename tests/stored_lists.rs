@@ -194,3 +194,136 @@ fn lists_are_a_question_that_needs_no_capture() {
     let (code, rows, words) = ask(&["--indicators", indicators.to_str().unwrap()]);
     assert_eq!((code, rows.lines().count(), words.contains("no list names anything")), (Some(0), 1, true));
 }
+
+#[test]
+fn only_what_a_crl_says_is_called_revoked() {
+    let (folder, inventory) = folder();
+    read("client-cert-stolen.pcap", &inventory, &[]);
+    read("cert-listed.pcap", &inventory, &[]);
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let sql = "SELECT sha256 FROM place WHERE side = ? AND role = 'leaf' AND host LIKE ? LIMIT 1";
+    let of = |side: &str, host: &str| -> String { connection.query_row(sql, [side, host], |row| row.get(0)).unwrap() };
+    let (client, server) = (of("client", "%"), of("server", "blocked.%"));
+    drop(connection);
+    let policy = folder.path().join("policy.toml");
+    for (certificate, list) in [(&client, true), (&client, false), (&server, true), (&server, false)] {
+        std::fs::write(folder.path().join("list"), format!("{certificate} bad\n")).unwrap();
+        let text = if list {
+            "version = 1\n[trust]\nblocklists = [{ path = \"list\", format = \"text\" }]\n".to_owned()
+        } else {
+            format!("version = 1\n[[compromised]]\ncertificates = [\"{certificate}\"]\nreason = \"bad\"\n")
+        };
+        std::fs::write(&policy, text).unwrap();
+        let copy = inventory.with_extension("copy");
+        std::fs::copy(&inventory, &copy).unwrap();
+        let alerts = read("ipv6.pcap", &copy, &["--policy", policy.to_str().unwrap()]);
+        let message = alerts[0]["message"].as_str().unwrap();
+        let words = if list { "which now stands in a block list" } else { "which the policy now names as compromised" };
+        let deed = if alerts[0]["rule"]["id"] == "TLSW-CERT-033" { "was shown a client" } else { "used a" };
+        assert!(message.contains(&format!("{deed} certificate {words}, last on ")), "{message}");
+        assert!(!message.contains("revoked"), "{message}");
+    }
+}
+
+/// A capture without packets.
+fn empty(folder: &tempfile::TempDir) -> String {
+    let path = folder.path().join("empty.pcap");
+    let header = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1];
+    std::fs::write(&path, header.map(u32::to_le_bytes).concat()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Alerts about a capture that is stored when the indicators come, and what audit-lists says.
+fn indicated(capture: &str, indicators: &str) -> (Vec<Value>, Vec<String>) {
+    let (folder, inventory) = folder();
+    read(capture, &inventory, &[]);
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, indicators).unwrap();
+    let (list, empty) = (list.to_str().unwrap(), empty(&folder));
+    let ask = ["inventory", "-i", inventory.to_str().unwrap(), "audit-lists", "--format", "csv", "--indicators", list];
+    let output = tlswatch(&ask);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let alerts = read(&empty, &inventory, &["--indicators", list]);
+    let again = read(&empty, &inventory, &["--indicators", list]);
+    assert!(again.is_empty(), "told is told: {again:#?}");
+    (alerts, text.lines().skip(1).map(str::to_owned).collect())
+}
+
+#[test]
+fn names_and_addresses_are_looked_up_in_what_is_stored() {
+    let of = |alerts: &[Value]| -> Vec<String> {
+        let each = alerts.iter().map(|alert| {
+            assert_eq!((&alert["rule"]["id"], &alert["event"]["severity"]), (&"TLSW-CERT-040".into(), &47.into()));
+            alert["message"].as_str().unwrap().to_owned()
+        });
+        each.collect()
+    };
+    let (alerts, rows) = indicated("cert-listed.pcap", "name sound.example.com C2\nname *.example.org\n");
+    let was = "2 times, 2026-11-21T00:36:03Z to 2026-11-21T00:37:03Z, about 2 clients";
+    let place = format!("sound.example.com:443 at 203.0.113.95, {was}");
+    let told = "is now an indicator (indicators line 1, C2) and was seen:";
+    assert_eq!(of(&alerts), [format!("The name 'sound.example.com' {told} {place}.")]);
+    assert_eq!(alerts[0]["tlswatch"]["alert"]["count"], 2);
+    assert!(alerts[0]["tlswatch"]["alert"]["evidence"].to_string().contains(&place));
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    assert!(rows[0].starts_with("TLSW-CERT-040,\"indicators line 1, C2\",,server,sound.example.com,203.0.113.95,443,"));
+    // One alert for each indicator, with all places.
+    let (alerts, rows) = indicated("cert-listed.pcap", "name *.example.com\nname sound.example.com\n");
+    assert_eq!((of(&alerts).len(), rows.len()), (1, 6));
+    assert!(of(&alerts)[0].ends_with(", and at 5 more places."), "{alerts:#?}");
+    assert_eq!(alerts[0]["tlswatch"]["alert"]["count"], 12);
+    // By address of the server; and of the client, where it showed a certificate.
+    let (alerts, rows) = indicated("cert-listed.pcap", "address 203.0.113.94/31\n");
+    assert_eq!((of(&alerts).len(), rows.len()), (1, 2));
+    assert!(of(&alerts)[0].contains(&place) && of(&alerts)[0].ends_with(", and at one more place."), "{alerts:#?}");
+    let (alerts, rows) = indicated("client-cert-stolen.pcap", "address 10.2.0.22\n");
+    assert_eq!((of(&alerts).len(), rows.len()), (1, 1));
+    let client = "client 10.2.0.22 with the certificate of 'CN=backup-7.example.com,O=Example Corp'";
+    assert!(of(&alerts)[0].contains(client), "{alerts:#?}");
+    assert!(rows[0].contains(",\"CN=backup-7.example.com,O=Example Corp\",client,,10.2.0.22,,2026-"), "{rows:#?}");
+}
+
+#[test]
+fn without_a_certificate_a_name_is_known_and_an_address_without_time() {
+    let (alerts, rows) = indicated("tls13-p256.pcap", "name www.example.org\n");
+    assert_eq!((alerts.len(), rows.len()), (1, 1));
+    assert!(alerts[0]["message"].as_str().unwrap().contains("was seen: www.example.org:443, once, 2026-11-"));
+    let (alerts, rows) = indicated("tls13-p256.pcap", "address 203.0.113.10\n");
+    assert!(alerts.is_empty(), "nobody knows when: {alerts:#?}");
+    assert!(rows[0].ends_with(",server,ip:203.0.113.10,203.0.113.10,443,,,,,,"), "{rows:#?}");
+    // Where the client asked for no name, the host is the address.
+    let (alerts, rows) = indicated("tls13-no-sni.pcap", "address 203.0.113.10\n");
+    assert_eq!((alerts.len(), rows.len()), (1, 1));
+}
+
+#[test]
+fn names_in_certificates_count_where_the_client_named_none() {
+    let (alerts, rows) = indicated("tls12-no-sni.pcap", "name www.example.org\n");
+    assert_eq!((alerts.len(), rows.len()), (1, 1), "{alerts:#?}");
+    let message = alerts[0]["message"].as_str().unwrap();
+    let place =
+        "ip:203.0.113.10:443 by the certificate of 'CN=www.example.org', which has the name 'www.example.org', once";
+    assert!(message.contains(place), "{message}");
+    // example.org is a name of the certificate that another name was asked for with.
+    let (alerts, rows) = indicated("tls12-ecdhe-p256.pcap", "name example.org\n");
+    assert_eq!((alerts.len(), rows.len()), (0, 1), "{alerts:#?} {rows:#?}");
+    // On the wire the same.
+    let (folder, _) = folder();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, "name example.org\nname www.example.org\n").unwrap();
+    for (capture, fires) in [("tls12-no-sni.pcap", 1), ("tls12-ecdhe-p256.pcap", 1), ("tls13-no-sni.pcap", 0)] {
+        let (other, inventory) = self::folder();
+        let arguments = ["--indicators", list.to_str().unwrap()];
+        let alerts = read(capture, &inventory, &arguments);
+        let alerts = alerts.iter().filter(|alert| alert["rule"]["id"] == "TLSW-CERT-040").count();
+        assert_eq!(alerts, fires, "{capture}");
+        assert!(read(&empty(&other), &inventory, &arguments).is_empty(), "told on the wire");
+    }
+}
+
+#[test]
+fn fingerprints_are_not_stored() {
+    let (_, rows) = indicated("tls13-p256.pcap", "ja3 e7d705a3286e19ea42f587b344ee6865\nname www.example.org\n");
+    let told = "fingerprints are not stored: one indicator (JA3, JA4) was not looked up";
+    assert_eq!(rows.iter().filter(|row| row.contains(told)).count(), 1, "{rows:#?}");
+}

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use console::Term;
 
 use crate::cli::judgement::KnowledgeArguments;
-use crate::cli::{columns, complain, exit, print_with, tell};
+use crate::cli::{available, columns, complain, exit, print_with, tell};
 use crate::detect::knowledge::Knowledge;
-use crate::inventory::{Answer, Filter, InventoryError, Question, Store};
+use crate::inventory::{Answer, Effort, Filter, InventoryError, Question, Store};
 use crate::sink::pem::pem;
 use crate::text::printable;
 use crate::time::{Span, Timestamp};
@@ -86,7 +86,7 @@ enum InventoryCommand {
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
     },
-    /// Certificates and keys that lists name, and where they were used: those of a policy, and indicators
+    /// Certificates, keys, names and addresses that lists name, and where they were seen: those of a policy, and indicators
     AuditLists {
         #[command(flatten)]
         knowledge: Box<KnowledgeArguments>,
@@ -163,6 +163,9 @@ fn span(text: &str) -> Result<Span, String> {
     Ok(Span::seconds(number.saturating_mul(seconds)))
 }
 
+/// Keys from which on comparing them takes long enough to say so.
+const MANY_KEYS: u64 = 2_000;
+
 impl InventoryArguments {
     pub(crate) fn run(&self) -> u8 {
         let Some(path) = &self.inventory else { return complain("which inventory? --inventory FILE") };
@@ -178,6 +181,14 @@ impl InventoryArguments {
             Ok(store) => store,
             Err(error) => return failed(&error),
         };
+        if let InventoryCommand::AuditKeys { keys } = self.command {
+            match store.effort_of_shared_factors(keys).map(|effort| affordable(effort, available::memory())) {
+                Ok(Ok(Some(told))) => tell(&told),
+                Ok(Ok(None)) => {}
+                Ok(Err(refused)) => return failed(&refused),
+                Err(error) => return failed(&error),
+            }
+        }
         let answered = match &self.command {
             InventoryCommand::Owners { command: OwnersCommand::Import { file } } => return import_owners(&store, file),
             InventoryCommand::AuditLists { knowledge } => match self.knowledge(knowledge) {
@@ -227,6 +238,14 @@ impl InventoryArguments {
         let found = store.listed(knowledge, None)?;
         if found.left_out > 0 {
             tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
+        }
+        if found.left_out_places > 0 {
+            tell(&format!("{} more places of indicators were not looked at", found.left_out_places));
+        }
+        match knowledge.fingerprints() {
+            0 => {}
+            1 => tell("fingerprints are not stored: one indicator (JA3, JA4) was not looked up"),
+            more => tell(&format!("fingerprints are not stored: {more} indicators (JA3, JA4) were not looked up")),
         }
         Ok((vec![found.answer(self.limit)], self.format))
     }
@@ -278,6 +297,26 @@ impl InventoryArguments {
         };
         Ok((vec![store.ask(question, &filter)?], format))
     }
+}
+
+/// What to say before keys are compared, if that takes long; or why it is not done.
+fn affordable(effort: Effort, available: Option<u64>) -> Result<Option<String>, String> {
+    let Effort { keys, memory, minutes } = effort;
+    let needed = available::bytes(memory);
+    if let Some(available) = available.filter(|available| memory > *available) {
+        let fitting = u128::from(keys) * u128::from(available) / u128::from(memory.max(1));
+        return Err(format!(
+            "to compare {keys} RSA keys takes up to {needed} of memory, and {} are available: --keys {fitting} looks at the \
+             last seen only",
+            available::bytes(available)
+        ));
+    }
+    let minutes = if minutes == 1 { "a minute".to_owned() } else { format!("{minutes} minutes") };
+    Ok((keys >= MANY_KEYS).then(|| {
+        format!(
+            "comparing {keys} RSA keys takes some {minutes} of one core and up to {needed} of memory; Ctrl-C ends it"
+        )
+    }))
 }
 
 fn write_answers(store: &Store, (answers, format): (&[Answer], Format), out: &mut dyn Write) -> std::io::Result<()> {
@@ -335,6 +374,17 @@ fn import_owners(store: &Store, file: &std::path::Path) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_memory_is_not_begun() {
+        let effort = |keys, memory| Effort { keys, memory, minutes: 5 };
+        assert_eq!(affordable(effort(1_999, 10), Some(10)), Ok(None));
+        let told = affordable(effort(100_000, 2_560_000_000), None).unwrap().unwrap();
+        assert!(told.contains("100000 RSA keys takes some 5 minutes of one core and up to 2.6 GB"), "{told}");
+        let refused = affordable(effort(100_000, 2_560_000_000), Some(1_280_000_000)).unwrap_err();
+        assert!(refused.contains("1.3 GB are available: --keys 50000 "), "{refused}");
+        assert!(affordable(effort(0, 0), Some(0)).is_ok());
+    }
 
     #[test]
     fn times_that_do_not_fit_are_refused() {

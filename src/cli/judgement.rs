@@ -15,7 +15,7 @@ use crate::detect::catalogue::{Severity, known_rules};
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::InventoryError;
 use crate::pipeline::judgement::Judging;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{MISTAKES, Policy, PolicyError};
 use crate::text::printable;
 use crate::x509::roots::TrustAnchors;
 #[cfg(feature = "live")]
@@ -213,10 +213,17 @@ pub(crate) fn folder_of(policy: &Path) -> &Path {
     policy.parent().unwrap_or_else(|| Path::new(""))
 }
 
-/// What to say of the mistakes in a policy file, in its order.
-pub(crate) fn in_words(path: &Path, mut mistakes: Vec<PolicyError>) -> impl Iterator<Item = String> {
+/// What to say of the mistakes in a policy file, in its order: the first ones, and how many more there are.
+pub(crate) fn in_words(path: &Path, mut mistakes: Vec<PolicyError>) -> Vec<String> {
     mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
-    mistakes.into_iter().map(move |mistake| printable(&format!("{}: {mistake}", path.display())).into_owned())
+    let words = mistakes.iter().take(MISTAKES);
+    let mut words: Vec<String> =
+        words.map(|mistake| printable(&format!("{}: {mistake}", path.display())).into_owned()).collect();
+    let more = mistakes.len().saturating_sub(MISTAKES);
+    if more > 0 {
+        words.push(printable(&format!("{}: at least {more} more", path.display())).into_owned());
+    }
+    words
 }
 
 /// What to say of a file that cannot be read.

@@ -20,9 +20,9 @@ use crate::detect::lists::{BADKEYS_ENTRY, List};
 use crate::policy::{Digest, ListFile, ListFormat, NamedFile, Policy, PolicyError, digest};
 use crate::text::printable;
 use crate::time::Timestamp;
-use crate::x509::Sha256;
-use crate::x509::roots::TrustAnchors;
+use crate::x509::roots::{TrustAnchors, certificates as certificates_of, may_be_ca};
 use crate::x509::sct::Logs;
+use crate::x509::{Certificate, Sha256};
 
 /// Reads every file that the policy of `knowledge` names. Paths are relative to `folder`, the policy file's.
 ///
@@ -57,6 +57,18 @@ pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyEr
         };
         note(file, read);
     }
+    let mut proxies = std::mem::take(&mut knowledge.policy.interceptions);
+    for proxy in &mut proxies {
+        for file in &proxy.ca {
+            let read = cas(&folder.join(&file.path)).map(|found| {
+                let keys = found.iter().filter_map(|ca| Some(ca.facts.as_deref()?.spki_sha256.0));
+                proxy.spki.extend(keys);
+                knowledge.proxies.extend(found);
+            });
+            note(file, read);
+        }
+    }
+    knowledge.policy.interceptions = proxies;
     for entry in &knowledge.policy.hosts {
         if let Some(file) = &entry.certificates_file {
             let read = certificates(&folder.join(&file.path));
@@ -109,6 +121,14 @@ pub(crate) fn add_roots(anchors: &mut TrustAnchors, path: &Path) -> Result<(), S
         0 => Err(about(path, "no certificate in PEM or DER")),
         _ => Ok(()),
     }
+}
+
+/// The CA certificates of a file.
+fn cas(path: &Path) -> Result<Vec<Arc<Certificate>>, String> {
+    let contents = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let is_ca = |one: &Arc<Certificate>| one.facts.as_deref().is_some_and(may_be_ca);
+    let found: Vec<Arc<Certificate>> = certificates_of(&contents).filter(is_ca).collect();
+    if found.is_empty() { Err(about(path, "no CA certificate in PEM or DER")) } else { Ok(found) }
 }
 
 /// Adds the logs of a list (version 3 of the format that browsers publish) whose timestamps count for something.
@@ -290,6 +310,35 @@ mod tests {
             crls(&path).unwrap().len()
         };
         assert_eq!((strange(false), strange(true)), (1, 0));
+    }
+
+    #[test]
+    fn the_ca_of_a_proxy_is_known_and_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/ca/private-roots.pem");
+        fs::copy(roots, folder.path().join("proxy.pem")).unwrap();
+        fs::write(folder.path().join("leaf.pem"), "no certificate").unwrap();
+        let read = |file: &str| {
+            let text =
+                format!("version = 1\n[[interception]]\nname = \"p\"\nca = [\"{file}\"]\nmode = \"authorised\"\n");
+            let (policy, wrong) = Policy::parse_partly(&text, &[]);
+            assert!(wrong.is_empty(), "{wrong:?}");
+            let mut knowledge = Knowledge { policy, ..Knowledge::default() };
+            let wrong = read_all(&mut knowledge, folder.path());
+            (knowledge, wrong)
+        };
+        let (knowledge, wrong) = read("proxy.pem");
+        assert!(wrong.is_empty() && !knowledge.proxies.is_empty());
+        let key = knowledge.proxies[0].facts.as_deref().unwrap().spki_sha256;
+        assert!(knowledge.policy.interception_for(&key.0, [10, 0, 0, 1].into()).is_some());
+        assert!(!knowledge.anchors.is_anchor(&knowledge.proxies[0]));
+        for file in ["leaf.pem", "none.pem"] {
+            let (_, wrong) = read(file);
+            assert_eq!((wrong.len(), wrong[0].line, wrong[0].column), (1, 4, 7), "{wrong:?}");
+        }
+        let (_, wrong) =
+            Policy::parse_partly("version = 1\n[[interception]]\nname = \"p\"\nmode = \"authorised\"\n", &[]);
+        assert!(wrong[0].message.contains("spki or ca"), "{wrong:?}");
     }
 
     #[test]

@@ -60,13 +60,16 @@ impl Retrospect {
         if found.left_out > 0 {
             tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
         }
+        if found.left_out_places > 0 {
+            tell(&format!("inventory: {} more places of indicators were not looked at", found.left_out_places));
+        }
         let told = |id: &AlertId, rule: &str| {
             let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;
             let event: Value = serde_json::from_str(&alert.json).ok()?;
             let rules = event.pointer("/tlswatch/alert/rules")?.as_array()?;
             rules.iter().any(|one| one == rule).then_some((alert.first, alert.last))
         };
-        Ok(past(found.listed, &knowledge.policy, told))
+        Ok(past((found.listed, found.indicated), &knowledge.policy, told))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: clap structs (as typed) to options (as meant). Nothing else sees clap.
 
+mod available;
 mod baseline;
 mod explain;
 mod inventory;

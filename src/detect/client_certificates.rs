@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::case::date;
 use super::catalogue::{
     CLIENT_CERT_NEW_LOCATION, CLIENT_CERT_NEW_SOFTWARE, CLIENT_CERT_REVOKED_OR_EXPIRED, CLIENT_CERT_TWO_PLACES,
     CLIENT_CERT_UNEXPECTED_ISSUER, Effect, Rule, Severity,
@@ -14,7 +13,7 @@ use super::hosts::backing::{Backing, ClientUse};
 use super::hosts::presented::short_name;
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
-use super::listed::{Lists, in_crl};
+use super::listed::{Lists, in_crl, since};
 use super::memory::Memory;
 use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
@@ -369,16 +368,24 @@ impl Use<'_> {
         let sighting = self.sighting;
         let path = sighting.client.and_then(|judged| judged.report.paths.first());
         let in_crl = sighting.at.zip(path).and_then(|(at, path)| in_crl(sighting.knowledge, &path.certificates, at));
-        let by_crl = in_crl.map(|(_, entry, _)| format!("a CRL, since {}", date(entry.date)));
-        let source = by_crl
-            .or_else(|| Lists::of(sighting).serial(self.facts))
-            .or_else(|| Lists::of(sighting).hash(self.leaf, self.facts))?;
+        let by_crl = in_crl.zip(sighting.at).map(|((facts, standing), at)| {
+            let own = facts.spki_sha256 == self.facts.spki_sha256 && facts.serial == self.facts.serial;
+            let what = if own { "that was" } else { "under a CA that was" };
+            let since = since(&standing, at);
+            (format!("{what} {since}"), "by a CRL".to_owned(), format!("a CRL: {since}"))
+        });
+        let by_list = || {
+            let lists = Lists::of(sighting);
+            let source = lists.serial(self.facts).or_else(|| lists.hash(self.leaf, self.facts))?;
+            Some((source.kind.words(""), source.text.clone(), source.text))
+        };
+        let (what, source, text) = by_crl.or_else(by_list)?;
         let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
         let accepted = if self.established { "accepted it" } else { "did not go on" };
-        let what = format!("which is revoked ({source}), and the server {accepted}");
+        let what = format!("{what} ({source}), and the server {accepted}");
         let mut finding = self.finding(&CLIENT_CERT_REVOKED_OR_EXPIRED, cause, &what);
         finding.severity = Severity::High;
-        finding.evidence.pro.push(Point { id: "revoked", text: source, ..Point::default() });
+        finding.evidence.pro.push(Point { id: "revoked", text, ..Point::default() });
         Some(finding)
     }
 
@@ -556,6 +563,8 @@ mod tests {
                 let found = world.used_with("10.1.0.11", &|handshake| handshake.established = Some(established));
                 let revoked = of(&found, "CERT-033").map(|one| one.severity);
                 assert_eq!(revoked, fires.then_some(Severity::High), "{inline}");
+                let words = "which the policy names as compromised (policy line 2: lost), and the server";
+                assert!(of(&found, "CERT-033").is_none_or(|one| one.message.contains(words)), "{found:?}");
             }
         }
         let list = |signer: &Ca| {
@@ -581,8 +590,30 @@ mod tests {
             let found = world.used("10.1.0.11");
             assert_eq!(of(&found, "CERT-033").is_some(), fires);
             if let Some(one) = of(&found, "CERT-033") {
-                assert!(one.message.contains("a CRL, since 2026-02-01"), "{}", one.message);
+                assert!(
+                    one.message.contains("that was revoked on 2026-02-01 (by a CRL), and the server"),
+                    "{}",
+                    one.message
+                );
             }
+        }
+    }
+
+    #[test]
+    fn lists_that_revoke_nothing_do_not_say_so() {
+        use crate::detect::knowledge::NamedList;
+        use crate::detect::lists::List;
+        let mut world = World::new(0);
+        let facts = world.chain[0].facts.clone().unwrap();
+        let number: String = facts.serial.iter().map(|octet| format!("{octet:02x}")).collect();
+        for (list, words) in [
+            (List::certificates(&world.chain[0].sha256.to_string()), "which stands in a block list (list line 1)"),
+            (List::serials(&format!("{number} CN=Client CA")), "whose issuer and serial number stand in a list (list"),
+        ] {
+            world.scene.knowledge.blocklists = vec![NamedList { name: "list".to_owned(), list }];
+            let found = world.used("10.1.0.11");
+            let message = &of(&found, "CERT-033").unwrap().message;
+            assert!(message.contains(words) && !message.contains("revoked"), "{message}");
         }
     }
 

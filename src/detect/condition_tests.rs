@@ -160,6 +160,83 @@ fn a_list_that_is_out_of_date_says_so() {
     assert_eq!((told(2), told(4)), (true, false));
 }
 
+/// A CRL of `ca` that was made on a day of 2026 (month, day), with this entry.
+fn crl_of(ca: &Ca, (month, day): (u8, u8), entries: Vec<rcgen::RevokedCertParams>) -> super::crl::Crl {
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, month, day),
+        next_update: rcgen::date_time_ymd(2026, 6, 1),
+        crl_number: rcgen::SerialNumber::from_slice(&[month, day]),
+        issuing_distribution_point: None,
+        revoked_certs: entries,
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    super::crl::Crl::read(list.signed_by(&ca.issuer).unwrap().der()).unwrap().remove(0)
+}
+
+#[test]
+fn revocation_is_judged_at_packet_time() {
+    use rcgen::RevocationReason::{CertificateHold, KeyCompromise};
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let entry = |(month, day): (u8, u8), reason, invalid: Option<(u8, u8)>| rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from_slice(&chain[0].facts.as_deref().unwrap().serial),
+        revocation_time: rcgen::date_time_ymd(2026, month, day),
+        reason_code: Some(reason),
+        invalidity_date: invalid.map(|(month, day)| rcgen::date_time_ymd(2026, month, day)),
+    };
+    let hold = || vec![entry((2, 1), CertificateHold, None)];
+    // The scene is on 2026-03-01.
+    for (crls, wanted) in [
+        (vec![((2, 2), hold())], Some((Severity::High, 99, "was on hold since 2026-02-01: "))),
+        (vec![((2, 2), hold()), ((2, 20), vec![])], None),
+        (
+            vec![((3, 5), hold()), ((4, 1), vec![])],
+            Some((Severity::Medium, 99, "was on hold since 2026-02-01 (lifted later, by 2026-04-01): ")),
+        ),
+        (
+            vec![((2, 2), hold()), ((4, 1), vec![])],
+            Some((Severity::Medium, 60, "if that had not been lifted: it was between 2026-02-02 and 2026-04-01: ")),
+        ),
+        (vec![((4, 1), vec![entry((3, 9), KeyCompromise, None)])], None),
+        (
+            vec![((4, 1), vec![entry((3, 9), KeyCompromise, Some((2, 20)))])],
+            Some((Severity::Critical, 99, "was revoked later, on 2026-03-09, as invalid since 2026-02-20: ")),
+        ),
+        (vec![((4, 1), vec![entry((3, 9), KeyCompromise, Some((3, 2)))])], None),
+    ] {
+        let mut bench = Bench::new(&[&ca]);
+        bench.knowledge.crls = crls.into_iter().map(|(made, entries)| crl_of(&ca, made, entries)).collect();
+        let found = bench.findings(WWW, &chain);
+        assert_eq!(found.len(), usize::from(wanted.is_some()), "{found:?}");
+        if let Some((severity, confidence, words)) = wanted {
+            assert!(found[0].message.contains(words), "{}", found[0].message);
+            assert_eq!((found[0].severity, found[0].confidence), (severity, confidence), "{words}");
+        }
+    }
+}
+
+#[test]
+fn stored_uses_during_a_hold_are_told_though_it_was_lifted() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let hold = rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from_slice(&chain[0].facts.as_deref().unwrap().serial),
+        revocation_time: rcgen::date_time_ymd(2026, 3, 1),
+        reason_code: Some(rcgen::RevocationReason::CertificateHold),
+        invalidity_date: None,
+    };
+    let mut bench = Bench::new(&[&ca]);
+    bench.knowledge.crls = vec![crl_of(&ca, (3, 10), vec![hold]), crl_of(&ca, (3, 20), vec![])];
+    let told = |days: &[i64]| {
+        let times: Vec<_> = days.iter().map(|day| crate::time::ValidityTime(START + day * DAY)).collect();
+        let hits = super::stored::hits(&bench.knowledge, (&chain[0], &[Arc::clone(&ca.certificate)]), (false, &times));
+        hits.into_iter().map(|hit| hit.source).collect::<Vec<_>>()
+    };
+    // Day 0 is 2026-03-01.
+    assert_eq!(told(&[-10, 40]), [""; 0]);
+    assert_eq!(told(&[3, 40]), ["a CRL: on hold since 2026-03-01 (lifted later, by 2026-03-20), certificateHold"]);
+}
+
 #[test]
 fn a_mismatch_that_a_portal_explains_is_taken_back() {
     use super::judge::Afterthought;

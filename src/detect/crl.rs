@@ -48,6 +48,8 @@ pub struct Revoked {
     pub date: ValidityTime,
     /// CRLReason (RFC 5280 section 5.3.1); 0 where none is given.
     pub reason: u8,
+    /// invalidityDate (RFC 5280 section 5.3.2): since when the certificate is known or suspected to be invalid.
+    pub invalid: Option<ValidityTime>,
 }
 
 impl Revoked {
@@ -60,6 +62,13 @@ impl Revoked {
     /// later lists may leave it out once it has expired.
     pub fn is_permanent(self) -> bool {
         !matches!(self.reason, 6 | 8)
+    }
+
+    /// Since when it must not be relied upon: its revocation, or when it became invalid before that. A hold only says that
+    /// something is looked into.
+    pub fn since(self) -> ValidityTime {
+        let invalid = self.invalid.filter(|_| self.is_permanent());
+        invalid.map_or(self.date, |invalid| invalid.min(self.date))
     }
 }
 
@@ -149,7 +158,7 @@ impl Crl {
     /// such of a later date do not hold, nor does any where the list is not about such certificates.
     pub fn revoked(&self, certificate: &About<'_>, at: ValidityTime) -> Option<Revoked> {
         let entry = self.revoked.get(&without_zeros(certificate.serial)).copied();
-        entry.filter(|entry| entry.reason != 8 && entry.date <= at && self.scope.covers(certificate))
+        entry.filter(|entry| entry.reason != 8 && entry.since() <= at && self.scope.covers(certificate))
     }
 
     /// Whether it has an entry of this serial number (content octets), whatever it says.
@@ -181,18 +190,39 @@ impl Crl {
     }
 }
 
-/// What lists of one issuer say together of a certificate at a time, and the list that says so: the newest of each
-/// scope counts, an older one only for reasons that are permanent.
+/// What lists say of a certificate at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The entry.
+    pub entry: Revoked,
+    /// The list that has it.
+    pub list: &'a Crl,
+    /// When the list was made that ended the hold, after the time that is asked about.
+    pub lifted: Option<ValidityTime>,
+}
+
+impl Standing<'_> {
+    /// Whether the hold may have ended before this time: no list tells when, only between which lists.
+    pub fn is_uncertain(&self, at: ValidityTime) -> bool {
+        self.lifted.is_some() && self.list.this_update < at
+    }
+}
+
+/// What lists of one issuer say together of a certificate at a time: the newest of each scope counts, an older one for
+/// reasons that are permanent, and for a hold that had not been lifted at that time: what lists that were made later leave
+/// out says nothing of the time before.
 pub fn revoked_by<'a, I: Iterator<Item = &'a Crl>>(
     lists: impl Fn() -> I,
     certificate: &About<'_>,
     at: ValidityTime,
-) -> Option<(Revoked, &'a Crl)> {
-    let hits = lists().filter_map(|list| Some((list.revoked(certificate, at)?, list)));
-    let holds = |(entry, list): &(Revoked, &Crl)| {
-        entry.is_permanent() || !lists().any(|other| other.replaces(list, certificate))
+) -> Option<Standing<'a>> {
+    let standing = |list: &'a Crl| {
+        let entry = list.revoked(certificate, at)?;
+        let ends = || lists().filter(|other| other.replaces(list, certificate)).map(|other| other.this_update).min();
+        let lifted = if entry.is_permanent() { None } else { ends() };
+        Some(Standing { entry, list, lifted }).filter(|_| lifted.is_none_or(|lifted| at < lifted))
     };
-    hits.filter(holds).max_by_key(|(_, list)| list.age())
+    lists().filter_map(standing).max_by_key(|standing| (standing.lifted.is_none(), standing.list.age()))
 }
 
 /// Orders numbers without leading zeros.
@@ -249,7 +279,11 @@ fn entries<'a, 'b: 'a>(
         if is_own {
             let reason = entry.reason_code().map_or(0, |(_, reason)| reason.0);
             let date = ValidityTime(entry.revocation_date.timestamp());
-            revoked.insert(without_zeros(entry.raw_serial()), Revoked { date, reason });
+            let invalid = entry.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::InvalidityDate(date) => Some(ValidityTime(date.timestamp())),
+                _ => None,
+            });
+            revoked.insert(without_zeros(entry.raw_serial()), Revoked { date, reason, invalid });
         }
     }
     Ok(revoked)

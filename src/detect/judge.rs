@@ -181,9 +181,9 @@ impl Judge {
     /// A judge without detectors.
     pub fn new(knowledge: Arc<Knowledge>, memo: Arc<SignatureMemo>, (pool_bytes, offline): (usize, bool)) -> Self {
         Self {
-            knowledge,
             memo,
-            pool: Pool::new(pool_bytes),
+            pool: pool_of(&knowledge, Pool::new(pool_bytes)),
+            knowledge,
             generation: 0,
             chains: Memory::new(CHAINS),
             judgements: Memory::new(JUDGEMENTS),
@@ -392,6 +392,15 @@ impl Judge {
         for detector in &mut self.detectors {
             detector.renew(&knowledge.anchors);
         }
+        for ca in &knowledge.proxies {
+            if self.pool.add(ca) {
+                self.generation += 1;
+                if self.open.is_some() {
+                    self.fresh.push(Arc::clone(ca));
+                }
+            }
+            self.pool.prove(&ca.sha256);
+        }
         self.knowledge = knowledge;
     }
 
@@ -570,6 +579,15 @@ impl Judge {
         self.chains.insert(ChainKey { certificates, server }, chain.clone());
         chain
     }
+}
+
+/// With the CAs of proxies that may intercept: what they sign can be verified at once.
+fn pool_of(knowledge: &Knowledge, mut pool: Pool) -> Pool {
+    for ca in &knowledge.proxies {
+        pool.add(ca);
+        pool.prove(&ca.sha256);
+    }
+    pool
 }
 
 /// Tells the pool which certificates lead to an anchor or to a key of an internal CA.

@@ -11,10 +11,10 @@ use crate::time::ValidityTime;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::sct::Logs;
 use crate::x509::signature::{Algorithm, Verdict, verify};
-use crate::x509::{Facts, KeyKind, Name, PublicKey, Sha256};
+use crate::x509::{Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
 
-use super::crl::{About, Crl, Revoked, revoked_by};
+use super::crl::{About, Crl, Standing, revoked_by};
 use super::lists::{BADKEYS_ENTRY, List, badkeys_list};
 
 /// Everything that is known before the first packet.
@@ -36,6 +36,8 @@ pub struct Knowledge {
     pub indicators: Vec<NamedList>,
     /// `[trust] crls`.
     pub crls: Vec<Crl>,
+    /// `ca` of `[[interception]]`: not trusted, but known before a server sends them.
+    pub proxies: Vec<Arc<Certificate>>,
     /// `[trust] ct_logs`.
     pub logs: Logs,
     /// Certificates of each `[[host]]` entry's `certificates_file`, by the entry's line.
@@ -115,10 +117,9 @@ impl Knowledge {
         )
     }
 
-    /// What the CRLs of its issuer say of a certificate at a time, and whether the one that says so is out of date.
-    pub fn revoked(&self, issuer: &Facts, child: &Facts, at: ValidityTime) -> Option<(Revoked, bool)> {
-        let (entry, crl) = revoked_by(|| self.crls_of(issuer), &About::of(child), at)?;
-        Some((entry, crl.is_stale(at)))
+    /// What the CRLs of its issuer say of a certificate at a time.
+    pub fn revoked<'a>(&'a self, issuer: &'a Facts, child: &Facts, at: ValidityTime) -> Option<Standing<'a>> {
+        revoked_by(|| self.crls_of(issuer), &About::of(child), at)
     }
 
     /// Whether CRLs that this key is known to have signed list the leaf of this serial number at a time.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::policy::{CertificateHash, Policy};
+use crate::policy::{CertificateHash, Compromised, Policy};
 use crate::time::ValidityTime;
 use crate::tls::fingerprint::ja3::ja3;
 use crate::tls::fingerprint::ja4::ja4;
-use crate::x509::{Certificate, Facts};
+use crate::x509::{AlternativeName, Certificate, Facts};
 
 use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
 use super::certificate::presented;
-use super::crl::Revoked;
+use super::crl::Standing;
 use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
@@ -19,6 +19,9 @@ use super::sighting::Sighting;
 
 /// Confidence in a CRL whose successor should be there.
 const STALE: u8 = 60;
+
+/// Names of a certificate that are looked up among the indicators, as many as the inventory keeps.
+const MAX_NAMES: usize = 256;
 
 /// Runs every check of this file.
 pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
@@ -35,25 +38,48 @@ fn revoked(case: &Case<'_>) -> Option<Finding> {
 
 fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let at = case.sighting.at?;
-    let (facts, entry, stale) = in_crl(case.knowledge, case.path(), at)?;
+    let (facts, standing) = in_crl(case.knowledge, case.path(), at)?;
+    let entry = standing.entry;
     let is_leaf =
         case.path().first().and_then(|leaf| leaf.facts.as_deref()).is_some_and(|leaf| std::ptr::eq(leaf, facts));
     let what = if is_leaf { "a certificate that" } else { "a certificate under a CA that" };
-    let mut message =
-        format!("{} {what} was revoked on {}: {}", case.gave(), date(entry.date), quoted(&facts.subject.text));
+    let mut message = format!("{} {what} was {}: {}", case.gave(), since(&standing, at), quoted(&facts.subject.text));
+    let stale = standing.list.is_stale(at);
     if stale {
-        message.push_str(" (by a list that is out of date)");
+        message.push_str(STALE_WORDS);
     }
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
     if entry.is_compromise() {
         finding.severity = Severity::Critical;
+    } else if standing.lifted.is_some() {
+        finding.severity = Severity::Medium;
     }
-    if stale {
+    if stale || standing.is_uncertain(at) {
         finding.confidence = STALE;
     }
     let text = format!("reason {} ({}) of RFC 5280 section 5.3.1", entry.reason, reason(entry.reason));
     finding.evidence.pro.push(Point { id: "crl", text, observed: Some(serial(facts)), ..Point::default() });
     Some(finding)
+}
+
+/// What is said of a list whose successor should be there.
+pub(super) const STALE_WORDS: &str = " (by a list that is out of date)";
+
+/// What a CRL says of a certificate at a time, behind "was".
+pub(super) fn since(standing: &Standing<'_>, at: ValidityTime) -> String {
+    let Standing { entry, list, lifted } = standing;
+    match lifted {
+        Some(by) if standing.is_uncertain(at) => {
+            let (from, by) = (date(list.this_update), date(*by));
+            format!("on hold since {}, if that had not been lifted: it was between {from} and {by}", date(entry.date))
+        }
+        Some(by) => format!("on hold since {} (lifted later, by {})", date(entry.date), date(*by)),
+        None if !entry.is_permanent() => format!("on hold since {}", date(entry.date)),
+        None if entry.date > at => {
+            format!("revoked later, on {}, as invalid since {}", date(entry.date), date(entry.since()))
+        }
+        None => format!("revoked on {}", date(entry.date)),
+    }
 }
 
 /// CRLReason as RFC 5280 section 5.3.1 names it.
@@ -73,20 +99,19 @@ pub(super) fn reason(code: u8) -> &'static str {
     }
 }
 
-/// The first certificate of a path that a CRL of its issuer lists, and whether the CRL is out of date.
+/// The first certificate of a path that a CRL of its issuer lists, and what it says.
 pub(super) fn in_crl<'a>(
     knowledge: &'a Knowledge,
     path: &'a [Arc<Certificate>],
     at: ValidityTime,
-) -> Option<(&'a Facts, Revoked, bool)> {
+) -> Option<(&'a Facts, Standing<'a>)> {
     if knowledge.crls.is_empty() {
         return None;
     }
     path.windows(2).find_map(|pair| {
         let [child, issuer] = pair else { return None };
         let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        let (entry, stale) = knowledge.revoked(issuer, child, at)?;
-        Some((child, entry, stale))
+        Some((child, knowledge.revoked(issuer, child, at)?))
     })
 }
 
@@ -97,11 +122,54 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
     let (facts, source) = found?;
-    let message =
-        format!("{} a certificate whose issuer and serial number stand in a list: {}", case.gave(), quoted(&source));
+    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
-    finding.evidence.pro.push(Point { id: "list", text: source, observed: Some(serial(facts)), ..Point::default() });
+    let observed = Some(serial(facts));
+    finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
+}
+
+/// What kind of list has an entry: not all of them say that something was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A CRL.
+    Crl,
+    /// A CRL, by a hold.
+    Hold,
+    /// A list of issuers with serial numbers.
+    Serials,
+    /// A list of certificates or keys that are to be blocked.
+    Blocked,
+    /// `[[compromised]]` of the policy.
+    Policy,
+}
+
+impl Kind {
+    /// What this says of a certificate, behind the word; `now` may be `"now "`.
+    pub(super) fn words(self, now: &str) -> String {
+        match self {
+            Self::Crl if now.is_empty() => "which is revoked".to_owned(),
+            Self::Crl => format!("which is {now}known to be revoked"),
+            Self::Hold if now.is_empty() => "which is on hold".to_owned(),
+            Self::Hold => format!("which is {now}known to have been on hold"),
+            Self::Serials => format!("whose issuer and serial number {now}stand in a list"),
+            Self::Blocked => format!("which {now}stands in a block list"),
+            Self::Policy => format!("which the policy {now}names as compromised"),
+        }
+    }
+}
+
+/// A list that has an entry, and what the entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) kind: Kind,
+    pub(super) text: String,
+}
+
+impl Source {
+    fn policy(entry: &Compromised) -> Self {
+        Self { kind: Kind::Policy, text: format!("policy line {}: {}", entry.line, entry.reason) }
+    }
 }
 
 /// What the owner loaded to look certificates and keys up in.
@@ -123,13 +191,13 @@ impl<'a> Lists<'a> {
     }
 
     /// Where issuer and serial number of a certificate are listed.
-    pub(super) fn serial(self, facts: &Facts) -> Option<String> {
+    pub(super) fn serial(self, facts: &Facts) -> Option<Source> {
         let number = without_zeros(&facts.serial);
         let in_list = self.knowledge.blocklists.iter().find_map(|named| {
             let mut entries = named.list.serials.iter();
             let (_, _, entry) =
                 entries.find(|(issuer, serial, _)| **serial == *number && issuer.matches(attributes(&facts.issuer)))?;
-            Some(format!("{} line {}", named.name, entry.line))
+            Some(Source { kind: Kind::Serials, text: format!("{} line {}", named.name, entry.line) })
         });
         in_list.or_else(|| {
             let mut entries = self.policy.compromised.iter();
@@ -139,22 +207,22 @@ impl<'a> Lists<'a> {
                     without_zeros(serial) == number && issuer.matches(attributes(&facts.issuer))
                 })
             })?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
+            Some(Source::policy(entry))
         })
     }
 
     /// Where the hash of a certificate or of its key is listed.
-    pub(super) fn hash(self, certificate: &Certificate, facts: &Facts) -> Option<String> {
+    pub(super) fn hash(self, certificate: &Certificate, facts: &Facts) -> Option<Source> {
         let hashes = hashes(certificate);
         let in_list = self.knowledge.blocklists.iter().find_map(|named| {
             let by_hash = hashes.iter().find_map(|hash| named.list.certificates.get(hash));
             let entry = by_hash.or_else(|| named.list.keys.get(&facts.spki_sha256.0))?;
-            Some(told(&named.name, entry))
+            Some(Source { kind: Kind::Blocked, text: told(&named.name, entry) })
         });
         in_list.or_else(|| {
             let mut entries = self.policy.compromised.iter();
             let entry = entries.find(|entry| hashes.iter().any(|hash| entry.certificates.contains(hash)))?;
-            Some(format!("policy line {}: {}", entry.line, entry.reason))
+            Some(Source::policy(entry))
         })
     }
 
@@ -202,10 +270,10 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(certificate, facts)| Some((certificate, lists.hash(certificate, facts)?)));
     let (certificate, source) = found?;
-    let message = format!("{} a certificate that stands in a block list: {}", case.gave(), quoted(&source));
+    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
     let observed = Some(certificate.sha256.to_string());
-    finding.evidence.pro.push(Point { id: "list", text: source, observed, ..Point::default() });
+    finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
 }
 
@@ -256,6 +324,13 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
         }
         if let Some(name) = case.target.name {
             hit(Severity::Medium, "name", list.name(name), name.to_owned());
+        } else if let Some((_, facts)) = case.leaf().filter(|_| !list.names.is_empty()) {
+            // Who asks for no name gets to know the server by its certificate.
+            for name in facts.alternative_names.iter().take(MAX_NAMES) {
+                if let AlternativeName::Dns(name) = name {
+                    hit(Severity::Medium, "name", list.name(name), name.to_ascii_lowercase());
+                }
+            }
         }
         for address in [observation.ends.server.address, observation.ends.client.address] {
             hit(Severity::Medium, "address", list.address(address), address.to_string());
@@ -286,7 +361,7 @@ fn hashes(certificate: &Certificate) -> [CertificateHash; 2] {
 }
 
 /// Where an entry stands and what it says.
-fn told(list: &str, entry: &Entry) -> String {
+pub(super) fn told(list: &str, entry: &Entry) -> String {
     let mut text = format!("{list} line {}", entry.line);
     for part in [&entry.date, &entry.reason] {
         if !part.is_empty() {

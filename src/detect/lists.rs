@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::policy::{CertificateHash, Cidr, Digest, HostPattern, NamePattern, digest, octets};
+use crate::policy::{CertificateHash, Digest, NamePattern, digest, octets};
+
+use super::named::{Addresses, Names};
 
 /// Entries of a list by what they name, each with the reason that the list gives.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +22,9 @@ pub struct List {
     /// JA3 and JA4 fingerprints, lower case.
     pub fingerprints: HashMap<String, Entry>,
     /// Server names.
-    pub names: Vec<(HostPattern, Entry)>,
+    pub names: Names,
     /// Addresses and networks.
-    pub addresses: Vec<(Cidr, Entry)>,
+    pub addresses: Addresses,
     /// Lines that could not be read, from 1: told at the start, not fatal.
     pub bad_lines: Vec<usize>,
 }
@@ -127,11 +129,11 @@ impl List {
                 (parts == [10, 12, 12] && value.is_ascii()).then_some(())?;
                 self.fingerprints.entry(value.to_ascii_lowercase()).or_insert(entry);
             }
-            "name" => self.names.push((value.parse().ok()?, entry)),
+            "name" => self.names.push(value.parse().ok()?, entry),
             "serial" => {
                 self.bare_serials.entry(without_zeros(&octets(value)?)).or_insert(entry);
             }
-            "address" => self.addresses.push((value.parse().ok()?, entry)),
+            "address" => self.addresses.push(value.parse().ok()?, entry),
             _ => return None,
         }
         Some(())
@@ -139,12 +141,12 @@ impl List {
 
     /// The entry of an address.
     pub fn address(&self, address: IpAddr) -> Option<&Entry> {
-        self.addresses.iter().find(|(network, _)| network.contains(address)).map(|(_, entry)| entry)
+        self.addresses.find(address).map(|(_, entry)| entry)
     }
 
     /// The entry of a server name.
     pub fn name(&self, name: &str) -> Option<&Entry> {
-        self.names.iter().find(|(pattern, _)| pattern.matches_name(name)).map(|(_, entry)| entry)
+        self.names.find(name).map(|(_, entry)| entry)
     }
 
     /// The entry of a serial number alone (content octets, as in the certificate).

@@ -24,6 +24,7 @@ pub mod knowledge;
 mod listed;
 pub mod lists;
 pub mod memory;
+pub mod named;
 pub mod negotiation;
 pub mod nonces;
 pub mod observation;

@@ -1,5 +1,7 @@
 //! What was stored before, looked up in the lists of today: "this key, now known stolen, was used here and here".
 
+pub mod indicated;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,14 +11,17 @@ use crate::policy::{CertificateHash, Day, Policy, Subject, Target};
 use crate::time::{Moment, Order, Span, Timestamp, ValidityTime};
 use crate::x509::{Certificate, Facts, Sha256};
 
+use indicated::Indicated;
+
 use super::alerts::past::Past;
-use super::case::{date, quoted};
+use super::case::quoted;
 use super::catalogue::{
     BLOCKLISTED, CLIENT_CERT_REVOKED_OR_EXPIRED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity,
 };
+use super::crl::About;
 use super::finding::{AlertId, Cause, Finding, Point};
 use super::knowledge::Knowledge;
-use super::listed::{Lists, reason, serial};
+use super::listed::{Kind, Lists, STALE_WORDS, reason, serial, since};
 use super::lists::List;
 use super::sighting::HostKey;
 
@@ -36,6 +41,8 @@ pub struct Hit {
     pub source: String,
     /// Name of the evidence.
     point: &'static str,
+    /// What kind of list.
+    kind: Option<Kind>,
     /// What the rule distinguishes by.
     parts: Vec<String>,
 }
@@ -136,42 +143,43 @@ fn significant(serial: &[u8]) -> &[u8] {
     serial.get(zeros..).unwrap_or_default()
 }
 
-/// Everything that the lists say of a certificate that was last used at `last`. `issuers` are CAs whose signature of it was
+/// Everything that the lists say of a certificate that was used at these times. `issuers` are CAs whose signature of it was
 /// verified. Rules that are switched off say nothing.
 pub fn hits(
     knowledge: &Knowledge,
     (certificate, issuers): (&Certificate, &[Arc<Certificate>]),
-    (client, last): (bool, ValidityTime),
+    (client, times): (bool, &[ValidityTime]),
 ) -> Vec<Hit> {
     let Some(facts) = certificate.facts.as_deref() else { return Vec::new() };
     let lists = Lists { knowledge, policy: &knowledge.policy };
     let mut hits = Vec::new();
     let spki = facts.spki_sha256.to_string();
     // What lists say of a client's certificate is one rule.
-    let mut add = |rule: &'static Rule, (point, source): (&'static str, String), parts: Vec<String>| {
-        let is_known = rule == &KNOWN_COMPROMISED_KEY || rule == &INDICATOR_MATCH;
-        let (rule, severity, parts) = if !client || is_known {
-            (rule, rule.severity, parts)
-        } else {
-            (&CLIENT_CERT_REVOKED_OR_EXPIRED, Severity::High, vec![spki.clone()])
+    let mut add =
+        |rule: &'static Rule, (point, source, kind): (&'static str, String, Option<Kind>), parts: Vec<String>| {
+            let is_known = rule == &KNOWN_COMPROMISED_KEY || rule == &INDICATOR_MATCH;
+            let (rule, severity, parts) = if !client || is_known {
+                (rule, rule.severity, parts)
+            } else {
+                (&CLIENT_CERT_REVOKED_OR_EXPIRED, Severity::High, vec![spki.clone()])
+            };
+            hits.push(Hit { rule, severity, source, point, kind, parts });
         };
-        hits.push(Hit { rule, severity, source, point, parts });
-    };
     if let Some(source) = lists.key(facts) {
-        add(&KNOWN_COMPROMISED_KEY, ("P5", source), Vec::new());
+        add(&KNOWN_COMPROMISED_KEY, ("P5", source, None), Vec::new());
     }
     let mut compromise = false;
-    if let Some((source, is_compromise)) = in_crl(knowledge, (facts, issuers), last) {
+    if let Some((source, kind, is_compromise)) = in_crl(knowledge, (facts, issuers), times) {
         compromise = is_compromise;
-        add(&REVOKED_BY_CRL, ("crl", source), vec![serial(facts)]);
+        add(&REVOKED_BY_CRL, ("crl", source, Some(kind)), vec![serial(facts)]);
     } else if let Some(source) = lists.serial(facts) {
-        add(&REVOKED_BY_CRL, ("list", source), vec![serial(facts)]);
+        add(&REVOKED_BY_CRL, ("list", source.text, Some(source.kind)), vec![serial(facts)]);
     }
     if let Some(source) = lists.hash(certificate, facts) {
-        add(&BLOCKLISTED, ("list", source), vec![certificate.sha256.to_string()]);
+        add(&BLOCKLISTED, ("list", source.text, Some(source.kind)), vec![certificate.sha256.to_string()]);
     }
     if let Some((point, source, value)) = lists.indicators(certificate).min() {
-        add(&INDICATOR_MATCH, (point, source), vec![point.to_owned(), value]);
+        add(&INDICATOR_MATCH, (point, source, None), vec![point.to_owned(), value]);
     }
     for hit in &mut hits {
         if hit.rule == &INDICATOR_MATCH {
@@ -186,17 +194,22 @@ pub fn hits(
     hits
 }
 
-/// What a CRL says, and whether the key was compromised.
+/// What a CRL says of the last of these times at which it says something, and whether the key was compromised.
 fn in_crl(
     knowledge: &Knowledge,
     (facts, issuers): (&Facts, &[Arc<Certificate>]),
-    at: ValidityTime,
-) -> Option<(String, bool)> {
-    let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
-    let (entry, stale) = issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?;
-    let late = if stale { " (by a list that is out of date)" } else { "" };
-    let text = format!("a CRL: revoked on {}, {}{late}", date(entry.date), reason(entry.reason));
-    Some((text, entry.is_compromise()))
+    times: &[ValidityTime],
+) -> Option<(String, Kind, bool)> {
+    let mut times = times.iter().copied().collect::<BTreeSet<_>>().into_iter().rev();
+    let (standing, at) = times.find_map(|at| {
+        let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
+        Some((issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?, at))
+    })?;
+    let entry = standing.entry;
+    let late = if standing.list.is_stale(at) { STALE_WORDS } else { "" };
+    let text = format!("a CRL: {}, {}{late}", since(&standing, at), reason(entry.reason));
+    let kind = if entry.is_permanent() { Kind::Crl } else { Kind::Hold };
+    Some((text, kind, entry.is_compromise()))
 }
 
 impl Hit {
@@ -208,14 +221,24 @@ impl Hit {
         Cause::Subject { rule: self.rule.id, host: host.into(), parts: self.parts.clone().into() }
     }
 
-    /// What is to be said of the certificate.
-    fn what(&self) -> &'static str {
-        match self.rule {
-            rule if rule == &KNOWN_COMPROMISED_KEY => "a private key that others are now known to have",
-            rule if rule == &BLOCKLISTED => "a certificate that now stands in a block list",
-            rule if rule == &INDICATOR_MATCH => "a certificate that is now an indicator",
-            rule if rule == &CLIENT_CERT_REVOKED_OR_EXPIRED => "a client certificate that is now known to be revoked",
-            _ => "a certificate that is now known to be revoked",
+    /// What is to be said of the certificate, behind the word.
+    fn words(&self) -> String {
+        match self.kind {
+            Some(kind) => kind.words("now "),
+            None if self.rule == &KNOWN_COMPROMISED_KEY => "whose private key others are now known to have".to_owned(),
+            None => "which is now an indicator".to_owned(),
+        }
+    }
+}
+
+impl Listed {
+    /// Who did what with the certificate: a server used it, or a client showed it to one.
+    fn deed(&self) -> &'static str {
+        let is_ca = self.certificate.facts.as_deref().is_some_and(|facts| About::of(facts).is_ca);
+        match (self.client, is_ca) {
+            (false, _) => "used a certificate",
+            (true, false) => "was shown a client certificate",
+            (true, true) => "was shown a CA certificate of a client",
         }
     }
 }
@@ -252,9 +275,13 @@ pub type ToldAt = (Timestamp, Timestamp);
 /// An alert that goes on is told again when a day is over: its last time may be so late.
 const LATE: Span = Span::seconds(86_400);
 
-/// The alerts about listed certificates: one for each key or certificate. What `told` knows of is left out: it is asked for
+/// The alerts about listed certificates and indicators: one for each key, certificate, name or address. What `told` knows of is left out: it is asked for
 /// an alert and one of its rules, for one cause may have others.
-pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId, &str) -> Option<ToldAt>) -> Vec<Past> {
+pub fn past(
+    (listed, indicated): (Vec<Listed>, Vec<Indicated>),
+    policy: &Policy,
+    told: impl Fn(&AlertId, &str) -> Option<ToldAt>,
+) -> Vec<Past> {
     let mut causes: BTreeMap<AlertId, Vec<Listed>> = BTreeMap::new();
     for mut one in listed {
         let Some(facts) = one.certificate.facts.as_deref() else { continue };
@@ -275,6 +302,7 @@ pub fn past(listed: Vec<Listed>, policy: &Policy, told: impl Fn(&AlertId, &str) 
             past.push(one);
         }
     }
+    past.extend(indicated::past(indicated, policy, &told));
     past.sort_by_key(|one| (one.first, one.head.cause.alert_id()));
     past
 }
@@ -299,22 +327,17 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         more => format!(", and at {more} more places"),
     };
     let message = format!(
-        "{} at {}:{} used {}, last on {}: {} of {}{more}.",
+        "{} at {}:{} {} {}, last on {}: {} of {}{more}.",
         shown(&latest.host),
         latest.server.address.to_canonical(),
         latest.server.port,
-        one.hit.what(),
+        one.deed(),
+        one.hit.words(),
         second(latest.last),
         quoted(&one.hit.source),
         quoted(&facts.subject.text)
     );
-    let moment = Moment {
-        order: Order { clock: first, ..Order::default() },
-        timestamp: first,
-        time_known: true,
-        ..Moment::default()
-    };
-    let mut finding = Finding::new(one.hit.rule, one.hit.cause(facts, ""), moment, message);
+    let mut finding = Finding::new(one.hit.rule, one.hit.cause(facts, ""), at(first), message);
     finding.host = shown(&latest.host).into();
     finding.severity = uses.iter().map(|(place, one)| severity(policy, (place, one))).max()?;
     finding.certificate = Some(Arc::clone(&one.certificate));
@@ -360,6 +383,12 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         first,
         last,
     })
+}
+
+/// A moment that is known by its time only.
+fn at(time: Timestamp) -> Moment {
+    let order = Order { clock: time, ..Order::default() };
+    Moment { order, timestamp: time, time_known: true, ..Moment::default() }
 }
 
 fn target<'a>(place: &'a Use) -> Target<'a> {

@@ -1,10 +1,12 @@
 //! All rules with memory as one detector: a chain is looked at once, and the rules tell each other what they found.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::catalogue::ROTATED_CERTIFICATE;
+use super::case::quoted;
+use super::catalogue::{CLIENTS_REJECT_CERTIFICATE, NEW_INTERCEPTION_CA, ROTATED_CERTIFICATE, Severity};
 use super::client_certificates::ClientCertificates;
-use super::finding::Finding;
+use super::finding::{Finding, Point};
 use super::hosts::backing::Backing;
 use super::hosts::presented::Presented;
 use super::hosts::report::Reporter;
@@ -16,9 +18,13 @@ use super::negotiation::Negotiation;
 use super::nonces::Nonces;
 use super::rejections::Rejections;
 use super::sighting::{Detector, JudgedChain, Sighting, WaitingChain};
-use crate::policy::Policy;
+use crate::policy::{Interception, Policy};
 use crate::time::Timestamp;
+use crate::x509::Sha256;
 use crate::x509::roots::TrustAnchors;
+
+/// How sure it is that a client is intercepted where a proxy that may do so may be the one.
+const OPEN: u8 = 40;
 
 /// The rules with memory.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub struct Watch {
     nonces: Nonces,
     rejections: Rejections,
     clients: ClientCertificates,
+    /// Keys of proxies of the policy whose CA was seen; no more than the policy has.
+    proxies: BTreeSet<Sha256>,
 }
 
 impl Watch {
@@ -45,6 +53,7 @@ impl Watch {
             nonces: Nonces::default(),
             rejections: Rejections::default(),
             clients: ClientCertificates::default(),
+            proxies: BTreeSet::new(),
         }
     }
 
@@ -66,6 +75,45 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Which proxies of the policy showed their CA: whoever claims to be one of these can be told from it.
+    fn note_proxies(&mut self, sighting: &Sighting<'_>) {
+        for proxy in sighting.policy.interceptions.iter().filter(|proxy| proxy.ca.is_empty()) {
+            let chain = sighting.observation.server_chain.iter().skip(1);
+            let keys = chain.filter_map(|one| one.facts.as_deref()).map(|facts| facts.spki_sha256);
+            self.proxies.extend(keys.filter(|key| proxy.spki.contains(&key.0)));
+        }
+    }
+
+    /// Where a proxy may intercept the client, only its key is known, and nobody knows who signed this: it may be the proxy,
+    /// or whoever takes its name. Both are told, a level lower and with what is open.
+    fn leave_open(&self, new: &Presented, policy: &Policy, (findings, before): (&mut [Finding], usize)) {
+        if new.issuer.verified || policy.interceptions.is_empty() {
+            return;
+        }
+        for finding in findings.iter_mut().skip(before) {
+            let about = finding.rule == &NEW_INTERCEPTION_CA || finding.rule == &CLIENTS_REJECT_CERTIFICATE;
+            let proxy = finding.ends.and_then(|ends| policy.interception_by_key(ends.client.address));
+            let unseen = |proxy: &&Interception| !proxy.spki.iter().any(|key| self.proxies.contains(&Sha256(*key)));
+            let Some(proxy) = proxy.filter(unseen).filter(|_| about) else { continue };
+            finding.severity = match finding.severity {
+                Severity::Critical => Severity::High,
+                Severity::High => Severity::Medium,
+                Severity::Medium | Severity::Low => Severity::Low,
+            };
+            finding.confidence = finding.confidence.min(OPEN);
+            let text = format!(
+                "who signed it was not seen: it may be the proxy {}, which the policy authorises by a key alone",
+                quoted(&proxy.name)
+            );
+            finding.evidence.contra.push(Point { id: "proxy", text, ..Point::default() });
+            let step =
+                "Give the certificate of the proxy's CA as `ca` of its [[interception]]: then this is decided at once.";
+            finding.evidence.next_steps.push(step.to_owned());
+        }
+    }
+}
+
 impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.hosts.recall(sighting);
@@ -75,11 +123,14 @@ impl Detector for Watch {
         self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
         let new = Presented::of(sighting, self.hosts.memo());
+        self.note_proxies(sighting);
         // What a proxy that may intercept signs, and who refuses it, is by order of the owner.
         let authorised = new.as_ref().is_some_and(|new| new.authorised.is_some());
         if let Some(new) = &new {
             let shared = if authorised { None } else { self.keys.observe(sighting, new, findings) };
+            let before = findings.len();
             self.interceptors.observe(sighting, new, findings);
+            self.leave_open(new, sighting.policy, (findings, before));
             let portal = self.interceptors.is_portal(&new.leaf.sha256);
             if let Some(key) = shared {
                 self.hosts.note_shared_key(&key);
@@ -94,7 +145,11 @@ impl Detector for Watch {
         let doubted = new.as_ref().is_some_and(|new| self.hosts.doubts(sighting.host, &new.leaf.sha256));
         self.negotiation.observe(sighting, (multi || authorised, doubted), findings);
         if !authorised {
+            let before = findings.len();
             self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
+            if let Some(new) = &new {
+                self.leave_open(new, sighting.policy, (findings, before));
+            }
         }
     }
 

@@ -5,7 +5,35 @@ use super::{InventoryError, Store};
 use crate::x509::batch_gcd::{self, Shared};
 use crate::x509::coprime::{are_coprime, is_quick};
 
+/// What it takes to look for shared factors, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Keys that are looked at.
+    pub keys: u64,
+    /// Bytes of memory, at most.
+    pub memory: u64,
+    /// Minutes of one core, rounded up.
+    pub minutes: u64,
+}
+
+/// Bytes of memory for each byte of the keys, at most.
+const MEMORY: u64 = 100;
+/// Bytes of keys that take a minute.
+const MINUTE: u64 = 20_000 * 256;
+
 impl Store {
+    /// What [`shared_factors`](Self::shared_factors) will take.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn effort_of_shared_factors(&self, limit: u32) -> Result<Effort, InventoryError> {
+        let sql = "SELECT count(*), coalesce(sum(length), 0) FROM (SELECT length(modulus) AS length FROM key
+            WHERE modulus IS NOT NULL ORDER BY (SELECT max(last) FROM certificate WHERE key = key.id) DESC, id LIMIT ?)";
+        let counts: (i64, i64) = self.connection().query_row(sql, [limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let [keys, bytes] = [counts.0, counts.1].map(|count| u64::try_from(count).unwrap_or(0));
+        Ok(Effort { keys, memory: bytes.saturating_mul(MEMORY), minutes: bytes.div_ceil(MINUTE) })
+    }
+
     /// Pairs of RSA keys that share a prime factor, with a certificate of each; the number of keys that were left out
     /// because there are more than `limit` (the most recently seen ones are looked at); and the number of keys that share a
     /// factor too and of which no pairs are given, because there are too many.

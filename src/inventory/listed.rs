@@ -7,9 +7,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::Digest as _;
 
+use crate::detect::catalogue::INDICATOR_MATCH;
 use crate::detect::crl::Crl;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::sighting::HostKey;
+use crate::detect::stored::indicated::Indicated;
 use crate::detect::stored::{Digests, Listed, Use, Wanted, hits};
 use crate::packet::{Endpoint, Transport};
 use crate::time::{NANOS_PER_SECOND, Timestamp, ValidityTime};
@@ -18,6 +20,7 @@ use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, KeyKind, PublicKey, Sha256};
 
 use super::answer::{Answer, Cell, Rows};
+use super::indicated;
 use super::{InventoryError, Store};
 
 /// Listed certificates that are looked at, the last seen.
@@ -51,6 +54,10 @@ pub struct Found {
     pub listed: Vec<Listed>,
     /// Not looked at.
     pub left_out: u64,
+    /// Names and addresses, in the order of the lists.
+    pub indicated: Vec<Indicated>,
+    /// Places of names and addresses that were not looked at.
+    pub left_out_places: u64,
 }
 
 /// A row of the table of certificates.
@@ -60,7 +67,8 @@ struct Stored {
 }
 
 impl Store {
-    /// Certificates that lists name, with where they were used: those that came, or were seen again, since `applied`.
+    /// Certificates, names and addresses that lists name, with where they were used: those that came, or were seen again,
+    /// since `applied`.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -76,18 +84,24 @@ impl Store {
             let Some(certificate) = parsed(&connection, stored.id)? else { continue };
             let issuers = cas.of(&certificate);
             for client in [false, true] {
-                // What a CRL says holds from a day on: one that was last used before is not concerned.
-                let uses = uses(&connection, (stored.id, client))?;
-                let Some(last) = uses.iter().map(|place| place.last).max() else { continue };
-                let last = ValidityTime(last.nanos().div_euclid(NANOS_PER_SECOND));
+                let uses = uses(&connection, (stored.id, client), MAX_USES)?;
+                if uses.is_empty() {
+                    continue;
+                }
+                // What a CRL says holds from a day on, and a hold up to another.
+                let times = uses.iter().flat_map(|place| [place.first, place.last]);
+                let times = times.map(|time| ValidityTime(time.nanos().div_euclid(NANOS_PER_SECOND)));
+                let times: Vec<ValidityTime> = times.collect();
                 let owners = if client { owners(&connection, stored.id)? } else { Vec::new() };
-                for hit in hits(knowledge, (&certificate, &issuers), (client, last)) {
+                for hit in hits(knowledge, (&certificate, &issuers), (client, &times)) {
                     let (certificate, owners) = (Arc::clone(&certificate), owners.clone());
                     listed.push(Listed { certificate, hit, client, owners, uses: uses.clone() });
                 }
             }
         }
-        Ok(Found { listed, left_out })
+        let search = indicated::search(&connection, knowledge, applied)?;
+        let left_out_places = search.left_out;
+        Ok(Found { listed, left_out, indicated: search.into_found(), left_out_places })
     }
 
     /// Which lists were applied last, and up to where.
@@ -116,7 +130,7 @@ impl Store {
 }
 
 impl Found {
-    /// A row for each place of each certificate.
+    /// A row for each place of each certificate, name and address.
     pub fn answer(&self, limit: Option<u32>) -> Answer {
         let text = |text: &str| Cell::Text(text.into());
         let number = |number: u64| Cell::Number(i64::try_from(number).unwrap_or(i64::MAX));
@@ -141,6 +155,29 @@ impl Found {
                     Cell::Digest(facts.spki_sha256.0.as_slice().into()),
                 ]);
             }
+        }
+        let places = self.indicated.iter().flat_map(|one| one.places.iter().map(move |place| (one, place)));
+        for (one, place) in places {
+            let (side, ip) = match place.client {
+                Some(client) => ("client", client.to_string()),
+                None => ("server", place.servers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")),
+            };
+            let certificate = place.certificate.as_ref();
+            rows.push(vec![
+                text(INDICATOR_MATCH.id),
+                text(&one.source),
+                certificate.map_or(Cell::Empty, |(subject, _)| Cell::Text(Arc::clone(subject))),
+                text(side),
+                place.host.as_ref().map_or(Cell::Empty, |host| text(&host.name)),
+                text(&ip),
+                place.host.as_ref().map_or(Cell::Empty, |host| Cell::Number(host.port.into())),
+                place.span.map_or(Cell::Empty, |(first, _)| Cell::Time(first)),
+                place.span.map_or(Cell::Empty, |(_, last)| Cell::Time(last)),
+                place.span.map_or(Cell::Empty, |_| number(place.count)),
+                place.clients.map_or(Cell::Empty, number),
+                certificate.map_or(Cell::Empty, |(_, sha256)| Cell::Digest(sha256.0.as_slice().into())),
+                Cell::Empty,
+            ]);
         }
         rows.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
         let columns = vec![
@@ -287,7 +324,11 @@ impl<'a> Authorities<'a> {
 }
 
 /// Where one side used a certificate, the last use first.
-fn uses(connection: &Connection, (certificate, client): (i64, bool)) -> Result<Vec<Use>, InventoryError> {
+pub(super) fn uses(
+    connection: &Connection,
+    (certificate, client): (i64, bool),
+    limit: u32,
+) -> rusqlite::Result<Vec<Use>> {
     let mut statement = connection.prepare_cached(
         "SELECT name.name, endpoint.ip, endpoint.port, endpoint.transport, min(sighting.first), max(sighting.last),
              sum(sighting.count), max(sighting.clients)
@@ -295,7 +336,7 @@ fn uses(connection: &Connection, (certificate, client): (i64, bool)) -> Result<V
          WHERE sighting.certificate = ?1 AND (sighting.role >= ?2) = ?3
          GROUP BY name.id, endpoint.id ORDER BY 6 DESC, 1, 2, 3, 4 LIMIT ?4",
     )?;
-    let rows = statement.query_map(params![certificate, CLIENT, client, MAX_USES], |row| {
+    let rows = statement.query_map(params![certificate, CLIENT, client, limit], |row| {
         let port: u16 = row.get(2)?;
         let number = |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
         let transport =
@@ -313,7 +354,7 @@ fn uses(connection: &Connection, (certificate, client): (i64, bool)) -> Result<V
             clients: number(7)?,
         })
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    rows.collect()
 }
 
 /// The clients that used a certificate as their own, wherever that was.
@@ -326,7 +367,7 @@ fn owners(connection: &Connection, certificate: i64) -> rusqlite::Result<Vec<IpA
 }
 
 /// The host that a stored name stands for.
-fn host(name: &str, port: u16) -> HostKey {
+pub(super) fn host(name: &str, port: u16) -> HostKey {
     let address = name.strip_prefix("ip:").and_then(|address| address.parse::<IpAddr>().ok());
     let name = match address {
         Some(IpAddr::V6(address)) => format!("ip:[{address}]"),

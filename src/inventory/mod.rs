@@ -10,6 +10,7 @@ mod edits;
 mod export;
 mod gather;
 mod hosts;
+mod indicated;
 mod listed;
 mod owners;
 mod parts;
@@ -35,6 +36,7 @@ use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
 pub use answer::{Answer, Cell, Rows};
+pub use audit::Effort;
 pub use gather::Gather;
 pub use hosts::Baselines;
 pub use listed::{Applied, Found};

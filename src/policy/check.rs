@@ -120,6 +120,9 @@ fn others(policy: &Policy, out: &mut Vec<Warning>) {
         if entry.clients.is_empty() {
             warn("interception: without clients the proxy may intercept everybody".to_owned());
         }
+        if entry.ca.is_empty() {
+            warn("interception: without ca it cannot be told what the proxy signed before its CA was seen".to_owned());
+        }
         if entry.spki.iter().any(|key| policy.internal_ca_for(key).is_some()) {
             warn("interception: the key is an [[internal_ca]] too, so that one key signs for both".to_owned());
         }

@@ -146,8 +146,10 @@ impl InternalCa {
 pub struct Interception {
     /// What people call it.
     pub name: String,
-    /// Keys of its CA.
+    /// Keys of its CA; those of `ca` are added when its files are read.
     pub spki: Vec<Digest>,
+    /// Files with the certificates of its CA, so that signatures can be verified before a server sends them.
+    pub ca: Vec<NamedFile>,
     /// Clients it may intercept; empty means all.
     pub clients: Vec<Cidr>,
     /// Line of the entry.

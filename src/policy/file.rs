@@ -74,7 +74,9 @@ pub(super) struct InternalCa {
 #[serde(deny_unknown_fields)]
 pub(super) struct Interception {
     pub(super) name: String,
-    pub(super) spki: Spanned<Texts>,
+    pub(super) spki: Option<Spanned<Texts>>,
+    #[serde(default)]
+    pub(super) ca: Texts,
     #[serde(default)]
     pub(super) clients: Texts,
     pub(super) mode: Text,

@@ -12,6 +12,7 @@ use toml::value::Datetime;
 use super::digest::{CertificateHash, Digest, digest, octets};
 use super::distinguished_name::NamePattern;
 use super::file::{self, File, Text};
+use super::tolerant::{self, Tolerated};
 use super::{
     ClientCertificate, ClientMatch, Compromised, Day, HostEntry, HostIndex, HostPattern, Interception, InternalCa,
     KnownRule, ListFile, ListFormat, NamedFile, Policy, Profile, RulePattern, Setting, SettingKind, SettingValue,
@@ -48,13 +49,11 @@ impl fmt::Display for PolicyErrors {
 
 pub(super) fn read(text: &str, known: &[KnownRule]) -> (Policy, Vec<PolicyError>) {
     let mut reader = Reader { text, known, errors: Vec::new() };
-    let policy = match toml::from_str::<File>(text) {
-        Ok(file) => reader.policy(file),
-        Err(error) => {
-            reader.error(&error.span().unwrap_or(0..0), error.message().to_owned());
-            Policy::default()
-        }
-    };
+    let Tolerated { file, mistakes } = tolerant::read(text);
+    for (span, message) in mistakes {
+        reader.error(&span, message);
+    }
+    let policy = file.map(|file| reader.policy(file)).unwrap_or_default();
     reader.errors.sort_by_key(|error| (error.line, error.column));
     (policy, reader.errors)
 }
@@ -142,15 +141,23 @@ impl Reader<'_> {
     }
 
     fn interception(&mut self, entry: Spanned<file::Interception>) -> Interception {
-        let line = self.line(&entry);
+        let (line, span) = (self.line(&entry), entry.span());
         let entry = entry.into_inner();
-        self.not_empty("interception.spki", &entry.spki);
+        match &entry.spki {
+            Some(spki) => self.not_empty("interception.spki", spki),
+            None if entry.ca.is_empty() => {
+                self.error(&span, "interception: spki or ca says which keys are the proxy's".to_owned());
+            }
+            None => {}
+        }
         if entry.mode.get_ref() != "authorised" {
             self.error(&entry.mode.span(), "interception.mode: expected \"authorised\"".to_owned());
         }
+        let spki = entry.spki.map(Spanned::into_inner).unwrap_or_default();
         Interception {
             name: entry.name,
-            spki: self.digests("interception.spki", entry.spki.get_ref()),
+            spki: self.digests("interception.spki", &spki),
+            ca: entry.ca.into_iter().map(|path| self.named_file("interception.ca", path)).collect(),
             clients: self.parsed("interception.clients", &entry.clients),
             line,
         }

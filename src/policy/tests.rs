@@ -92,6 +92,37 @@ fn all_errors_are_told_at_once() {
 }
 
 #[test]
+fn reading_goes_on_behind_what_is_unknown() {
+    for (text, places) in [
+        ("version = 1\nx = 1\n[trust]\ny = 2\nroots = [3, \"r\"]\n", &[(2, 1), (4, 1), (5, 10)][..]),
+        // What is missing because it was of the wrong type is one mistake.
+        ("version = 1\n[[host]]\nmatch = 5\nwrong = 1\n[[host]]\npins = [\"p\"]\n", &[(3, 9), (4, 1), (5, 1)]),
+        ("version = 1\n[[suppress]]\nrule = \"*\"\nreason = \"x\"\npermanent = \"yes\"\n", &[(5, 13)]),
+        // Entries that could be read are judged.
+        ("version = 1\nx = 1\n[[host]]\ny = 2\nmatch = [\"a..b\"]\n", &[(2, 1), (4, 1), (5, 10)]),
+        ("x = 1\nprofile = \"loud\"\n", &[(1, 1), (1, 1), (2, 11)]),
+        ("version = \"1\"\nx = 1\n", &[(1, 11), (2, 1)]),
+        ("version = 1\ntrust = 5\nhost = 1\nrules = []\n", &[(2, 9), (3, 8), (4, 9)]),
+        (
+            "version = 1\n[trust]\nblocklists = [{ path = \"a\" }, { format = 1, path = \"b\", z = 1 }]\n",
+            &[(3, 15), (3, 42), (3, 57)],
+        ),
+        // A syntax error ends it.
+        ("version = 1\nx = 1\ny = = 2\nz = 3\n", &[(3, 5)]),
+    ] {
+        let errors = Policy::parse(text, &RULES).expect_err(text);
+        let found: Vec<_> = errors.0.iter().map(|error| (error.line, error.column)).collect();
+        assert_eq!(found, places, "{text}\n{errors}");
+    }
+    // However many there are, it ends.
+    let many = |count: usize| {
+        let text: String = (0..count).map(|number| format!("x{number} = 1\n")).collect();
+        Policy::parse(&format!("version = 1\n{text}"), &RULES).unwrap_err().0.len()
+    };
+    assert_eq!([1, 20, 21, 500].map(many), [1, 20, 21, 21]);
+}
+
+#[test]
 fn a_tie_is_an_error() {
     for patterns in ["a.example", "*.a.example:443", "10.0.0.0/8", "[2001:db8::1]:443"] {
         let text = format!("version = 1\n[[host]]\nmatch = [\"{patterns}\"]\n[[host]]\nmatch = [\"{patterns}\"]");

@@ -30,8 +30,7 @@ impl TrustAnchors {
 
     /// Adds every certificate of a PEM text (or one DER) and returns how many could be read.
     pub fn add_file(&mut self, contents: &[u8]) -> usize {
-        let certificates = if contents.first() == Some(&0x30) { vec![contents.to_vec()] } else { pem(contents) };
-        certificates.iter().filter(|der| self.add(Arc::new(Certificate::parse(der)))).count()
+        certificates(contents).filter(|certificate| self.add(Arc::clone(certificate))).count()
     }
 
     /// Adds one anchor; `false` when it does not parse. It needs neither a signature nor the CA flag: who names it
@@ -183,6 +182,12 @@ impl Pool {
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
+}
+
+/// The certificates of a PEM text, or of one DER.
+pub fn certificates(contents: &[u8]) -> impl Iterator<Item = Arc<Certificate>> {
+    let all = if contents.first() == Some(&0x30) { vec![contents.to_vec()] } else { pem(contents) };
+    all.into_iter().map(|der| Arc::new(Certificate::parse(&der)))
 }
 
 /// The certificate may have signed others: cA, or a version 1 that issued itself, as old roots are.

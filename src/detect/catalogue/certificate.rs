@@ -267,23 +267,25 @@ pub static NO_SCT: Rule = Rule {
 pub static REVOKED_BY_CRL: Rule = Rule {
     id: "TLSW-CERT-013",
     slug: "revoked-by-crl",
-    name: "The certificate was revoked",
+    name: "The certificate is revoked, or listed by issuer and serial number",
     category: Category::Certificate,
     severity: Severity::High,
     confidence: 99,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[OBTAIN_CERTIFICATES],
     description: "The serial number stands in a CRL of [trust] crls whose issuer is the certificate's and whose signature \
-        verified under that issuer's key, with a revocation date not later than the packet time; or issuer and \
-        serial number stand in a list. Critical when the reason is keyCompromise, cACompromise or aACompromise. \
+        verified under that issuer's key, with a revocation date or an invalidityDate not later than the packet time; or \
+        issuer and serial number stand in a list. Critical when the reason is keyCompromise, cACompromise or aACompromise. \
         With a CRL past its nextUpdate the confidence is 60 and the message says so. The reason removeFromCRL \
         does not count. A CRL counts for the certificates of its issuingDistributionPoint only: those of users or \
         of CAs, and where certificate and CRL both name URIs, one must be the same. Of an indirect CRL only the \
         entries about its own issuer's certificates count. A CRL with a critical extension that is not understood \
         is left out, and the program says so. Of several CRLs with the same issuingDistributionPoint the newest \
-        decides, together with the delta CRLs that are newer still; an older one counts only for reasons that are \
-        permanent: a hold ends when it is gone from the newest.",
+        decides, together with the delta CRLs that are newer still; an older one counts for reasons that are \
+        permanent, and for a hold that had not ended at the packet time: a list that was made later says nothing of \
+        the time before. A hold that was lifted later is medium, with confidence 60 where it may have been lifted \
+        before the packet time already: between which lists that was is in the message.",
     false_positives: "A stale CRL, hence the lower confidence.",
     remedy: "Take the certificate off the server. With keyCompromise, treat everything that was sent to it as read.",
     references: &["RFC 5280 section 5"],
@@ -359,11 +361,12 @@ pub static INDICATOR_MATCH: Rule = Rule {
     severity: Severity::High,
     confidence: 90,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[WEB_PROTOCOLS, ASYMMETRIC_CHANNEL],
     description: "Certificate, key, JA3, JA4, name, serial number or address of a handshake stands in a file given by \
         `--indicators`. Low for JA3 and JA4 alone, because fingerprints are shared by unrelated software; medium \
-        for an address or a name alone. All kinds that match are in the evidence, with the comments of the file.",
+        for an address or a name alone. Where the client named no host, the names of the leaf count as its name. \
+        All kinds that match are in the evidence, with the comments of the file.",
     false_positives: "As good as the file: old addresses and fingerprints of common libraries err most.",
     remedy: "Follow the source of the indicator: its comment is in the evidence.",
     references: &["RFC 9424"],

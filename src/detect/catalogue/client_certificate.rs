@@ -82,11 +82,11 @@ pub static CLIENT_CERT_NEW_SOFTWARE: Rule = Rule {
     settings: &[],
 };
 
-/// TLSW-CERT-033: a server accepted a client certificate that is revoked or expired.
+/// TLSW-CERT-033: a client certificate that is revoked, listed, or expired and accepted.
 pub static CLIENT_CERT_REVOKED_OR_EXPIRED: Rule = Rule {
     id: "TLSW-CERT-033",
     slug: "client-cert-revoked-or-expired",
-    name: "A server accepted a client certificate that is revoked or expired",
+    name: "A client used a certificate that is revoked, listed or expired",
     category: Category::Certificate,
     severity: Severity::Medium,
     confidence: 85,
@@ -94,7 +94,8 @@ pub static CLIENT_CERT_REVOKED_OR_EXPIRED: Rule = Rule {
     version: "1",
     techniques: &[FORGE_CERTIFICATES, VALID_ACCOUNTS],
     description: "The client certificate is expired at packet time and the handshake was established all the same; or it \
-        stands in a CRL or a list (high, established or not). Expired certificates of issuers whose clients are \
+        stands in a CRL or a list (high, established or not; the message says which, for only a CRL says that it \
+        was revoked). Expired certificates of issuers whose clients are \
         known to carry them for years (device certificates of Apple and Microsoft services) do not count.",
     false_positives: "Platforms that never renew device certificates, hence the exemption.",
     remedy: "Let the server check dates and revocation. Revoked: find out who still has the key.",

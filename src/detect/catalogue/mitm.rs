@@ -72,7 +72,9 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
         trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
         had come second, and told with its clients, if it comes again, copied the other or splits the clients \
-        (MITM-008); else it is taken for what the other replaced. A host is judged from 30 \
+        (MITM-008); else it is taken for what the other replaced. Where many got the one that nobody trusts for days, \
+        the trusted one is the new one and judged as such, but the message and the evidence (B12) say that the former \
+        one was not trusted. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",
@@ -120,7 +122,7 @@ pub static LEAF_SIGNED_BY_OWN_KEY: Rule = Rule {
         instead of high when the host is internal and seen for the first time.",
     false_positives: "A home-made PKI in which CA and server share one key. It never holds for a certificate of a public CA.",
     remedy: "Find out which proxy signs for this client (the issuer's name is chosen by it and proves nothing). If it \
-        is the organisation's own, give its key in [[interception]]; if it is a home-made PKI, in \
+        is the organisation's own, give its CA in [[interception]]; if it is a home-made PKI, in \
         [[internal_ca]].",
     references: &["RFC 5280 section 7.1"],
     settings: &[],
@@ -191,7 +193,7 @@ pub static INTERCEPTION_PRODUCT_ISSUER: Rule = Rule {
         this key for this client turns it into a mark.",
     false_positives: "The organisation's own proxy that is not in the policy. A public certificate of such a vendor's own site \
         never counts, because its chain is public.",
-    remedy: "If the proxy is the organisation's, enter its key and the clients it may serve in [[interception]]. If a \
+    remedy: "If the proxy is the organisation's, enter its CA and the clients it may serve in [[interception]]. If a \
         single computer runs the product, ask its user. Otherwise treat the connection as intercepted.",
     references: &["Huang et al., Analyzing Forged SSL Certificates in the Wild, IEEE S&P 2014"],
     settings: &[],
@@ -212,7 +214,8 @@ pub static NEW_INTERCEPTION_CA: Rule = Rule {
         signed leaves that are valid for the name asked for, of at least `domains` unrelated registrable \
         domains, of which at least `public` were seen here with a publicly trusted certificate (before, or within `window` after) or are in \
         the list of popular domains. It heads the alert of everything else that this key causes (MITM-002, 003, \
-        006).",
+        006). Medium with confidence 40 for clients that a proxy of the policy may intercept of which only the key is \
+        given, while neither its CA nor whose signature it is was seen.",
     false_positives: "A company CA signs internal names, which have no public history and do not count. Laboratories belong in \
         the policy.",
     remedy: "Find out who holds this CA and which computers trust it. The evidence lists domains and clients, and \
@@ -331,7 +334,8 @@ pub static CLIENTS_REJECT_CERTIFICATE: Rule = Rule {
         or from one client in at least half of five or more handshakes, where the host's rate over the last 7 \
         days was below 1 %. One client that refuses several hosts whose certificates nothing speaks against is one \
         alert, about it. Certificate_revoked (44) and certificate_expired (45) belong to CERT-013 and \
-        CERT-001. High together with evidence of MITM-002.",
+        CERT-001. High together with evidence of MITM-002. A level less with confidence 40 where it may be a proxy \
+        of the policy of which only the key is given, as in MITM-007.",
     false_positives: "Apps with pins behind an authorised proxy, devices that fail always (they are in the baseline), clients \
         with a wrong clock.",
     remedy: "Look at the certificate in the evidence: if it is the genuine one, the clients lack a root or an \

@@ -215,7 +215,7 @@ fn the_newest_list_decides_unless_the_reason_is_permanent() {
     let told = |lists: &[Crl]| {
         let told = |lists: &[&Crl]| {
             let found = revoked_by(|| lists.iter().copied(), &leaf(&[5]), NOW);
-            found.map(|(entry, list)| (entry.reason, list.this_update))
+            found.map(|found| (found.entry.reason, found.list.this_update))
         };
         let (there, back): (Vec<_>, Vec<_>) = (lists.iter().collect(), lists.iter().rev().collect());
         assert_eq!(told(&there), told(&back), "the order of files does not matter");
@@ -242,4 +242,59 @@ fn the_newest_list_decides_unless_the_reason_is_permanent() {
     assert_eq!(told(&[list(old, &[hold()], &[delta(1)]), list(new, &[], &[delta(1)])]), None, "of the same list");
     assert_eq!(told(&[list(old, &[hold()], &[delta(1)]), list(new, &[], &[delta(2)])]), Some(6), "of a later list");
     assert_eq!(told(&[list(new, &[hold()], &[delta(1)]), list(newer, &[], &[])]), None, "the next complete one");
+}
+
+/// 2024-06-`day`.
+fn june(day: i64) -> ValidityTime {
+    ValidityTime(1_717_200_000 + (day - 1) * 86_400)
+}
+
+#[test]
+fn lists_made_later_do_not_lift_a_hold_of_before() {
+    let hold = || listed(&[5], &[reason(6)]);
+    let (first, second) = (list("240604000000Z", &[hold()], &[]), list("240610000000Z", &[], &[]));
+    let number = |number: u8| extension(&[0x14], false, &[2, 1, number]);
+    let delta = [
+        list("240604000000Z", &[hold()], &[number(1)]),
+        list("240610000000Z", &[listed(&[5], &[reason(8)])], &[extension(&[0x1b], true, &[2, 1, 1])]),
+    ];
+    for lists in [&[first.clone(), second.clone()][..], &[second, first.clone()], &delta] {
+        let told = |day: i64| {
+            let found = revoked_by(|| lists.iter(), &leaf(&[5]), june(day))?;
+            assert_eq!((found.entry.reason, found.lifted), (6, Some(june(10))), "{day}");
+            Some(found.is_uncertain(june(day)))
+        };
+        // On hold since the first, listed on the 4th, not any more on the 10th.
+        assert_eq!(
+            [0, 1, 4, 5, 9, 10, 11].map(told),
+            [None, Some(false), Some(false), Some(true), Some(true), None, None]
+        );
+    }
+    // A list in between still had it.
+    let lists = [first.clone(), list("240607000000Z", &[hold()], &[]), list("240610000000Z", &[], &[])];
+    let told = |day| revoked_by(|| lists.iter(), &leaf(&[5]), june(day)).map(|found| found.is_uncertain(june(day)));
+    assert_eq!([3, 6, 8, 10].map(told), [Some(false), Some(false), Some(true), None]);
+    // Then it was revoked for good.
+    let lists = [first, list("240610000000Z", &[listed(&[5], &[reason(1)])], &[])];
+    let told =
+        |day| revoked_by(|| lists.iter(), &leaf(&[5]), june(day)).map(|found| (found.entry.reason, found.lifted));
+    assert_eq!([0, 2, 20].map(told), [None, Some((1, None)), Some((1, None))], "X.509 keeps the date of the hold");
+}
+
+#[test]
+fn what_was_invalid_before_it_was_revoked() {
+    let invalid = |text: &str| extension(&[0x18], false, &value(24, &[text.as_bytes()]));
+    let told = |extensions: &[Vec<u8>], day: i64| {
+        let crl = list("240602000000Z", &[listed(&[5], extensions)], &[]);
+        crl.revoked(&leaf(&[5]), ValidityTime(june(1).0 + day * 86_400)).map(|entry| entry.since())
+    };
+    assert_eq!(told(&[reason(1)], -1), None);
+    assert_eq!(told(&[reason(1), invalid("20240525000000Z")], -1), Some(ValidityTime(june(1).0 - 7 * 86_400)));
+    assert_eq!(told(&[reason(1), invalid("20240525000000Z")], -8), None);
+    assert_eq!(told(&[reason(1), invalid("20240603000000Z")], 0), Some(june(1)), "never later than the revocation");
+    assert_eq!(told(&[reason(6), invalid("20240525000000Z")], -1), None, "a hold proves nothing yet");
+    for broken in ["2024052500000Z", "", "x"] {
+        assert_eq!(told(&[reason(1), invalid(broken)], -1), None, "{broken}");
+        assert_eq!(told(&[reason(1), invalid(broken)], 0), Some(june(1)), "{broken}");
+    }
 }

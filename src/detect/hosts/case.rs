@@ -72,6 +72,7 @@ impl Case {
         match self.severity {
             _ if !self.has_baseline && self.proofs.is_empty() => "nothing to compare with",
             _ if !self.proofs.is_empty() => "forged",
+            Some(_) if self.is_better() => "trusted, in place of one that was not",
             Some(Severity::High | Severity::Critical) => "interception likely",
             Some(Severity::Medium) => "unexpected",
             Some(Severity::Low) => "unusual",
@@ -79,6 +80,11 @@ impl Case {
             None if self.contra.iter().any(|point| point.id == "B2") => "renewal by the same issuer",
             None => "no alarm",
         }
+    }
+
+    /// It leads to a trust anchor, and the expected one did not.
+    pub fn is_better(&self) -> bool {
+        self.contra.iter().any(|point| point.id == "B12")
     }
 
     /// The kind of change (`tlswatch.change.kind`) when it does not alert.
@@ -98,8 +104,14 @@ impl Case {
     }
 
     fn next_steps(&self) -> Vec<String> {
+        let fetch = format!("Fetch the certificate of {} over another network and compare its SHA-256.", self.host);
+        if self.is_better() && self.proofs.is_empty() {
+            let step = "If that is the trusted one, the host may have got it just now: accept it into the baseline. If \
+                others go on to get the former one, look for what stands between them and the server.";
+            return vec![fetch, step.to_owned()];
+        }
         vec![
-            format!("Fetch the certificate of {} over another network and compare its SHA-256.", self.host),
+            fetch,
             "If the change is right, accept it into the baseline; if not, look for what stands between this client and \
              the server."
                 .to_owned(),

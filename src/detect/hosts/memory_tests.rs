@@ -12,6 +12,7 @@ struct Stored {
     record: std::sync::Mutex<Option<HostRecord>>,
     expired: std::sync::Mutex<Vec<Timestamp>>,
     accepted: std::sync::Mutex<Vec<Sha256>>,
+    edits: std::sync::Mutex<Vec<Edit>>,
 }
 
 impl Backing for Stored {
@@ -21,6 +22,14 @@ impl Backing for Stored {
 
     fn accepted(&self, _: &HostKey) -> Vec<Sha256> {
         self.accepted.lock().unwrap().clone()
+    }
+
+    fn edits(&self) -> Vec<Edit> {
+        std::mem::take(&mut self.edits.lock().unwrap())
+    }
+
+    fn forget(&self, _: &HostKey) {
+        *self.record.lock().unwrap() = None;
     }
 
     fn write(&self, record: &HostRecord) {
@@ -75,6 +84,45 @@ fn live_baselines_are_written_every_ten_seconds_even_when_nothing_comes() {
     assert!(stored.expired.lock().unwrap().is_empty());
     hosts.save(at(DAY + 60));
     assert_eq!(*stored.expired.lock().unwrap(), [at(60 - 89 * DAY)]);
+}
+
+#[test]
+fn what_is_forgotten_by_hand_is_learned_anew_at_once() {
+    let public = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&public]);
+    scene.offline = false;
+    let stored = Arc::new(Stored::default());
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+    let chain = public.chain(&Plan::of(&[HOST]));
+    let key = HostKey { name: HOST.to_owned(), port: 443 };
+    let at = |milliseconds: i64| Timestamp(Timestamp::new(START, 0).nanos() + milliseconds * 1_000_000);
+    let support = |hosts: &Hosts| hosts.table.get(&key).map_or(0, |record| record.support);
+    hosts.save(at(-1));
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+    hosts.save(at(20));
+    stored.edits.lock().unwrap().push(Edit::Forget(key.clone()));
+    hosts.save(at(98));
+    assert_eq!((support(&hosts), hosts.forgotten()), (1, 0), "not looked for yet");
+    hosts.save(at(99));
+    assert_eq!((support(&hosts), hosts.forgotten()), (0, 1), "with what came meanwhile, which counts");
+    // Long before baselines are written; and what was seen before the last look is no loss.
+    scene.now += 1;
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+    hosts.save(at(1_100));
+    stored.edits.lock().unwrap().push(Edit::Forget(key.clone()));
+    hosts.save(at(1_200));
+    assert_eq!((support(&hosts), hosts.forgotten()), (0, 1));
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+    hosts.save(at(10_000));
+    assert_eq!((support(&hosts), stored.record.lock().unwrap().as_ref().map_or(0, |record| record.support)), (1, 1));
+    // A run that looks at its end only.
+    stored.edits.lock().unwrap().push(Edit::Forget(key.clone()));
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+    scene.finish(&mut hosts);
+    assert_eq!((hosts.forgotten(), stored.record.lock().unwrap().is_some()), (1, false));
 }
 
 #[test]

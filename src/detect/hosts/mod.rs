@@ -55,6 +55,9 @@ const MAX_SPILLED: usize = 4_096;
 const MAX_ABSENT: usize = 65_536;
 /// Live: baselines are written after so much packet time: what is lost when the program ends early.
 pub const SAVE_EVERY: i64 = 10 * crate::time::NANOS_PER_SECOND;
+/// Live: packet time after which edits by hand are looked for. What a host shows between an edit that forgets it and the
+/// look is forgotten with it: nothing tells which of it came first.
+const LOOK_EVERY: i64 = SAVE_EVERY / 100;
 /// Live: how often baselines that were not used for a long time are taken out of the file.
 const EXPIRE_EVERY: i64 = 86_400 * crate::time::NANOS_PER_SECOND;
 /// Packet time after which a suspect that many clients get and that has a public path is believed.
@@ -90,6 +93,10 @@ pub struct Hosts {
     saved: Option<Timestamp>,
     /// Live: when old baselines were last taken out.
     expired: Option<Timestamp>,
+    /// Live: when edits by hand were last looked for.
+    looked: Option<Timestamp>,
+    /// Hosts that were forgotten by hand and that had been seen since that.
+    unlearned: u64,
 }
 
 /// Where a leaf was accepted.
@@ -131,6 +138,8 @@ impl Hosts {
             absent: Memory::new(MAX_ABSENT),
             saved: None,
             expired: None,
+            looked: None,
+            unlearned: 0,
         }
     }
 
@@ -176,7 +185,9 @@ impl Hosts {
                 }
                 Edit::Forget(key) => {
                     self.holding.forget(&key, |_| true);
-                    self.table.remove(&key);
+                    let since = self.looked.map_or(i64::MIN, Timestamp::nanos);
+                    let seen = self.table.remove(&key).is_some_and(|record| record.last > since);
+                    self.unlearned = self.unlearned.saturating_add(u64::from(seen));
                     backing.forget(&key);
                 }
             }
@@ -539,10 +550,14 @@ impl Hosts {
             return;
         }
         let saved = *self.saved.get_or_insert(clock);
-        if clock.since(saved).nanos() < SAVE_EVERY {
+        let is_due = clock.since(saved).nanos() >= SAVE_EVERY;
+        if is_due || self.looked.is_none_or(|looked| clock.since(looked).nanos() >= LOOK_EVERY) {
+            self.heed_edits();
+            self.looked = Some(clock);
+        }
+        if !is_due {
             return;
         }
-        self.heed_edits();
         let Some(backing) = &self.backing else { return };
         // The last seen come first: most of a full table is not looked at.
         self.table.newest().take_while(|record| record.last >= saved.nanos()).for_each(|record| backing.write(record));
@@ -591,7 +606,7 @@ impl Detector for Hosts {
     }
 
     fn forgotten(&self) -> u64 {
-        self.witnesses.forgotten().saturating_add(self.unaccused)
+        self.witnesses.forgotten().saturating_add(self.unaccused).saturating_add(self.unlearned)
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
@@ -624,12 +639,14 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     let until = case.expected_until.map(|at| Timestamp::new(at, 0).rfc3339().to_string());
     let until = until.as_deref().and_then(|text| text.get(..10)).map(|day| format!(", valid until {day}"));
     let expected = case.baseline.issuers.first().map_or("another issuer", String::as_str);
+    let (trusted, untrusted) = if case.is_better() { (" that is trusted", ", which is not") } else { ("", "") };
+    let until = format!("{}{untrusted}", until.unwrap_or_default());
     let others = match case.others.old_clients {
-        0 => format!("instead of the expected one from \"{expected}\"{}", until.unwrap_or_default()),
-        1 => format!("while one client got the one from \"{expected}\"{}", until.unwrap_or_default()),
-        clients => format!("while {clients} clients got the one from \"{expected}\"{}", until.unwrap_or_default()),
+        0 => format!("instead of the expected one from \"{expected}\"{until}"),
+        1 => format!("while one client got the one from \"{expected}\"{until}"),
+        clients => format!("while {clients} clients got the one from \"{expected}\"{until}"),
     };
-    let what = format!("a certificate from {} {others}", new.issuer_phrase());
+    let what = format!("a certificate{trusted} from {} {others}", new.issuer_phrase());
     let make = |place: &report::Place| {
         let mut finding = place.finding((&UNEXPECTED_CERTIFICATE, cause.clone()), &what, new);
         finding.severity = severity;

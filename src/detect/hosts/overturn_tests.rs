@@ -130,6 +130,37 @@ fn a_newer_certificate_was_not_there_to_be_served() {
 }
 
 #[test]
+fn a_trusted_one_after_days_of_an_untrusted_one_is_not_accused() {
+    for newcomers in [1, 6] {
+        let mut world = World::new();
+        let former = world.proxy.chain(&Plan::of(&[HOST]));
+        let better = world.public.chain(&Plan::of(&[HOST]));
+        for _ in 0..5 {
+            assert!(world.serve_others(12, &former).is_empty());
+            world.scene.now += 86_400;
+        }
+        let mut found = Vec::new();
+        for number in 0..newcomers {
+            found.extend(world.serve(&format!("10.{}.1.{number}", 20 + number), &better));
+        }
+        if newcomers == 1 {
+            found.extend(world.serve_others(12, &former));
+        }
+        found.extend(world.end());
+        found.retain(|one| one.effect == crate::detect::catalogue::Effect::Alert);
+        // All get it now: the host has a better certificate.
+        assert_eq!(ids(&found), if newcomers == 1 { vec!["MITM-002", "MITM-008"] } else { vec![] });
+        for one in &found {
+            assert!(one.message.contains(" a certificate that is trusted from "), "{}", one.message);
+            assert!(one.message.ends_with(", which is not."), "{}", one.message);
+            assert!(one.evidence.contra.iter().any(|point| point.id == "B12"));
+            assert!(["trusted, in place of one that was not", ""].contains(&one.evidence.verdict.as_str()));
+            assert_eq!(one.evidence.next_steps.iter().filter(|step| step.contains("this client")).count(), 0);
+        }
+    }
+}
+
+#[test]
 fn sslsplit_adds_the_name_asked_for() {
     for (added, told) in [(HOST, true), ("mail.example.com", false)] {
         let mut world = World::new();
@@ -234,6 +265,42 @@ fn the_ca_of_a_proxy_that_may_intercept_is_seen_later() {
         shown.push(("www.example.org", "10.2.0.9", proxy.chain(&Plan::of(&["www.example.org"]))));
         let found = judged(Bench::new(&[&public]).policy(&policy), &shown);
         assert_eq!(ids(&found).contains(&"MITM-002"), alerts, "{:?}", ids(&found));
+    }
+}
+
+#[test]
+fn a_proxy_whose_ca_nobody_sends_is_told_from_one_that_takes_its_name() {
+    let (proxy, namesake) = (Ca::new("Proxy CA"), Ca::new("Proxy CA"));
+    let spki = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+    let sites = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "github.com"];
+    let seen_of = |signer: &Ca, ca: bool, clients: &str| {
+        let file = if ca { "ca = [\"proxy.pem\"]\n" } else { "" };
+        let policy = format!(
+            "[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\n{file}clients = [\"{clients}\"]\nmode = \"authorised\"\n"
+        );
+        let mut bench = Bench::new(&[]).policy(&policy);
+        bench.knowledge.proxies = if ca { vec![Arc::clone(&proxy.certificate)] } else { Vec::new() };
+        let shown: Vec<_> = sites.map(|site| (site, "10.2.0.9", vec![signer.leaf(&Plan::of(&[site]))])).into();
+        let found = judged(bench, &shown);
+        found.into_iter().filter(|one| one.severity >= Severity::Medium).collect::<Vec<_>>()
+    };
+    // Its signature is verified at once, and that of the other is not its.
+    assert!(seen_of(&proxy, true, "10.2.0.0/16").is_empty());
+    for (signer, ca, clients, severity, open) in [
+        (&namesake, true, "10.2.0.0/16", Severity::High, false),
+        (&proxy, true, "10.3.0.0/16", Severity::High, false),
+        (&proxy, false, "10.2.0.0/16", Severity::Medium, true),
+        (&namesake, false, "10.2.0.0/16", Severity::Medium, true),
+        (&namesake, false, "10.3.0.0/16", Severity::High, false),
+    ] {
+        let found = seen_of(signer, ca, clients);
+        let told: Vec<_> = found.iter().filter(|one| one.rule.id.ends_with("MITM-007")).collect();
+        assert!(!told.is_empty(), "{ca} {clients}: {:?}", ids(&found));
+        for one in told {
+            assert_eq!(one.severity, severity, "{ca} {clients}");
+            assert_eq!(one.evidence.contra.iter().any(|point| point.id == "proxy"), open);
+            assert_eq!(one.confidence <= 40, open);
+        }
     }
 }
 

@@ -275,6 +275,14 @@ impl Tally<'_> {
         if phase == Phase::Volatile {
             self.favour("B8", -30, "the host makes new certificates all the time");
         }
+        if new.is_trusted() && !old.trusted {
+            // No points: what many clients get may be the server's own all the same.
+            self.favour(
+                "B12",
+                0,
+                "it leads to a trust anchor, the expected one to none: it need not be the strange one",
+            );
+        }
         if question.network.issuer_allowed {
             self.favour("B9", -40, "the policy allows this issuer");
         }

@@ -31,6 +31,8 @@ pub struct SplitView {
     pub public: bool,
     /// Both certificates are for the same names.
     pub same_names: bool,
+    /// The minority's is trusted, the majority's is not.
+    pub better: bool,
 }
 
 /// A finding where this handshake belongs to the minority.
@@ -66,6 +68,7 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
             handshakes: many.count,
             public: majority.public && new.public,
             same_names: majority.names == NameSet::of(&new.name_hashes()),
+            better: new.is_trusted() && !majority.trusted,
         })
     })
 }
@@ -86,8 +89,9 @@ impl SplitView {
         } else {
             new.cause()
         };
+        let (trusted, untrusted) = if self.better { (" that is trusted", ", which is not") } else { ("", "") };
         let what = format!(
-            "a certificate from {} while {} clients got another one from the same server",
+            "a certificate{trusted} from {} while {} clients got another one from the same server{untrusted}",
             new.issuer_phrase(),
             self.clients
         );
@@ -109,6 +113,12 @@ impl SplitView {
             observed: Some(new.leaf.sha256.to_string()),
             expected: Some(self.majority.to_string()),
         });
+        if self.better {
+            let text = "it leads to a trust anchor, the other one to none: it need not be the strange one".to_owned();
+            finding.evidence.contra.push(Point { id: "B12", text, ..Point::default() });
+            let step = "Compare both with the server's own certificate: who is intercepted may be the many.";
+            finding.evidence.next_steps.push(step.to_owned());
+        }
         finding
     }
 }

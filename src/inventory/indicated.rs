@@ -1,0 +1,286 @@
+//! Names and addresses of the inventory that are indicators.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use crate::detect::knowledge::Knowledge;
+use crate::detect::stored::indicated::{Indicated, Indicator, Place};
+use crate::time::Timestamp;
+use crate::x509::Sha256;
+
+use super::listed::{Applied, host, uses};
+
+/// Places of all indicators together.
+const MAX_PLACES: usize = 10_000;
+/// Servers of a name.
+const MAX_SERVERS: u32 = 64;
+/// Names that were asked for at an address, and places of a certificate.
+const MAX_NAMES: u32 = 256;
+
+/// What is found, and what there was no room for.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    found: BTreeMap<Indicator, Indicated>,
+    places: usize,
+    /// Places that were not looked at.
+    pub(super) left_out: u64,
+}
+
+/// Every name and address once, each looked up among the indicators: four walks, however many indicators there are. Only
+/// what is found is asked for, by an index.
+pub(super) fn search(
+    connection: &Connection,
+    knowledge: &Knowledge,
+    applied: Option<&Applied>,
+) -> rusqlite::Result<Search> {
+    let mut search = Search::default();
+    let since = applied.map_or((-1, i64::MIN), |applied| (applied.newest, applied.until.nanos()));
+    let (names, addresses) = knowledge.indicates();
+    if names || addresses {
+        search.hosts(connection, knowledge, since.1)?;
+    }
+    if names {
+        search.certificates(connection, knowledge, since)?;
+    }
+    if addresses {
+        search.servers(connection, knowledge, since.1)?;
+        search.clients(connection, knowledge, since.1)?;
+    }
+    Ok(search)
+}
+
+impl Search {
+    /// What was found, in the order of the lists.
+    pub(super) fn into_found(self) -> Vec<Indicated> {
+        let mut found: Vec<Indicated> = self.found.into_values().collect();
+        for one in &mut found {
+            one.places.sort_by_key(|place| std::cmp::Reverse(place.span.map(|(_, last)| last)));
+        }
+        found
+    }
+
+    /// Whether there is room for a place; else it is counted.
+    fn has_room(&mut self) -> bool {
+        let has = self.places < MAX_PLACES;
+        self.left_out = self.left_out.saturating_add(u64::from(!has));
+        has
+    }
+
+    fn add(&mut self, (indicator, source): (Indicator, String), place: Place) {
+        self.places = self.places.saturating_add(1);
+        let new = || Indicated { indicator: indicator.clone(), source, places: Vec::new() };
+        self.found.entry(indicator.clone()).or_insert_with(new).places.push(place);
+    }
+
+    /// What clients asked for, certificate or none.
+    fn hosts(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(HOSTS)?;
+        let mut servers = connection.prepare(SERVERS_OF_NAME)?;
+        let mut rows = statement.query([since])?;
+        while let Some(row) = rows.next()? {
+            let (name, port) = (row.get_ref(1)?.as_str()?, row.get(2)?);
+            let address = name.strip_prefix("ip:").and_then(|address| address.parse::<IpAddr>().ok());
+            let hit = match address {
+                Some(address) => knowledge.indicated_address(address),
+                None => knowledge.indicated_name(name),
+            };
+            let Some(hit) = hit else { continue };
+            if !self.has_room() {
+                continue;
+            }
+            let mut place = Place {
+                found: address.map_or_else(|| name.to_owned(), |address| address.to_string()),
+                host: Some(host(name, port)),
+                servers: address.into_iter().collect(),
+                span: Some((Timestamp(row.get(4)?), Timestamp(row.get(5)?))),
+                count: number(row.get(6)?),
+                ..Place::default()
+            };
+            if address.is_none() {
+                let id: i64 = row.get(0)?;
+                let transport = row.get_ref(3)?.as_str()?;
+                let mut found = servers.query(params![id, port, transport, MAX_SERVERS])?;
+                while let Some(row) = found.next()? {
+                    place.servers.extend(row.get_ref(0)?.as_str()?.parse::<IpAddr>());
+                    place.clients = place.clients.max(Some(number(row.get(1)?)));
+                }
+                // One server may stand in several virtual networks.
+                place.servers.dedup();
+            }
+            self.add(hit, place);
+        }
+        Ok(())
+    }
+
+    /// Names in certificates that servers showed.
+    fn certificates(
+        &mut self,
+        connection: &Connection,
+        knowledge: &Knowledge,
+        (newest, until): (i64, i64),
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(CERTIFICATE_NAMES)?;
+        let mut rows = statement.query([newest, until])?;
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(1)?.as_str()?;
+            let Some(hit) = knowledge.indicated_name(name) else { continue };
+            let certificate = Some((Arc::from(row.get_ref(2)?.as_str()?), Sha256(row.get(3)?)));
+            for place in uses(connection, (row.get(0)?, false), MAX_NAMES)? {
+                // The client asked for it: that is told above.
+                if place.host.server_name() == Some(name) || !self.has_room() {
+                    continue;
+                }
+                let place = Place {
+                    found: name.to_owned(),
+                    host: Some(place.host),
+                    servers: vec![place.server.address],
+                    client: None,
+                    certificate: certificate.clone(),
+                    span: Some((place.first, place.last)),
+                    count: place.count,
+                    clients: Some(place.clients),
+                };
+                self.add(hit.clone(), place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where servers listen.
+    fn servers(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(ENDPOINTS)?;
+        let mut names = connection.prepare(NAMES_OF_SERVER)?;
+        // Without a name the host is the address: that is told above.
+        let told: HashSet<(String, u16)> = self
+            .found
+            .values()
+            .flat_map(|one| &one.places)
+            .filter_map(|place| Some((place.found.clone(), place.host.as_ref()?.port)))
+            .collect();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (ip, port): (_, u16) = (row.get_ref(1)?.as_str()?, row.get(2)?);
+            let Ok(address) = ip.parse::<IpAddr>() else { continue };
+            let Some(hit) = knowledge.indicated_address(address) else { continue };
+            let id: i64 = row.get(0)?;
+            let mut found = names.query(params![id, MAX_NAMES])?;
+            let mut is_empty = true;
+            while let Some(row) = found.next()? {
+                is_empty = false;
+                let (name, last): (_, i64) = (row.get_ref(0)?.as_str()?, row.get(2)?);
+                if name.starts_with("ip:") || last <= since || !self.has_room() {
+                    continue;
+                }
+                let place = Place {
+                    found: ip.to_owned(),
+                    host: Some(host(name, port)),
+                    servers: vec![address],
+                    span: Some((Timestamp(row.get(1)?), Timestamp(last))),
+                    count: number(row.get(3)?),
+                    clients: Some(number(row.get(4)?)),
+                    ..Place::default()
+                };
+                self.add(hit.clone(), place);
+            }
+            if is_empty && !told.contains(&(ip.to_owned(), port)) && self.has_room() {
+                let host = Some(host(&format!("ip:{ip}"), port));
+                self.add(hit, Place { found: ip.to_owned(), host, servers: vec![address], ..Place::default() });
+            }
+        }
+        Ok(())
+    }
+
+    /// From where client certificates were used.
+    fn clients(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(CLIENTS)?;
+        let mut rows = statement.query([since])?;
+        while let Some(row) = rows.next()? {
+            let ip = row.get_ref(0)?.as_str()?;
+            let Ok(address) = ip.parse::<IpAddr>() else { continue };
+            let Some(hit) = knowledge.indicated_address(address) else { continue };
+            if !self.has_room() {
+                continue;
+            }
+            let place = Place {
+                found: ip.to_owned(),
+                client: Some(address),
+                certificate: Some((Arc::from(row.get_ref(4)?.as_str()?), Sha256(row.get(5)?))),
+                span: Some((Timestamp(row.get(1)?), Timestamp(row.get(2)?))),
+                count: number(row.get(3)?),
+                ..Place::default()
+            };
+            self.add(hit, place);
+        }
+        Ok(())
+    }
+}
+
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+const HOSTS: &str = "SELECT host.name, name.name, host.port, host.transport, host.first, host.last, host.count
+    FROM host CROSS JOIN name ON name.id = host.name WHERE host.last > ?1 ORDER BY host.id";
+
+/// By `sighting_name`.
+const SERVERS_OF_NAME: &str = "SELECT endpoint.ip, max(sighting.clients)
+    FROM sighting CROSS JOIN endpoint ON endpoint.id = sighting.endpoint
+    WHERE sighting.name = ?1 AND sighting.role = 0 AND endpoint.port = ?2 AND endpoint.transport = ?3
+    GROUP BY endpoint.id ORDER BY max(sighting.last) DESC, endpoint.ip LIMIT ?4";
+
+const CERTIFICATE_NAMES: &str = "SELECT certificate.id, certificate_name.name, certificate.subject, certificate.sha256
+    FROM certificate CROSS JOIN certificate_name ON certificate_name.certificate = certificate.id
+    WHERE certificate.id > ?1 OR certificate.last > ?2";
+
+const ENDPOINTS: &str = "SELECT id, ip, port FROM endpoint ORDER BY id";
+
+/// By `sighting_endpoint`.
+const NAMES_OF_SERVER: &str = "SELECT name.name, min(sighting.first), max(sighting.last), sum(sighting.count),
+        max(sighting.clients)
+    FROM sighting CROSS JOIN name ON name.id = sighting.name WHERE sighting.endpoint = ?1 AND sighting.role = 0
+    GROUP BY name.id ORDER BY 3 DESC, 1 LIMIT ?2";
+
+const CLIENTS: &str = "SELECT client.address, client.first, client.last, client.count, certificate.subject,
+        certificate.sha256
+    FROM client CROSS JOIN certificate ON certificate.id = client.certificate WHERE client.last > ?1
+    ORDER BY client.certificate, client.address";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Store;
+
+    /// What is done for each row of the walks, and what for each hit.
+    #[test]
+    fn sightings_are_found_by_an_index() {
+        let store = Store::in_memory().unwrap();
+        let connection = store.connection();
+        let plan = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let unbound = vec![rusqlite::types::Null; statement.parameter_count()];
+            let rows = statement.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3)).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        for (sql, index) in
+            [(SERVERS_OF_NAME, "sighting_name (name=?)"), (NAMES_OF_SERVER, "sighting_endpoint (endpoint=?)")]
+        {
+            let plan = plan(sql);
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH sighting") && step.contains(index)), "{plan:?}");
+            assert!(plan.iter().all(|step| !step.contains("SCAN")), "{plan:?}");
+        }
+        for (sql, walked) in
+            [(HOSTS, Some("host")), (CERTIFICATE_NAMES, None), (ENDPOINTS, Some("endpoint")), (CLIENTS, Some("client"))]
+        {
+            let plan = plan(sql);
+            let scans: Vec<_> = plan.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
+            assert_eq!(
+                scans.iter().map(|step| step.split(' ').next()).collect::<Vec<_>>(),
+                Vec::from_iter(walked.map(Some))
+            );
+            assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE") && !step.contains("sighting")), "{plan:?}");
+        }
+    }
+}
