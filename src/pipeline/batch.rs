@@ -112,6 +112,7 @@ impl Batch {
     }
 
     /// Adds a segment. Its bytes are copied unless they lie in `pages`, which must be the same for all of a round.
+    #[inline(always)]
     pub fn push_segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, pages: Option<&Arc<Pages>>) {
         let SegmentIn { direction, sequence, flags, ip_id, snapped, checksum, seen, at, bytes, header } = *segment;
         let lent = pages.and_then(|pages| pages.place_of(bytes));

@@ -301,6 +301,7 @@ impl Threads {
         }
     }
 
+    #[inline(always)]
     fn push(&mut self, number: usize, add: impl FnOnce(&mut Batch, Option<&Arc<Pages>>)) {
         if let Some(lane) = self.lanes.get_mut(number) {
             add(&mut lane.batch, self.pages.as_ref());
@@ -457,6 +458,7 @@ impl Dispatch for Threads {
         }
     }
 
+    #[inline(always)]
     fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>) -> bool {
         let lane = self.lane_of(flow);
         match &mut self.own {
