@@ -3,7 +3,7 @@
 //! Each lane has a queue of batches and a worker's state, which is with whoever works on it. There is one lane more than
 //! threads. One is the reader's own: while the others have enough to do, its worker takes what comes at once, without a
 //! batch. On the other lanes work the other threads; each takes a lane for which something waits, and keeps it until its
-//! queue is empty. Where a thread has nothing to do, the reader's segments go into batches too, and the thread takes one. The
+//! queue is empty. When they had nothing left, the reader only reads for some rounds, and its lane is one like the others. The
 //! reader takes a batch of another lane before it waits for anybody. So as many threads as processors keep all of them busy,
 //! and mostly the same one frees what was allocated for a connection.
 //!
@@ -110,10 +110,6 @@ fn run_worker(mut work: Box<Work>) {
         if !work.take(batch) {
             return;
         }
-        if work.number == OWN && work.end.is_none() {
-            // The reader wants it back: no more than was needed.
-            break;
-        }
     }
     if work.finish() {
         let home = work.home.clone();
@@ -205,6 +201,8 @@ struct Threads {
     own: Option<Box<Work>>,
     /// Segments of this round that it took.
     taken: usize,
+    /// Rounds for which the reader's lane is another's too: the others had nothing left.
+    hungry: u32,
     /// Threads beside the reader's.
     others: usize,
     batch: usize,
@@ -254,6 +252,9 @@ const OWN: usize = 0;
 /// Batches for each other thread that must wait before the reader works on its own lane: whoever has none loses time.
 const ENOUGH: usize = 2;
 
+/// Rounds for which the reader only reads once the others had nothing left: a lane must not change hands all the time.
+const ROUNDS: u32 = 2;
+
 /// Longest wait of the reader for the sinks at the end of a round: they may be as slow as they like, but what is in flight
 /// is bounded by the queues too.
 const WAITS: u32 = 10_000;
@@ -292,6 +293,7 @@ impl Threads {
             lanes: (0..lanes).map(lane).collect(),
             ready: bounded(lanes),
             own: None,
+            hungry: ROUNDS,
             taken: 0,
             others: options.workers.saturating_sub(1).max(1),
             batch: options.batch.max(1),
@@ -498,15 +500,17 @@ impl Dispatch for Threads {
             self.rest(work)?;
         }
         self.lanes.iter_mut().for_each(Lane::collect);
-        let all_busy = self.lanes.iter().filter(|lane| lane.resting.is_none()).count() >= self.others;
+        // Whether the others have something left, before they get more.
+        self.hungry = if self.waiting() < self.others { ROUNDS } else { self.hungry.saturating_sub(1) };
         for number in handed..self.lanes.len() {
             self.wait_for(number, 1)?;
             self.hand_over(number, clock, decided)?;
         }
-        if !all_busy && let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
-            self.rest(work)?;
-        }
-        if all_busy && self.waiting() >= self.others.saturating_mul(ENOUGH) {
+        if self.hungry > 0 {
+            if let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
+                self.rest(work)?;
+            }
+        } else if self.waiting() >= self.others.saturating_mul(ENOUGH) {
             while self.work()? {}
             self.own = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take());
         }
@@ -587,40 +591,38 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_without_work_gets_the_readers_lane() {
+    fn threads_without_work_get_the_readers_lane_too() {
         let (mut threads, _given) = threads(2, 4);
-        end(&mut threads, 0);
-        threads.round(Order::default(), &mut Vec::new()).unwrap();
-        let ready: Vec<_> = threads.ready.1.try_iter().collect();
-        assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
-        // None of them comes home: all are at work, and what is new waits.
-        threads.round(Order::default(), &mut Vec::new()).unwrap();
-        assert!(threads.ready.1.is_empty() && threads.own.is_none());
-        ready.into_iter().for_each(run_worker);
-        let queued: Vec<_> = threads.lanes.iter().map(|lane| lane.to.len()).collect();
-        assert_eq!(queued, [1, 0, 0], "of the reader's lane only one batch was taken");
-        // They rest, so again somebody could do more.
-        threads.round(Order::default(), &mut Vec::new()).unwrap();
-        let ready: Vec<_> = threads.ready.1.try_iter().collect();
-        assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
+        for _ in 0..3 {
+            end(&mut threads, 0);
+            threads.round(Order::default(), &mut Vec::new()).unwrap();
+            let ready: Vec<_> = threads.ready.1.try_iter().collect();
+            assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
+            ready.into_iter().for_each(run_worker);
+            assert!(threads.lanes.iter().all(|lane| lane.to.is_empty()));
+        }
     }
 
     #[test]
     fn while_others_have_enough_to_do_the_readers_worker_takes_at_once() {
-        let (mut threads, _given) = threads(2, 4);
-        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        let (mut threads, _given) = threads(2, 9);
+        let round = |threads: &mut Threads| threads.round(Order::default(), &mut Vec::new()).unwrap();
+        round(&mut threads);
         let ready: Vec<_> = threads.ready.1.try_iter().collect();
         // The reader's lane comes back, the others do not.
         let (own, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(|work| work.number == OWN);
         own.into_iter().for_each(run_worker);
-        for _ in 0..3 {
-            threads.round(Order::default(), &mut Vec::new()).unwrap();
-            assert!(threads.own.is_some());
-            end(&mut threads, 0);
-            assert!(threads.lanes[OWN].batch.is_empty() && threads.lanes[OWN].to.is_empty());
+        for number in 1..=ROUNDS {
+            round(&mut threads);
+            assert_eq!(threads.own.is_some(), number == ROUNDS);
+            threads.ready.1.try_iter().for_each(run_worker);
         }
+        end(&mut threads, 0);
+        assert!(threads.lanes[OWN].batch.is_empty() && threads.lanes[OWN].to.is_empty());
+        round(&mut threads);
+        assert!(threads.own.is_some());
         others.into_iter().for_each(run_worker);
-        threads.round(Order::default(), &mut Vec::new()).unwrap();
+        round(&mut threads);
         assert!(threads.own.is_none(), "now they have not");
     }
 }
