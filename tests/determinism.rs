@@ -108,6 +108,40 @@ fn flows_of_datagrams_are_the_same_for_any_threads() {
     assert_eq!((run.outcome.stats.flow_not_tls, run.outcome.stats.decode_udp), (14, 600));
 }
 
+/// The first frame of a file may be the last one of a handshake, which names that file.
+#[test]
+fn captures_of_many_files_are_the_same_for_any_threads() {
+    let frames = parse_pcap(&std::fs::read("pcaps/fail-protocol-version.pcap").unwrap());
+    let port = frames[0].data[34..36].to_vec();
+    let connections = (0..70_u16).flat_map(|number| {
+        let with_port = |frame: &Captured| {
+            let mut frame = frame.clone();
+            let from = if frame.data[34..36] == port { 34 } else { 36 };
+            frame.data[from..from + 2].copy_from_slice(&(10_000 + number).to_be_bytes());
+            frame.time += i64::from(number) * 1_000_000_000;
+            frame
+        };
+        frames.iter().take(9).map(with_port).collect::<Vec<_>>()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let paths = connections.enumerate().map(|(number, frame)| {
+        let path = folder.path().join(format!("{number:03}.pcap"));
+        std::fs::write(&path, to_pcap(&[frame])).unwrap();
+        path
+    });
+    let paths: Vec<_> = paths.collect();
+    let run = |workers, batch| {
+        let options = Options { workers, batch, ..Options::default() };
+        run_files(&paths, &options, Detail::Standard)
+    };
+    let expected = run(2, 1);
+    assert_eq!(expected.outcome.stats.tls_handshakes, 70);
+    assert_eq!(expected.lines().filter(|line| line.contains("\"last_file\"")).count(), 70);
+    for (workers, batch) in [(1, 1), (1, 256), (1, 4096), (2, 4096), (5, 256)] {
+        same(&expected, &run(workers, batch), &format!("{workers} workers, batches of {batch}"));
+    }
+}
+
 /// Large files lie in memory, and workers read the segments where they lie, from several windows.
 #[test]
 fn large_files_are_the_same_for_any_threads() {

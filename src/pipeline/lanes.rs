@@ -357,6 +357,10 @@ impl Threads {
     /// Takes a batch of a lane that waits for a thread. `Ok(false)`: there is none.
     fn help(&mut self) -> Result<bool, PipelineError> {
         let Ok(mut work) = self.ready.1.try_recv() else { return Ok(false) };
+        if work.end.is_some() {
+            run_worker(work);
+            return Ok(true);
+        }
         if let Some(batch) = work.next()
             && !work.take(batch)
         {

@@ -161,6 +161,7 @@ impl Worker {
 
     /// Takes a segment. `true` when the flow needs no more packets.
     pub fn segment(&mut self, flow: FlowRef, segment: &SegmentIn<'_>, lasting: Option<&dyn Lasting>) -> bool {
+        self.report_if_many();
         self.expire_if_due(flow, segment.at.order.clock);
         let Some(slot) = self.slots.get_mut(flow.id.slot()) else { return true };
         let Some(place) = slot.connections.get_mut(flow.id.index()) else { return true };
@@ -192,7 +193,6 @@ impl Worker {
             *place = None;
             slot.memory = slot.memory.saturating_sub(before);
             self.live = self.live.saturating_sub(1);
-            self.report_if_many();
             return true;
         }
         connection.counted = connection.memory();
@@ -205,12 +205,12 @@ impl Worker {
         if full {
             self.make_room(flow.id.slot(), segment.at.order);
         }
-        self.report_if_many();
         false
     }
 
     /// A connection is over.
     pub fn end(&mut self, flow: FlowRef, at: Order, end: HandshakeEnd) {
+        self.report_if_many();
         self.expire_if_due(flow, at.clock);
         if let Some(connection) = self.remove(flow) {
             let at = Moment { order: at, ..*connection.last() };
@@ -267,6 +267,8 @@ impl Worker {
         self.lines.refill(&self.shared.spent, self.number);
     }
 
+    /// Asked before a frame is taken, not behind it: only then is the name of every file known, also of the one that begins
+    /// with it.
     fn report_if_many(&mut self) {
         if self.finished.len() >= TOGETHER {
             self.report();
@@ -364,7 +366,6 @@ impl Worker {
             self.finished.push(Finished::new(&connection, (handshake, place)));
             place.ordinal = place.ordinal.saturating_add(1);
         }
-        self.report_if_many();
         place.ordinal.saturating_sub(at.order.ordinal)
     }
 
