@@ -139,10 +139,10 @@ impl Policy {
         })
     }
 
-    /// A proxy that may intercept this client, of whose CA the policy names only keys, so that it cannot be told whether it
-    /// signed a certificate until the CA's own is seen.
-    pub fn interception_by_key(&self, client: IpAddr) -> Option<&Interception> {
-        self.interceptions.iter().find(|proxy| {
+    /// The proxies that may intercept this client, of whose CAs the policy names only keys, so that it cannot be told whether
+    /// one signed a certificate until its CA's own is seen.
+    pub fn interceptions_by_key(&self, client: IpAddr) -> impl Iterator<Item = &Interception> {
+        self.interceptions.iter().filter(move |proxy| {
             proxy.ca.is_empty()
                 && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
         })

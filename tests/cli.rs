@@ -511,6 +511,37 @@ fn authority(name: &str, above: Option<&rcgen::Issuer<'_, rcgen::KeyPair>>) -> (
     (certificate, rcgen::Issuer::new(params, key))
 }
 
+#[test]
+fn whose_signatures_a_file_of_ca_authorises_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, issuer) = authority("Corporate Root", None);
+    let (proxy, _) = authority("Proxy CA", Some(&issuer));
+    fs::write(folder.path().join("chain.pem"), format!("{}{}", proxy.pem(), root.pem())).unwrap();
+    fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
+    let path = folder.path().join("policy.toml");
+    let check = |trust: &str| {
+        let proxy =
+            "[[interception]]\nname = \"p\"\nca = [\"chain.pem\"]\nclients = [\"10.0.0.0/8\"]\nmode = \"authorised\"\n";
+        fs::write(&path, format!("version = 1\n{trust}{proxy}")).unwrap();
+        tlswatch(&["policy", "check", text(&path)])
+    };
+    let run = check("");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.ends_with(": line 2: interception: ca authorises what these sign: CN=Proxy CA\n"),
+        "{}",
+        run.stderr
+    );
+    let run = check("[trust]\nroots = [\"root.pem\"]\n");
+    assert!(run.stderr.contains("policy.toml: line 6, column 7: interception.ca: "), "{}", run.stderr);
+    assert!(
+        run.stderr.ends_with("chain.pem: CN=Corporate Root is a trusted root, not a proxy's CA\n"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.code, 2);
+}
+
 type CaIssuer = rcgen::Issuer<'static, rcgen::KeyPair>;
 
 /// As it happens, a chain whose issuer was not seen waits for it: what was told cannot be taken back.

@@ -1,7 +1,7 @@
 //! Reads what the policy names: lists, revocation lists, certificates of owners. The only place of judgement that opens
 //! files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ use crate::text::printable;
 use crate::time::Timestamp;
 use crate::x509::roots::{TrustAnchors, certificates as certificates_of, may_be_ca};
 use crate::x509::sct::Logs;
-use crate::x509::{Certificate, Sha256};
+use crate::x509::signature::{Verdict, verify_certificate};
+use crate::x509::{Certificate, Facts, Sha256};
 
 /// Reads every file that the policy of `knowledge` names. Paths are relative to `folder`, the policy file's.
 ///
@@ -60,10 +61,11 @@ pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyEr
     let mut proxies = std::mem::take(&mut knowledge.policy.interceptions);
     for proxy in &mut proxies {
         for file in &proxy.ca {
-            let read = cas(&folder.join(&file.path)).map(|found| {
-                let keys = found.iter().filter_map(|ca| Some(ca.facts.as_deref()?.spki_sha256.0));
-                proxy.spki.extend(keys);
+            let path = folder.join(&file.path);
+            let read = cas(&path).and_then(|found| {
+                proxy.spki.extend(keys_of_proxy(&found, knowledge).map_err(|error| about(&path, &error))?);
                 knowledge.proxies.extend(found);
+                Ok(())
             });
             note(file, read);
         }
@@ -129,6 +131,44 @@ fn cas(path: &Path) -> Result<Vec<Arc<Certificate>>, String> {
     let is_ca = |one: &Arc<Certificate>| one.facts.as_deref().is_some_and(may_be_ca);
     let found: Vec<Arc<Certificate>> = certificates_of(&contents).filter(is_ca).collect();
     if found.is_empty() { Err(about(path, "no CA certificate in PEM or DER")) } else { Ok(found) }
+}
+
+/// The keys that make a proxy of these CAs: of those that issued no other one of them. What is above them is there to build
+/// paths: to authorise it would authorise all that it ever signed.
+fn keys_of_proxy(cas: &[Arc<Certificate>], knowledge: &Knowledge) -> Result<Vec<Digest>, String> {
+    let facts = || cas.iter().filter_map(|ca| Some((ca, ca.facts.as_deref()?)));
+    for (_, root) in facts() {
+        if knowledge.anchors.has_key(&root.spki_sha256) || knowledge.builtin.has_key(&root.spki_sha256) {
+            return Err(format!("{} is a trusted root, not a proxy's CA", root.subject.text));
+        }
+    }
+    let is_above = |issuer: &Facts| {
+        facts().any(|(child, below)| {
+            below.issuer.normalized == issuer.subject.normalized
+                && below.spki_sha256 != issuer.spki_sha256
+                && verify_certificate(child, &issuer.key) == Verdict::Good
+        })
+    };
+    let above: HashSet<Sha256> =
+        facts().filter(|(_, issuer)| is_above(issuer)).map(|(_, issuer)| issuer.spki_sha256).collect();
+    let keys = facts().map(|(_, one)| one.spki_sha256).filter(|key| !above.contains(key));
+    let keys: BTreeSet<Digest> = keys.map(|key| key.0).collect();
+    if keys.is_empty() {
+        return Err("every CA in it issued another one: which is the proxy's is not clear".to_owned());
+    }
+    Ok(keys.into_iter().collect())
+}
+
+/// Whom the files of `ca` authorise, for each proxy that has any: the line of the entry, and the names.
+pub(crate) fn proxies(knowledge: &Knowledge) -> Vec<(usize, String)> {
+    let entries = knowledge.policy.interceptions.iter().filter(|proxy| !proxy.ca.is_empty());
+    let told = entries.map(|proxy| {
+        let facts = knowledge.proxies.iter().filter_map(|ca| ca.facts.as_deref());
+        let taken = facts.filter(|facts| proxy.spki.contains(&facts.spki_sha256.0));
+        let names: BTreeSet<&str> = taken.map(|facts| facts.subject.text.as_str()).collect();
+        (proxy.line, Vec::from_iter(names).join("; "))
+    });
+    told.collect()
 }
 
 /// Adds the logs of a list (version 3 of the format that browsers publish) whose timestamps count for something.
@@ -339,6 +379,44 @@ mod tests {
         let (_, wrong) =
             Policy::parse_partly("version = 1\n[[interception]]\nname = \"p\"\nmode = \"authorised\"\n", &[]);
         assert!(wrong[0].message.contains("spki or ca"), "{wrong:?}");
+    }
+
+    #[test]
+    fn of_a_proxys_chain_only_the_lowest_ca_is_the_proxy() {
+        let authority = |name: &str, above: Option<&rcgen::Issuer<'_, rcgen::KeyPair>>| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let signed = above.map_or_else(|| params.self_signed(&key), |above| params.signed_by(&key, above)).unwrap();
+            let certificate = Arc::new(Certificate::parse(signed.der()));
+            (certificate, rcgen::Issuer::new(params, key))
+        };
+        let (root, issuer) = authority("Corporate Root", None);
+        let (proxy, _) = authority("Proxy CA", Some(&issuer));
+        let (second, _) = authority("Second Proxy CA", Some(&issuer));
+        let (namesake, _) = authority("Corporate Root", None);
+        let key = |one: &Arc<Certificate>| one.facts.as_deref().unwrap().spki_sha256.0;
+        let mut knowledge = Knowledge::default();
+        let keys = |cas: &[&Arc<Certificate>], knowledge: &Knowledge| {
+            keys_of_proxy(&cas.iter().map(|ca| Arc::clone(ca)).collect::<Vec<_>>(), knowledge)
+        };
+        let sorted =
+            |cas: &[&Arc<Certificate>]| Ok(BTreeSet::from_iter(cas.iter().map(|ca| key(ca))).into_iter().collect());
+        assert_eq!(keys(&[&proxy, &root], &knowledge), sorted(&[&proxy]));
+        assert_eq!(keys(&[&root, &second, &proxy], &knowledge), sorted(&[&proxy, &second]));
+        assert_eq!(keys(&[&root, &root], &knowledge), sorted(&[&root]), "it issued only itself");
+        assert_eq!(keys(&[&proxy, &namesake], &knowledge), sorted(&[&proxy, &namesake]), "names sign nothing");
+        // One that everybody is trusted under is no proxy's.
+        Arc::make_mut(&mut knowledge.anchors).add(Arc::clone(&root));
+        assert_eq!(
+            keys(&[&proxy, &root], &knowledge),
+            Err("CN=Corporate Root is a trusted root, not a proxy's CA".to_owned())
+        );
+        assert_eq!(keys(&[&proxy], &knowledge), sorted(&[&proxy]));
+        let mozilla = Arc::new(Certificate::parse(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].as_ref()));
+        knowledge = Knowledge { builtin: TrustAnchors::mozilla(), ..Knowledge::default() };
+        assert!(keys(&[&proxy, &mozilla], &knowledge).is_err(), "also where --no-builtin-roots leaves it out");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use crate::cli::judgement::{folder_of, in_words, read_policy};
-use crate::cli::lists::read_all;
+use crate::cli::lists::{proxies, read_all};
 use crate::cli::{complain, exit, print, tell};
 use crate::detect::catalogue::{rule, rule_text, rules_table};
 use crate::detect::hosts::record::HostRecord;
@@ -16,6 +16,7 @@ use crate::policy::warnings;
 use crate::report::suggest::suggest;
 use crate::text::printable;
 use crate::x509::Sha256;
+use crate::x509::roots::TrustAnchors;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
@@ -69,13 +70,19 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
     for warning in warnings(&policy, None).iter().filter(|_| mistakes.is_empty()) {
         tell(&printable(&format!("{}: {warning}", file.display())));
     }
-    let mut knowledge = Knowledge { policy, ..Knowledge::default() };
+    let mut knowledge = Knowledge { policy, builtin: TrustAnchors::mozilla(), ..Knowledge::default() };
     mistakes.extend(read_all(&mut knowledge, folder_of(file)));
     if !mistakes.is_empty() {
         for mistake in in_words(file, mistakes) {
             complain(&mistake);
         }
         return exit::USAGE;
+    }
+    for (line, names) in proxies(&knowledge) {
+        tell(&printable(&format!(
+            "{}: line {line}: interception: ca authorises what these sign: {names}",
+            file.display()
+        )));
     }
     if print("the policy is good\n") == 0 { 0 } else { exit::FAILURE }
 }

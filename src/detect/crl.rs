@@ -166,17 +166,21 @@ impl Crl {
         self.revoked.contains_key(&without_zeros(serial))
     }
 
-    /// Whether this list decides in place of `old` about a certificate that is on hold there: it is newer, about the same
-    /// certificates, and complete; or it adds to the same list as `old`, and the hold is gone.
-    fn replaces(&self, old: &Self, certificate: &About<'_>) -> bool {
+    /// Whether this list tells that a hold of `old` ended: it is newer, about the same certificates, and has no entry any
+    /// more or one that takes the certificate off; without an entry it must be complete, or add to the same list as `old`.
+    /// Any other entry means that the certificate is revoked still, for whatever reason and since whenever.
+    fn lifts(&self, old: &Self, certificate: &About<'_>) -> bool {
         let same = self.scope.octets.is_empty() || self.scope.octets == old.scope.octets;
         if !same || self.age() <= old.age() {
             return false;
         }
-        let Some(base) = &self.scope.base else { return true };
-        let entry = self.revoked.get(&without_zeros(certificate.serial));
-        let spans = old.scope.base.as_ref().is_some_and(|old| magnitude(base) <= magnitude(old));
-        entry.map_or(spans, |entry| entry.reason == 8)
+        if let Some(entry) = self.revoked.get(&without_zeros(certificate.serial)) {
+            return entry.reason == 8;
+        }
+        self.scope.base.as_ref().is_none_or(|base| {
+            let added_to = old.scope.base.as_ref();
+            added_to.is_some_and(|old| magnitude(base) <= magnitude(old))
+        })
     }
 
     /// In order of making.
@@ -218,7 +222,7 @@ pub fn revoked_by<'a, I: Iterator<Item = &'a Crl>>(
 ) -> Option<Standing<'a>> {
     let standing = |list: &'a Crl| {
         let entry = list.revoked(certificate, at)?;
-        let ends = || lists().filter(|other| other.replaces(list, certificate)).map(|other| other.this_update).min();
+        let ends = || lists().filter(|other| other.lifts(list, certificate)).map(|other| other.this_update).min();
         let lifted = if entry.is_permanent() { None } else { ends() };
         Some(Standing { entry, list, lifted }).filter(|_| lifted.is_none_or(|lifted| at < lifted))
     };

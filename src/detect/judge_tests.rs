@@ -18,7 +18,7 @@ use super::knowledge::{Knowledge, NamedList};
 use super::lists::List;
 use super::observation::{KeyExchangeVerdict, Observation};
 use super::proof::KeyExchangeFault;
-use super::testing::{Ca, DAY, Plan, START, Scene, ids, key, parse};
+use super::testing::{Ca, DAY, Plan, START, Scene, ids, key, of, parse};
 use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::tls::fingerprint::ja3::ja3;
@@ -650,6 +650,33 @@ fn revoked_by_a_list_that_the_issuer_signed() {
     assert_eq!(listed(&ca, 3, entry(&[7], RevocationReason::Superseded)), [], "another certificate");
     assert_eq!(listed(&namesake, 3, superseded()), [], "not the issuer's signature");
     assert_eq!(listed(&Ca::new("Other"), 3, superseded()), [], "another issuer");
+}
+
+#[test]
+fn a_name_of_the_certificate_counts_where_the_client_named_no_host() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let of_certificate = " (a name of its certificate)";
+    let told = |change: fn(&mut Observation)| {
+        let mut bench = Bench::new(&[&ca]);
+        bench.knowledge.indicators = named(List::indicators("name www.example.com"));
+        let findings = bench.changed(WWW, &chain, change);
+        let found = of(&findings, "CERT-040")?;
+        let (message, evidence) = (&found.message, &found.evidence.pro[0].text);
+        assert_eq!(
+            message.contains(&format!("'www.example.com'{of_certificate} is")),
+            evidence.ends_with(of_certificate)
+        );
+        Some(evidence.ends_with(of_certificate))
+    };
+    assert_eq!(told(|_| {}), Some(false), "the client asked for it");
+    let nameless = |one: &mut Observation| one.handshake.client_hello.as_mut().unwrap().server_name = None;
+    assert_eq!(told(nameless), Some(true));
+    let other = |one: &mut Observation| {
+        one.handshake.client_hello.as_mut().unwrap().server_name = Some(b"api.example.com".as_slice().into());
+    };
+    assert_eq!(told(other), None, "one certificate may name many hosts");
+    assert_eq!(told(|one| one.handshake.client_hello = None), None, "what was not captured may have named any");
 }
 
 #[test]

@@ -304,6 +304,9 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let lists = Lists::of(case.sighting);
+    // Who asks for no name gets to know the server by its certificate. What is not captured may have asked for one.
+    let nameless = case.leaf().filter(|_| hello.is_some() && case.target.name.is_none());
+    let of = |id: &str| if id == "name" && nameless.is_some() { " (a name of its certificate)" } else { "" };
     for certificate in observation.server_chain.iter().chain(&observation.client_chain) {
         points.extend(lists.indicators(certificate).map(|(id, text, observed)| {
             (Severity::High, Point { id, text, observed: Some(observed), ..Point::default() })
@@ -324,8 +327,7 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
         }
         if let Some(name) = case.target.name {
             hit(Severity::Medium, "name", list.name(name), name.to_owned());
-        } else if let Some((_, facts)) = case.leaf().filter(|_| !list.names.is_empty()) {
-            // Who asks for no name gets to know the server by its certificate.
+        } else if let Some((_, facts)) = nameless.filter(|_| !list.names.is_empty()) {
             for name in facts.alternative_names.iter().take(MAX_NAMES) {
                 if let AlternativeName::Dns(name) = name {
                     hit(Severity::Medium, "name", list.name(name), name.to_ascii_lowercase());
@@ -342,17 +344,19 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
     let client = observation.ends.client.address;
     let what = first.observed.as_deref().unwrap_or_default();
     let message = format!(
-        "{} and client {client}: the {} {} is an indicator ({})",
+        "{} and client {client}: the {} {}{} is an indicator ({})",
         case.sighting.host,
         first.id,
         quoted(what),
+        of(first.id),
         first.text
     );
     let parts = [first.id.to_owned(), what.to_owned()];
     let severity = *severity;
     let mut finding = case.leaf_finding(&INDICATOR_MATCH, &parts, message);
     finding.severity = severity;
-    finding.evidence.pro = points.into_iter().map(|(_, point)| point).collect();
+    let points = points.into_iter().map(|(_, point)| Point { text: point.text + of(point.id), ..point });
+    finding.evidence.pro = points.collect();
     Some(finding)
 }
 

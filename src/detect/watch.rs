@@ -93,9 +93,9 @@ impl Watch {
         }
         for finding in findings.iter_mut().skip(before) {
             let about = finding.rule == &NEW_INTERCEPTION_CA || finding.rule == &CLIENTS_REJECT_CERTIFICATE;
-            let proxy = finding.ends.and_then(|ends| policy.interception_by_key(ends.client.address));
             let unseen = |proxy: &&Interception| !proxy.spki.iter().any(|key| self.proxies.contains(&Sha256(*key)));
-            let Some(proxy) = proxy.filter(unseen).filter(|_| about) else { continue };
+            let proxy = finding.ends.and_then(|ends| policy.interceptions_by_key(ends.client.address).find(unseen));
+            let Some(proxy) = proxy.filter(|_| about) else { continue };
             finding.severity = match finding.severity {
                 Severity::Critical => Severity::High,
                 Severity::High => Severity::Medium,

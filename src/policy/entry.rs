@@ -146,7 +146,7 @@ impl InternalCa {
 pub struct Interception {
     /// What people call it.
     pub name: String,
-    /// Keys of its CA; those of `ca` are added when its files are read.
+    /// Keys of its CA; those of `ca` are added when its files are read: in each file of the CAs that issued no other one in it.
     pub spki: Vec<Digest>,
     /// Files with the certificates of its CA, so that signatures can be verified before a server sends them.
     pub ca: Vec<NamedFile>,

@@ -365,7 +365,8 @@ pub static INDICATOR_MATCH: Rule = Rule {
     techniques: &[WEB_PROTOCOLS, ASYMMETRIC_CHANNEL],
     description: "Certificate, key, JA3, JA4, name, serial number or address of a handshake stands in a file given by \
         `--indicators`. Low for JA3 and JA4 alone, because fingerprints are shared by unrelated software; medium \
-        for an address or a name alone. Where the client named no host, the names of the leaf count as its name. \
+        for an address or a name alone. Where the client named no host, the names of the leaf count as its name; \
+        not where its ClientHello was not seen. \
         All kinds that match are in the evidence, with the comments of the file.",
     false_positives: "As good as the file: old addresses and fingerprints of common libraries err most.",
     remedy: "Follow the source of the indicator: its comment is in the evidence.",

@@ -105,9 +105,13 @@ fn common_name(name: &str) -> Vec<u8> {
 
 /// An entry that stands since 2024-06-01.
 fn listed(serial: &[u8], extensions: &[Vec<u8>]) -> Vec<u8> {
+    dated("240601000000Z", serial, extensions)
+}
+
+fn dated(date: &str, serial: &[u8], extensions: &[Vec<u8>]) -> Vec<u8> {
     let extensions: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
     let extensions = if extensions.is_empty() { Vec::new() } else { value(0x30, &extensions) };
-    value(0x30, &[&value(2, &[serial]), &value(23, &[b"240601000000Z"]), &extensions])
+    value(0x30, &[&value(2, &[serial]), &value(23, &[date.as_bytes()]), &extensions])
 }
 
 fn reason(code: u8) -> Vec<u8> {
@@ -279,6 +283,32 @@ fn lists_made_later_do_not_lift_a_hold_of_before() {
     let told =
         |day| revoked_by(|| lists.iter(), &leaf(&[5]), june(day)).map(|found| (found.entry.reason, found.lifted));
     assert_eq!([0, 2, 20].map(told), [None, Some((1, None)), Some((1, None))], "X.509 keeps the date of the hold");
+}
+
+#[test]
+fn a_list_that_still_has_the_certificate_lifts_no_hold() {
+    let number = |number: u8| extension(&[0x14], false, &[2, 1, number]);
+    let delta = || extension(&[0x1b], true, &[2, 1, 1]);
+    let first = list("240604000000Z", &[listed(&[5], &[reason(6)])], &[number(1)]);
+    for (code, extensions) in [(1, vec![]), (6, vec![]), (0, vec![]), (1, vec![delta()]), (6, vec![delta()])] {
+        // The date of the entry is that of the new reason, or of the new hold.
+        let second = list("240610000000Z", &[dated("240608000000Z", &[5], &[reason(code)])], &extensions);
+        let lists = [first.clone(), second];
+        let told = |day| {
+            let found = revoked_by(|| lists.iter(), &leaf(&[5]), june(day))?;
+            Some((found.entry.reason, found.lifted, found.is_uncertain(june(day))))
+        };
+        let (hold, then) = (Some((6, None, false)), Some((code, None, false)));
+        assert_eq!([0, 2, 6, 9, 11].map(told), [None, hold, hold, then, then], "{code}");
+    }
+    // The later hold is gone, too: both had ended by then at the latest.
+    let lists = [
+        first,
+        list("240610000000Z", &[dated("240608000000Z", &[5], &[reason(6)])], &[]),
+        list("240620000000Z", &[], &[]),
+    ];
+    let told = |day| revoked_by(|| lists.iter(), &leaf(&[5]), june(day)).map(|found| found.lifted);
+    assert_eq!([6, 9, 21].map(told), [Some(Some(june(20))), Some(Some(june(20))), None]);
 }
 
 #[test]

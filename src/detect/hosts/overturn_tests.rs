@@ -305,6 +305,27 @@ fn a_proxy_whose_ca_nobody_sends_is_told_from_one_that_takes_its_name() {
 }
 
 #[test]
+fn any_proxy_of_the_client_whose_ca_was_not_seen_may_be_the_one() {
+    let (first, second) = (Ca::new("First Proxy CA"), Ca::new("Second Proxy CA"));
+    let entry = |name: &str, ca: &Ca| {
+        let spki = ca.certificate.facts.as_ref().unwrap().spki_sha256;
+        format!("[[interception]]\nname = \"{name}\"\nspki = [\"{spki}\"]\nmode = \"authorised\"\n")
+    };
+    let (one, other) = (entry("one", &first), entry("other", &second));
+    let sites = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "github.com"];
+    for (policy, open) in [(one.clone() + &other, true), (other + &one, true), (one, false)] {
+        // The CA of the first is seen, that of the second never.
+        let mut shown = vec![("www.example.org", "10.2.0.8", first.chain(&Plan::of(&["www.example.org"])))];
+        shown.extend(sites.map(|site| (site, "10.2.0.9", vec![second.leaf(&Plan::of(&[site]))])));
+        let found = judged(Bench::new(&[]).policy(&policy), &shown);
+        let told = found.iter().find(|one| one.rule.id.ends_with("MITM-007")).unwrap();
+        let point = told.evidence.contra.iter().find(|point| point.id == "proxy");
+        assert_eq!(point.is_some_and(|point| point.text.contains("'other'")), open, "{policy}");
+        assert_eq!(told.severity, if open { Severity::Medium } else { Severity::High }, "{policy}");
+    }
+}
+
+#[test]
 fn a_trusted_certificate_that_came_alone_is_no_suspect() {
     let (public, other) = (Ca::new("Public Root"), Ca::new("Other CA"));
     let mut params = rcgen::CertificateParams::default();
