@@ -240,7 +240,10 @@ impl InventoryArguments {
             tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
         }
         if found.left_out_places > 0 {
-            tell(&format!("{} more places of indicators were not looked at", found.left_out_places));
+            tell(&format!(
+                "{} more places, names or addresses of indicators were not looked at",
+                found.left_out_places
+            ));
         }
         match knowledge.fingerprints() {
             0 => {}
