@@ -96,7 +96,7 @@ counters! {
     fragment_expired = "fragment.expired",
     /// Flows opened.
     flow_opened = "flow.opened",
-    /// Flows that closed by FIN or RST.
+    /// Flows that closed by FIN or RST, also by one that counts when its sender says nothing more.
     flow_closed = "flow.closed",
     /// Flows that ended by time.
     flow_expired = "flow.expired",
