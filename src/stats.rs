@@ -96,7 +96,7 @@ counters! {
     fragment_expired = "fragment.expired",
     /// Flows opened.
     flow_opened = "flow.opened",
-    /// Flows that closed by FIN or RST.
+    /// Flows that closed by FIN or RST, also by one that counts when its sender says nothing more.
     flow_closed = "flow.closed",
     /// Flows that ended by time.
     flow_expired = "flow.expired",
@@ -249,13 +249,16 @@ impl Demand {
         }
     }
 
-    /// The sum and the time it covers, once the reader and so many workers have answered the demand of this number or a later
-    /// one.
-    pub fn sum(&self, asked: u64, workers: usize) -> Option<(Stats, (Timestamp, Timestamp))> {
+    /// The sum and the time it covers, once the reader and so many workers have answered a demand later than `answered`,
+    /// which then is the last that all of them have answered. Not all need answer the same one: under load there may always be
+    /// one that has yet to answer the newest.
+    pub fn sum(&self, answered: &mut u64, workers: usize) -> Option<(Stats, (Timestamp, Timestamp))> {
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.parts.len() <= workers || given.parts.iter().any(|part| part.0 < asked) {
+        let oldest = given.parts.iter().map(|part| part.0).min().filter(|oldest| *oldest > *answered)?;
+        if given.parts.len() <= workers {
             return None;
         }
+        *answered = oldest;
         let mut sum = Stats::default();
         given.parts.iter().for_each(|part| sum.add(&part.1));
         Some((sum, given.span))
@@ -269,17 +272,33 @@ mod tests {
     #[test]
     fn counters_are_told_when_all_have_answered() {
         let demand = Demand::default();
+        let mut answered = 0;
         let one = Stats { flow_opened: 1, ..Stats::default() };
         let span = (Timestamp(3), Timestamp(5));
         demand.ask();
         demand.give(1, Counting::Worker(1), one.clone());
         demand.give(1, Counting::Reader(span), one.clone());
-        assert!(demand.sum(1, 2).is_none());
+        assert!(demand.sum(&mut answered, 2).is_none());
         demand.give(1, Counting::Worker(0), one.clone());
-        let (stats, covered) = demand.sum(1, 2).unwrap();
-        assert_eq!((stats.flow_opened, covered), (3, span));
+        let (stats, covered) = demand.sum(&mut answered, 2).unwrap();
+        assert_eq!((stats.flow_opened, covered, answered), (3, span, 1));
         demand.ask();
-        assert!(demand.sum(demand.asked(), 2).is_none());
+        assert!(demand.sum(&mut answered, 2).is_none());
+    }
+
+    /// Whoever is behind never answers the newest.
+    #[test]
+    fn counters_are_told_while_demands_outrun_the_answers() {
+        let demand = Demand::default();
+        let (mut answered, mut told) = (0, 0);
+        for newest in 1..=20 {
+            demand.ask();
+            demand.give(newest, Counting::Reader(<(Timestamp, Timestamp)>::default()), Stats::default());
+            demand.give(newest / 3, Counting::Worker(0), Stats::default());
+            told += u64::from(demand.sum(&mut answered, 1).is_some());
+            assert!(demand.sum(&mut answered, 1).is_none(), "told twice");
+            assert_eq!((answered, told), (newest / 3, newest / 3));
+        }
     }
 
     #[test]

@@ -315,6 +315,35 @@ fn a_reset_behind_a_gap_counts_when_nothing_follows() {
     assert!(!has(event, "reset_out_of_place"));
 }
 
+/// A fast transfer that its sender ends with a reset, far from where it began within its first minute: the reset counts,
+/// and the place in the table is free when the time of a handshake is over, also where somebody still acknowledges.
+#[test]
+fn a_reset_far_from_the_beginning_closes_when_nothing_follows() {
+    // What the server says after the reset, and whether the flow is over 70 seconds later.
+    for (says, over) in [(&b""[..], true), (b"more", false)] {
+        let mut scene = Scene::new();
+        let mut connection = Connection::new(1);
+        scene.open(&mut connection);
+        scene.send(&mut connection, Client, b"GET / HTTP/1.1\r\n\r\n");
+        scene.send(&mut connection, Server, b"HTTP/1.1 200 OK\r\n\r\n");
+        for _ in 0..10 {
+            scene.wait(1_000);
+            connection.next[1] = connection.next[1].wrapping_add(20_000_000);
+            scene.segment((&connection, Server), (connection.next[1], ACK), b"part");
+        }
+        scene.segment((&connection, Server), (connection.next[1].wrapping_add(4), RST), &[]);
+        scene.segment((&connection, Client), (connection.next[0], ACK), b"and then?");
+        scene.segment((&connection, Server), (connection.next[1].wrapping_add(4), ACK), says);
+        scene.wait(70_000);
+        scene.segment((&Connection::new(2), Client), (1, ACK), b"the clock goes on");
+        for workers in [1, 3] {
+            let stats = scene.run_with(&support::with_workers(workers)).outcome.stats;
+            let wanted = (2, 1, u64::from(over));
+            assert_eq!((stats.flow_opened, stats.flow_closed, stats.flow_expired), wanted, "{workers} workers");
+        }
+    }
+}
+
 /// Another packet with all marks of one that was seen is no copy of it when it says something else.
 #[test]
 fn a_copy_with_other_bytes_is_no_copy() {

@@ -13,7 +13,8 @@ pub(crate) fn memory() -> Option<u64> {
         let folder = root.join(group);
         let inside = folder.ancestors().take_while(|folder| folder.starts_with(&root));
         let left = inside.filter_map(|folder| {
-            of_group([&text(&folder.join("memory.max"))?, &text(&folder.join("memory.current"))?])
+            let [limit, used] = ["memory.max", "memory.current"].map(|name| text(&folder.join(name)));
+            of_group([&limit?, &used?, &text(&folder.join("memory.stat")).unwrap_or_default()])
         });
         left.min()
     });
@@ -27,10 +28,12 @@ fn of_machine(info: &str) -> Option<u64> {
     kilobytes.checked_mul(1_024)
 }
 
-/// What is left of the limit of a control group; `None` without a limit.
-fn of_group([limit, used]: [&str; 2]) -> Option<u64> {
+/// What is left of the limit of a control group; `None` without a limit. Pages of files that nobody reads any more count as
+/// used, and yet the kernel gives them away first.
+fn of_group([limit, used, details]: [&str; 3]) -> Option<u64> {
     let (limit, used): (u64, u64) = (limit.trim().parse().ok()?, used.trim().parse().ok()?);
-    Some(limit.saturating_sub(used))
+    let cached = details.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
+    Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))
 }
 
 /// Bytes for people: `2.1 GB`.
@@ -52,8 +55,12 @@ mod tests {
     fn memory_is_what_the_kernel_says() {
         assert_eq!(of_machine("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), Some(2_097_152));
         assert_eq!([of_machine(""), of_machine("MemAvailable: x kB"), of_machine("MemAvailable: 1")], [None; 3]);
-        assert_eq!(of_group(["1000\n", "400\n"]), Some(600));
-        assert_eq!([of_group(["max\n", "400\n"]), of_group(["1", "9"])], [None, Some(0)]);
+        assert_eq!(of_group(["1000\n", "400\n", ""]), Some(600));
+        assert_eq!([of_group(["max\n", "400\n", ""]), of_group(["1", "9", "inactive_file x"])], [None, Some(0)]);
+        // What was read from files lately is no longer needed.
+        let details = "anon 100\nfile 850\ninactive_anon 5\ninactive_file 800\nactive_file 50\n";
+        assert_eq!(of_group(["1000\n", "1000\n", details]), Some(800));
+        assert_eq!(of_group(["1000", "400", details]), Some(1_000));
         assert_eq!([bytes(1), bytes(999_999_999), bytes(2_049_000_000)], ["1 MB", "1000 MB", "2.1 GB"]);
     }
 }

@@ -240,7 +240,10 @@ impl InventoryArguments {
             tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
         }
         if found.left_out_places > 0 {
-            tell(&format!("{} more places of indicators were not looked at", found.left_out_places));
+            tell(&format!(
+                "{} more places, names or addresses of indicators were not looked at",
+                found.left_out_places
+            ));
         }
         match knowledge.fingerprints() {
             0 => {}
@@ -305,9 +308,11 @@ fn affordable(effort: Effort, available: Option<u64>) -> Result<Option<String>, 
     let needed = available::bytes(memory);
     if let Some(available) = available.filter(|available| memory > *available) {
         let fitting = u128::from(keys) * u128::from(available) / u128::from(memory.max(1));
+        // One key shares nothing with another.
+        let way_out =
+            if fitting > 1 { format!(": --keys {fitting} looks at the last seen only") } else { String::new() };
         return Err(format!(
-            "to compare {keys} RSA keys takes up to {needed} of memory, and {} are available: --keys {fitting} looks at the \
-             last seen only",
+            "to compare {keys} RSA keys takes up to {needed} of memory, and {} are available{way_out}",
             available::bytes(available)
         ));
     }
@@ -383,6 +388,10 @@ mod tests {
         assert!(told.contains("100000 RSA keys takes some 5 minutes of one core and up to 2.6 GB"), "{told}");
         let refused = affordable(effort(100_000, 2_560_000_000), Some(1_280_000_000)).unwrap_err();
         assert!(refused.contains("1.3 GB are available: --keys 50000 "), "{refused}");
+        for available in [0, 25_599] {
+            let refused = affordable(effort(100_000, 2_560_000_000), Some(available)).unwrap_err();
+            assert!(refused.ends_with(" MB are available"), "{refused}");
+        }
         assert!(affordable(effort(0, 0), Some(0)).is_ok());
     }
 

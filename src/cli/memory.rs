@@ -61,7 +61,10 @@ impl Retrospect {
             tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
         }
         if found.left_out_places > 0 {
-            tell(&format!("inventory: {} more places of indicators were not looked at", found.left_out_places));
+            tell(&format!(
+                "inventory: {} more places, names or addresses of indicators were not looked at",
+                found.left_out_places
+            ));
         }
         let told = |id: &AlertId, rule: &str| {
             let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;

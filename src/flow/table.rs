@@ -3,7 +3,7 @@
 //! Everything here is a function of the packets and of packet time alone, so that it is the same for any number of
 //! workers. 256 slots each have their own bound; what is evicted depends on the packets of that slot only.
 //!
-//! Each slot keeps one queue per class of flow (no payload / payload / closing / UDP) in order of entry. A flow that was
+//! Each slot keeps one queue per class of flow (no payload / closing / UDP / doubted / payload) in order of entry. A flow that was
 //! seen since it was queued goes to the back when its turn comes (second chance), so a packet touches no list.
 
 use crate::config::Limits;
@@ -109,11 +109,13 @@ enum Class {
     NoPayload,
     Closing,
     Udp,
+    /// It had payload, and a reset came of which only its sender's silence tells whether it ended the connection.
+    Doubted,
     Payload,
 }
 
 /// Classes in the order in which they are evicted.
-const CLASSES: [Class; 4] = [Class::NoPayload, Class::Closing, Class::Udp, Class::Payload];
+const CLASSES: [Class; 5] = [Class::NoPayload, Class::Closing, Class::Udp, Class::Doubted, Class::Payload];
 
 /// One flow. What every packet touches comes first and fills one cache line.
 #[derive(Debug)]
@@ -146,6 +148,10 @@ mod state {
     pub(super) const DECIDED: u16 = 0x100;
     /// A reset came while the worker needed packets of it, who may not believe it: acknowledgments matter.
     pub(super) const RESET: u16 = 0x200;
+    /// A doubtful reset came. Shifted left by the direction's index.
+    pub(super) const DOUBTED: u16 = 0x400;
+    /// It was counted as closed.
+    pub(super) const CLOSED: u16 = 0x1000;
 }
 
 /// A SYN that may begin a new connection on an open flow; it needs confirmation, since anybody can inject one.
@@ -162,7 +168,7 @@ struct Slot {
     index: Index,
     entries: Entries<Entry>,
     free: Vec<u32>,
-    queues: [Queue; 4],
+    queues: [Queue; 5],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +191,7 @@ pub struct FlowTable {
     slots: Box<[Slot; SLOTS]>,
     seeds: Seeds,
     capacity: usize,
-    timeouts: [Span; 4],
+    timeouts: [Span; 5],
     pending_syns: Vec<PendingSyn>,
     next_sweep: Timestamp,
 }
@@ -210,6 +216,7 @@ impl FlowTable {
                 limits.half_open_timeout,
                 limits.closing_timeout,
                 limits.udp_timeout,
+                limits.handshake_timeout,
                 limits.idle_timeout.max(limits.handshake_timeout),
             ],
             pending_syns: Vec::new(),
@@ -243,7 +250,7 @@ impl FlowTable {
         };
         let idle = packet.payload.is_empty();
         let settled = idle && entry.state & state::RESET == 0
-            || (entry.state & state::DECIDED != 0 && entry.class != Class::NoPayload);
+            || (entry.state & state::DECIDED != 0 && !matches!(entry.class, Class::NoPayload | Class::Doubted));
         let seen = entry.state & state::SEEN << bit(packet.direction) != 0;
         let timeout = self.timeouts.get(entry.class.index()).copied().unwrap_or_default();
         if !settled
@@ -419,7 +426,7 @@ impl FlowTable {
             entry.set_isn(packet, clock);
             return false;
         }
-        let payload = entry.class == Class::Payload || entry.class == Class::Closing;
+        let payload = matches!(entry.class, Class::Payload | Class::Doubted | Class::Closing);
         if !payload && (!known || !packet.flags.has(TcpFlags::ACK)) {
             // Nothing was said yet: the first SYN, or the next attempt on a half-open flow.
             if known {
@@ -562,7 +569,7 @@ impl Slot {
         Some(FlowRef { id: FlowId::new(slot, at), generation: entry.generation })
     }
 
-    fn is_expired(&self, at: u32, clock: Timestamp, timeouts: &[Span; 4]) -> bool {
+    fn is_expired(&self, at: u32, clock: Timestamp, timeouts: &[Span; 5]) -> bool {
         self.entries.get(at as usize).is_some_and(|entry| {
             let timeout = timeouts.get(entry.class.index()).copied().unwrap_or_default();
             clock >= entry.last_seen.plus(timeout)
@@ -632,7 +639,7 @@ impl Slot {
         flow.filter(|_| begun)
     }
 
-    fn sweep(&mut self, clock: Timestamp, (timeouts, seeds): (&[Span; 4], &Seeds), stats: &mut Stats) {
+    fn sweep(&mut self, clock: Timestamp, (timeouts, seeds): (&[Span; 5], &Seeds), stats: &mut Stats) {
         for class in CLASSES {
             let timeout = timeouts.get(class.index()).copied().unwrap_or_default();
             while let Some(Queue { head, since, .. }) = self.queues.get(class.index()).copied() {
@@ -672,10 +679,24 @@ impl Slot {
             if over && class != Class::Closing {
                 entry.state |= if packet.flags.has(TcpFlags::FIN) { state::FIN << shift } else { 0 };
                 let both = state::FIN | state::FIN << 1;
-                if packet.flags.has(TcpFlags::RST) && !entry.is_doubtful(packet, clock) || entry.state & both == both {
+                let reset = packet.flags.has(TcpFlags::RST);
+                let doubtful = reset && entry.is_doubtful(packet, clock);
+                if reset && !doubtful || entry.state & both == both {
                     class = Class::Closing;
-                    stats.flow_closed += 1;
+                } else if doubtful && matches!(class, Class::Payload | Class::Doubted) {
+                    class = Class::Doubted;
+                    entry.state |= state::DOUBTED << shift;
                 }
+                let closed = matches!(class, Class::Closing | Class::Doubted) && entry.state & state::CLOSED == 0;
+                stats.flow_closed += u64::from(closed);
+                entry.state |= if closed { state::CLOSED } else { 0 };
+            } else if class == Class::Doubted
+                && !packet.payload.is_empty()
+                && entry.state & state::DOUBTED << shift != 0
+            {
+                // Whoever has reset a connection says nothing more in it.
+                class = Class::Payload;
+                entry.state &= !(state::DOUBTED | state::DOUBTED << 1);
             }
             if !packet.payload.is_empty() && class == Class::NoPayload {
                 class = Class::Payload;
@@ -751,7 +772,8 @@ impl Class {
             Self::NoPayload => 0,
             Self::Closing => 1,
             Self::Udp => 2,
-            Self::Payload => 3,
+            Self::Doubted => 3,
+            Self::Payload => 4,
         }
     }
 }

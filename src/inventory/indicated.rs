@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use crate::detect::knowledge::Knowledge;
+use crate::detect::stored::Use;
 use crate::detect::stored::indicated::{Indicated, Indicator, Place};
 use crate::time::Timestamp;
 use crate::x509::Sha256;
@@ -19,13 +20,18 @@ const MAX_PLACES: usize = 10_000;
 const MAX_SERVERS: u32 = 64;
 /// Names that were asked for at an address, and places of a certificate.
 const MAX_NAMES: u32 = 256;
+/// Certificates, and then addresses, whose places are asked for: whoever has none takes no room, and yet time.
+const MAX_QUESTIONS: usize = 50_000;
 
 /// What is found, and what there was no room for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Search {
     found: BTreeMap<Indicator, Indicated>,
-    places: usize,
-    /// Places that were not looked at.
+    /// Places that there is room for.
+    room: usize,
+    /// What may still be asked in this walk.
+    questions: usize,
+    /// Places that were not looked at, and names in certificates and addresses whose places were not.
     pub(super) left_out: u64,
 }
 
@@ -36,16 +42,18 @@ pub(super) fn search(
     knowledge: &Knowledge,
     applied: Option<&Applied>,
 ) -> rusqlite::Result<Search> {
-    let mut search = Search::default();
+    let mut search = Search::new(MAX_PLACES);
     let since = applied.map_or((-1, i64::MIN), |applied| (applied.newest, applied.until.nanos()));
     let (names, addresses) = knowledge.indicates();
     if names || addresses {
         search.hosts(connection, knowledge, since.1)?;
     }
     if names {
+        search.questions = MAX_QUESTIONS;
         search.certificates(connection, knowledge, since)?;
     }
     if addresses {
+        search.questions = MAX_QUESTIONS;
         search.servers(connection, knowledge, since.1)?;
         search.clients(connection, knowledge, since.1)?;
     }
@@ -53,6 +61,10 @@ pub(super) fn search(
 }
 
 impl Search {
+    fn new(room: usize) -> Self {
+        Self { found: BTreeMap::new(), room, questions: MAX_QUESTIONS, left_out: 0 }
+    }
+
     /// What was found, in the order of the lists.
     pub(super) fn into_found(self) -> Vec<Indicated> {
         let mut found: Vec<Indicated> = self.found.into_values().collect();
@@ -64,13 +76,21 @@ impl Search {
 
     /// Whether there is room for a place; else it is counted.
     fn has_room(&mut self) -> bool {
-        let has = self.places < MAX_PLACES;
+        let has = self.room > 0;
         self.left_out = self.left_out.saturating_add(u64::from(!has));
         has
     }
 
+    /// Whether places may be asked for; else what they are of is counted.
+    fn may_ask(&mut self) -> bool {
+        let may = self.room > 0 && self.questions > 0;
+        self.left_out = self.left_out.saturating_add(u64::from(!may));
+        self.questions = self.questions.saturating_sub(usize::from(may));
+        may
+    }
+
     fn add(&mut self, (indicator, source): (Indicator, String), place: Place) {
-        self.places = self.places.saturating_add(1);
+        self.room = self.room.saturating_sub(1);
         let new = || Indicated { indicator: indicator.clone(), source, places: Vec::new() };
         self.found.entry(indicator.clone()).or_insert_with(new).places.push(place);
     }
@@ -124,18 +144,27 @@ impl Search {
     ) -> rusqlite::Result<()> {
         let mut statement = connection.prepare(CERTIFICATE_NAMES)?;
         let mut rows = statement.query([newest, until])?;
+        // The names of a certificate come one after another.
+        let mut asked: Option<(i64, Vec<Use>)> = None;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(1)?.as_str()?;
             let Some(hit) = knowledge.indicated_name(name) else { continue };
+            let id: i64 = row.get(0)?;
+            let places = match asked.take() {
+                Some((of, places)) if of == id && self.room > 0 => places,
+                _ if self.may_ask() => uses(connection, (id, false), MAX_NAMES)?,
+                _ => continue,
+            };
+            let (_, places) = asked.insert((id, places));
             let certificate = Some((Arc::from(row.get_ref(2)?.as_str()?), Sha256(row.get(3)?)));
-            for place in uses(connection, (row.get(0)?, false), MAX_NAMES)? {
+            for place in places {
                 // The client asked for it: that is told above.
                 if place.host.server_name() == Some(name) || !self.has_room() {
                     continue;
                 }
                 let place = Place {
                     found: name.to_owned(),
-                    host: Some(place.host),
+                    host: Some(place.host.clone()),
                     servers: vec![place.server.address],
                     client: None,
                     certificate: certificate.clone(),
@@ -165,6 +194,9 @@ impl Search {
             let (ip, port): (_, u16) = (row.get_ref(1)?.as_str()?, row.get(2)?);
             let Ok(address) = ip.parse::<IpAddr>() else { continue };
             let Some(hit) = knowledge.indicated_address(address) else { continue };
+            if !self.may_ask() {
+                continue;
+            }
             let id: i64 = row.get(0)?;
             let mut found = names.query(params![id, MAX_NAMES])?;
             let mut is_empty = true;
@@ -251,7 +283,78 @@ const CLIENTS: &str = "SELECT client.address, client.first, client.last, client.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::knowledge::NamedList;
+    use crate::detect::lists::List;
     use crate::inventory::Store;
+
+    /// Certificates with ten names each, each shown at an address of its own, to clients that asked for another name.
+    fn store(certificates: i64) -> Store {
+        let store = Store::in_memory().unwrap();
+        let connection = store.connection();
+        connection.execute_batch("BEGIN; INSERT INTO name VALUES (1, 'other.example.net')").unwrap();
+        for id in 1..=certificates {
+            let digest = format!("{id:032}");
+            let certificate = "INSERT INTO certificate (id, sha256, sha1, subject, serial, signature_algorithm, is_ca,
+                self_issued, first, last, count) VALUES (?1, CAST(?2 AS BLOB), x'', 'CN=x', '01', '', 0, 0, 1, 9, 1)";
+            connection.execute(certificate, params![id, digest]).unwrap();
+            let endpoint = "INSERT INTO endpoint VALUES (?1, ?2, 443, 'tcp', 0)";
+            connection.execute(endpoint, params![id, format!("192.0.2.{id}")]).unwrap();
+            let sighting = "INSERT INTO sighting VALUES (?1, ?1, 1, 0, 1, 9, 1, 1, x'')";
+            connection.execute(sighting, [id]).unwrap();
+            for name in 0..10 {
+                let name = format!("n{id}-{name}.example.org");
+                connection.execute("INSERT INTO certificate_name VALUES (?1, ?2)", params![id, name]).unwrap();
+            }
+        }
+        connection.execute_batch("COMMIT").unwrap();
+        drop(connection);
+        store
+    }
+
+    fn knowledge() -> Knowledge {
+        let list = List::indicators("name *.example.org\naddress 192.0.2.0/24\n");
+        Knowledge { indicators: vec![NamedList { name: "list".to_owned(), list }], ..Knowledge::default() }
+    }
+
+    /// Places that were found, questions that were asked for them, and what was left out.
+    fn found(search: &Search, questions: usize) -> (usize, usize, u64) {
+        let places = search.found.values().map(|one| one.places.len()).sum();
+        (places, questions - search.questions, search.left_out)
+    }
+
+    #[test]
+    fn a_certificate_is_asked_about_once() {
+        let store = store(3);
+        // With room for all; until there is no more; with none.
+        for (room, wanted) in [(1_000, (30, 3, 0)), (15, (15, 2, 15)), (0, (0, 0, 30))] {
+            let mut search = Search::new(room);
+            search.certificates(&store.connection(), &knowledge(), (-1, i64::MIN)).unwrap();
+            assert_eq!(found(&search, MAX_QUESTIONS), wanted, "room for {room}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_asked_about_while_there_is_room() {
+        for (room, wanted) in [(1_000, (3, 3, 0)), (2, (2, 2, 1)), (0, (0, 0, 3))] {
+            let mut search = Search::new(room);
+            search.servers(&store(3).connection(), &knowledge(), i64::MIN).unwrap();
+            assert_eq!(found(&search, MAX_QUESTIONS), wanted, "room for {room}");
+        }
+    }
+
+    /// What has no places takes no room.
+    #[test]
+    fn questions_are_bounded() {
+        let store = store(5);
+        store.connection().execute_batch("DELETE FROM sighting WHERE certificate < 3").unwrap();
+        let mut search = Search { questions: 3, ..Search::new(1_000) };
+        search.certificates(&store.connection(), &knowledge(), (-1, i64::MIN)).unwrap();
+        assert_eq!(found(&search, 3), (10, 3, 20));
+        // Nothing new at the first four.
+        let mut search = Search { questions: 3, ..Search::new(1_000) };
+        search.servers(&store.connection(), &knowledge(), 9).unwrap();
+        assert_eq!((search.questions, search.left_out), (0, 2));
+    }
 
     /// What is done for each row of the walks, and what for each hit.
     #[test]

@@ -56,7 +56,8 @@ pub struct Found {
     pub left_out: u64,
     /// Names and addresses, in the order of the lists.
     pub indicated: Vec<Indicated>,
-    /// Places of names and addresses that were not looked at.
+    /// Places of names and addresses that were not looked at; names in certificates and addresses whose places were not
+    /// count as one.
     pub left_out_places: u64,
 }
 

@@ -136,11 +136,10 @@ impl<'a> Correlator<'a> {
             self.alerts(&judgement, &due)?;
             self.judgement = Some(judgement);
         }
-        let asked = self.shared.context.places().demand().asked();
-        if asked > self.answered
-            && let Some((mut stats, span)) = self.shared.context.places().demand().sum(asked, self.spent.len())
+        let demand = self.shared.context.places().demand();
+        if demand.asked() > self.answered
+            && let Some((mut stats, span)) = demand.sum(&mut self.answered, self.spent.len())
         {
-            self.answered = asked;
             self.count();
             stats.add(&self.stats);
             self.counters(&stats, span)?;
