@@ -30,7 +30,7 @@ use crate::pipeline::{Options, PipelineError};
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
-/// Runs everything in several threads: this one reads, one judges and writes, and the others run the workers.
+/// Runs everything in several threads: this one reads, one judges and writes, and all but that one run the workers.
 ///
 /// # Errors
 /// When the source fails as a whole or a sink cannot go on.
