@@ -1,4 +1,4 @@
-//! Everything that depends on order: what was seen before, and the order of the output. One thread.
+//! Everything that depends on order: what was seen before, and the order of the output. In one thread at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

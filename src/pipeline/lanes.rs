@@ -1,11 +1,14 @@
 //! Several threads: lanes, and who works on them.
 //!
 //! Each lane has a queue of batches and a worker's state, which is with whoever works on it. There is one lane more than
-//! threads. One is the reader's own: while the others have enough to do, its worker takes what comes at once, without a
-//! batch. On the other lanes work the other threads; each takes a lane for which something waits, and keeps it until its
-//! queue is empty. When they had nothing left, the reader only reads for some rounds, and its lane is one like the others. The
-//! reader takes a batch of another lane before it waits for anybody. So as many threads as processors keep all of them busy,
-//! and mostly the same one frees what was allocated for a connection.
+//! threads. One is the reader's own: its worker takes what comes at once, without a batch. On the other lanes work the other
+//! threads; each takes a lane for which something waits, and keeps it until its queue is empty. Should they have nothing to
+//! do for half of the time, the reader only reads from then on, and its lane is one like the others until more waits there
+//! than they can do. The reader takes a batch of another lane before it waits for anybody. So as many threads as processors
+//! keep all of them busy, few segments go from one processor to another, and mostly the same one frees what was allocated
+//! for a connection.
+//!
+//! Whoever has done a batch of another lane takes the correlator too, if nobody has it ([`Outlet`]).
 //!
 //! A worker's state goes round: reader -> `ready` -> a thread -> `home` -> reader. Whoever fails drops what it holds, which
 //! closes the lane, and the reader learns of it.
@@ -22,15 +25,16 @@ use crate::flow::history::Lasting;
 use crate::flow::{Beginning, FlowRef, SegmentIn};
 use crate::packet::Encapsulation;
 use crate::pipeline::batch::{Batch, Lent, Visitor};
-use crate::pipeline::correlator::{Correlator, InFlight};
+use crate::pipeline::correlator::Correlator;
 use crate::pipeline::dispatch::{Dispatch, REPORT_BYTES};
+use crate::pipeline::outlet::{Given, Outlet};
 use crate::pipeline::reader::Reader;
-use crate::pipeline::worker::{Report, Shared, Worker};
+use crate::pipeline::worker::{Shared, Worker};
 use crate::pipeline::{Options, PipelineError};
 use crate::time::{Moment, Order, Timestamp};
 use crate::tls::HandshakeEnd;
 
-/// Runs everything in several threads: this one reads, one judges and writes, and all but that one run the workers.
+/// Runs everything in so many threads as there are workers to be: this one reads, and all run workers and the correlator.
 ///
 /// # Errors
 /// When the source fails as a whole or a sink cannot go on.
@@ -38,38 +42,25 @@ pub(super) fn run<'a>(
     reader: &mut Reader,
     (source, progress): (&mut impl Source, impl FnMut(&dyn Source)),
     (options, shared): (&Options, &Arc<Shared>),
-    mut correlator: Correlator<'a>,
+    correlator: Correlator<'a>,
 ) -> Result<(Vec<Worker>, Correlator<'a>), PipelineError> {
-    let (give, given) = bounded::<Given>(GIVEN);
-    let in_flight = correlator.in_flight();
-    thread::scope(|scope| {
-        let correlating = scope.spawn(move || {
-            for Given { worker, reports, upto } in given {
-                for report in reports {
-                    correlator.push(report);
-                }
-                match upto {
-                    Some(order) => correlator.advance(worker, order)?,
-                    None => correlator.close(worker)?,
-                }
-            }
-            Ok::<_, PipelineError>(correlator)
-        });
-        let mut threads = Threads::new(options, (shared, &in_flight), &give);
-        drop(give);
+    let outlet = Outlet::new(correlator);
+    let workers = thread::scope(|scope| {
+        let mut threads = Threads::new(options, shared, &outlet);
         let others = (0..threads.others).map(|_| {
-            let ready = threads.ready.1.clone();
-            scope.spawn(move || ready.into_iter().for_each(run_worker))
+            let (ready, outlet) = (threads.ready.1.clone(), outlet.clone());
+            scope.spawn(move || ready.into_iter().for_each(|work| run_worker(work, &outlet)))
         });
         let others: Vec<_> = others.collect();
         let read = reader.run(source, &mut threads, (shared.context.places(), progress));
         let workers = read.and_then(|clock| threads.finish(clock));
         // One that panicked has closed its lane, of which the reader knows.
         others.into_iter().for_each(|other| drop(other.join()));
-        // The first cause is downstream: a sink that cannot go on ends the workers, and these the reader.
-        let correlator = correlating.join().map_err(|_| PipelineError::WorkerGone)??;
-        Ok((workers?, correlator))
-    })
+        workers
+    });
+    // The first cause is downstream: a sink that cannot go on ends the workers, and these the reader.
+    let correlator = outlet.end()?;
+    Ok((workers?, correlator))
 }
 
 /// Lanes for so many threads, the reader's among them.
@@ -77,48 +68,38 @@ pub(super) fn count(threads: usize) -> usize {
     threads.max(1).saturating_add(1)
 }
 
-/// What a worker sends to the correlator after each round.
-#[derive(Debug)]
-struct Given {
-    worker: usize,
-    reports: Vec<Report>,
-    /// `None`: the worker has ended.
-    upto: Option<Order>,
-}
-
-/// Messages that may wait for the correlator.
-const GIVEN: usize = 64;
-
 /// A worker, its end of the lane, and what is asked of it.
 #[derive(Debug)]
-struct Work {
+struct Work<'a> {
     worker: Worker,
     number: usize,
     from: Receiver<Batch>,
     back: Sender<Batch>,
     home: Sender<Box<Self>>,
-    give: Sender<Given>,
-    in_flight: Arc<InFlight>,
+    outlet: Outlet<'a>,
     /// The capture ends at this time, once the queue is empty.
     end: Option<Timestamp>,
     jitter: Option<u64>,
 }
 
-/// Runs a worker until nothing waits for it, and sends it home.
-fn run_worker(mut work: Box<Work>) {
+/// Runs a worker until nothing waits for it, and sends it home; in between and then, what waits for the correlator.
+fn run_worker<'a>(mut work: Box<Work<'a>>, outlet: &Outlet<'a>) {
     while let Some(batch) = work.next() {
         if !work.take(batch) {
             return;
         }
+        // Not all of it while a lane must wait for that.
+        outlet.correlate_some();
     }
     if work.finish() {
         let home = work.home.clone();
         // The reader may be gone already, after an error.
         let _ = home.send(work);
+        outlet.correlate();
     }
 }
 
-impl Work {
+impl Work<'_> {
     fn next(&self) -> Option<Batch> {
         self.from.try_recv().ok()
     }
@@ -153,8 +134,7 @@ impl Work {
 
     fn give(&mut self, upto: Option<Order>) -> bool {
         let reports = std::mem::take(&mut self.worker.reports);
-        self.in_flight.add(reports.iter().map(Report::bytes).sum());
-        self.give.send(Given { worker: self.number, reports, upto }).is_ok()
+        self.outlet.give(Given { worker: self.number, reports, upto })
     }
 }
 
@@ -193,32 +173,31 @@ fn sleep_sometimes(state: &mut Option<u64>) {
 
 /// The reader's side of all lanes.
 #[derive(Debug)]
-struct Threads {
-    lanes: Vec<Lane>,
+struct Threads<'a> {
+    lanes: Vec<Lane<'a>>,
     /// Workers for which something waits.
-    ready: (Sender<Box<Work>>, Receiver<Box<Work>>),
+    ready: (Sender<Box<Work<'a>>>, Receiver<Box<Work<'a>>>),
     /// The reader's worker, while it takes at once what comes.
-    own: Option<Box<Work>>,
+    own: Option<Box<Work<'a>>>,
     /// Segments of this round that it took.
     taken: usize,
-    /// Rounds for which the reader's lane is another's too: the others had nothing left.
-    hungry: u32,
+    share: Share,
     /// Threads beside the reader's.
     others: usize,
     batch: usize,
     full: bool,
     /// Where the bytes of segments lie now.
     pages: Option<Arc<Pages>>,
-    in_flight: Arc<InFlight>,
+    outlet: Outlet<'a>,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct Lane<'a> {
     to: Sender<Batch>,
     back: Receiver<Batch>,
-    home: Receiver<Box<Work>>,
+    home: Receiver<Box<Work<'a>>>,
     /// The worker, while nobody has it.
-    resting: Option<Box<Work>>,
+    resting: Option<Box<Work<'a>>>,
     /// What is filled.
     batch: Batch,
     /// Empty batches that came back already.
@@ -227,7 +206,7 @@ struct Lane {
     batches: usize,
 }
 
-impl Lane {
+impl Lane<'_> {
     /// Takes what came back.
     fn collect(&mut self) {
         self.spare.extend(self.back.try_iter());
@@ -249,11 +228,30 @@ impl Lane {
 /// The lane on which the reader works.
 const OWN: usize = 0;
 
-/// Batches for each other thread that must wait before the reader works on its own lane: whoever has none loses time.
-const ENOUGH: usize = 2;
+/// Whether the reader works too, or only reads.
+#[derive(Debug, Default)]
+struct Share {
+    only_reads: bool,
+    /// Rounds that speak for the other way, less those that spoke against it.
+    leaning: u32,
+}
 
-/// Rounds for which the reader only reads once the others had nothing left: a lane must not change hands all the time.
-const ROUNDS: u32 = 2;
+impl Share {
+    /// A round ended, in which one of the others had nothing to do, or in which more waits for each than it can do.
+    fn round(&mut self, idle: bool, plenty: bool) {
+        let (toward, back) = if self.only_reads { (plenty, if idle { ROUNDS } else { 0 }) } else { (idle, 1) };
+        self.leaning = if toward { self.leaning.saturating_add(1) } else { self.leaning.saturating_sub(back) };
+        if self.leaning >= ROUNDS {
+            *self = Self { only_reads: !self.only_reads, leaning: 0 };
+        }
+    }
+}
+
+/// Rounds of one kind, less those of the other, until the reader's lane changes hands: its worker's memory goes with it.
+const ROUNDS: u32 = 32;
+
+/// Batches that wait for each other thread when they have more than they can do.
+const PLENTY: usize = 2;
 
 /// Longest wait of the reader for the sinks at the end of a round: they may be as slow as they like, but what is in flight
 /// is bounded by the queues too.
@@ -262,8 +260,8 @@ const WAITS: u32 = 10_000;
 /// Length of one wait.
 const WAIT: Duration = Duration::from_micros(100);
 
-impl Threads {
-    fn new(options: &Options, (shared, in_flight): (&Arc<Shared>, &Arc<InFlight>), give: &Sender<Given>) -> Self {
+impl<'a> Threads<'a> {
+    fn new(options: &Options, shared: &Arc<Shared>, outlet: &Outlet<'a>) -> Self {
         let (lanes, batches) = (count(options.workers), options.queue.max(1));
         let lane = |number: usize| {
             let ((to, from), (back, came_back)) = (bounded(batches), bounded(batches));
@@ -274,8 +272,7 @@ impl Threads {
                 from,
                 back,
                 home,
-                give: give.clone(),
-                in_flight: Arc::clone(in_flight),
+                outlet: outlet.clone(),
                 end: None,
                 jitter: options.jitter.map(|seed| seed.wrapping_add(u64::try_from(number).unwrap_or(0))),
             };
@@ -293,13 +290,13 @@ impl Threads {
             lanes: (0..lanes).map(lane).collect(),
             ready: bounded(lanes),
             own: None,
-            hungry: ROUNDS,
+            share: Share::default(),
             taken: 0,
             others: options.workers.saturating_sub(1).max(1),
             batch: options.batch.max(1),
             full: false,
             pages: None,
-            in_flight: Arc::clone(in_flight),
+            outlet: outlet.clone(),
         }
     }
 
@@ -347,6 +344,11 @@ impl Threads {
         self.lanes.iter().enumerate().filter(|(number, _)| *number != OWN).map(|(_, lane)| lane.to.len()).sum()
     }
 
+    /// Lanes of others in which something is being done, or waits.
+    fn busy(&self) -> usize {
+        self.lanes.iter().enumerate().filter(|(number, lane)| *number != OWN && lane.resting.is_none()).count()
+    }
+
     /// Takes a batch of the reader's own lane. `Ok(false)`: there is none, or another thread has the lane.
     fn work(&mut self) -> Result<bool, PipelineError> {
         let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.as_mut()) else { return Ok(false) };
@@ -358,7 +360,7 @@ impl Threads {
     fn help(&mut self) -> Result<bool, PipelineError> {
         let Ok(mut work) = self.ready.1.try_recv() else { return Ok(false) };
         if work.end.is_some() {
-            run_worker(work);
+            run_worker(work, &self.outlet);
             return Ok(true);
         }
         if let Some(batch) = work.next()
@@ -371,7 +373,7 @@ impl Threads {
     }
 
     /// Hands a worker that nobody has to the next thread, or keeps it while nothing waits for it.
-    fn rest(&mut self, work: Box<Work>) -> Result<(), PipelineError> {
+    fn rest(&mut self, work: Box<Work<'a>>) -> Result<(), PipelineError> {
         if !work.from.is_empty() || work.end.is_some() {
             // There is room for all of them.
             return self.ready.0.send(work).map_err(|_| PipelineError::WorkerGone);
@@ -411,7 +413,7 @@ impl Threads {
             self.wait_for(number, batches)?;
         }
         for _ in 0..WAITS {
-            if self.in_flight.bytes() < REPORT_BYTES {
+            if self.outlet.correlate() || self.outlet.in_flight() < REPORT_BYTES {
                 break;
             }
             thread::sleep(WAIT);
@@ -437,14 +439,15 @@ impl Threads {
             self.rest(work)?;
         }
         for work in self.ready.1.try_iter() {
-            run_worker(work);
+            run_worker(work, &self.outlet);
         }
-        let came_home = |lane: Lane| lane.home.recv().map(|work| work.worker).map_err(|_| PipelineError::WorkerGone);
+        let came_home =
+            |lane: Lane<'_>| lane.home.recv().map(|work| work.worker).map_err(|_| PipelineError::WorkerGone);
         self.lanes.into_iter().map(came_home).collect()
     }
 }
 
-impl Dispatch for Threads {
+impl Dispatch for Threads<'_> {
     fn lend(&mut self, pages: Option<&Arc<Pages>>) -> bool {
         if self.pages.as_ref().map(Arc::as_ptr) == pages.map(Arc::as_ptr) {
             return true;
@@ -504,21 +507,25 @@ impl Dispatch for Threads {
             self.rest(work)?;
         }
         self.lanes.iter_mut().for_each(Lane::collect);
+        if self.busy() == 0 {
+            // Nobody else is there for what the reader has given alone.
+            self.outlet.correlate();
+        }
         // Whether the others have something left, before they get more.
-        self.hungry = if self.waiting() < self.others { ROUNDS } else { self.hungry.saturating_sub(1) };
+        self.share.round(self.busy() < self.others, self.waiting() >= self.others.saturating_mul(PLENTY));
         for number in handed..self.lanes.len() {
             self.wait_for(number, 1)?;
             self.hand_over(number, clock, decided)?;
         }
-        if self.hungry > 0 {
+        if self.share.only_reads {
             if let Some(work) = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take()) {
                 self.rest(work)?;
             }
-        } else if self.waiting() >= self.others.saturating_mul(ENOUGH) {
+        } else {
             while self.work()? {}
             self.own = self.lanes.get_mut(OWN).and_then(|lane| lane.resting.take());
         }
-        if self.in_flight.bytes() >= REPORT_BYTES {
+        if self.outlet.in_flight() >= REPORT_BYTES {
             self.settle()?;
         }
         Ok(())
@@ -531,10 +538,11 @@ mod tests {
     use crate::config::Limits;
     use crate::event::Context;
     use crate::flow::FlowId;
+    use crate::pipeline::Selection;
     use crate::pipeline::spent::Spent;
     use crate::x509::cache::CertificateCache;
 
-    fn threads(workers: usize, queue: usize) -> (Threads, Receiver<Given>) {
+    fn threads(workers: usize, queue: usize) -> (Threads<'static>, Outlet<'static>) {
         let limits = Limits::default();
         let shared = Arc::new(Shared {
             certificates: CertificateCache::new(limits.memo_bytes),
@@ -544,89 +552,131 @@ mod tests {
             spent: Spent::new(count(workers)),
             judged: false,
         });
-        let (give, given) = bounded(1000);
+        let correlator =
+            Correlator::new(Arc::clone(&shared), (count(workers), None), (Selection::default(), Vec::new()));
+        let outlet = Outlet::new(correlator);
         let options = Options { workers, queue, ..Options::default() };
-        (Threads::new(&options, (&shared, &Arc::default()), &give), given)
+        (Threads::new(&options, &shared, &outlet), outlet)
     }
 
-    fn end(threads: &mut Threads, slot: u32) {
+    fn end(threads: &mut Threads<'_>, slot: u32) {
         threads.end(FlowRef { id: FlowId(slot), generation: 0 }, Order::default(), HandshakeEnd::Timeout);
     }
 
     #[test]
     fn the_reader_alone_gets_everything_done() {
-        // The other thread never comes.
-        for (workers, queue) in [(2, 1), (2, 4), (3, 2)] {
-            let (mut threads, given) = threads(workers, queue);
+        // The other thread never comes, and what is given is more than may wait.
+        for (workers, queue) in [(2, 1), (2, 4), (3, 2), (100, 1)] {
+            let (mut threads, outlet) = threads(workers, queue);
             for round in 0..50 {
                 (0..round).for_each(|slot| end(&mut threads, slot));
                 threads.round(Order::default(), &mut Vec::new()).unwrap();
             }
             assert_eq!(threads.finish(Timestamp(9)).unwrap().len(), count(workers));
-            let given: Vec<_> = given.try_iter().collect();
-            for lane in 0..count(workers) {
-                let of_lane: Vec<_> = given.iter().filter(|given| given.worker == lane).collect();
-                assert_eq!(of_lane.iter().filter(|given| given.upto.is_some()).count(), 50);
-                assert!(of_lane.last().unwrap().upto.is_none(), "the end is last");
-            }
+            outlet.end().unwrap();
+        }
+    }
+
+    #[test]
+    fn each_round_of_each_lane_is_given_and_the_end_last() {
+        let (mut threads, outlet) = threads(2, 4);
+        let desk = outlet.take_desk();
+        for round in 0..9 {
+            (0..round).for_each(|slot| end(&mut threads, slot));
+            threads.round(Order::default(), &mut Vec::new()).unwrap();
+        }
+        threads.finish(Timestamp(9)).unwrap();
+        let given = desk.given();
+        for lane in 0..count(2) {
+            let of_lane: Vec<_> = given.iter().filter(|given| given.worker == lane).collect();
+            assert_eq!(of_lane.iter().filter(|given| given.upto.is_some()).count(), 9);
+            assert!(of_lane.last().unwrap().upto.is_none(), "the end is last");
         }
     }
 
     #[test]
     fn a_lane_whose_worker_is_gone_ends_the_run() {
         for lost in [OWN, 1, 2] {
-            let (mut threads, _given) = threads(2, 2);
+            let (mut threads, _outlet) = threads(2, 2);
             drop(threads.lanes[lost].resting.take());
             let rounds = (0..9).map(|_| threads.round(Order::default(), &mut Vec::new()));
             let ended = rounds.collect::<Result<Vec<_>, _>>();
             assert!(matches!(ended, Err(PipelineError::WorkerGone)), "{lost}: {ended:?}");
         }
-        let (mut threads, _given) = threads(2, 2);
+        let (mut threads, _outlet) = threads(2, 2);
         drop(threads.lanes[1].resting.take());
         assert!(matches!(threads.finish(Timestamp(9)), Err(PipelineError::WorkerGone)));
     }
 
     #[test]
     fn nobody_who_takes_events_ends_the_run() {
-        let (mut threads, given) = threads(2, 2);
-        drop(given);
+        let (mut threads, outlet) = threads(2, 2);
+        drop(outlet.take_desk());
         let rounds = (0..9).map(|_| threads.round(Order::default(), &mut Vec::new()));
         assert!(matches!(rounds.collect::<Result<Vec<_>, _>>(), Err(PipelineError::WorkerGone)));
+        assert!(matches!(outlet.end(), Err(PipelineError::WorkerGone)), "and the cause is not known");
     }
 
     #[test]
-    fn threads_without_work_get_the_readers_lane_too() {
-        let (mut threads, _given) = threads(2, 4);
-        for _ in 0..3 {
+    fn threads_without_work_get_the_readers_lane_until_they_have_plenty() {
+        let (mut threads, outlet) = threads(2, 9);
+        let round = |threads: &mut Threads<'_>| {
+            end(threads, 0);
+            assert_eq!(threads.lanes[OWN].batch.is_empty(), threads.own.is_some());
+            threads.round(Order::default(), &mut Vec::new()).unwrap();
+            threads.own.is_some()
+        };
+        let ready = |threads: &Threads<'static>| threads.ready.1.try_iter().collect::<Vec<_>>();
+        for number in 1..=ROUNDS {
+            assert_eq!(round(&mut threads), number < ROUNDS, "{number}");
+            let ready = ready(&threads);
+            assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2]);
+            ready.into_iter().for_each(|work| run_worker(work, &outlet));
+        }
+        assert!(!round(&mut threads));
+        assert_eq!(ready(&threads).len(), 3, "now the reader only reads, and all wait for others");
+        // These are gone with what waits in them: as if somebody did not come to an end.
+        for lane in &mut threads.lanes {
+            lane.resting = None;
+        }
+    }
+
+    #[test]
+    fn the_reader_works_again_when_the_others_cannot_do_all() {
+        let (mut threads, outlet) = threads(2, 60);
+        threads.share = Share { only_reads: true, leaning: 0 };
+        let mut taken = Vec::new();
+        for number in 0..40 {
             end(&mut threads, 0);
             threads.round(Order::default(), &mut Vec::new()).unwrap();
-            let ready: Vec<_> = threads.ready.1.try_iter().collect();
-            assert_eq!(ready.iter().map(|work| work.number).collect::<Vec<_>>(), [1, 2, OWN]);
-            ready.into_iter().for_each(run_worker);
-            assert!(threads.lanes.iter().all(|lane| lane.to.is_empty()));
+            if threads.own.is_some() {
+                assert!(number >= ROUNDS && threads.lanes[OWN].to.is_empty(), "{number}");
+                return;
+            }
+            let (own, others): (Vec<_>, Vec<_>) = threads.ready.1.try_iter().partition(|work| work.number == OWN);
+            own.into_iter().for_each(|work| run_worker(work, &outlet));
+            taken.extend(others);
         }
+        panic!("it still only reads");
     }
 
     #[test]
-    fn while_others_have_enough_to_do_the_readers_worker_takes_at_once() {
-        let (mut threads, _given) = threads(2, 9);
-        let round = |threads: &mut Threads| threads.round(Order::default(), &mut Vec::new()).unwrap();
-        round(&mut threads);
-        let ready: Vec<_> = threads.ready.1.try_iter().collect();
-        // The reader's lane comes back, the others do not.
-        let (own, others): (Vec<_>, Vec<_>) = ready.into_iter().partition(|work| work.number == OWN);
-        own.into_iter().for_each(run_worker);
-        for number in 1..=ROUNDS {
-            round(&mut threads);
-            assert_eq!(threads.own.is_some(), number == ROUNDS);
-            threads.ready.1.try_iter().for_each(run_worker);
+    fn the_reader_works_or_not_for_long() {
+        let mut share = Share::default();
+        for round in 0..1000 {
+            share.round(round % 5 < 2, false);
+            assert!(!share.only_reads, "idle for less than half of the time");
         }
-        end(&mut threads, 0);
-        assert!(threads.lanes[OWN].batch.is_empty() && threads.lanes[OWN].to.is_empty());
-        round(&mut threads);
-        assert!(threads.own.is_some());
-        others.into_iter().for_each(run_worker);
-        round(&mut threads);
-        assert!(threads.own.is_none(), "now they have not");
+        for round in 0..1000 {
+            share.round(round % 5 < 3, false);
+        }
+        assert!(share.only_reads, "idle for more than half of the time");
+        for round in 0..1000_u32 {
+            let plenty = !round.is_multiple_of(ROUNDS);
+            share.round(!plenty, plenty);
+            assert!(share.only_reads, "one that was idle undoes what was plenty");
+        }
+        (0..ROUNDS).for_each(|_| share.round(false, true));
+        assert!(!share.only_reads);
     }
 }

@@ -1,7 +1,8 @@
 //! Threads, channels, batches, order: from a source to the sinks.
 //!
 //! The reader ([`reader`]) runs in the calling thread. With one worker everything runs there, without channels; with more,
-//! each worker has a thread and so has the correlator. The output is the same in every case.
+//! there are as many threads, the calling one among them, and each does what there is to do. The output is the same in every
+//! case.
 
 pub mod batch;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod dispatch;
 pub mod judgement;
 mod lanes;
 pub mod merge;
+mod outlet;
 pub mod reader;
 pub mod spent;
 pub mod worker;
