@@ -8,7 +8,9 @@
 //! keep all of them busy, few segments go from one processor to another, and mostly the same one frees what was allocated
 //! for a connection.
 //!
-//! Whoever has done a batch of another lane takes the correlator too, if nobody has it ([`Outlet`]).
+//! The other threads take the correlator after each batch, if nobody has it ([`Outlet`]): the reader, who must not wait for a
+//! sink, does so only where it could not go on otherwise. What it gave itself is done a round later at the latest, since every
+//! round gives something to every lane.
 //!
 //! A worker's state goes round: reader -> `ready` -> a thread -> `home` -> reader. Whoever fails drops what it holds, which
 //! closes the lane, and the reader learns of it.
@@ -507,10 +509,6 @@ impl Dispatch for Threads<'_> {
             self.rest(work)?;
         }
         self.lanes.iter_mut().for_each(Lane::collect);
-        if self.busy() == 0 {
-            // Nobody else is there for what the reader has given alone.
-            self.outlet.correlate();
-        }
         // Whether the others have something left, before they get more.
         self.share.round(self.busy() < self.others, self.waiting() >= self.others.saturating_mul(PLENTY));
         for number in handed..self.lanes.len() {
