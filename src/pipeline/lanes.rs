@@ -230,6 +230,13 @@ impl Lane<'_> {
 /// The lane on which the reader works.
 const OWN: usize = 0;
 
+/// Of so many flows for each other lane, [`OWN_FLOWS`] go to the reader's.
+const FLOWS: usize = 4;
+
+/// Fewer than for another lane, since the reader has to read besides: a quarter of all with two threads (measured: a third
+/// took 4 % more time, a half 17 %).
+const OWN_FLOWS: usize = 2;
+
 /// Whether the reader works too, or only reads.
 #[derive(Debug, Default)]
 struct Share {
@@ -310,8 +317,13 @@ impl<'a> Threads<'a> {
         }
     }
 
+    #[inline(always)]
     fn lane_of(&self, flow: FlowRef) -> usize {
-        flow.id.slot() % self.lanes.len().max(1)
+        let others = self.lanes.len().saturating_sub(1).max(1);
+        match (flow.id.slot() % others.saturating_mul(FLOWS)).checked_sub(OWN_FLOWS) {
+            Some(number) => OWN + 1 + number % others,
+            None => OWN,
+        }
     }
 
     /// The worker, if it is the reader's and takes what comes at once.
@@ -656,6 +668,20 @@ mod tests {
             taken.extend(others);
         }
         panic!("it still only reads");
+    }
+
+    #[test]
+    fn every_lane_gets_its_share_of_flows() {
+        for workers in [2, 3, 4, 256] {
+            let (threads, _outlet) = threads(workers, 1);
+            let mut flows = vec![0_usize; count(workers)];
+            for slot in 0..u32::try_from(FLOWS * workers * 7).unwrap() {
+                flows[threads.lane_of(FlowRef { id: FlowId(slot), generation: 0 })] += 1;
+            }
+            let (own, others) = flows.split_first().unwrap();
+            assert_eq!(*own, OWN_FLOWS * 7);
+            assert!(others.iter().max().unwrap() - others.iter().min().unwrap() <= 7, "{flows:?}");
+        }
     }
 
     #[test]
