@@ -37,7 +37,7 @@ features: setup ## The same without the feature `live`: reads files, needs no li
 	$(CARGO) test --locked --no-default-features --lib --test cli --test golden
 
 stress: setup ## Floods of flows, handshakes and certificates: memory stays bounded, counters exact
-	$(CARGO) test --release --locked --test stress -- --nocapture
+	$(CARGO) test --profile stress --locked --test stress -- --nocapture
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (60); on stable Rust
 	@command -v cargo-fuzz > /dev/null || $(CARGO) install --locked cargo-fuzz

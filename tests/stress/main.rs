@@ -1,6 +1,6 @@
 //! Floods: peak memory, counters and time under what an enemy may send.
 //!
-//! `make stress` runs it in release at full size; a debug build runs the same scenes at a fiftieth of the size. Every scene
+//! `make stress` runs it optimised, at full size; a debug build runs the same scenes at a fiftieth of the size. Every scene
 //! runs in a process of its own, so that peaks do not mix, with one worker and with two. A name as argument runs only the
 //! scenes that contain it.
 #![expect(
