@@ -3,11 +3,11 @@
 //! A thread of its own would be one more than there are processors, and what it reads would lie in the cache of another one:
 //! a line is best written where it was made. So the correlator lies on a desk, with what waits for it, and the desk is with
 //! one thread at a time. Nothing is left waiting: a thread that was refused the desk was refused by one that looks again
-//! after it has put the desk back.
+//! after it has put the desk back, and a thread that waits for room takes the desk as soon as nobody has it.
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use crate::pipeline::PipelineError;
 use crate::pipeline::correlator::{Correlator, InFlight};
@@ -80,8 +80,16 @@ impl<'a> Outlet<'a> {
                 Ok(()) => return true,
                 Err(TrySendError::Disconnected(_)) => return false,
                 Err(TrySendError::Full(back)) if self.correlate() => given = back,
-                // Whoever has the desk makes room.
-                Err(TrySendError::Full(back)) => return self.give.send(back).is_ok(),
+                // Whoever has the desk makes room; but what fills that again may be the reader's, who does not look again.
+                Err(TrySendError::Full(back)) => select! {
+                    send(self.give, back) -> sent => return sent.is_ok(),
+                    recv(self.desk.1) -> desk => {
+                        if let Ok(desk) = desk {
+                            self.take_turn(desk, self.give.len());
+                        }
+                        given = back;
+                    }
+                },
             }
         }
     }
@@ -105,8 +113,12 @@ impl<'a> Outlet<'a> {
         if waiting == 0 {
             return Turn::Did;
         }
-        let Ok(mut desk) = self.desk.1.try_recv() else { return Turn::Others };
-        let turn = desk.take(waiting);
+        let Ok(desk) = self.desk.1.try_recv() else { return Turn::Others };
+        self.take_turn(desk, waiting)
+    }
+
+    fn take_turn(&self, mut desk: Box<Desk<'a>>, most: usize) -> Turn {
+        let turn = desk.take(most);
         self.put_back(desk);
         turn
     }
@@ -212,12 +224,7 @@ mod tests {
     const WORKERS: usize = 3;
     const ROUNDS: u64 = 200;
 
-    /// Each of three workers gives two hundred reports, in threads that correlate or not; what came out, whether all could
-    /// give all, and how it ended.
-    fn run(
-        correlating: [bool; WORKERS],
-        (room, panics): (usize, bool),
-    ) -> (Vec<String>, bool, Result<(), PipelineError>) {
+    fn outlet(sinks: Vec<Box<dyn Sink + Send>>) -> Outlet<'static> {
         let limits = Limits::default();
         let shared = Arc::new(Shared {
             certificates: CertificateCache::new(limits.memo_bytes),
@@ -227,9 +234,17 @@ mod tests {
             spent: Spent::new(WORKERS),
             judged: false,
         });
+        Outlet::new(Correlator::new(shared, (WORKERS, None), (Selection::default(), sinks)))
+    }
+
+    /// Each of three workers gives two hundred reports, in threads that correlate or not; what came out, whether all could
+    /// give all, and how it ended.
+    fn run(
+        correlating: [bool; WORKERS],
+        (room, panics): (usize, bool),
+    ) -> (Vec<String>, bool, Result<(), PipelineError>) {
         let (to, lines) = bounded(WORKERS * 200);
-        let sinks: Vec<Box<dyn Sink + Send>> = vec![Box::new(Lines { to, room, panics })];
-        let outlet = Outlet::new(Correlator::new(shared, (WORKERS, None), (Selection::default(), sinks)));
+        let outlet = outlet(vec![Box::new(Lines { to, room, panics })]);
         let all = thread::scope(|scope| {
             let threads = correlating.into_iter().enumerate().map(|(worker, correlates)| {
                 let outlet = outlet.clone();
@@ -269,6 +284,25 @@ mod tests {
             assert!(all && ended.is_ok(), "{correlating:?}: {ended:?}");
             assert_eq!(lines, expected, "{correlating:?}");
         }
+    }
+
+    #[test]
+    fn who_waits_for_room_takes_a_desk_that_nobody_has() {
+        let outlet = outlet(Vec::new());
+        let nothing = || Given { worker: 0, reports: Vec::new(), upto: Some(Order::default()) };
+        let desk = outlet.take_desk();
+        (0..GIVEN).for_each(|_| assert!(outlet.give(nothing())));
+        let (to, gave) = bounded(1);
+        let gave = thread::scope(|scope| {
+            scope.spawn(|| to.send(outlet.give(nothing())).unwrap());
+            thread::sleep(Duration::from_millis(50));
+            // By one who does not look again, as the reader when what it gave itself has filled the queue.
+            outlet.put_back(desk.0);
+            let gave = gave.recv_timeout(Duration::from_secs(10));
+            outlet.correlate();
+            gave
+        });
+        assert_eq!(gave, Ok(true));
     }
 
     #[test]
