@@ -8,9 +8,9 @@
 //! keep all of them busy, few segments go from one processor to another, and mostly the same one frees what was allocated
 //! for a connection.
 //!
-//! The other threads take the correlator after each batch, if nobody has it ([`Outlet`]): the reader, who must not wait for a
-//! sink, does so only where it could not go on otherwise. What it gave itself is done a round later at the latest, since every
-//! round gives something to every lane.
+//! Who has emptied a lane and sent its worker home takes the correlator, if nobody has it ([`Outlet`]): so no lane waits for a
+//! sink. The reader does so only where it could not go on otherwise. What it gave itself is done a round later at the latest,
+//! since every round gives something to every lane.
 //!
 //! A worker's state goes round: reader -> `ready` -> a thread -> `home` -> reader. Whoever fails drops what it holds, which
 //! closes the lane, and the reader learns of it.
@@ -84,14 +84,12 @@ struct Work<'a> {
     jitter: Option<u64>,
 }
 
-/// Runs a worker until nothing waits for it, and sends it home; in between and then, what waits for the correlator.
+/// Runs a worker until nothing waits for it, and sends it home; then does what waits for the correlator.
 fn run_worker<'a>(mut work: Box<Work<'a>>, outlet: &Outlet<'a>) {
     while let Some(batch) = work.next() {
         if !work.take(batch) {
             return;
         }
-        // Not all of it while a lane must wait for that.
-        outlet.correlate_some();
     }
     if work.finish() {
         let home = work.home.clone();

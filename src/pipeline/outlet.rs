@@ -37,7 +37,7 @@ struct Desk<'a> {
 
 /// What came of taking the correlator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+enum Turn {
     /// What waited was done.
     Did,
     /// Another thread does it.
@@ -108,7 +108,7 @@ impl<'a> Outlet<'a> {
     }
 
     /// Lets the correlator do what waits now, of what may become more all the time.
-    pub(super) fn correlate_some(&self) -> Turn {
+    fn correlate_some(&self) -> Turn {
         let waiting = self.give.len();
         if waiting == 0 {
             return Turn::Did;
@@ -257,7 +257,7 @@ mod tests {
                         let reports = vec![Report::new(worker, (order, line), Box::new(observation))];
                         let gave = outlet.give(Given { worker, reports, upto: Some(order) });
                         if correlates {
-                            outlet.correlate_some();
+                            outlet.correlate();
                         }
                         gave
                     });
