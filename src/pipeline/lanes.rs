@@ -543,26 +543,10 @@ impl Dispatch for Threads<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
-    use crate::event::Context;
     use crate::flow::FlowId;
-    use crate::pipeline::Selection;
-    use crate::pipeline::spent::Spent;
-    use crate::x509::cache::CertificateCache;
 
     fn threads(workers: usize, queue: usize) -> (Threads<'static>, Outlet<'static>) {
-        let limits = Limits::default();
-        let shared = Arc::new(Shared {
-            certificates: CertificateCache::new(limits.memo_bytes),
-            context: Context::default(),
-            limits,
-            proofs: false,
-            spent: Spent::new(count(workers)),
-            judged: false,
-        });
-        let correlator =
-            Correlator::new(Arc::clone(&shared), (count(workers), None), (Selection::default(), Vec::new()));
-        let outlet = Outlet::new(correlator);
+        let (outlet, shared) = Outlet::of(count(workers), Vec::new());
         let options = Options { workers, queue, ..Options::default() };
         (Threads::new(&options, &shared, &outlet), outlet)
     }

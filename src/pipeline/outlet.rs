@@ -162,7 +162,30 @@ impl Desk<'_> {
 }
 
 #[cfg(test)]
+use {
+    crate::config::Limits,
+    crate::event::Context,
+    crate::pipeline::{Selection, spent::Spent, worker::Shared},
+    crate::x509::cache::CertificateCache,
+};
+
+#[cfg(test)]
 impl<'a> Outlet<'a> {
+    /// To a correlator of so many workers, without judgement; and what these share.
+    pub(super) fn of(workers: usize, sinks: Vec<Box<dyn crate::sink::Sink + Send + 'a>>) -> (Self, Arc<Shared>) {
+        let limits = Limits::default();
+        let shared = Arc::new(Shared {
+            certificates: CertificateCache::new(limits.memo_bytes),
+            context: Context::default(),
+            limits,
+            proofs: false,
+            spent: Spent::new(workers),
+            judged: false,
+        });
+        let correlator = Correlator::new(Arc::clone(&shared), (workers, None), (Selection::default(), sinks));
+        (Self::new(correlator), shared)
+    }
+
     /// As if another thread had the desk.
     pub(super) fn take_desk(&self) -> TakenDesk<'a> {
         TakenDesk(self.desk.1.try_recv().unwrap())
@@ -185,15 +208,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Limits;
     use crate::detect::testing::Scene;
-    use crate::event::Context;
-    use crate::pipeline::Selection;
-    use crate::pipeline::spent::Spent;
-    use crate::pipeline::worker::Shared;
     use crate::sink::{Event, Sink, SinkError};
     use crate::time::Timestamp;
-    use crate::x509::cache::CertificateCache;
 
     /// Hands on the lines it gets until it has had enough of them; sometimes slow.
     struct Lines {
@@ -224,19 +241,6 @@ mod tests {
     const WORKERS: usize = 3;
     const ROUNDS: u64 = 200;
 
-    fn outlet(sinks: Vec<Box<dyn Sink + Send>>) -> Outlet<'static> {
-        let limits = Limits::default();
-        let shared = Arc::new(Shared {
-            certificates: CertificateCache::new(limits.memo_bytes),
-            context: Context::default(),
-            limits,
-            proofs: false,
-            spent: Spent::new(WORKERS),
-            judged: false,
-        });
-        Outlet::new(Correlator::new(shared, (WORKERS, None), (Selection::default(), sinks)))
-    }
-
     /// Each of three workers gives two hundred reports, in threads that correlate or not; what came out, whether all could
     /// give all, and how it ended.
     fn run(
@@ -244,7 +248,7 @@ mod tests {
         (room, panics): (usize, bool),
     ) -> (Vec<String>, bool, Result<(), PipelineError>) {
         let (to, lines) = bounded(WORKERS * 200);
-        let outlet = outlet(vec![Box::new(Lines { to, room, panics })]);
+        let (outlet, _) = Outlet::of(WORKERS, vec![Box::new(Lines { to, room, panics })]);
         let all = thread::scope(|scope| {
             let threads = correlating.into_iter().enumerate().map(|(worker, correlates)| {
                 let outlet = outlet.clone();
@@ -288,7 +292,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_room_takes_a_desk_that_nobody_has() {
-        let outlet = outlet(Vec::new());
+        let (outlet, _) = Outlet::of(1, Vec::new());
         let nothing = || Given { worker: 0, reports: Vec::new(), upto: Some(Order::default()) };
         let desk = outlet.take_desk();
         (0..GIVEN).for_each(|_| assert!(outlet.give(nothing())));
