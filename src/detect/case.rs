@@ -64,6 +64,7 @@ impl<'a> Case<'a> {
     }
 
     /// Who gave whom: the beginning of most messages.
+    #[cold]
     pub(super) fn gave(&self) -> String {
         format!("{} gave client {}", self.sighting.host, self.sighting.observation.ends.client.address)
     }
@@ -115,6 +116,7 @@ impl<'a> Case<'a> {
     }
 
     /// What a rule distinguishes by besides the host.
+    #[cold]
     pub(super) fn subject(&self, rule: &'static Rule, parts: Vec<String>) -> Cause {
         Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() }
     }
@@ -144,6 +146,7 @@ impl<'a> Case<'a> {
     }
 
     /// A finding about the host. Its cause is rule, host and `parts`.
+    #[cold]
     pub(super) fn finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
         let cause = Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() };
         let mut finding = Finding::new(rule, cause, self.sighting.observation.handshake.first, message);
@@ -153,6 +156,7 @@ impl<'a> Case<'a> {
     }
 
     /// A finding about the server's leaf, with what the leaf is as evidence.
+    #[cold]
     pub(super) fn leaf_finding(&self, rule: &'static Rule, parts: &[String], message: String) -> Finding {
         let mut finding = self.finding(rule, parts, message);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
@@ -200,6 +204,7 @@ impl<'a> Case<'a> {
 }
 
 /// A name from outside in a message: short, and visibly nothing where there is nothing.
+#[cold]
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(120) {
         _ if text.is_empty() => "an empty name".to_owned(),
@@ -223,6 +228,7 @@ pub(super) fn mark_unless(ours: bool, finding: &mut Finding) {
 }
 
 /// Day of a time, for "once a day" and for people.
+#[cold]
 pub(super) fn date(at: ValidityTime) -> String {
     let text = at.to_string();
     text.get(..10).unwrap_or(&text).to_owned()

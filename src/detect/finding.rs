@@ -163,6 +163,7 @@ pub enum Cause {
 
 impl Cause {
     /// The alert's id (`tlswatch.alert.id`): the same cause has the same id in every run.
+    #[cold]
     pub fn alert_id(&self) -> AlertId {
         let mut hash = sha2::Sha256::new();
         // Lengths before the parts: no two lists of parts give the same octets.

@@ -75,6 +75,7 @@ impl Observation {
     }
 
     /// What an alert needs of it: without the copies of its longest messages.
+    #[cold]
     pub fn slim(&self) -> Self {
         let mut slim = self.clone();
         let handshake = &mut slim.handshake;
@@ -88,6 +89,7 @@ impl Observation {
     }
 
     /// About the bytes that a [`slim`](Self::slim) copy holds, certificates included.
+    #[cold]
     pub fn weight(&self) -> usize {
         let handshake = &self.handshake;
         let clients = [handshake.client_hello.as_deref(), handshake.second_client_hello.as_deref()];

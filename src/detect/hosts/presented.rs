@@ -157,6 +157,7 @@ impl Presented {
     }
 
     /// What is the same in every handshake with this chain and name under this policy, whoever the client is.
+    #[cold]
     fn lasting(asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
         let judged = asked.chain;
         let leaf = asked.presented.first()?;

@@ -24,6 +24,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// A finding; `what` completes "HOST gave client ADDRESS ..".
+    #[cold]
     pub fn finding(&self, rule: &'static Rule, cause: Cause, what: String) -> Finding {
         let place = Place::of(self.sighting);
         let mut finding = place.finding((rule, cause), &what, self.new);
@@ -44,7 +45,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of a handshake.
+    /// Of a handshake. Nearly all handshakes come to nothing: what makes findings stands apart from what is always run.
+    #[cold]
     pub fn of(sighting: &Sighting<'_>) -> Self {
         Self {
             host: host_text(sighting),
@@ -54,6 +56,7 @@ impl Place {
     }
 
     /// A finding about a certificate; `what` completes "HOST gave client ADDRESS ..".
+    #[cold]
     pub fn finding(&self, (rule, cause): (&'static Rule, Cause), what: &str, new: &Presented) -> Finding {
         let names = if self.host.starts_with("ip:") && !new.names.is_empty() {
             format!(" (for {})", some_names(&new.names))
@@ -67,6 +70,7 @@ impl Place {
     }
 
     /// A finding with this message.
+    #[cold]
     pub fn plain(&self, rule: &'static Rule, cause: Cause, message: String) -> Finding {
         let mut finding = Finding::new(rule, cause, self.moment, message);
         finding.host.clone_from(&self.host);
@@ -76,11 +80,13 @@ impl Place {
 }
 
 /// An address for sentences.
+#[cold]
 pub fn client_text(address: IpAddr) -> String {
     address.to_canonical().to_string()
 }
 
 /// The first three names, and how many more there are.
+#[cold]
 pub fn some_names(names: &[String]) -> String {
     let mut out = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(3);
