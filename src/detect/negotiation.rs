@@ -1,5 +1,6 @@
 //! What client and server agreed on against what was offered (MITM-009, 010, 014, 015).
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
@@ -78,9 +79,13 @@ impl Negotiation {
     }
 
     /// Whether MITM-014 may have anything to say of a handshake.
-    pub fn may_regress(sighting: &Sighting<'_>) -> bool {
+    pub fn may_regress(&self, sighting: &Sighting<'_>) -> bool {
         let old = sighting.gist.version.is_some_and(|version| version < 0x0304);
-        old && sighting.observation.handshake.protocol == Protocol::Tls && sighting.gist.offers_tls13
+        let steady = || {
+            let kind = sighting.client_kind.map(|kind| mixed(host_hash(sighting), kind.hash));
+            kind.and_then(|kind| self.kinds.get(&kind)).is_some_and(|kind| kind.tls13 >= STEADY)
+        };
+        old && sighting.observation.handshake.protocol == Protocol::Tls && sighting.gist.offers_tls13 && steady()
     }
 
     fn sentinel(&mut self, sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
@@ -214,7 +219,6 @@ impl Negotiation {
     }
 }
 
-/// The version that the client offered and the server's random denies.
 /// A version as people call it.
 fn version_text(number: u16) -> String {
     match (number, names::version(number)) {
@@ -225,6 +229,7 @@ fn version_text(number: u16) -> String {
     }
 }
 
+/// The version that the client offered and the server's random denies.
 fn sentinel(protocol: Protocol, offer: &ClientHello, hello: &ServerHello) -> Option<&'static str> {
     let tail: [u8; 8] = hello.random.last_chunk().copied()?;
     if hello.random == HELLO_RETRY_RANDOM || hello.ssl2_format || !tail.starts_with(b"DOWNGRD") {
@@ -264,8 +269,34 @@ fn refuses_fallback(handshake: &Handshake) -> bool {
     handshake.alerts.iter().any(|alert| by_server(alert) && alert.description == 86)
 }
 
+/// A choice of the server.
+#[derive(Clone, Copy, Debug)]
+enum Choice<'a> {
+    Version(u16),
+    CipherSuite(u16),
+    Compression(u8),
+    Extension(u16),
+    Protocol(&'a [u8]),
+    Group(u16),
+    SessionId,
+}
+
+impl fmt::Display for Choice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(number) => write!(f, "version {number:#06x}"),
+            Self::CipherSuite(number) => write!(f, "cipher suite {number:#06x}"),
+            Self::Compression(number) => write!(f, "compression method {number}"),
+            Self::Extension(number) => write!(f, "extension {number}"),
+            Self::Protocol(name) => write!(f, "application protocol {}", String::from_utf8_lossy(name)),
+            Self::Group(number) => write!(f, "group {number:#06x}"),
+            Self::SessionId => f.write_str("another session id than it was sent"),
+        }
+    }
+}
+
 /// What the server chose that was not offered, where the hellos were seen whole.
-fn wrong_choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> Vec<String> {
+fn wrong_choices<'a>(handshake: &'a Handshake, offer: &ClientHello, hello: &'a ServerHello) -> Vec<Choice<'a>> {
     if !handshake.complete || hello.ssl2_format || offer.ssl2_format || is_odd(handshake) {
         return Vec::new();
     }
@@ -275,7 +306,7 @@ fn wrong_choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello
 fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
     let handshake = &sighting.observation.handshake;
     let hello = handshake.server_hello.as_deref()?;
-    let wrong = wrong_choices(handshake, offer, hello);
+    let wrong: Vec<String> = wrong_choices(handshake, offer, hello).iter().map(Choice::to_string).collect();
     if wrong.is_empty() {
         return None;
     }
@@ -318,39 +349,39 @@ fn is_odd(handshake: &Handshake) -> bool {
     })
 }
 
-fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> Vec<String> {
+fn choices<'a>(handshake: &'a Handshake, offer: &ClientHello, hello: &'a ServerHello) -> Vec<Choice<'a>> {
     let mut wrong = Vec::new();
     let second = handshake.second_client_hello.as_deref();
     match hello.selected_version {
         // Servers of the drafts answered with their own draft's number, before draft 22 in the old field.
         Some(version) if is_tls13_draft(version) => {}
         None if is_tls13_draft(hello.legacy_version) && offer.supported_versions.contains(&hello.legacy_version) => {}
-        Some(version) if !offer.supported_versions.contains(&version) => wrong.push(format!("version {version:#06x}")),
+        Some(version) if !offer.supported_versions.contains(&version) => wrong.push(Choice::Version(version)),
         // An old server that does not know supported_versions may choose any version up to legacy_version.
         None if handshake.protocol == Protocol::Tls && hello.legacy_version > offer.legacy_version => {
-            wrong.push(format!("version {:#06x}", hello.legacy_version));
+            wrong.push(Choice::Version(hello.legacy_version));
         }
         _ => {}
     }
     if let Some(suite) = hello.cipher_suite.filter(|suite| !offer.cipher_suites.contains(suite)) {
-        wrong.push(format!("cipher suite {suite:#06x}"));
+        wrong.push(Choice::CipherSuite(suite));
     }
     if !offer.compression_methods.contains(&hello.compression_method) {
-        wrong.push(format!("compression method {}", hello.compression_method));
+        wrong.push(Choice::Compression(hello.compression_method));
     }
     let sent = |kind: u16| {
         let in_hello = |hello: &ClientHello| hello.extensions.iter().any(|extension| extension.kind == kind);
         in_hello(offer) || second.is_some_and(in_hello)
     };
-    let renegotiation = offer.cipher_suites.contains(&SIGNALING_RENEGOTIATION);
+    // The cipher suite asks for it as the extension does (RFC 5746 section 3.3).
+    let excepted = |kind: u16| kind == 0xff01 && offer.cipher_suites.contains(&SIGNALING_RENEGOTIATION);
     for extension in &hello.extensions {
-        let excepted = extension.kind == 0xff01 && renegotiation;
-        if !sent(extension.kind) && !excepted {
-            wrong.push(format!("extension {}", extension.kind));
+        if !sent(extension.kind) && !excepted(extension.kind) {
+            wrong.push(Choice::Extension(extension.kind));
         }
     }
     if let Some(protocol) = hello.alpn.as_ref().filter(|protocol| !offer.alpn.contains(protocol)) {
-        wrong.push(format!("application protocol {}", String::from_utf8_lossy(protocol)));
+        wrong.push(Choice::Protocol(protocol));
     }
     let exchange = handshake.server_key_exchange.as_deref().map(|exchange| &exchange.kind);
     let group = match (hello.key_share.as_ref(), exchange) {
@@ -359,12 +390,12 @@ fn choices(handshake: &Handshake, offer: &ClientHello, hello: &ServerHello) -> V
         _ => None,
     };
     if let Some(group) = group.filter(|group| !offer.groups.contains(group)) {
-        wrong.push(format!("group {group:#06x}"));
+        wrong.push(Choice::Group(group));
     }
     let last = second.unwrap_or(offer);
     let echo = handshake.protocol == Protocol::Tls && hello.selected_version == Some(0x0304);
     if echo && hello.session_id != last.session_id {
-        wrong.push("another session id than it was sent".to_owned());
+        wrong.push(Choice::SessionId);
     }
     wrong
 }

@@ -118,7 +118,7 @@ impl Detector for Watch {
     fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         self.hosts.recall(sighting);
         // Asked before this handshake is counted, and only where the answer is.
-        let multi = Negotiation::may_regress(sighting) && self.hosts.is_multi(sighting.host, sighting.clock);
+        let multi = self.negotiation.may_regress(sighting) && self.hosts.is_multi(sighting.host, sighting.clock);
         self.ephemeral.observe(sighting, findings);
         self.nonces.observe(sighting, findings);
         self.clients.observe(sighting, findings);
