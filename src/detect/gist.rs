@@ -117,14 +117,12 @@ impl Gist {
     pub fn of(
         handshake: &Handshake,
         ends: &Ends,
-        (client_kind, hosts): (Option<&Arc<ClientKind>>, &mut HostMemo),
+        (client_kind, hosts): (Option<Arc<ClientKind>>, &mut HostMemo),
     ) -> Self {
         let offer = handshake.client_hello.as_deref();
         let hello = handshake.server_hello.as_deref();
-        let kind = offer.map(|offer| match client_kind {
-            Some(known) => Arc::clone(known),
-            None => Arc::new(ClientKind::of(offer, handshake.protocol)),
-        });
+        let fresh = |offer| Arc::new(ClientKind::of(offer, handshake.protocol));
+        let kind = offer.map(|offer| client_kind.unwrap_or_else(|| fresh(offer)));
         let random = hello.filter(|hello| hello.random != HELLO_RETRY_RANDOM && !hello.ssl2_format);
         let exchange = handshake.server_key_exchange.as_deref();
         Self {

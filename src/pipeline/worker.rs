@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::config::Limits;
+use crate::detect::client_kind::ClientKind;
 use crate::detect::gist::{Gist, HostMemo};
 use crate::detect::observation::{ClientProof, Ends, KeyExchangeVerdict, Observation};
 use crate::direction::Direction;
@@ -87,6 +88,8 @@ pub struct Worker {
     live: usize,
     memo: event::Memo,
     hosts: HostMemo,
+    /// The kinds of client of the reports that are made at present.
+    kinds: Vec<Option<Arc<ClientKind>>>,
     finished: Vec<Finished>,
     lines: Lines,
     /// The last demand for counters that was answered.
@@ -141,6 +144,7 @@ impl Worker {
             live: 0,
             memo: event::Memo::default(),
             hosts: HostMemo::default(),
+            kinds: Vec::new(),
             finished: Vec::new(),
             lines: Lines::default(),
             answered: 0,
@@ -255,10 +259,18 @@ impl Worker {
             demand.give(asked, Counting::Worker(self.number), self.stats.clone());
         }
         self.reclaim();
+        let first = self.reports.len();
         for finished in self.finished.drain(..) {
             let line = self.lines.take();
-            let memos = (&mut self.stats, &mut self.memo, &mut self.hosts);
-            self.reports.push(finished.report(&self.shared, memos, (self.number, line)));
+            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo), (self.number, line)));
+            if self.shared.judged {
+                self.kinds.push(self.memo.client_kind().cloned());
+            }
+        }
+        // A pass of its own, for the reason that reports are made together.
+        for (report, kind) in self.reports.iter_mut().skip(first).zip(self.kinds.drain(..)) {
+            let observation = &mut report.observation;
+            observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, (kind, &mut self.hosts)));
         }
     }
 
@@ -433,7 +445,7 @@ impl Finished {
     fn report(
         self,
         shared: &Shared,
-        (stats, memo, hosts): (&mut Stats, &mut event::Memo, &mut HostMemo),
+        (stats, memo): (&mut Stats, &mut event::Memo),
         (worker, mut line): (usize, Vec<u8>),
     ) -> Report {
         let Self { order, ends, connection, mut handshake } = self;
@@ -460,7 +472,7 @@ impl Finished {
         } else {
             Default::default()
         };
-        let mut observation = Box::new(Observation {
+        let observation = Box::new(Observation {
             ends,
             connection,
             handshake,
@@ -472,10 +484,6 @@ impl Finished {
         });
         count(&observation, stats);
         event::append_tls(&mut line, &observation, &shared.context, memo);
-        if shared.judged {
-            let known = (memo.client_kind(), hosts);
-            observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, known));
-        }
         Report::new(worker, (order, line), observation)
     }
 }
