@@ -258,7 +258,7 @@ impl Alerts {
     /// cause: most are only counted.
     pub fn take(
         &mut self,
-        finding: Finding,
+        finding: &Finding,
         observation: impl FnOnce() -> Option<Arc<Observation>>,
         clock: Timestamp,
     ) -> Option<(CauseKey, AlertStatus)> {
@@ -269,7 +269,7 @@ impl Alerts {
         }
         let suppressed = finding.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
-        let key = (self.id(&finding), suppressed);
+        let key = (self.id(finding), suppressed);
         let full = self.causes.len() >= CAUSES;
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
@@ -401,7 +401,11 @@ impl Alerts {
 }
 
 impl Alert {
-    fn new((id, suppressed): CauseKey, (finding, old): (Finding, bool), observation: Option<Arc<Observation>>) -> Self {
+    fn new(
+        (id, suppressed): CauseKey,
+        (finding, old): (&Finding, bool),
+        observation: Option<Arc<Observation>>,
+    ) -> Self {
         let mut alert = Self {
             id,
             rules: BTreeSet::new(),
@@ -423,7 +427,7 @@ impl Alert {
             noted: false,
             head: finding.clone(),
         };
-        alert.count_in(&finding, old);
+        alert.count_in(finding, old);
         alert
     }
 
@@ -467,10 +471,10 @@ impl Alert {
         if self.head.rule.category == Category::Mitm { MITM_WINDOW } else { WINDOW }
     }
 
-    fn take(&mut self, (finding, old): (Finding, bool), observation: impl FnOnce() -> Option<Arc<Observation>>) {
-        self.count_in(&finding, old);
+    fn take(&mut self, (finding, old): (&Finding, bool), observation: impl FnOnce() -> Option<Arc<Observation>>) {
+        self.count_in(finding, old);
         if finding.precedence() < self.head.precedence() {
-            self.head = finding;
+            self.head = finding.clone();
             self.observation = observation();
         }
     }
@@ -563,7 +567,7 @@ mod tests {
 
     fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
         let clock = finding.moment.timestamp;
-        alerts.take(finding, || None, clock).map(|(_, status)| status)
+        alerts.take(&finding, || None, clock).map(|(_, status)| status)
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub(super) fn waits(case: &Case<'_>, finding: &mut Finding) {
 }
 
 /// A finding of CERT-005 that waited for the issuer, now that the chain was judged again.
-pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -> Finding {
+pub(super) fn retell(finding: &mut Finding, cause: &Cause, chain: &JudgedChain) {
     finding.cause = cause.clone();
     finding.id = None;
     if let Some(Completion::Untrusted(told)) = &mut finding.completion {
@@ -191,7 +191,6 @@ pub(super) fn retold(mut finding: Finding, cause: &Cause, chain: &JudgedChain) -
             told.why = NO_ANCHOR;
         }
     }
-    finding
 }
 
 /// CERT-006.
@@ -307,7 +306,8 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
 
 /// CERT-010.
 fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
-    if wrong_usages(case).is_empty() {
+    let view = case.view()?;
+    if !view.misused && view.key_usage.and_then(|usage| missing_usage(case, usage)).is_none() {
         return None;
     }
     let mut finding = case.brief_of_leaf((&WRONG_USAGE, &case.sighting.server?.wrong_usage), |case, finding| {
@@ -323,12 +323,10 @@ fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// What the certificates of the chain are used for though they are not meant for it.
+#[cold]
 fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
     let (Some(view), Some(server)) = (case.view(), case.sighting.server) else { return Vec::new() };
     let missing = view.key_usage.and_then(|usage| missing_usage(case, usage));
-    if missing.is_none() && !view.misused {
-        return Vec::new();
-    }
     let mut reasons = case.leaf().map(|(_, facts)| misuses(server, facts)).unwrap_or_default();
     if let Some(missing) = missing {
         // Behind what the leaf says of itself.
@@ -372,9 +370,12 @@ fn missing_usage(case: &Case<'_>, usage: u16) -> Option<&'static str> {
     if (signs || handshake.version() == Some(0x0304)) && usage & DIGITAL_SIGNATURE == 0 {
         return Some("the key usage does not allow digital signatures");
     }
+    if usage & KEY_ENCIPHERMENT != 0 {
+        return None;
+    }
     let cipher = handshake.server_hello.as_deref()?.cipher_suite?;
     let encrypts = crate::tls::names::cipher_suite(cipher)?.starts_with("TLS_RSA_WITH_");
-    (encrypts && usage & KEY_ENCIPHERMENT == 0).then_some("the key usage does not allow key encipherment")
+    encrypts.then_some("the key usage does not allow key encipherment")
 }
 
 /// CERT-011.

@@ -42,8 +42,11 @@ struct Open {
     /// Hash of the normalised name of the issuer that is missing.
     missing: u64,
     until: Timestamp,
-    findings: Vec<Finding>,
+    findings: Kept,
 }
+
+/// Findings that are held: lists of them grow and are sorted, and a finding is large.
+pub(super) type Kept = Vec<Box<Finding>>;
 
 /// A chain whose findings are to be judged again: its cause, and the chain as it was presented.
 pub(super) type Waiting = (AlertId, Vec<Arc<Certificate>>);
@@ -94,9 +97,8 @@ impl OpenChains {
     ) -> Vec<Finding> {
         let known = self.chains.get(&id).map_or(0, |open| open.findings.len());
         if self.findings >= MAX_FINDINGS || known >= MAX_OF_ONE {
-            let mut told = self.take(&id);
-            told.push(finding);
-            return told;
+            let told = self.take(&id).into_iter().map(|kept| *kept);
+            return told.chain([finding]).collect();
         }
         if known == 0 {
             let weight = observation.weight();
@@ -108,9 +110,9 @@ impl OpenChains {
         let open = self.chains.entry(id).or_insert_with(|| {
             let missing = stable_hash(missing.as_bytes());
             self.missing.insert((missing, id));
-            Open { presented: observation.server_chain.clone(), missing, until, findings: Vec::new() }
+            Open { presented: observation.server_chain.clone(), missing, until, findings: Kept::new() }
         });
-        open.findings.push(finding);
+        open.findings.push(Box::new(finding));
         self.findings += 1;
         self.next = Some(self.next.map_or(open.until, |next| next.min(open.until)));
         Vec::new()
@@ -152,7 +154,8 @@ impl OpenChains {
     /// Forgets findings of a chain.
     pub(super) fn forget(&mut self, id: &AlertId, over: impl Fn(&Finding) -> bool) {
         let Some(open) = self.chains.get_mut(id) else { return };
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut open.findings).into_iter().partition(over);
+        let findings = std::mem::take(&mut open.findings).into_iter();
+        let (gone, kept): (Kept, Kept) = findings.partition(|one| over(one));
         open.findings = kept;
         self.findings = self.findings.saturating_sub(gone.len());
         self.bytes = self.bytes.saturating_sub(bytes(&gone));
@@ -163,19 +166,19 @@ impl OpenChains {
     }
 
     /// Takes the findings of a chain out, in order of the capture.
-    pub(super) fn take(&mut self, id: &AlertId) -> Vec<Finding> {
+    pub(super) fn take(&mut self, id: &AlertId) -> Kept {
         let Some(open) = self.chains.remove(id) else { return Vec::new() };
         self.missing.remove(&(open.missing, *id));
         let mut findings = open.findings;
         self.findings = self.findings.saturating_sub(findings.len());
         self.bytes = self.bytes.saturating_sub(bytes(&findings));
-        findings.sort_by_cached_key(order);
+        findings.sort_by_key(|one| order(one));
         findings
     }
 }
 
 /// Bytes of the handshakes that findings hold.
-fn bytes(findings: &[Finding]) -> usize {
+fn bytes(findings: &Kept) -> usize {
     findings.iter().filter_map(|one| one.observation.as_deref()).map(Observation::weight).sum()
 }
 

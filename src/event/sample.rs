@@ -244,14 +244,14 @@ pub(crate) fn alert(observation: Observation) -> alerts::Alert {
     .into();
     let mut alerts = Alerts::new(When::AtOnce);
     let observation = Arc::new(observation);
-    let (key, _) = alerts.take(finding.clone(), || Some(Arc::clone(&observation)), Timestamp(0)).unwrap();
+    let (key, _) = alerts.take(&finding, || Some(Arc::clone(&observation)), Timestamp(0)).unwrap();
     for host in 0..5_000 {
         finding.host = format!("h{host}.example.com:443").into();
         finding.moment.order.frame += 1;
         if let Some(ends) = &mut finding.ends {
             ends.client.address = std::net::IpAddr::V4((0x0a54_0131 + host).into());
         }
-        alerts.take(finding.clone(), || None, Timestamp(0));
+        alerts.take(&finding, || None, Timestamp(0));
     }
     alerts.get(&key).unwrap().clone()
 }

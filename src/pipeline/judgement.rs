@@ -135,7 +135,7 @@ impl Judgement {
         let mut due = self.past(clock);
         due.extend(self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)));
         let mut shared = None;
-        for mut finding in found.drain(..) {
+        for finding in &mut found {
             if !selected {
                 continue;
             }
@@ -150,7 +150,7 @@ impl Judgement {
             let is_this = finding.moment.order == observation.handshake.first.order;
             let this = || Arc::clone(shared.get_or_insert_with(|| Arc::new(observation.slim())));
             let observation = || kept.or_else(|| is_this.then(this));
-            if finding.is_brief() && self.alerts.wants(&mut finding) {
+            if finding.is_brief() && self.alerts.wants(finding) {
                 finding.complete();
             }
             due.extend(self.alerts.take(finding, observation, clock));
@@ -216,9 +216,9 @@ impl Judgement {
             found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
-        for mut finding in found {
+        for finding in &mut found {
             let observation = finding.observation.take();
-            if finding.is_brief() && self.alerts.wants(&mut finding) {
+            if finding.is_brief() && self.alerts.wants(finding) {
                 finding.complete();
             }
             due.extend(self.alerts.take(finding, || observation, clock));

@@ -39,7 +39,7 @@ impl Alerts {
         head.moment.timestamp = first;
         let severity = head.severity;
         let earlier = self.backing.as_deref().filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
-        let mut alert = Alert::new(key, (head, false), None);
+        let mut alert = Alert::new(key, (&head, false), None);
         alert.earlier = earlier;
         // Count and first time are those of all runs.
         alert.goes_on = earlier.is_some();
@@ -101,7 +101,7 @@ mod tests {
         for when in [When::AtEnd, When::AtOnce] {
             let mut alerts = Alerts::new(when);
             for second in [10, 20] {
-                alerts.take(finding(second), || None, at(second));
+                alerts.take(&finding(second), || None, at(second));
             }
             let told = alerts.take_past(past(), at(50));
             assert_eq!(told.map(|(_, status)| status), (when == When::AtOnce).then_some(AlertStatus::Escalated));

@@ -9,7 +9,7 @@ use crate::detect::catalogue::{Effect, UNTRUSTED_ISSUER};
 use crate::detect::certificate;
 use crate::detect::finding::Finding;
 use crate::detect::observation::Observation;
-use crate::detect::open_chains::{self, Waiting};
+use crate::detect::open_chains::{self, Kept, Waiting};
 use crate::detect::sighting::JudgedChain;
 use crate::detect::undecided;
 use crate::time::{Span, Timestamp};
@@ -84,7 +84,8 @@ impl Judge {
                 self.undecided.set_missing(&id, missing);
                 continue;
             }
-            let decided = self.undecided.take(&id).into_iter().filter_map(|finding| undecided::told(finding, &chain));
+            let kept = self.undecided.take(&id).into_iter();
+            let decided = kept.filter_map(|finding| undecided::told(*finding, &chain));
             told.extend(decided.filter_map(|finding| self.settled(finding)));
         }
         told.sort_by_cached_key(open_chains::order);
@@ -94,10 +95,10 @@ impl Judge {
     /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
     /// time is over.
     pub(super) fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
-        let mut told = Vec::new();
         if waiting.is_empty() {
-            return told;
+            return Vec::new();
         }
+        let mut told = Kept::new();
         for (id, presented) in waiting {
             let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
             let Some(open) = &mut self.open else { break };
@@ -106,7 +107,7 @@ impl Judge {
                 open.set_missing(&id, missing);
                 continue;
             }
-            let findings = open.take(&id);
+            let mut findings = open.take(&id);
             let Some(cause) = judged.cause() else { continue };
             let policy = &self.knowledge.policy;
             let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
@@ -118,10 +119,13 @@ impl Judge {
                         || client.is_some_and(|client| policy.interception_for(&key, client).is_some())
                 })
             };
-            let findings = findings.into_iter().filter(|finding| !is_ours(finding));
-            told.extend(findings.map(|finding| certificate::retold(finding, &cause, &judged)));
+            findings.retain_mut(|finding| {
+                certificate::retell(finding, &cause, &judged);
+                !is_ours(finding)
+            });
+            told.append(&mut findings);
         }
-        told.sort_by_cached_key(open_chains::order);
-        told
+        told.sort_by_key(|finding| open_chains::order(finding));
+        told.into_iter().map(|finding| *finding).collect()
     }
 }
