@@ -1,6 +1,5 @@
 //! Unknown CAs that sign for many domains (MITM-007), and certificates that answer for everything (MITM-031).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalogue::{CAPTIVE_PORTAL, NEW_INTERCEPTION_CA};
@@ -73,7 +72,8 @@ struct Answers {
 /// Domains that were asked for lately.
 #[derive(Clone, Debug, Default)]
 struct Domains {
-    known: BTreeMap<Box<str>, Domain>,
+    /// In no order, each once; few.
+    known: Vec<Domain>,
     /// None was asked for the last time before this.
     oldest: Option<Timestamp>,
     /// How often one came or went.
@@ -81,11 +81,13 @@ struct Domains {
 }
 
 /// A domain that was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Domain {
-    last: Timestamp,
+    /// Hash of the name: names lie all over the memory.
     hash: u64,
+    last: Timestamp,
     popular: bool,
+    name: Box<str>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -165,9 +167,8 @@ impl Interceptors {
         let client = sighting.observation.ends.client.address;
         mark(&mut signer.clients, address_hash(client));
         mark(&mut signer.keys, stable_hash(&new.spki.0));
-        let is_new = !signer.domains.known.contains_key(domain);
-        signer.domains.remember(domain, (sighting.clock, window));
         let hash = stable_hash(domain.as_bytes());
+        let is_new = signer.domains.remember((domain, hash), (sighting.clock, window));
         if is_new
             && !self.public.contains(&hash)
             && let (Some(issuers), _) = self.claimed.entry(&hash, Vec::new)
@@ -209,7 +210,7 @@ impl Interceptors {
             };
             let few = signer.domains.known.len() < number("domains");
             let least = number("public");
-            let last = signer.domains.known.values().map(|domain| domain.last).max();
+            let last = signer.domains.known.iter().map(|domain| domain.last).max();
             let over = last.is_none_or(|last| sighting.clock.since(last) > window);
             if few || over || signer.domains.known_as_public(&self.public, least) < least {
                 continue;
@@ -231,9 +232,8 @@ impl Interceptors {
         let client = address_hash(sighting.observation.ends.client.address);
         let (answers, _) = self.pairs.entry(&(client, leaf), Answers::default);
         let Some(Answers { domains, waiting }) = answers else { return Vec::new() };
-        domains.remember(domain, (sighting.clock, window));
-        let domains = &domains.known;
-        if domains.len() < names {
+        domains.remember((domain, stable_hash(domain.as_bytes())), (sighting.clock, window));
+        if domains.known.len() < names {
             wait(waiting, sighting);
             return Vec::new();
         }
@@ -242,7 +242,7 @@ impl Interceptors {
         places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
         // The handshake at hand heads the alert.
         places.insert(0, place);
-        let asked: Vec<String> = domains.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        let asked = domains.names();
         if !self.portals.contains(&leaf) {
             self.portals.insert(leaf, ());
         }
@@ -279,7 +279,7 @@ impl Signer {
     /// What it signed, told at this place; and where it signed before.
     fn findings(&mut self, public: &Memory<u64, ()>, (new, place): (&Presented, &Place)) -> Vec<Finding> {
         let known = self.domains.known_as_public(public, usize::MAX);
-        let domains: Vec<String> = self.domains.known.keys().map(|domain| domain.as_ref().to_owned()).collect();
+        let domains = self.domains.names();
         let clients = estimate(&self.clients);
         let what = format!(
             "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
@@ -322,28 +322,48 @@ impl Domains {
     /// How many of them are known as public, counted up to `most`.
     fn known_as_public(&self, public: &Memory<u64, ()>, most: usize) -> usize {
         let is_public = |domain: &&Domain| domain.popular || public.contains(&domain.hash);
-        self.known.values().filter(is_public).take(most).count()
+        self.known.iter().filter(is_public).take(most).count()
     }
 
-    /// Notes a domain and forgets those before the window; of too many the one not seen for the longest time.
-    fn remember(&mut self, domain: &str, (clock, window): (Timestamp, Span)) {
-        if self.oldest.is_some_and(|oldest| clock.since(oldest) > window) {
-            self.known.retain(|_, known| clock.since(known.last) <= window);
+    /// Their names in order.
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.known.iter().map(|domain| domain.name.as_ref().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Notes a domain with the hash of its name, and forgets those before the window; of too many the one not seen for the
+    /// longest time. Says whether it was not there before.
+    fn remember(&mut self, (name, hash): (&str, u64), (clock, window): (Timestamp, Span)) -> bool {
+        let is_this = |known: &Domain| known.hash == hash && *known.name == *name;
+        let is_due = self.oldest.is_some_and(|oldest| clock.since(oldest) > window);
+        let was_known = is_due && self.known.iter().any(is_this);
+        if is_due {
+            self.known.retain(|known| clock.since(known.last) <= window);
             self.changes += 1;
-            self.oldest = self.known.values().map(|known| known.last).min();
+            self.oldest = self.known.iter().map(|known| known.last).min();
         }
         self.oldest = self.oldest.map_or(Some(clock), |oldest| Some(oldest.min(clock)));
-        if let Some(known) = self.known.get_mut(domain) {
+        if let Some(known) = self.known.iter_mut().find(|known| is_this(known)) {
             known.last = clock;
-            return;
+            return false;
         }
+        self.add(Domain { hash, last: clock, popular: is_popular(name), name: name.into() });
+        !was_known
+    }
+
+    #[cold]
+    fn add(&mut self, domain: Domain) {
         if self.known.len() >= MAX_DOMAINS {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.last).map(|(domain, _)| domain.clone());
-            oldest.and_then(|oldest| self.known.remove(&oldest));
+            let order = |(_, left): &(usize, &Domain), (_, right): &(usize, &Domain)| {
+                (left.last, &left.name).cmp(&(right.last, &right.name))
+            };
+            if let Some((place, _)) = self.known.iter().enumerate().min_by(order) {
+                self.known.swap_remove(place);
+            }
         }
         self.changes += 1;
-        let hash = stable_hash(domain.as_bytes());
-        self.known.insert(domain.into(), Domain { last: clock, hash, popular: is_popular(domain) });
+        self.known.push(domain);
     }
 }
 

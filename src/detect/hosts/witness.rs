@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use super::presented::Presented;
 use super::report::Place;
 use super::sketch::stable_hash;
@@ -59,7 +62,7 @@ pub enum Claimed {
 #[derive(Debug, Default)]
 pub struct Witnesses {
     list: BTreeMap<u64, Witness>,
-    hosts: BTreeMap<HostKey, Vec<(Sha256, u64)>>,
+    hosts: HashMap<HostKey, Vec<(Sha256, u64)>, RandomState>,
     /// Hashes of the names and of the key identifiers that their certificates give as issuers.
     issuers: BTreeSet<(u64, u64)>,
     /// Hashes of the names of issuers that they lack.
