@@ -96,6 +96,8 @@ pub struct Judge {
     offline: bool,
     /// An empty list to write into.
     spare: Vec<Finding>,
+    /// The knowledge once more, for the handshake at hand: counting who holds it would wait for all that was written.
+    lent: Option<Arc<Knowledge>>,
     /// What earlier runs learned.
     backing: Option<Arc<dyn Backing>>,
 }
@@ -205,6 +207,7 @@ impl Judge {
             detectors: Vec::new(),
             offline,
             spare: Vec::new(),
+            lent: None,
             backing: None,
         }
     }
@@ -247,7 +250,7 @@ impl Judge {
         });
         let host = &gist.host.key;
         let at = validity_time(&observation.handshake.first);
-        let knowledge = Arc::clone(&self.knowledge);
+        let knowledge = self.lent.take().unwrap_or_else(|| Arc::clone(&self.knowledge));
         let server = self.judged_with(&gist.host, (&observation.server_chain, at));
         let client = self.judged(&observation.client_chain, (None, at), Purpose::Client).map(|judged| judged.chain);
         let sighting = Sighting {
@@ -303,6 +306,7 @@ impl Judge {
                 write(&case, finding);
             }
         }
+        self.lent = Some(knowledge);
         // What waited is about earlier handshakes.
         let mut all = self.completed_by_fresh();
         if all.is_empty() {
@@ -402,6 +406,7 @@ impl Judge {
             self.pool.prove(&ca.sha256);
         }
         self.knowledge = knowledge;
+        self.lent = None;
     }
 
     /// How many entries of the detectors' memories were forgotten for want of room, and how many CAs were not compared

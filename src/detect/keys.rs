@@ -318,10 +318,10 @@ pub struct Ephemeral {
     randoms: Memory<u64, Random>,
 }
 
-/// Ephemeral keys of a server: the lower halves of their hashes, which are searched, and what is known of each.
+/// Ephemeral keys of a server: the lower bits of their hashes, which are searched, and what is known of each.
 #[derive(Clone, Debug, Default)]
 struct Values {
-    marks: [u32; MAX_EPHEMERAL],
+    marks: [u16; MAX_EPHEMERAL],
     values: Vec<Value>,
     /// Place of the oldest when all are taken.
     oldest: usize,
@@ -360,9 +360,9 @@ impl Values {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-fn mark_of(hash: u64) -> u32 {
-    hash as u32
+#[expect(clippy::cast_possible_truncation, reason = "the lower bits are wanted")]
+fn mark_of(hash: u64) -> u16 {
+    hash as u16
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -591,7 +591,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Hashes of which some have the same lower half.
+        /// Hashes of which some have the same lower bits.
         #[test]
         fn values_behave_like_a_list(hashes in proptest::collection::vec((0_u64..40, 0_u64..3), 0..300)) {
             let mut values = Values::default();

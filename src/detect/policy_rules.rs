@@ -196,6 +196,9 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
 
 /// POL-006.
 fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
+    if case.sighting.policy.internal_cas.is_empty() && !case.is_anchored() {
+        return None;
+    }
     let (leaf, facts) = case.leaf()?;
     let mut keys = case.path().iter().skip(1).filter_map(|one| one.facts.as_deref());
     let internal = keys.find_map(|issuer| case.sighting.policy.internal_ca_for(&issuer.spki_sha256.0));
