@@ -91,6 +91,8 @@ pub struct Worker {
     /// The kinds of client of the reports that are made at present.
     kinds: Vec<Option<Arc<ClientKind>>>,
     finished: Vec<Finished>,
+    /// What is reported at present.
+    observed: Vec<(Order, Box<Observation>)>,
     lines: Lines,
     /// The last demand for counters that was answered.
     answered: u64,
@@ -146,6 +148,7 @@ impl Worker {
             hosts: HostMemo::default(),
             kinds: Vec::new(),
             finished: Vec::new(),
+            observed: Vec::new(),
             lines: Lines::default(),
             answered: 0,
             stats: Stats::default(),
@@ -260,14 +263,17 @@ impl Worker {
         }
         self.reclaim();
         let first = self.reports.len();
-        for finished in self.finished.drain(..) {
-            let line = self.lines.take();
-            self.reports.push(finished.report(&self.shared, (&mut self.stats, &mut self.memo), (self.number, line)));
+        // Three passes, for the reason that reports are made together.
+        let observed = self.finished.drain(..).map(|finished| finished.observe(&self.shared, &mut self.stats));
+        self.observed.extend(observed);
+        for (order, observation) in self.observed.drain(..) {
+            let mut line = self.lines.take();
+            event::append_tls(&mut line, &observation, &self.shared.context, &mut self.memo);
             if self.shared.judged {
                 self.kinds.push(self.memo.client_kind().cloned());
             }
+            self.reports.push(Report::new(self.number, (order, line), observation));
         }
-        // A pass of its own, for the reason that reports are made together.
         for (report, kind) in self.reports.iter_mut().skip(first).zip(self.kinds.drain(..)) {
             let observation = &mut report.observation;
             observation.gist = Some(Gist::of(&observation.handshake, &observation.ends, (kind, &mut self.hosts)));
@@ -441,13 +447,8 @@ impl Finished {
         Self { order, ends, connection: connection.facts(client), handshake }
     }
 
-    /// Makes an observation of the handshake and renders its line into `line`, which is empty.
-    fn report(
-        self,
-        shared: &Shared,
-        (stats, memo): (&mut Stats, &mut event::Memo),
-        (worker, mut line): (usize, Vec<u8>),
-    ) -> Report {
+    /// Makes an observation of the handshake.
+    fn observe(self, shared: &Shared, stats: &mut Stats) -> (Order, Box<Observation>) {
         let Self { order, ends, connection, mut handshake } = self;
         let mut chain = |list: Option<&crate::tls::CertificateList>| {
             let parsed: Vec<_> = list
@@ -483,8 +484,7 @@ impl Finished {
             gist: None,
         });
         count(&observation, stats);
-        event::append_tls(&mut line, &observation, &shared.context, memo);
-        Report::new(worker, (order, line), observation)
+        (order, observation)
     }
 }
 
