@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::policy::{HostEntry, SettingValue, Target, has_public_suffix};
 use crate::tls::names::cipher_suite;
-use crate::x509::chain::Ending;
+use crate::x509::chain::{Ending, Path};
 use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
 
 use super::case::{Case, quoted};
@@ -197,7 +197,8 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
 /// POL-006.
 fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
     let (leaf, facts) = case.leaf()?;
-    let mut keys = case.path().iter().skip(1).filter_map(|one| one.facts.as_deref());
+    let path = case.sighting.server?.report.paths.first().map(Path::verified).unwrap_or_default();
+    let mut keys = path.iter().skip(1).filter_map(|one| one.facts.as_deref());
     let internal = keys.find_map(|issuer| case.sighting.policy.internal_ca_for(&issuer.spki_sha256.0));
     let mut names = names(facts);
     let message = if let Some(ca) = internal {

@@ -126,11 +126,9 @@ fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
 /// An issuer on a path is one that the entry pins or allows. Only keys whose signatures verified count: anybody can append
 /// the genuine CA to a forged chain.
 pub fn allows_path(entry: &HostEntry, report: &ChainReport) -> bool {
-    let issuers = report.paths.iter().flat_map(|path| {
-        let verified = path.unverified.map_or(usize::MAX, |(child, _)| child);
-        path.certificates.iter().take(verified.saturating_add(1)).skip(1).filter_map(|one| one.facts.as_deref())
-    });
-    issuers.into_iter().any(|facts| allows_issuer(entry, facts) || entry.pins.contains(&facts.spki_sha256.0))
+    let mut issuers =
+        report.paths.iter().flat_map(|path| path.verified().iter().skip(1)).filter_map(|one| one.facts.as_deref());
+    issuers.any(|facts| allows_issuer(entry, facts) || entry.pins.contains(&facts.spki_sha256.0))
 }
 
 /// The key or name of an issuer, whose signature was verified, is one that the entry allows.

@@ -24,7 +24,7 @@ pub struct Presented {
     pub issuer: Issuer,
     /// Its path ends at an anchor, and no key on it is an internal CA's.
     pub public: bool,
-    /// A key on its path is an internal CA's.
+    /// A key on its path is an internal CA's, as far as signatures vouch for it.
     pub internal: bool,
     /// The proxy of the organisation that may intercept this client.
     pub authorised: Option<String>,
@@ -149,10 +149,10 @@ impl Presented {
         Some(Self { sct: self.sct, ..Self::lasting(asked, memo)? })
     }
 
-    /// Keys of the CAs on its path.
+    /// Keys of the CAs on its path, as far as signatures vouch for them.
     pub fn signers<'a>(&self, judged: &'a JudgedChain) -> impl Iterator<Item = Sha256> + use<'a> {
         let path = chosen_path(judged);
-        let keys = path.into_iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let keys = path.into_iter().flat_map(Path::verified).filter_map(|one| one.facts.as_deref());
         keys.skip(1).map(|facts| facts.spki_sha256).chain(self.issuer.verified.then_some(self.issuer.key))
     }
 
@@ -164,7 +164,7 @@ impl Presented {
         let path = chosen_path(judged);
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
-        let mut keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let mut keys = path.iter().flat_map(|path| path.verified()).filter_map(|one| one.facts.as_deref());
         let internal = keys.any(|facts| asked.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
         let (self_signed, own_key) = if anchored {
             (false, false)
