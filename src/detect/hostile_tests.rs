@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::catalogue::{Effect, Severity};
 use super::finding::Finding;
 use super::judge_tests::Bench;
-use super::testing::{Ca, Plan};
+use super::testing::{Ca, Plan, Scene, of};
 use super::undecided::tests::judged;
+use super::watch::Watch;
 use crate::x509::Certificate;
 
 const HOST: &str = "www.example.com";
@@ -47,5 +48,38 @@ fn a_signature_that_cannot_be_checked_makes_nobody_ours() {
         shown.push((HOST, "10.2.0.2", forged.to_vec()));
         let found = judged(Bench::new(&[&public]).policy(&policy), &shown);
         assert_eq!(told(&found), [("MITM-002", Severity::High)], "{policy}");
+    }
+}
+
+/// One certificate takes the place of the other, whoever comes first: no two views.
+#[test]
+fn a_host_that_changes_its_ca_splits_no_view() {
+    let (public, one, two) = (Ca::new("Public Root"), Ca::new("One"), Ca::new("Two"));
+    let device = || Plan::of(&[HOST]).self_signed();
+    for (old, new, doubtful) in [
+        (one.chain(&Plan::of(&[HOST])), two.chain(&Plan::of(&[HOST])), true),
+        (device(), public.chain(&Plan::of(&[HOST])), false),
+        (device(), device(), true),
+    ] {
+        for again in [false, true] {
+            let mut scene = Scene::new(&[&public]);
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            let mut found = Vec::new();
+            let mut serve = |(net, chain): (u8, &[Arc<Certificate>]), count: u8| {
+                for client in 0..count {
+                    scene.now += 20;
+                    let client = format!("10.{net}.{}.{client}", client % 4);
+                    found.extend(scene.serve(&mut watch, (HOST, &client), chain));
+                }
+            };
+            serve((0, &old), 12);
+            serve((1, &new), 1);
+            if again {
+                serve((0, &old), 3);
+            }
+            serve((1, &new), 2);
+            found.extend(scene.finish(&mut watch));
+            assert_eq!(of(&found, "MITM-008").is_some(), again && doubtful, "{again}");
+        }
     }
 }

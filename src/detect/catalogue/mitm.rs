@@ -252,8 +252,9 @@ pub static SPLIT_VIEW: Rule = Rule {
     version: "1",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Within `window` the same host at the same server address (or its /24 or /64) serves leaves of different \
-        issuer keys, and the clients fall apart cleanly: each saw one of them only, the majority has at least 3 \
-        clients and 10 handshakes, the minority lies in at most 2 subnets. Only clients whose JA4 occurs on both \
+        issuer keys, and the clients fall apart cleanly: each saw one of them only, the majority goes on to get \
+        its own when the minority has come, it has at least 3 clients and 10 handshakes, the minority lies in at most \
+        2 subnets. Only clients whose JA4 occurs on both \
         sides, or leaves of the same kind of key, are compared. Medium when both chains are public.",
     false_positives: "Anycast and global load balancing (hence the same address), a choice between RSA and ECDSA, a canary \
         with public chains of one operator (mark only).",

@@ -60,9 +60,11 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
             && (many.count, clients) > (few.count, estimate(&few.clients));
         let apart = many.clients.iter().zip(few.clients).all(|(left, right)| left & right == 0);
         let near = majority.last.abs_diff(minority.last) <= window.unsigned_abs();
+        // What was not seen again since the other came was replaced by it.
+        let both = majority.last > minority.first;
         // Who is trusted does not split off from what is in doubt.
         let sound = majority.trusted || majority.standing == Standing::Accepted || !new.is_trusted();
-        (enough && apart && near && sound && is_comparable(majority, minority, new)).then(|| SplitView {
+        (enough && apart && near && both && sound && is_comparable(majority, minority, new)).then(|| SplitView {
             majority: Sha256(majority.sha256),
             clients,
             handshakes: many.count,
