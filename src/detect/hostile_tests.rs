@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::catalogue::{Effect, Severity};
 use super::finding::Finding;
 use super::judge_tests::Bench;
-use super::testing::{Ca, Plan, Scene, of};
+use super::testing::{Ca, DAY, Plan, START, Scene, of};
 use super::undecided::tests::judged;
 use super::watch::Watch;
 use crate::x509::Certificate;
@@ -80,6 +80,34 @@ fn a_host_that_changes_its_ca_splits_no_view() {
             serve((1, &new), 2);
             found.extend(scene.finish(&mut watch));
             assert_eq!(of(&found, "MITM-008").is_some(), again && doubtful, "{again}");
+        }
+    }
+}
+
+/// Last month's capture is read after this month's.
+#[test]
+fn what_came_later_is_not_expected_before() {
+    let (public, one, two) = (Ca::new("Public Root"), Ca::new("One"), Ca::new("Two"));
+    let before = Plan::of(&[HOST]).dates(START - 80 * DAY, START + 900 * DAY);
+    let after = Plan::of(&[HOST]).dates(START - DAY / 3, START + 90 * DAY);
+    for (old, new) in [
+        (before.self_signed(), public.chain(&after)),
+        (one.chain(&before), public.chain(&after)),
+        (one.chain(&before), two.chain(&after)),
+    ] {
+        for days in [10, 0] {
+            let mut scene = Scene::new(&[&public]);
+            let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+            let mut found = Vec::new();
+            for (chain, days) in [(&new, 0), (&old, days)] {
+                scene.now = START - days * DAY;
+                for _ in 0..3 {
+                    scene.now += 20;
+                    found.extend(scene.serve(&mut watch, (HOST, "10.0.0.1"), chain));
+                }
+            }
+            found.extend(scene.finish(&mut watch));
+            assert_eq!(of(&found, "MITM-002").is_some(), days == 0, "{days}");
         }
     }
 }

@@ -443,13 +443,14 @@ impl HostRecord {
         self.certificates.iter().filter(|known| known.standing == Standing::Accepted)
     }
 
-    /// What a new certificate is compared with: the most seen accepted one that is valid now, else the one seen last.
+    /// What a new certificate is compared with: the most seen accepted one that is valid now, else the one seen last. Not
+    /// what was made and seen only later: captures come in any order.
     pub fn expected(&self, seconds: Option<i64>) -> Option<&KnownCertificate> {
+        let later = |known: &KnownCertificate, at: i64| known.not_before > at && known.first > Timestamp::new(at, 0).0;
+        let fits = |known: &&KnownCertificate| !seconds.is_some_and(|seconds| later(known, seconds));
         let valid = |known: &&KnownCertificate| seconds.is_none_or(|seconds| known.is_valid_at(seconds));
-        self.accepted()
-            .filter(valid)
-            .max_by_key(|known| (known.count, known.last))
-            .or_else(|| self.accepted().max_by_key(|known| known.last))
+        let valid = self.accepted().filter(valid).max_by_key(|known| (known.count, known.last));
+        valid.or_else(|| self.accepted().filter(fits).max_by_key(|known| known.last))
     }
 
     /// Whether the issuer of this certificate is one of the accepted ones. An issuer that was not sent is told by the
