@@ -111,3 +111,26 @@ fn what_came_later_is_not_expected_before() {
         }
     }
 }
+
+/// Whoever has his certificate called a portal's may not use it for the host that it names.
+#[test]
+fn a_portal_explains_only_what_its_certificate_does_not_name() {
+    let (public, enemy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+    let sites = ["www.example.org", "www.example.net", "shop.example.de"];
+    for named in [HOST, "portal.example"] {
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        let genuine = public.chain(&Plan::of(&[HOST]));
+        (0..6).for_each(|client| drop(scene.serve(&mut watch, (HOST, &format!("10.0.0.{client}")), &genuine)));
+        let forged = enemy.chain(&Plan::of(&[named]));
+        let mut found = Vec::new();
+        for site in sites.into_iter().chain([HOST]) {
+            scene.now += 5;
+            found.extend(scene.serve(&mut watch, (site, "10.9.0.9"), &forged));
+        }
+        found.extend(scene.finish(&mut watch));
+        let high = ("MITM-002", Severity::High);
+        assert_eq!(told(&found).contains(&high), named == HOST, "{:?}", told(&found));
+        assert!(told(&found).contains(&("MITM-031", Severity::Low)));
+    }
+}

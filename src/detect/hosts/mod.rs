@@ -475,14 +475,14 @@ impl Hosts {
             }
             return;
         }
-        let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
+        // A portal's certificate is not for this name; one that is, is no portal here, whatever else it answered for.
+        let portal = held.hints.portal && held.new.name_matches != Some(true);
+        let alerts = case.alerts(policy.profile).filter(|_| !portal || !held.proofs.is_empty());
         // What a scanner got is no alert, and nothing that others should get either.
         let medium = policy.number(&UNEXPECTED_CERTIFICATE.known(), "medium");
         let excused = held.circumstances.scanner && i64::from(case.score.saturating_add(score::SCANNER)) >= medium;
-        let suspect = held.hints.portal
-            || excused
-            || !case.proofs.is_empty()
-            || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        let suspect =
+            portal || excused || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
         if let Some(record) = self.table.get_mut(key) {
