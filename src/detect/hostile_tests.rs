@@ -134,3 +134,38 @@ fn a_portal_explains_only_what_its_certificate_does_not_name() {
         assert!(told(&found).contains(&("MITM-031", Severity::Low)));
     }
 }
+
+/// Only the servers' side was captured: an address serves many names, and each is a host of its own.
+#[test]
+fn names_that_nobody_was_seen_to_ask_for_are_no_change_of_the_host() {
+    let (public, other) = (Ca::new("Public Root"), Ca::new("Other Public Root"));
+    let plan = |name: &str| Plan::of(&[name]);
+    for (name, same_host) in [("intern.example.net", false), (HOST, true)] {
+        for second in [plan(name).self_signed(), other.chain(&plan(name)), Ca::new("Private").chain(&plan(name))] {
+            for first in [public.chain(&plan(HOST)), Ca::new("Our CA").chain(&plan(HOST))] {
+                for swapped in [false, true] {
+                    let (one, two) = if swapped { (&second, &first) } else { (&first, &second) };
+                    let mut scene = Scene::new(&[&public, &other]);
+                    let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+                    let mut found = Vec::new();
+                    let mut serve = |client: &str, chain: &[Arc<Certificate>]| {
+                        scene.now += 20;
+                        let mut observation = scene.handshake(client, "203.0.113.10", chain);
+                        observation.handshake.client_hello = None;
+                        found.extend(scene.show(&mut watch, "ip:203.0.113.10", &observation));
+                    };
+                    for round in 0..20 {
+                        serve(&format!("10.0.{}.{round}", round % 4), one);
+                        if round > 9 {
+                            serve("10.0.9.9", two);
+                        }
+                    }
+                    found.extend(scene.finish(&mut watch));
+                    let wanted = same_host && !swapped;
+                    assert!(told(&found).is_empty() || same_host, "{swapped} {:?}", told(&found));
+                    assert!(!told(&found).is_empty() || !wanted);
+                }
+            }
+        }
+    }
+}

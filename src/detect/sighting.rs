@@ -63,8 +63,8 @@ pub struct JudgedChain {
     /// Issuer and subject of the leaf differ, yet its own key signed it.
     pub signed_by_own_key: bool,
     /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use, for each
-    /// that can be known of signed certificate timestamps.
-    pub presented: [OnceLock<Arc<Presented>>; 3],
+    /// that can be known of signed certificate timestamps; behind these, the same where no ClientHello was seen.
+    pub presented: [OnceLock<Arc<Presented>>; 6],
     /// See [`cause`](Self::cause).
     pub cause: OnceLock<Option<Cause>>,
     /// Depth and hash function of the first weak signature on the best path; made at its first use.

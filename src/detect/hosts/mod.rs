@@ -354,10 +354,10 @@ impl Hosts {
         if let Some(record) = self.table.get(sighting.host) {
             held.expect(record);
             held.note_expected(record, sighting.clock);
-            held.circumstances = circumstances(sighting, record);
+            held.circumstances = circumstances(sighting, (record, new));
         }
         if standing.is_none() && !new.is_trusted() && held.proofs.is_empty() {
-            self.note_rotation(sighting);
+            self.note_rotation(sighting, new);
         }
         let case = self.case_of(sighting.host, &held, sighting.policy);
         let mismatch = new.name_matches == Some(false) && held.proofs.is_empty();
@@ -380,9 +380,9 @@ impl Hosts {
     }
 
     /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
-    fn note_rotation(&mut self, sighting: &Sighting<'_>) {
+    fn note_rotation(&mut self, sighting: &Sighting<'_>, new: &Presented) {
         let Some(record) = self.table.get_mut(sighting.host) else { return };
-        if record.expected(None).is_some_and(|old| !old.trusted) {
+        if record.expected(new, None).is_some_and(|old| !old.trusted) {
             record.note_rotation(sighting.clock);
         }
     }
@@ -667,9 +667,9 @@ fn bring_to_first(observation: Option<&Arc<Observation>>, findings: &mut [Findin
 }
 
 /// What came with a certificate that is new.
-fn circumstances(sighting: &Sighting<'_>, record: &HostRecord) -> score::Circumstances {
+fn circumstances(sighting: &Sighting<'_>, (record, new): (&HostRecord, &Presented)) -> score::Circumstances {
     let answer = answer(sighting);
-    let old = record.expected(sighting.at.map(|at| at.seconds()));
+    let old = record.expected(new, sighting.at.map(|at| at.seconds()));
     let revoked = |old: &record::KnownCertificate| {
         sighting.at.is_some_and(|at| sighting.knowledge.is_revoked((&Sha256(old.issuer), &old.serial), at))
     };

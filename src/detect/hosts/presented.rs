@@ -58,6 +58,8 @@ pub struct Presented {
     pub product: Option<&'static Product>,
     /// Outcome of path building.
     pub ending: Ending,
+    /// The ClientHello was not seen: it may have asked this address for any name, and each is a host of its own.
+    pub unasked: bool,
 }
 
 /// A chain that was judged, for a host.
@@ -105,11 +107,13 @@ impl Presented {
         let judged = sighting.server?;
         let facts = sighting.observation.server_chain.first()?.facts.as_deref()?;
         let sct = sct(sighting, facts);
-        let place = match sct {
-            SctEvidence::Unknown => judged.presented.first(),
-            SctEvidence::Absent => judged.presented.get(1),
-            SctEvidence::Present | SctEvidence::Verified => judged.presented.get(2),
-        }?;
+        let unasked = sighting.observation.handshake.client_hello.is_none();
+        let place: usize = match sct {
+            SctEvidence::Unknown => 0,
+            SctEvidence::Absent => 1,
+            SctEvidence::Present | SctEvidence::Verified => 2,
+        };
+        let place = judged.presented.get(if unasked { place.saturating_add(3) } else { place })?;
         let lasting = match place.get() {
             Some(known) => known,
             None => {
@@ -119,7 +123,7 @@ impl Presented {
                     host: sighting.host,
                     policy: sighting.policy,
                 };
-                let mut fresh = Self { sct, ..Self::lasting(&judged, memo)? };
+                let mut fresh = Self { sct, unasked, ..Self::lasting(&judged, memo)? };
                 // The same in every handshake with this chain: a list beside the certificate is not verified. Nor is one by
                 // anybody's CA, for which it would not count: a stranger could have us verify signatures without end.
                 let logs = &sighting.knowledge.logs;
@@ -146,7 +150,7 @@ impl Presented {
 
     /// The same chain, judged again.
     pub fn again(&self, asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
-        Some(Self { sct: self.sct, ..Self::lasting(asked, memo)? })
+        Some(Self { sct: self.sct, unasked: self.unasked, ..Self::lasting(asked, memo)? })
     }
 
     /// Keys of the CAs on its path, as far as signatures vouch for them.
@@ -197,6 +201,7 @@ impl Presented {
             key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits).into(),
             product: product.filter(|_| !anchored),
             ending,
+            unasked: false,
         })
     }
 
