@@ -169,3 +169,27 @@ fn names_that_nobody_was_seen_to_ask_for_are_no_change_of_the_host() {
         }
     }
 }
+
+/// Live: what nobody trusts does not become usual for a host by coming early.
+#[test]
+fn a_host_that_is_learned_takes_no_certificate_that_lost_trust() {
+    let (public, enemy, next) = (Ca::new("Public Root"), Ca::new("Proxy"), Ca::new("Next"));
+    // A host of which nobody trusts anything learns what it has.
+    for (trusted, genuine) in [(true, public.chain(&Plan::of(&[HOST]))), (false, next.chain(&Plan::of(&[HOST])))] {
+        let mut scene = Scene::new(&[&public]);
+        scene.offline = false;
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        let forged = enemy.chain(&Plan::of(&[HOST]));
+        for (rounds, silent) in [(20, true), (30, !trusted)] {
+            let mut found = Vec::new();
+            for round in 0..rounds {
+                scene.now += 3_600;
+                let client = format!("10.0.{}.{}", round % 4, round % 7);
+                found.extend(scene.serve(&mut watch, (HOST, &client), &genuine));
+            }
+            found.extend(scene.serve(&mut watch, (HOST, "10.9.0.9"), &forged));
+            found.extend(scene.advance(&mut watch, 1_000));
+            assert_eq!(of(&found, "MITM-002").is_none(), silent, "{trusted} {rounds}");
+        }
+    }
+}

@@ -481,8 +481,13 @@ impl Hosts {
         // What a scanner got is no alert, and nothing that others should get either.
         let medium = policy.number(&UNEXPECTED_CERTIFICATE.known(), "medium");
         let excused = held.circumstances.scanner && i64::from(case.score.saturating_add(score::SCANNER)) >= medium;
-        let suspect =
-            portal || excused || !case.proofs.is_empty() || alerts.is_some_and(|severity| severity >= Severity::Medium);
+        // Live: a host that is still learned tells nothing, but does not take just anything for its own.
+        let lost = case.learning && case.severity >= Some(Severity::Medium) && case.has_lost_trust();
+        let suspect = portal
+            || excused
+            || lost
+            || !case.proofs.is_empty()
+            || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
         let standing = if suspect && !believed { Standing::Suspect } else { Standing::Accepted };
         if let Some(record) = self.table.get_mut(key) {
