@@ -193,3 +193,25 @@ fn a_host_that_is_learned_takes_no_certificate_that_lost_trust() {
         }
     }
 }
+
+/// A forger copies name and serial number; the CA gave that number once.
+#[test]
+fn who_takes_the_name_of_an_issuer_makes_it_repeat_no_serial_number() {
+    let (public, enemy) = (Ca::new("Public Root"), Ca::new("Public Root"));
+    let plan = Plan { authority: false, ..Plan::of(&[HOST]) };
+    let (genuine, forged) = (public.chain(&plan), enemy.chain(&plan));
+    let twin = public.chain(&Plan { names: vec!["www.example.org".to_owned()], ..plan.clone() });
+    let alone = |chain: &[Arc<Certificate>]| chain[..1].to_vec();
+    for (shown, wanted) in [
+        (vec![&forged, &genuine], None),
+        (vec![&genuine, &forged], None),
+        (vec![&alone(&forged), &genuine], None),
+        (vec![&genuine, &twin], Some(Severity::High)),
+        (vec![&forged, &genuine, &twin], Some(Severity::High)),
+        (vec![&alone(&forged), &genuine, &twin], Some(Severity::High)),
+    ] {
+        let shown: Vec<_> = shown.into_iter().map(|chain| (HOST, "10.1.0.1", chain.clone())).collect();
+        let found = judged(Bench::new(&[&public]), &shown);
+        assert_eq!(of(&found, "KEY-002").map(|one| one.severity), wanted);
+    }
+}
