@@ -215,3 +215,29 @@ fn who_takes_the_name_of_an_issuer_makes_it_repeat_no_serial_number() {
         assert_eq!(of(&found, "KEY-002").map(|one| one.severity), wanted);
     }
 }
+
+/// Most clients send their certificate alone, some their CA with it.
+#[test]
+fn a_client_that_sends_its_ca_brings_no_new_issuer() {
+    let (ca, other) = (Ca::new("Client CA"), Ca::new("Other CA"));
+    let server = Ca::new("Root").chain(&Plan::of(&[HOST]));
+    for (last, told) in [(&ca, false), (&other, true)] {
+        for sent in [1, 2] {
+            let mut bench = Bench::new(&[]);
+            let mut shown = Vec::new();
+            for round in 0..40 {
+                bench.scene.now += 3_600;
+                let mut observation = bench.handshake((HOST, "203.0.113.10"), &server);
+                let (ca, sent) = if round < 39 { (&ca, 1) } else { (last, sent) };
+                observation.client_chain = ca.chain(&Plan::of(&[&format!("client-{round}")]))[..sent].to_vec();
+                shown.push(observation);
+            }
+            let anchors = Arc::clone(&bench.knowledge.anchors);
+            let mut judge = bench.judge();
+            judge.add(Box::new(Watch::new(anchors, 100)));
+            let found: Vec<Finding> =
+                shown.iter().flat_map(|one| judge.observe(one, one.handshake.first.order.clock)).collect();
+            assert_eq!(of(&found, "CERT-034").is_some(), told, "{sent}");
+        }
+    }
+}
