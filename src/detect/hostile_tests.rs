@@ -241,3 +241,22 @@ fn a_client_that_sends_its_ca_brings_no_new_issuer() {
         }
     }
 }
+
+/// Anybody may write the name of a host of ours into a certificate of his own.
+#[test]
+fn a_certificate_that_only_names_our_host_was_not_carried_away() {
+    let (ca, own) = (Ca::new("Root"), Plan::of(&["dev.example.org", HOST]));
+    let place = format!("[[host]]\nmatch = [\"{HOST}\"]\nplaces = [\"192.0.2.0/24\"]\n");
+    let chain = ca.chain(&own);
+    let key = chain[0].facts.as_ref().unwrap().spki_sha256;
+    for (host, roots, pins, chain, told) in [
+        ("dev.example.org", &[][..], String::new(), own.self_signed(), false),
+        ("dev.example.org", &[], String::new(), chain.clone(), false),
+        ("dev.example.org", &[&ca], String::new(), chain.clone(), true),
+        ("dev.example.org", &[], format!("pins = [\"{key}\"]\n"), chain, true),
+        (HOST, &[], String::new(), own.self_signed(), true),
+    ] {
+        let found = judged(Bench::new(roots).policy(&format!("{place}{pins}")), &[(host, "10.1.0.1", chain)]);
+        assert_eq!(of(&found, "POL-005").is_some(), told, "{host} {pins}");
+    }
+}

@@ -180,7 +180,7 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
     let named = dns_names(facts).take(NAMES).find_map(|name| {
         // Some host below a wildcard stands for all of them.
         let name = name.strip_prefix("*.").map_or_else(|| name.to_owned(), |parent| format!("any.{parent}"));
-        of_name(&name).filter(|entry| !entry.places.is_empty())
+        of_name(&name).filter(|entry| !entry.places.is_empty() && is_owners(case, entry))
     });
     let entry = case.entry.filter(|entry| !entry.places.is_empty()).or(named)?;
     if entry.places.iter().any(|place| place.contains(address)) {
@@ -192,6 +192,16 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
         quoted(&facts.subject.text)
     );
     Some(case.leaf_finding(&WRONG_PLACE, &[leaf.sha256.to_string(), address.to_string()], message))
+}
+
+/// The certificate may be the owner's, and does not only name a host of his as anybody's may.
+fn is_owners(case: &Case<'_>, entry: &HostEntry) -> bool {
+    let Some((leaf, facts)) = case.leaf() else { return false };
+    case.is_anchored()
+        || case.is_internal_ca()
+        || entry.pins.contains(&facts.spki_sha256.0)
+        || entry.certificates.contains(&leaf.sha256.0)
+        || case.knowledge.is_listed(entry, &leaf.sha256)
 }
 
 /// POL-006.
