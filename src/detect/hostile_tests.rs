@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::catalogue::{Effect, Severity};
 use super::finding::Finding;
 use super::judge_tests::Bench;
-use super::testing::{Ca, DAY, Plan, START, Scene, of};
+use super::testing::{Ca, DAY, Plan, START, Scene, key, of, parse};
 use super::undecided::tests::judged;
 use super::watch::Watch;
 use crate::x509::Certificate;
@@ -258,5 +258,42 @@ fn a_certificate_that_only_names_our_host_was_not_carried_away() {
     ] {
         let found = judged(Bench::new(roots).policy(&format!("{place}{pins}")), &[(host, "10.1.0.1", chain)]);
         assert_eq!(of(&found, "POL-005").is_some(), told, "{host} {pins}");
+    }
+}
+
+/// A leaf that names the key of this CA as its issuer's, and was signed by another one of its name.
+fn claiming(ca: &Ca) -> Arc<Certificate> {
+    let facts = ca.certificate.facts.as_ref().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, facts.subject.common_names[0].as_str());
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let identifier = facts.subject_key_identifier.as_deref().unwrap().to_vec();
+    params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(identifier);
+    let mut leaf = Plan::of(&[HOST]).params();
+    leaf.use_authority_key_identifier_extension = true;
+    parse(leaf.signed_by(&key(), &rcgen::Issuer::new(params, key())).unwrap().der())
+}
+
+/// An internal CA is a known issuer as a public one is, but others may bear its name.
+#[test]
+fn who_claims_the_key_of_our_ca_is_found_out() {
+    let (ours, namesake) = (Ca::new("Our CA"), Ca::new("Our CA"));
+    let internal = format!("[[internal_ca]]\nname = \"ours\"\nspki = [\"{}\"]\n", spki(&ours));
+    let below = ours.intermediate("Issuing CA");
+    for (policy, ca, forged, wanted) in [
+        (&internal, &ours, claiming(&ours), Some(Severity::Critical)),
+        (&internal, &ours, namesake.leaf(&Plan::of(&[HOST])), None),
+        (&internal, &ours, ours.leaf(&Plan::of(&[HOST])), None),
+        (&internal, &below, claiming(&below), None),
+        (&String::new(), &ours, claiming(&ours), None),
+    ] {
+        let genuine = ("a.example.com", "10.1.0.1", ca.chain(&Plan::of(&["a.example.com"])));
+        let forged = (HOST, "10.2.0.2", vec![forged]);
+        for shown in [[genuine.clone(), forged.clone()], [forged, genuine]] {
+            let found = judged(Bench::new(&[]).policy(policy), &shown);
+            let found = of(&found, "MITM-005");
+            assert_eq!(found.map(|one| one.severity), wanted);
+            assert!(found.is_none_or(|one| one.ends.unwrap().client.address.to_string() == "10.2.0.2"));
+        }
     }
 }

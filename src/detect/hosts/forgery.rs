@@ -278,7 +278,7 @@ fn impersonation(question: &Question<'_>) -> Found {
 pub struct Known<'a> {
     /// Trust anchors.
     pub anchors: &'a TrustAnchors,
-    /// CAs learned on trusted paths.
+    /// CAs learned on trusted paths; those of public ones are proven.
     pub learned: &'a Pool,
     /// Verdicts on signatures.
     pub memo: &'a SignatureMemo,
@@ -308,7 +308,8 @@ impl Known<'_> {
             return None;
         }
         let known = self.anchors.issuers_of(facts).into_iter().chain(self.learned.issuers_of(facts));
-        let issuers: Vec<&Facts> = known.filter_map(|issuer| issuer.facts.as_deref()).collect();
+        let known: Vec<_> = known.filter_map(|issuer| Some((issuer, issuer.facts.as_deref()?))).collect();
+        let issuers: Vec<&Facts> = known.iter().map(|(_, facts)| *facts).collect();
         let verdicts: Vec<_> = issuers.iter().map(|issuer| self.memo.verify(child, issuer)).collect();
         if verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict != Verdict::Bad) {
             return None;
@@ -316,7 +317,10 @@ impl Known<'_> {
         let authority = facts.authority_key_identifier.as_deref();
         let by_key =
             authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
-        let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
+        // A private CA has its name to itself no more than others.
+        let public = |issuer: &Certificate| self.anchors.is_anchor(issuer) || self.learned.is_proven(&issuer.sha256);
+        let named = |issuer: &Facts| issuer.subject.normalized == facts.issuer.normalized;
+        let by_name = known.iter().any(|(issuer, facts)| named(facts) && public(issuer));
         (by_key || by_name).then(|| Claim {
             by_key,
             claimed: short_name(&facts.issuer).to_owned(),

@@ -27,7 +27,7 @@ use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
 use crate::tls::Alert;
-use crate::x509::chain::SignatureMemo;
+use crate::x509::chain::{Path, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::{Certificate, Sha256};
 use backing::{Backing, Edit};
@@ -290,8 +290,8 @@ impl Hosts {
             findings.extend(split::observe(sighting, new, record));
             self.holding.note_split(sighting, record);
         }
-        if new.valid && new.public {
-            for ca in self.learn_cas(sighting) {
+        if new.is_trusted() {
+            for ca in self.learn_cas(sighting, new) {
                 self.accuse_of(&ca);
             }
         }
@@ -529,11 +529,22 @@ impl Hosts {
         }
     }
 
-    /// CAs that were not known before.
-    fn learn_cas(&mut self, sighting: &Sighting<'_>) -> Vec<Arc<Certificate>> {
-        let best = sighting.server.and_then(|judged| judged.report.paths.first());
-        let cas = best.into_iter().flat_map(|path| path.certificates.iter().skip(1));
+    /// CAs that were not known before: those of valid public paths, and ours with what they signed.
+    fn learn_cas(&mut self, sighting: &Sighting<'_>, new: &Presented) -> Vec<Arc<Certificate>> {
+        let Some(judged) = sighting.server.filter(|judged| judged.judgement.problems.is_empty()) else {
+            return Vec::new();
+        };
+        let path = judged.report.paths.first().map(Path::verified).unwrap_or_default();
+        let is_ours = |ca: &Arc<Certificate>| {
+            ca.facts.as_deref().is_some_and(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        };
+        let known = if new.public { path.len() } else { path.iter().rposition(is_ours).map_or(0, |last| last + 1) };
+        let cas = path.iter().take(known).skip(1);
         let fresh: Vec<_> = cas.filter(|ca| self.learned.add(ca)).cloned().collect();
+        if new.public {
+            // Theirs is the name too.
+            fresh.iter().for_each(|ca| self.learned.prove(&ca.sha256));
+        }
         self.changes += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
         fresh
     }
