@@ -297,3 +297,54 @@ fn who_claims_the_key_of_our_ca_is_found_out() {
         }
     }
 }
+
+/// Browsers send an encrypted ClientHello always, also to servers that know none.
+#[test]
+fn what_hides_no_name_hides_nobody() {
+    let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+    let sites = ["www.google.com", "github.com", "www.facebook.com", "www.amazon.com", "www.microsoft.com"];
+    for (encrypted, version, seen) in [(false, 0x0303, true), (true, 0x0303, true), (true, 0x0304, false)] {
+        let mut bench = Bench::new(&[&public]);
+        let mut shown: Vec<_> = sites.into_iter().map(|site| (site, proxy.chain(&Plan::of(&[site])))).collect();
+        shown.push(("www.example.org", public.chain(&Plan::of(&[HOST]))));
+        let made = shown.into_iter().map(|(site, chain)| {
+            let mut one = bench.handshake((site, "203.0.113.10"), &chain);
+            one.handshake.client_hello.as_mut().unwrap().encrypted_client_hello = encrypted;
+            one.handshake.server_hello.as_mut().unwrap().selected_version = Some(version);
+            one
+        });
+        let made: Vec<_> = made.collect();
+        let anchors = Arc::clone(&bench.knowledge.anchors);
+        let mut judge = bench.judge();
+        judge.add(Box::new(Watch::new(anchors, 100)));
+        let found: Vec<Finding> =
+            made.iter().flat_map(|one| judge.observe(one, one.handshake.first.order.clock)).collect();
+        assert_eq!(of(&found, "MITM-007").is_some(), seen, "{encrypted} {version:#x}");
+        assert_eq!(of(&found, "CERT-004").is_some(), seen, "{encrypted} {version:#x}");
+    }
+}
+
+/// Whether a name was hidden or not, it is one host whose version steps back.
+#[test]
+fn a_step_back_is_one_though_the_name_was_hidden_before() {
+    let (mut bench, chain) = (Bench::new(&[]), Ca::new("Root").chain(&Plan::of(&[HOST])));
+    let mut shown = Vec::new();
+    for round in 0..54 {
+        bench.scene.now += 60;
+        let mut one = bench.handshake((HOST, "203.0.113.10"), if round < 50 { &[] } else { &chain });
+        let hello = one.handshake.client_hello.as_mut().unwrap();
+        hello.encrypted_client_hello = true;
+        hello.supported_versions = vec![0x0304, 0x0303].into();
+        if round < 50 {
+            one.handshake.server_hello.as_mut().unwrap().selected_version = Some(0x0304);
+        }
+        shown.push(one);
+    }
+    let anchors = Arc::clone(&bench.knowledge.anchors);
+    let mut judge = bench.judge();
+    judge.add(Box::new(Watch::new(anchors, 100)));
+    let found: Vec<Finding> =
+        shown.iter().flat_map(|one| judge.observe(one, one.handshake.first.order.clock)).collect();
+    let told = of(&found, "MITM-014").unwrap();
+    assert_eq!(&*told.host, "www.example.com:443");
+}
