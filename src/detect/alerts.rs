@@ -4,7 +4,9 @@
 //! once too, and what came after that when the window is over.
 
 pub mod past;
+mod room;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
 use super::memory::Memory;
 use super::observation::{Ends, Observation};
+use room::{Full, Gone};
 
-/// Causes that are remembered; beyond, findings of new causes are only counted.
+/// Causes that are remembered; beyond, a new one is only counted where none that is over or less grave can leave for it.
 const CAUSES: usize = 50_000;
 /// Causes whose ids are remembered.
 const IDS: usize = 8_192;
@@ -66,6 +69,8 @@ pub struct Alert {
     counted: Vec<Order>,
     last_counted: Option<Order>,
     told: Option<Told>,
+    /// The brake of its rule holds its next line until then.
+    braked: Option<Timestamp>,
     /// What earlier runs told of it.
     earlier: Option<ToldBefore>,
     /// Count and first time begin with those of earlier runs.
@@ -182,9 +187,9 @@ pub struct Counts {
     pub marks: u64,
     /// Findings that a suppression silenced.
     pub suppressed: u64,
-    /// Findings of causes beyond `CAUSES`.
+    /// Findings of causes for which there was no room.
     pub overflow: u64,
-    /// Lines that the brake of a rule held back.
+    /// Lines that the brake of a rule held back for a minute or more.
     pub braked: u64,
 }
 
@@ -209,6 +214,10 @@ pub struct Alerts {
     brakes: BTreeMap<&'static str, (i64, u32)>,
     /// Told causes of which there is more to tell, by the end of their window.
     waiting: BTreeSet<(Timestamp, CauseKey)>,
+    /// No more causes than these.
+    capacity: usize,
+    full: Option<Full>,
+    gone: Gone,
     /// What became of findings.
     pub counts: Counts,
 }
@@ -225,6 +234,9 @@ impl Default for Alerts {
             backing: None,
             brakes: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            capacity: CAUSES,
+            full: None,
+            gone: Gone::default(),
             counts: Counts::default(),
         }
     }
@@ -270,7 +282,7 @@ impl Alerts {
         let suppressed = finding.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(&finding), suppressed);
-        let full = self.causes.len() >= CAUSES;
+        let full = !self.causes.contains_key(&key) && !self.has_room(finding.severity, clock);
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {
@@ -294,6 +306,7 @@ impl Alerts {
         }
         let alert = self.causes.get(&key)?;
         let status = match alert.told {
+            _ if alert.braked.is_some() => return None,
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
             Some(told) => {
@@ -306,15 +319,22 @@ impl Alerts {
         self.tell(key, clock).then_some((key, status))
     }
 
-    /// Causes of which there is more to tell, since their window is over.
-    pub fn advance(&mut self, clock: Timestamp) -> Vec<CauseKey> {
+    /// Causes of which there is more to tell, since their window is over or the brake of their rule let go; the gravest first.
+    pub fn advance(&mut self, clock: Timestamp) -> Vec<(CauseKey, AlertStatus)> {
         let mut due = Vec::new();
         while let Some((_, key)) = self.waiting.first().copied().filter(|(ends, _)| *ends <= clock) {
             self.waiting.pop_first();
-            due.push(key);
+            let Some(alert) = self.causes.get(&key) else { continue };
+            let status = match alert.told {
+                None => alert.first_status(),
+                Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
+                Some(_) => AlertStatus::Update,
+            };
+            due.push((Reverse(alert.severity), key, status));
         }
-        due.sort_unstable();
-        due.into_iter().filter(|key| self.tell(*key, clock)).collect()
+        due.sort_unstable_by_key(|(severity, key, _)| (*severity, *key));
+        let due = due.into_iter().map(|(_, key, status)| (key, status));
+        due.filter(|(key, _)| self.tell(*key, clock)).collect()
     }
 
     /// What is left to tell at the end of the input, in order of first sight.
@@ -378,7 +398,7 @@ impl Alerts {
         id
     }
 
-    /// Notes that the cause is told now, unless the brake of its rule holds.
+    /// Notes that the cause is told now, unless the brake of its rule holds: then it waits for the next minute.
     fn tell(&mut self, key: CauseKey, clock: Timestamp) -> bool {
         let Some(alert) = self.causes.get_mut(&key) else { return false };
         let minute = clock.nanos().div_euclid(60 * NANOS_PER_SECOND);
@@ -388,14 +408,18 @@ impl Alerts {
         }
         brake.1 = brake.1.saturating_add(1);
         let window_ends = clock.plus(alert.window());
-        if let Some(told) = alert.told {
-            self.waiting.remove(&(told.window_ends, key));
+        if let Some(at) = alert.waits_until() {
+            self.waiting.remove(&(at, key));
         }
-        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
+        let was_braked = alert.braked.take().is_some();
         if brake.1 > ALERTS_A_MINUTE {
-            self.counts.braked += 1;
+            self.counts.braked += u64::from(!was_braked);
+            let next = Timestamp::new(minute.saturating_add(1).saturating_mul(60), 0);
+            alert.braked = Some(next);
+            self.waiting.insert((next, key));
             return false;
         }
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
         true
     }
 }
@@ -417,6 +441,7 @@ impl Alert {
             counted: Vec::new(),
             last_counted: None,
             told: None,
+            braked: None,
             earlier: None,
             goes_on: false,
             fresh: 0,
@@ -461,6 +486,11 @@ impl Alert {
             Some(_) => AlertStatus::Update,
             None => AlertStatus::New,
         }
+    }
+
+    /// Where it stands among what waits, if it waits.
+    fn waits_until(&self) -> Option<Timestamp> {
+        self.braked.or(self.told.map(|told| told.window_ends))
     }
 
     fn window(&self) -> Span {

@@ -163,7 +163,7 @@ fn told_at_once_then_escalated_then_updated() {
 #[test]
 fn windows_end_one_by_one_and_what_is_told_waits_no_longer() {
     let mut alerts = Alerts::new(When::AtOnce);
-    let keys = |due: Vec<CauseKey>| due.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let keys = |due: Vec<(CauseKey, AlertStatus)>| due.into_iter().map(|((id, _), _)| id).collect::<Vec<_>>();
     let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
     for (key, second) in [(1, 10), (2, 20), (3, 30), (1, 40), (2, 50)] {
         take(&mut alerts, finding(&EXPIRED, key, second));
@@ -207,6 +207,62 @@ fn the_brake_counts_what_it_holds_back() {
     let told = (0..150).filter(|key| take(&mut alerts, finding(&EXPIRED, *key, 60)).is_some()).count();
     assert_eq!((told, alerts.counts.braked), (100, 50));
     assert_eq!(take(&mut alerts, finding(&EXPIRED, 200, 120)), Some(AlertStatus::New));
+}
+
+/// Who has a hundred alerts told may not keep the one behind them quiet.
+#[test]
+fn what_the_brake_held_is_told_when_it_lets_go() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    let told = (0..250).filter(|key| take(&mut alerts, finding(&EXPIRED, *key, 60)).is_some()).count();
+    assert_eq!((told, alerts.counts.braked), (100, 150));
+    // It is one line with what came meanwhile, and the gravest comes first.
+    let graver = Finding { severity: Severity::High, ..finding(&EXPIRED, 249, 61) };
+    assert_eq!(take(&mut alerts, graver), None);
+    assert_eq!(alerts.advance(Timestamp::new(119, 0)), []);
+    let second = alerts.advance(Timestamp::new(120, 0));
+    let last = Cause::IssuerKey(Sha256([249; 32])).alert_id();
+    assert_eq!((second.len(), second[0]), (100, ((last, false), AlertStatus::New)));
+    assert_eq!(alerts.get(&second[0].0).unwrap().count, 2);
+    assert_eq!(alerts.advance(Timestamp::new(180, 0)).len(), 50);
+    assert_eq!((alerts.advance(Timestamp::new(9_999, 0)), alerts.counts.braked), (vec![], 150));
+    assert_eq!(alerts.finish(), []);
+}
+
+/// A full memory takes what is graver than something in it.
+#[test]
+fn small_matters_keep_no_grave_one_out() {
+    for when in [When::AtEnd, When::AtOnce] {
+        let mut alerts = Alerts { capacity: 32, ..Alerts::new(when) };
+        for key in 0..40 {
+            take(&mut alerts, finding(&UNTRUSTED_ISSUER, key, i64::from(key)));
+        }
+        assert_eq!((alerts.causes.len(), alerts.counts.overflow), (32, 8));
+        let status = take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 99, 50));
+        assert_eq!(status, (when == When::AtOnce).then_some(AlertStatus::New));
+        assert!(alerts.get(&(Cause::IssuerKey(Sha256([99; 32])).alert_id(), false)).is_some());
+        assert!(alerts.get(&(Cause::IssuerKey(Sha256([0; 32])).alert_id(), false)).is_some(), "the latest left");
+        // What was told is counted though it left.
+        assert_eq!(alerts.counts.overflow, if when == When::AtOnce { 8 } else { 10 });
+        assert_eq!(alerts.number(), if when == When::AtOnce { 33 } else { 31 });
+        for key in 100..200 {
+            take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, key, 60));
+        }
+        assert!(alerts.causes.len() == 32 && alerts.causes.values().all(|alert| alert.severity == Severity::High));
+        assert_eq!(alerts.gravest(), Some(Severity::High));
+    }
+}
+
+/// As it happens, a cause that was told and is over makes room for any.
+#[test]
+fn what_is_over_makes_room() {
+    let mut alerts = Alerts { capacity: 32, ..Alerts::new(When::AtOnce) };
+    let told = (0..200_u8).filter(|key| take(&mut alerts, finding(&EXPIRED, *key, i64::from(*key) * 10_000)).is_some());
+    // 86,400 seconds hold nine of them.
+    assert_eq!(told.count(), 200);
+    assert_eq!((alerts.counts.overflow, alerts.number()), (0, 200));
+    // More of one that left is told anew; of one that is there it is only counted.
+    assert_eq!(take(&mut alerts, finding(&EXPIRED, 0, 1_990_001)), Some(AlertStatus::New));
+    assert_eq!(take(&mut alerts, finding(&EXPIRED, 199, 1_990_002)), None);
 }
 
 #[test]
