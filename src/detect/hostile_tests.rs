@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::catalogue::{Effect, Severity};
-use super::finding::Finding;
+use super::finding::{Cause, Finding};
 use super::judge_tests::Bench;
 use super::testing::{Ca, DAY, Plan, START, Scene, key, of, parse};
 use super::undecided::tests::judged;
 use super::watch::Watch;
+use crate::direction::Direction;
+use crate::tls::Alert;
 use crate::x509::Certificate;
 
 const HOST: &str = "www.example.com";
@@ -347,4 +349,36 @@ fn a_step_back_is_one_though_the_name_was_hidden_before() {
         shown.iter().flat_map(|one| judge.observe(one, one.handshake.first.order.clock)).collect();
     let told = of(&found, "MITM-014").unwrap();
     assert_eq!(&*told.host, "www.example.com:443");
+}
+
+/// What was refused once is not what is refused for ever.
+#[test]
+fn refusals_of_another_certificate_are_another_cause() {
+    let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+    let (forged, genuine) = (proxy.chain(&Plan::of(&[HOST])), public.chain(&Plan::of(&[HOST])));
+    for (later, pause, same) in [
+        (Some(&forged), 9_000, true),
+        (Some(&genuine), 9_000, false),
+        (Some(&genuine), 60, false),
+        (None, 60, true),
+        (None, 9_000, false),
+    ] {
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        // Nothing to compare with: what the rule about refusals says is of interest here.
+        let mut refused = |scene: &mut Scene, client: &str, chain: &[Arc<Certificate>]| {
+            let mut observation = scene.handshake(client, "203.0.113.10", chain);
+            let alert = Alert { direction: Direction::LowToHigh, level: 2, description: 48 };
+            observation.handshake.alerts = vec![alert];
+            let found = scene.show(&mut watch, HOST, &observation);
+            of(&found, "MITM-013").map(|one| one.cause.clone())
+        };
+        let cause = Cause::IssuerKey(proxy.certificate.facts.as_ref().unwrap().spki_sha256);
+        assert_eq!(refused(&mut scene, "10.1.0.1", &forged), None);
+        scene.now += pause;
+        let chain = later.map_or(&[][..], |chain| chain);
+        let found = [2, 3, 4].map(|client| refused(&mut scene, &format!("10.1.0.{client}"), chain));
+        assert_eq!(found[2].as_ref() == Some(&cause), same, "{pause} {found:?}");
+        assert!(found[2].is_some());
+    }
 }
