@@ -4,7 +4,9 @@
 //! once too, and what came after that when the window is over.
 
 pub mod past;
+mod room;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
 use super::memory::Memory;
 use super::observation::{Ends, Observation};
+use room::{Full, Gone};
 
-/// Causes that are remembered; beyond, findings of new causes are only counted.
+/// Causes that are remembered; beyond, a new one is only counted where none that is over or less grave can leave for it.
 const CAUSES: usize = 50_000;
 /// Causes whose ids are remembered.
 const IDS: usize = 8_192;
@@ -66,6 +69,8 @@ pub struct Alert {
     counted: Vec<Order>,
     last_counted: Option<Order>,
     told: Option<Told>,
+    /// The brake of its rule holds its next line until then.
+    braked: Option<Timestamp>,
     /// What earlier runs told of it.
     earlier: Option<ToldBefore>,
     /// Count and first time begin with those of earlier runs.
@@ -182,9 +187,9 @@ pub struct Counts {
     pub marks: u64,
     /// Findings that a suppression silenced.
     pub suppressed: u64,
-    /// Findings of causes beyond `CAUSES`.
+    /// Findings of causes for which there was no room.
     pub overflow: u64,
-    /// Lines that the brake of a rule held back.
+    /// Lines that the brake of a rule held back for a minute or more.
     pub braked: u64,
 }
 
@@ -209,6 +214,10 @@ pub struct Alerts {
     brakes: BTreeMap<&'static str, (i64, u32)>,
     /// Told causes of which there is more to tell, by the end of their window.
     waiting: BTreeSet<(Timestamp, CauseKey)>,
+    /// No more causes than these.
+    capacity: usize,
+    full: Option<Full>,
+    gone: Gone,
     /// What became of findings.
     pub counts: Counts,
 }
@@ -225,6 +234,9 @@ impl Default for Alerts {
             backing: None,
             brakes: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            capacity: CAUSES,
+            full: None,
+            gone: Gone::default(),
             counts: Counts::default(),
         }
     }
@@ -270,7 +282,8 @@ impl Alerts {
         let suppressed = finding.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(finding), suppressed);
-        let full = self.causes.len() >= CAUSES;
+        let is_new = self.causes.len() >= self.capacity && !self.causes.contains_key(&key);
+        let full = is_new && !self.has_room(finding.severity, clock);
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {
@@ -287,6 +300,7 @@ impl Alerts {
                     alert.go_on(clock);
                 }
                 self.causes.insert(key, alert);
+                self.full = None;
             }
         }
         if self.when == When::AtEnd {
@@ -294,6 +308,7 @@ impl Alerts {
         }
         let alert = self.causes.get(&key)?;
         let status = match alert.told {
+            _ if alert.braked.is_some() => return None,
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
             Some(told) => {
@@ -306,15 +321,22 @@ impl Alerts {
         self.tell(key, clock).then_some((key, status))
     }
 
-    /// Causes of which there is more to tell, since their window is over.
-    pub fn advance(&mut self, clock: Timestamp) -> Vec<CauseKey> {
+    /// Causes of which there is more to tell, since their window is over or the brake of their rule let go; the gravest first.
+    pub fn advance(&mut self, clock: Timestamp) -> Vec<(CauseKey, AlertStatus)> {
         let mut due = Vec::new();
         while let Some((_, key)) = self.waiting.first().copied().filter(|(ends, _)| *ends <= clock) {
             self.waiting.pop_first();
-            due.push(key);
+            let Some(alert) = self.causes.get(&key) else { continue };
+            let status = match alert.told {
+                None => alert.first_status(),
+                Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
+                Some(_) => AlertStatus::Update,
+            };
+            due.push((Reverse(alert.severity), key, status));
         }
-        due.sort_unstable();
-        due.into_iter().filter(|key| self.tell(*key, clock)).collect()
+        due.sort_unstable_by_key(|(severity, key, _)| (*severity, *key));
+        let due = due.into_iter().map(|(_, key, status)| (key, status));
+        due.filter(|(key, _)| self.tell(*key, clock)).collect()
     }
 
     /// What is left to tell at the end of the input, in order of first sight.
@@ -378,7 +400,7 @@ impl Alerts {
         id
     }
 
-    /// Notes that the cause is told now, unless the brake of its rule holds.
+    /// Notes that the cause is told now, unless the brake of its rule holds: then it waits for the next minute.
     fn tell(&mut self, key: CauseKey, clock: Timestamp) -> bool {
         let Some(alert) = self.causes.get_mut(&key) else { return false };
         let minute = clock.nanos().div_euclid(60 * NANOS_PER_SECOND);
@@ -388,14 +410,18 @@ impl Alerts {
         }
         brake.1 = brake.1.saturating_add(1);
         let window_ends = clock.plus(alert.window());
-        if let Some(told) = alert.told {
-            self.waiting.remove(&(told.window_ends, key));
+        if let Some(at) = alert.waits_until() {
+            self.waiting.remove(&(at, key));
         }
-        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
+        let was_braked = alert.braked.take().is_some();
         if brake.1 > ALERTS_A_MINUTE {
-            self.counts.braked += 1;
+            self.counts.braked += u64::from(!was_braked);
+            let next = Timestamp::new(minute.saturating_add(1).saturating_mul(60), 0);
+            alert.braked = Some(next);
+            self.waiting.insert((next, key));
             return false;
         }
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
         true
     }
 }
@@ -421,6 +447,7 @@ impl Alert {
             counted: Vec::new(),
             last_counted: None,
             told: None,
+            braked: None,
             earlier: None,
             goes_on: false,
             fresh: 0,
@@ -465,6 +492,11 @@ impl Alert {
             Some(_) => AlertStatus::Update,
             None => AlertStatus::New,
         }
+    }
+
+    /// Where it stands among what waits, if it waits.
+    fn waits_until(&self) -> Option<Timestamp> {
+        self.braked.or(self.told.map(|told| told.window_ends))
     }
 
     fn window(&self) -> Span {
@@ -546,250 +578,4 @@ impl Alert {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, Rule, UNTRUSTED_ISSUER};
-    use super::super::finding::Cause;
-    use super::*;
-    use crate::detect::hosts::record::HostRecord;
-    use crate::detect::sighting::HostKey;
-    use crate::time::Moment;
-    use crate::x509::Sha256;
-
-    /// A finding about an issuer's key at this second, in a frame of its own.
-    fn finding(rule: &'static Rule, key: u8, second: i64) -> Finding {
-        let timestamp = Timestamp::new(second, 0);
-        let order = Order { clock: timestamp, frame: u64::try_from(second).unwrap(), ordinal: 0 };
-        let moment = Moment { order, timestamp, time_known: true, ..Moment::default() };
-        let mut finding = Finding::new(rule, Cause::IssuerKey(Sha256([key; 32])), moment, format!("{key} {second}"));
-        finding.host = format!("h{second}:443").into();
-        finding
-    }
-
-    fn take(alerts: &mut Alerts, finding: Finding) -> Option<AlertStatus> {
-        let clock = finding.moment.timestamp;
-        alerts.take(&finding, || None, clock).map(|(_, status)| status)
-    }
-
-    #[test]
-    fn a_rule_that_was_taken_back_can_hold_again() {
-        let (mut alerts, first) = (Alerts::new(When::AtEnd), finding(&UNTRUSTED_ISSUER, 1, 1));
-        take(&mut alerts, first.clone());
-        take(&mut alerts, finding(&EXPIRED, 1, 2));
-        alerts.retract(first.cause.alert_id(), UNTRUSTED_ISSUER.id);
-        take(&mut alerts, first);
-        assert!(alerts.iter().all(|alert| alert.rules.contains(UNTRUSTED_ISSUER.id)));
-    }
-
-    #[test]
-    fn a_handshake_counts_once_however_late_its_findings_come() {
-        let mut alerts = Alerts::new(When::AtEnd);
-        for second in [1, 2, 3] {
-            take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, second));
-        }
-        for second in [2, 1, 4] {
-            take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, second));
-        }
-        assert_eq!(alerts.iter().next().unwrap().count, 4);
-        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 4));
-        let ids: Vec<AlertId> = [1, 2].map(|key| Cause::IssuerKey(Sha256([key; 32])).alert_id()).into();
-        alerts.unite(ids[1], ids[0]);
-        assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [4]);
-    }
-
-    /// What earlier runs told; file 7 was read by them.
-    #[derive(Debug)]
-    struct Earlier(Vec<(AlertId, ToldBefore)>);
-
-    impl Backing for Earlier {
-        fn read(&self, _: &HostKey) -> Option<HostRecord> {
-            None
-        }
-
-        fn write(&self, _: &HostRecord) {}
-
-        fn was_read(&self, _: Option<&Ends>, moment: &Moment) -> bool {
-            moment.file == 7
-        }
-
-        fn told(&self, id: &AlertId) -> Option<ToldBefore> {
-            self.0.iter().find(|(known, _)| known == id).map(|(_, told)| *told)
-        }
-    }
-
-    fn after(when: When, [first, last]: [i64; 2], severity: Severity) -> Alerts {
-        let id = Cause::IssuerKey(Sha256([1; 32])).alert_id();
-        let told = ToldBefore { first: Timestamp::new(first, 0), last: Timestamp::new(last, 0), count: 5, severity };
-        Alerts::new(when).remembering(Some(Arc::new(Earlier(vec![(id, told)]))))
-    }
-
-    #[test]
-    fn a_restart_does_not_alert_again() {
-        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
-        // Within the hour of the window it only counts.
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_000)), None);
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 2, 2_001)), Some(AlertStatus::New));
-        assert!(alerts.advance(Timestamp::new(4_599, 0)).is_empty());
-        assert_eq!(alerts.advance(Timestamp::new(4_600, 0)).len(), 1);
-        let alert = alerts.iter().find(|alert| alert.earlier.is_some()).unwrap();
-        assert_eq!((alert.count, alert.first_seen), (6, Timestamp::new(10, 0)));
-        let total = alert.total().unwrap();
-        assert_eq!((total.first.seconds(), total.last.seconds(), total.count), (10, 2_000, 6));
-        // After it, more of the same is told at once.
-        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9_000)), Some(AlertStatus::Update));
-        // Something graver too, whenever it comes.
-        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
-        // What came before the earlier run is no part of it.
-        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 5)), Some(AlertStatus::New));
-    }
-
-    #[test]
-    fn a_capture_tells_its_alerts_whatever_was_told_before() {
-        let status = |mut alerts: Alerts, finding: Finding| {
-            take(&mut alerts, finding);
-            let due = alerts.finish();
-            let total = alerts.iter().next().unwrap().total().map(|total| total.count);
-            (due[0].1, alerts.iter().next().unwrap().count, total)
-        };
-        let later = || finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_000);
-        let at_end = |severity| after(When::AtEnd, [10, 1_000], severity);
-        assert_eq!(status(at_end(Severity::Critical), later()), (AlertStatus::Update, 1, Some(6)));
-        assert_eq!(status(at_end(Severity::Low), later()), (AlertStatus::Escalated, 1, Some(6)));
-        // The same capture again: the same line again, and nothing to remember.
-        for when in [When::AtEnd, When::AtOnce] {
-            let mut again = finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 10);
-            again.moment.file = 7;
-            let mut alerts = after(when, [10, 10], Severity::Critical);
-            let told = take(&mut alerts, again);
-            assert_eq!(told, (when == When::AtOnce).then_some(AlertStatus::New));
-            let alert = alerts.iter().next().unwrap();
-            assert_eq!((alert.count, alert.total()), (1, None));
-        }
-    }
-
-    #[test]
-    fn one_cause_is_one_alert_headed_by_the_gravest() {
-        let mut alerts = Alerts::new(When::AtEnd);
-        for finding in [
-            finding(&UNTRUSTED_ISSUER, 1, 9),
-            finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9),
-            finding(&NEW_INTERCEPTION_CA, 1, 12),
-            finding(&EXPIRED, 2, 5),
-        ] {
-            assert_eq!(take(&mut alerts, finding), None);
-        }
-        let due = alerts.finish();
-        let told: Vec<&Alert> = due.iter().map(|(key, _)| alerts.get(key).unwrap()).collect();
-        assert!(due.iter().all(|(_, status)| *status == AlertStatus::New));
-        assert_eq!(told.iter().map(|alert| alert.head.rule.id).collect::<Vec<_>>(), ["TLSW-CERT-001", "TLSW-MITM-007"]);
-        let alert = told[1];
-        assert_eq!(
-            alert.rules.iter().copied().collect::<Vec<_>>(),
-            ["TLSW-CERT-005", "TLSW-MITM-003", "TLSW-MITM-007"]
-        );
-        // Two handshakes, though three findings.
-        assert_eq!((alert.count, alert.hosts.len(), alert.severity), (2, 2, Severity::High));
-        assert_eq!((alert.first_seen, alert.last_seen), (Timestamp::new(9, 0), Timestamp::new(12, 0)));
-    }
-
-    #[test]
-    fn told_at_once_then_escalated_then_updated() {
-        let mut alerts = Alerts::new(When::AtOnce);
-        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 10)), Some(AlertStatus::New));
-        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 11)), None);
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 12)), Some(AlertStatus::Escalated));
-        assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 13)), None);
-        // The head is about interception now: one hour.
-        assert_eq!(alerts.advance(Timestamp::new(3_611, 0)), []);
-        assert_eq!(alerts.advance(Timestamp::new(3_612, 0)).len(), 1);
-        assert_eq!(alerts.advance(Timestamp::new(3_613, 0)), []);
-        assert_eq!(alerts.finish(), []);
-        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 3_614));
-        assert_eq!(alerts.finish().iter().map(|(_, status)| *status).collect::<Vec<_>>(), [AlertStatus::Update]);
-    }
-
-    #[test]
-    fn windows_end_one_by_one_and_what_is_told_waits_no_longer() {
-        let mut alerts = Alerts::new(When::AtOnce);
-        let keys = |due: Vec<CauseKey>| due.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
-        let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
-        for (key, second) in [(1, 10), (2, 20), (3, 30), (1, 40), (2, 50)] {
-            take(&mut alerts, finding(&EXPIRED, key, second));
-        }
-        let day = 86_400;
-        assert_eq!(keys(alerts.advance(Timestamp::new(day + 9, 999_999_999))), []);
-        assert_eq!(keys(alerts.advance(Timestamp::new(day + 10, 0))), [id(1)]);
-        // Of the third nothing more came; the second is told by its severity before its window ends.
-        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 2, day + 11)), Some(AlertStatus::Escalated));
-        assert_eq!(keys(alerts.advance(Timestamp::new(day + 100, 0))), []);
-        // More of it comes when its window is long over.
-        take(&mut alerts, finding(&EXPIRED, 3, 3 * day));
-        assert_eq!(keys(alerts.advance(Timestamp::new(3 * day, 0))), [id(3)]);
-        assert_eq!(keys(alerts.advance(Timestamp::new(9 * day, 0))), []);
-        assert_eq!(alerts.finish(), []);
-    }
-
-    #[test]
-    fn only_what_heads_its_cause_is_wanted() {
-        let mut alerts = Alerts::new(When::AtEnd);
-        let mut wants = |rule, suppressed, effect| {
-            let mut one = finding(rule, 1, 1);
-            one.suppressed_by = suppressed;
-            one.effect = effect;
-            let wanted = alerts.wants(&mut one);
-            take(&mut alerts, one);
-            wanted
-        };
-        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Mark));
-        assert!(wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
-        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
-        assert!(wants(&LEAF_SIGNED_BY_OWN_KEY, None, Effect::Alert));
-        assert!(!wants(&UNTRUSTED_ISSUER, None, Effect::Alert));
-        assert!(wants(&UNTRUSTED_ISSUER, Some(3), Effect::Alert));
-        assert!(!wants(&UNTRUSTED_ISSUER, Some(3), Effect::Alert));
-    }
-
-    #[test]
-    fn the_brake_counts_what_it_holds_back() {
-        let mut alerts = Alerts::new(When::AtOnce);
-        let told = (0..150).filter(|key| take(&mut alerts, finding(&EXPIRED, *key, 60)).is_some()).count();
-        assert_eq!((told, alerts.counts.braked), (100, 50));
-        assert_eq!(take(&mut alerts, finding(&EXPIRED, 200, 120)), Some(AlertStatus::New));
-    }
-
-    #[test]
-    fn suppressed_findings_stay_apart_and_marks_only_count() {
-        let mut alerts = Alerts::new(When::AtEnd);
-        let mut silenced = finding(&EXPIRED, 1, 1);
-        silenced.suppressed_by = Some(7);
-        take(&mut alerts, silenced);
-        take(&mut alerts, finding(&EXPIRED, 1, 2));
-        let mut mark = finding(&EXPIRED, 1, 3);
-        mark.effect = Effect::Mark;
-        take(&mut alerts, mark);
-        assert_eq!(
-            alerts.iter().map(|alert| (alert.suppressed, alert.count)).collect::<Vec<_>>(),
-            [(false, 1), (true, 1)]
-        );
-        assert_eq!((alerts.counts.findings, alerts.counts.marks, alerts.counts.suppressed), (3, 1, 1));
-    }
-
-    #[test]
-    fn causes_unite_and_rules_are_taken_back() {
-        let mut alerts = Alerts::new(When::AtEnd);
-        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 5));
-        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 3));
-        take(&mut alerts, finding(&EXPIRED, 3, 4));
-        take(&mut alerts, finding(&UNTRUSTED_ISSUER, 3, 4));
-        let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
-        alerts.unite(id(1), id(2));
-        alerts.retract(id(3), UNTRUSTED_ISSUER.id);
-        let united = alerts.get(&(id(2), false)).unwrap();
-        assert_eq!((united.count, united.first_seen, &*united.head.message), (2, Timestamp::new(3, 0), "2 3"));
-        assert_eq!(alerts.get(&(id(3), false)).unwrap().rules.len(), 1);
-        alerts.retract(id(2), UNTRUSTED_ISSUER.id);
-        assert_eq!(alerts.iter().count(), 1);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use super::client_kind::ClientKind;
 use super::hosts::sketch::stable_hash;
 use super::memory::{Memory, seeded_hash};
 use super::observation::Ends;
-use super::sighting::HostKey;
+use super::sighting::{HostKey, may_hide_name};
 use super::{keys, negotiation, rejections};
 use crate::policy::has_public_suffix;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
@@ -64,7 +64,7 @@ pub struct Gist {
 pub struct KnownHost {
     /// Its identity.
     pub key: HostKey,
-    /// [`stable_hash`] of its name.
+    /// [`stable_hash`] of its name, be it hidden or not: a client shows it to one server in both ways.
     pub name_hash: u64,
     /// [`HostKey::text`].
     pub text: Arc<str>,
@@ -152,7 +152,7 @@ impl HostMemo {
         let hello = handshake.client_hello.as_deref();
         let name = hello.and_then(|hello| hello.server_name.as_deref()).filter(|name| name.len() <= NAME_LENGTH);
         let port = ends.server.port;
-        let encrypted = hello.is_some_and(|hello| hello.encrypted_client_hello);
+        let encrypted = may_hide_name(handshake);
         if let Some(known) = name.and_then(|name| self.known.get(&AskedFor { name, port, encrypted })) {
             return Arc::clone(known);
         }
@@ -179,7 +179,8 @@ impl KnownHost {
             (Some(_), None) => Form::Outer,
             (Some(_), Some(_)) => Form::Server,
         };
-        Self { name_hash: stable_hash(key.name.as_bytes()), text: key.text().into(), public_suffix, form, key }
+        let name = key.server_name().unwrap_or(&key.name);
+        Self { name_hash: stable_hash(name.as_bytes()), text: key.text().into(), public_suffix, form, key }
     }
 
     /// See [`HostKey::server_name`]; the name itself is not read.
@@ -231,6 +232,7 @@ mod tests {
                     let hello = observation.handshake.client_hello.as_mut().unwrap();
                     hello.server_name = name.map(Into::into);
                     hello.encrypted_client_hello = encrypted;
+                    observation.handshake.server_hello.as_mut().unwrap().selected_version = Some(TLS_1_3);
                     let gist = Gist::of(&observation.handshake, &observation.ends, (None, &mut memo));
                     assert_eq!(*gist.host, KnownHost::of(HostKey::of(&observation)));
                     assert_eq!(gist.host.server_name(), gist.host.key.server_name());

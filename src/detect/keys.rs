@@ -49,6 +49,9 @@ struct Numbered {
     contents: Sha256,
     /// The host that presented it.
     host: Arc<str>,
+    /// See [`Issuer`](super::hosts::presented::Issuer): the key that verified it, or what it claims, and which of both.
+    issuer: (Sha256, bool),
+    public: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -166,12 +169,26 @@ impl CertificateKeys {
             let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
             Sha256(sha2::Sha256::digest(contents).into())
         };
+        let numbered = || Numbered {
+            certificate: new.leaf.sha256,
+            contents: contents(),
+            host: host_text(sighting),
+            issuer: (new.issuer.key, new.issuer.verified),
+            public: new.public,
+        };
         let Some(other) = self.serials.get(&key) else {
-            let host = host_text(sighting);
-            self.serials.insert(key, Numbered { certificate: new.leaf.sha256, contents: contents(), host });
+            self.serials.insert(key, numbered());
             return;
         };
         if other.certificate == new.leaf.sha256 || other.contents == contents() {
+            return;
+        }
+        // Who takes the name of an issuer, and a serial number of it, is not that issuer.
+        if other.issuer.0 != new.issuer.key {
+            if (new.public, new.issuer.verified) > (other.public, other.issuer.1) {
+                self.edits = self.edits.saturating_add(1);
+                self.serials.insert(key, numbered());
+            }
             return;
         }
         let place = Place::of(sighting);
@@ -183,7 +200,7 @@ impl CertificateKeys {
         let what =
             format!("a certificate from {} whose serial number the one of {} has", new.issuer_phrase(), other.host);
         let mut finding = place.finding((&ISSUER_SERIAL_COLLISION, cause), &what, new);
-        if new.public {
+        if new.public && other.public {
             finding.severity = Severity::High;
         }
         finding.evidence.pro.push(Point {

@@ -13,6 +13,8 @@ mod crypto;
 mod dh_groups;
 pub mod finding;
 pub mod gist;
+#[cfg(test)]
+mod hostile_tests;
 pub mod hosts;
 pub mod interception_products;
 pub mod interceptors;

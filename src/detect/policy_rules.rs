@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::policy::{HostEntry, SettingValue, Target, has_public_suffix};
 use crate::tls::names::cipher_suite;
-use crate::x509::chain::Ending;
+use crate::x509::chain::{Ending, Path};
 use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
 
 use super::case::{Case, quoted};
@@ -180,7 +180,7 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
     let named = dns_names(facts).take(NAMES).find_map(|name| {
         // Some host below a wildcard stands for all of them.
         let name = name.strip_prefix("*.").map_or_else(|| name.to_owned(), |parent| format!("any.{parent}"));
-        of_name(&name).filter(|entry| !entry.places.is_empty())
+        of_name(&name).filter(|entry| !entry.places.is_empty() && is_owners(case, entry))
     });
     let entry = case.entry.filter(|entry| !entry.places.is_empty()).or(named)?;
     if entry.places.iter().any(|place| place.contains(address)) {
@@ -194,13 +194,24 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
     Some(case.leaf_finding(&WRONG_PLACE, &[leaf.sha256.to_string(), address.to_string()], message))
 }
 
+/// The certificate may be the owner's, and does not only name a host of his as anybody's may.
+fn is_owners(case: &Case<'_>, entry: &HostEntry) -> bool {
+    let Some((leaf, facts)) = case.leaf() else { return false };
+    case.is_anchored()
+        || case.is_internal_ca()
+        || entry.pins.contains(&facts.spki_sha256.0)
+        || entry.certificates.contains(&leaf.sha256.0)
+        || case.knowledge.is_listed(entry, &leaf.sha256)
+}
+
 /// POL-006.
 fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
     if case.sighting.policy.internal_cas.is_empty() && !case.is_anchored() {
         return None;
     }
     let (leaf, facts) = case.leaf()?;
-    let mut keys = case.path().iter().skip(1).filter_map(|one| one.facts.as_deref());
+    let path = case.sighting.server?.report.paths.first().map(Path::verified).unwrap_or_default();
+    let mut keys = path.iter().skip(1).filter_map(|one| one.facts.as_deref());
     let internal = keys.find_map(|issuer| case.sighting.policy.internal_ca_for(&issuer.spki_sha256.0));
     let mut names = names(facts);
     let message = if let Some(ca) = internal {

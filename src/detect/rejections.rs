@@ -42,8 +42,8 @@ struct Refused {
     since: Timestamp,
     /// Where it was refused, and how, until it was told; each client once.
     waiting: Vec<(Place, &'static str)>,
-    /// What a refused certificate was seen to be caused by: TLS 1.3 hides it.
-    cause: Option<Cause>,
+    /// What a refused certificate was seen to be caused by lately, and when: TLS 1.3 hides it.
+    cause: Option<(Timestamp, Cause)>,
 }
 
 impl Default for Rejections {
@@ -78,8 +78,9 @@ impl Rejections {
         let client = address_hash(sighting.observation.ends.client.address);
         host.note(sighting.clock, (client, refusal.is_some()), window);
         let Some(refusal) = refusal else { return };
-        if let Some(new) = new.filter(|new| !new.is_trusted()) {
-            host.cause = Some(new.cause());
+        match new {
+            Some(new) => host.cause = (!new.is_trusted()).then(|| (sighting.clock, new.cause())),
+            None => host.cause = host.cause.take().filter(|(at, _)| sighting.clock.since(*at) <= window),
         }
         let least = usize::try_from(sighting.policy.number(&rule, "clients")).unwrap_or(usize::MAX);
         let place = Place::of(sighting);
@@ -95,7 +96,7 @@ impl Rejections {
             let host = if alone { Arc::default() } else { Arc::clone(&place.host) };
             Cause::Subject { rule: rule.id, host, parts: parts.into() }
         };
-        let cause = host.cause.clone().unwrap_or_else(fresh);
+        let cause = host.cause.as_ref().map_or_else(fresh, |(_, cause)| cause.clone());
         let certificate = new.map(|new| Arc::clone(&new.leaf));
         let text = format!("{clients} clients refused, {} of {} earlier handshakes", host.before.1, host.before.0);
         let mut waiting = std::mem::take(&mut host.waiting);

@@ -15,7 +15,7 @@ use crate::detect::observation::{Ends, Observation};
 use crate::detect::weak_rsa::WeakRsa;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
-use crate::tls::Handshake;
+use crate::tls::{Handshake, Protocol, ServerHello};
 use crate::x509::chain::{ChainReport, Ending};
 use crate::x509::judge::Judgement;
 use crate::x509::roots::TrustAnchors;
@@ -63,8 +63,8 @@ pub struct JudgedChain {
     /// Issuer and subject of the leaf differ, yet its own key signed it.
     pub signed_by_own_key: bool,
     /// What the rules about hosts ask of it, as far as it is the same in every handshake; made at its first use, for each
-    /// that can be known of signed certificate timestamps.
-    pub presented: [OnceLock<Arc<Presented>>; 3],
+    /// that can be known of signed certificate timestamps; behind these, the same where no ClientHello was seen.
+    pub presented: [OnceLock<Arc<Presented>>; 6],
     /// See [`cause`](Self::cause).
     pub cause: OnceLock<Option<Cause>>,
     /// Depth and hash function of the first weak signature on the best path; made at its first use.
@@ -186,7 +186,7 @@ pub fn claimed_issuer(child: &Facts) -> Sha256 {
 /// Identity of a host: what its baseline is kept under.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostKey {
-    /// Lower-case server name, `ech:<outer name>` with encrypted ClientHello, or `ip:<address>` without a name.
+    /// Lower-case server name, `ech:<outer name>` where an encrypted ClientHello may hide another, or `ip:<address>` without a name.
     pub name: String,
     /// Server port.
     pub port: u16,
@@ -203,7 +203,7 @@ impl HostKey {
         let port = ends.server.port;
         let hello = handshake.client_hello.as_deref();
         let name = hello.and_then(|hello| hello.server_name.as_deref()).and_then(host_name);
-        let name = match (name, hello.is_some_and(|hello| hello.encrypted_client_hello)) {
+        let name = match (name, may_hide_name(handshake)) {
             (Some(name), false) => name,
             (Some(name), true) => format!("ech:{name}"),
             (None, _) => match ends.server.address {
@@ -244,6 +244,18 @@ impl fmt::Display for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
     }
+}
+
+/// The server name may be only the outer one of an encrypted ClientHello. Most browsers send that extension always, filled
+/// with nothing; a server that chose less than TLS 1.3 knows none (RFC 9849) and was asked for what stands there.
+pub(super) fn may_hide_name(handshake: &Handshake) -> bool {
+    let accepts = |hello: &ServerHello| match handshake.protocol {
+        Protocol::Tls => hello.version() > 0x0303,
+        Protocol::Dtls => hello.version() < 0xfefd,
+        Protocol::Quic => true,
+    };
+    handshake.client_hello.as_deref().is_some_and(|hello| hello.encrypted_client_hello)
+        && handshake.server_hello.as_deref().is_none_or(accepts)
 }
 
 /// The host name that raw octets of `server_name` hold, in lower case without trailing dot; `None` when they are no name

@@ -154,6 +154,10 @@ fn observation(
         hello.server_name = key.server_name().map(|name| name.as_bytes().into());
         hello.encrypted_client_hello = key.name.starts_with("ech:");
     }
+    if let Some(hello) = observation.handshake.server_hello.as_mut().filter(|_| key.name.starts_with("ech:")) {
+        // Else it could hide no name.
+        hello.selected_version = Some(0x0304);
+    }
     observation.server_chain = server_chain;
     observation
 }

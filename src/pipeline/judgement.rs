@@ -133,7 +133,7 @@ impl Judgement {
             found.iter().for_each(|finding| why_not.found(finding));
         }
         let mut due = self.past(clock);
-        due.extend(self.alerts.advance(clock).into_iter().map(|key| (key, AlertStatus::Update)));
+        due.extend(self.alerts.advance(clock));
         let mut shared = None;
         for finding in &mut found {
             if !selected {
@@ -229,7 +229,7 @@ impl Judgement {
 
     /// Gravest severity of all alerts that no suppression silences.
     pub fn gravest(&self) -> Option<Severity> {
-        self.alerts.iter().filter(|alert| !alert.suppressed).map(|alert| alert.severity).max()
+        self.alerts.gravest()
     }
 
     /// Why there is no alert about the host that was asked for.
@@ -247,8 +247,7 @@ impl Judgement {
         stats.detect_braked = counts.braked;
         stats.detect_panic = self.panics;
         stats.detect_forgotten = self.judge.forgotten();
-        let alerts = self.alerts.iter().filter(|alert| !alert.suppressed).count();
-        stats.detect_alerts = u64::try_from(alerts).unwrap_or(u64::MAX);
+        stats.detect_alerts = self.alerts.number();
     }
 
     fn shown(&self, mut due: Due) -> Due {

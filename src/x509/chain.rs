@@ -169,6 +169,14 @@ pub struct Path {
     pub from_pool: usize,
 }
 
+impl Path {
+    /// As far as signatures vouch for it: the issuer above one that could not be checked may have been put there by anybody.
+    pub fn verified(&self) -> &[Arc<Certificate>] {
+        let end = self.unverified.map_or(self.certificates.len(), |(child, _)| child.saturating_add(1));
+        self.certificates.get(..end).unwrap_or(&self.certificates)
+    }
+}
+
 /// What the signatures of a chain say; no time in it.
 #[derive(Clone, Debug, Default)]
 pub struct ChainReport {

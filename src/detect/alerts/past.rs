@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Alert, AlertStatus, Alerts, CAUSES, CauseKey, When};
+use super::{Alert, AlertStatus, Alerts, CauseKey, When};
 use crate::detect::finding::Finding;
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ impl Alerts {
         let suppressed = head.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(&head), suppressed);
-        if self.causes.len() >= CAUSES && !self.causes.contains_key(&key) {
+        if !self.causes.contains_key(&key) && !self.has_room(head.severity, clock) {
             self.counts.overflow += 1;
             return None;
         }
@@ -65,6 +65,7 @@ impl Alerts {
         }
         let known = self.causes.get(&key)?;
         let status = match known.told {
+            _ if known.braked.is_some() => return None,
             None => known.first_status(),
             Some(told) if severity > told.severity => AlertStatus::Escalated,
             Some(_) => AlertStatus::Update,

@@ -49,7 +49,8 @@ pub static ISSUER_SERIAL_COLLISION: Rule = Rule {
     techniques: &[DEVELOP_CERTIFICATES],
     description: "Two certificates have the same issuer name, authority key identifier and serial number, and different \
         contents; a precertificate and its certificate, or two encodings of one TBSCertificate, do not count. \
-        Serial numbers below 2^16 and such of one repeated octet are ignored. High when the issuer is public. \
+        Serial numbers below 2^16 and such of one repeated octet are ignored. A certificate that only claims the issuer does not \
+        count: one key signed both. High when both are public. \
         One alert per issuer and day.",
     false_positives: "Private CAs with dummy serial numbers, hence the lower limit.",
     remedy: "Ask the CA which of the two it issued: one of them may be forged. A private CA must be set to random \

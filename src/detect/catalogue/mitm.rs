@@ -74,7 +74,8 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         had come second, and told with its clients, if it comes again, copied the other or splits the clients \
         (MITM-008); else it is taken for what the other replaced. Where many got the one that nobody trusts for days, \
         the trusted one is the new one and judged as such, but the message and the evidence (B12) say that the former \
-        one was not trusted. A host is judged from 30 \
+        one was not trusted. Where the ClientHello was not captured, an address may have been asked for any name: \
+        only certificates with names in common are compared, here and by MITM-008. A host is judged from 30 \
         handshakes over 24 hours on; in a capture read from a file from the first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",
@@ -252,8 +253,9 @@ pub static SPLIT_VIEW: Rule = Rule {
     version: "1",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Within `window` the same host at the same server address (or its /24 or /64) serves leaves of different \
-        issuer keys, and the clients fall apart cleanly: each saw one of them only, the majority has at least 3 \
-        clients and 10 handshakes, the minority lies in at most 2 subnets. Only clients whose JA4 occurs on both \
+        issuer keys, and the clients fall apart cleanly: each saw one of them only, the majority goes on to get \
+        its own when the minority has come, it has at least 3 clients and 10 handshakes, the minority lies in at most \
+        2 subnets. Only clients whose JA4 occurs on both \
         sides, or leaves of the same kind of key, are compared. Medium when both chains are public.",
     false_positives: "Anycast and global load balancing (hence the same address), a choice between RSA and ECDSA, a canary \
         with public chains of one operator (mark only).",

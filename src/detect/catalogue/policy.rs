@@ -105,7 +105,8 @@ pub static WRONG_PLACE: Rule = Rule {
     version: "1",
     techniques: &[FORGE_CERTIFICATES, OBTAIN_CERTIFICATES],
     description: "A leaf of a host with `places` was served in a full handshake by a server address outside of all of \
-        them.",
+        them. Where another name was asked for, the leaf has to be trusted, pinned or listed: anybody may name the host in \
+        a certificate of his own.",
     false_positives: "A new location that was not entered in the policy; split DNS with addresses that the list lacks.",
     remedy: "Ask the owner for the address. If it is not theirs, the key was stolen or copied: revoke the \
         certificate.",

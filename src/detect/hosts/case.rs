@@ -87,6 +87,11 @@ impl Case {
         self.contra.iter().any(|point| point.id == "B12")
     }
 
+    /// It leads to no trust anchor, and the expected one did.
+    pub fn has_lost_trust(&self) -> bool {
+        self.pro.iter().any(|point| point.id == "H1")
+    }
+
     /// The kind of change (`tlswatch.change.kind`) when it does not alert.
     pub fn change_kind(&self) -> &'static str {
         let has = |id| self.contra.iter().any(|point: &Point| point.id == id);

@@ -126,11 +126,9 @@ fn satisfies(entry: &HostEntry, question: &Question<'_>) -> bool {
 /// An issuer on a path is one that the entry pins or allows. Only keys whose signatures verified count: anybody can append
 /// the genuine CA to a forged chain.
 pub fn allows_path(entry: &HostEntry, report: &ChainReport) -> bool {
-    let issuers = report.paths.iter().flat_map(|path| {
-        let verified = path.unverified.map_or(usize::MAX, |(child, _)| child);
-        path.certificates.iter().take(verified.saturating_add(1)).skip(1).filter_map(|one| one.facts.as_deref())
-    });
-    issuers.into_iter().any(|facts| allows_issuer(entry, facts) || entry.pins.contains(&facts.spki_sha256.0))
+    let mut issuers =
+        report.paths.iter().flat_map(|path| path.verified().iter().skip(1)).filter_map(|one| one.facts.as_deref());
+    issuers.any(|facts| allows_issuer(entry, facts) || entry.pins.contains(&facts.spki_sha256.0))
 }
 
 /// The key or name of an issuer, whose signature was verified, is one that the entry allows.
@@ -280,7 +278,7 @@ fn impersonation(question: &Question<'_>) -> Found {
 pub struct Known<'a> {
     /// Trust anchors.
     pub anchors: &'a TrustAnchors,
-    /// CAs learned on trusted paths.
+    /// CAs learned on trusted paths; those of public ones are proven.
     pub learned: &'a Pool,
     /// Verdicts on signatures.
     pub memo: &'a SignatureMemo,
@@ -310,7 +308,8 @@ impl Known<'_> {
             return None;
         }
         let known = self.anchors.issuers_of(facts).into_iter().chain(self.learned.issuers_of(facts));
-        let issuers: Vec<&Facts> = known.filter_map(|issuer| issuer.facts.as_deref()).collect();
+        let known: Vec<_> = known.filter_map(|issuer| Some((issuer, issuer.facts.as_deref()?))).collect();
+        let issuers: Vec<&Facts> = known.iter().map(|(_, facts)| *facts).collect();
         let verdicts: Vec<_> = issuers.iter().map(|issuer| self.memo.verify(child, issuer)).collect();
         if verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict != Verdict::Bad) {
             return None;
@@ -318,7 +317,10 @@ impl Known<'_> {
         let authority = facts.authority_key_identifier.as_deref();
         let by_key =
             authority.is_some() && issuers.iter().any(|issuer| issuer.subject_key_identifier.as_deref() == authority);
-        let by_name = issuers.iter().any(|issuer| issuer.subject.normalized == facts.issuer.normalized);
+        // A private CA has its name to itself no more than others.
+        let public = |issuer: &Certificate| self.anchors.is_anchor(issuer) || self.learned.is_proven(&issuer.sha256);
+        let named = |issuer: &Facts| issuer.subject.normalized == facts.issuer.normalized;
+        let by_name = known.iter().any(|(issuer, facts)| named(facts) && public(issuer));
         (by_key || by_name).then(|| Claim {
             by_key,
             claimed: short_name(&facts.issuer).to_owned(),

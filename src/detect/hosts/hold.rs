@@ -143,7 +143,7 @@ impl Held {
 
     /// What it is compared with: whether that goes on to be served decides many cases.
     pub fn expect(&mut self, record: &HostRecord) {
-        self.expected = record.expected(self.seconds).map(|old| Sha256(old.sha256));
+        self.expected = record.expected(&self.new, self.seconds).map(|old| Sha256(old.sha256));
     }
 
     /// More handshakes of the host may change the verdict.
@@ -158,7 +158,7 @@ impl Held {
         if at.since(self.at).nanos() > HOUR {
             return;
         }
-        if let Some(old) = record.expected(self.seconds) {
+        if let Some(old) = record.expected(&self.new, self.seconds) {
             let (clients, subnets) = old.recent(at);
             self.old.old_clients = self.old.old_clients.max(clients);
             self.old.old_subnets = self.old.old_subnets.max(subnets);

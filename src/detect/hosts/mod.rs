@@ -27,7 +27,7 @@ use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
 use crate::tls::Alert;
-use crate::x509::chain::SignatureMemo;
+use crate::x509::chain::{Path, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::{Certificate, Sha256};
 use backing::{Backing, Edit};
@@ -290,8 +290,8 @@ impl Hosts {
             findings.extend(split::observe(sighting, new, record));
             self.holding.note_split(sighting, record);
         }
-        if new.valid && new.public {
-            for ca in self.learn_cas(sighting) {
+        if new.is_trusted() {
+            for ca in self.learn_cas(sighting, new) {
                 self.accuse_of(&ca);
             }
         }
@@ -354,10 +354,10 @@ impl Hosts {
         if let Some(record) = self.table.get(sighting.host) {
             held.expect(record);
             held.note_expected(record, sighting.clock);
-            held.circumstances = circumstances(sighting, record);
+            held.circumstances = circumstances(sighting, (record, new));
         }
         if standing.is_none() && !new.is_trusted() && held.proofs.is_empty() {
-            self.note_rotation(sighting);
+            self.note_rotation(sighting, new);
         }
         let case = self.case_of(sighting.host, &held, sighting.policy);
         let mismatch = new.name_matches == Some(false) && held.proofs.is_empty();
@@ -380,9 +380,9 @@ impl Hosts {
     }
 
     /// One untrusted certificate took the place of another; a trusted host does not become volatile by forgeries.
-    fn note_rotation(&mut self, sighting: &Sighting<'_>) {
+    fn note_rotation(&mut self, sighting: &Sighting<'_>, new: &Presented) {
         let Some(record) = self.table.get_mut(sighting.host) else { return };
-        if record.expected(None).is_some_and(|old| !old.trusted) {
+        if record.expected(new, None).is_some_and(|old| !old.trusted) {
             record.note_rotation(sighting.clock);
         }
     }
@@ -475,12 +475,17 @@ impl Hosts {
             }
             return;
         }
-        let alerts = case.alerts(policy.profile).filter(|_| !held.hints.portal || !held.proofs.is_empty());
+        // A portal's certificate is not for this name; one that is, is no portal here, whatever else it answered for.
+        let portal = held.hints.portal && held.new.name_matches != Some(true);
+        let alerts = case.alerts(policy.profile).filter(|_| !portal || !held.proofs.is_empty());
         // What a scanner got is no alert, and nothing that others should get either.
         let medium = policy.number(&UNEXPECTED_CERTIFICATE.known(), "medium");
         let excused = held.circumstances.scanner && i64::from(case.score.saturating_add(score::SCANNER)) >= medium;
-        let suspect = held.hints.portal
+        // Live: a host that is still learned tells nothing, but does not take just anything for its own.
+        let lost = case.learning && case.severity >= Some(Severity::Medium) && case.has_lost_trust();
+        let suspect = portal
             || excused
+            || lost
             || !case.proofs.is_empty()
             || alerts.is_some_and(|severity| severity >= Severity::Medium);
         let believed = suspect && self.is_believed(key, &held);
@@ -524,11 +529,22 @@ impl Hosts {
         }
     }
 
-    /// CAs that were not known before.
-    fn learn_cas(&mut self, sighting: &Sighting<'_>) -> Vec<Arc<Certificate>> {
-        let best = sighting.server.and_then(|judged| judged.report.paths.first());
-        let cas = best.into_iter().flat_map(|path| path.certificates.iter().skip(1));
+    /// CAs that were not known before: those of valid public paths, and ours with what they signed.
+    fn learn_cas(&mut self, sighting: &Sighting<'_>, new: &Presented) -> Vec<Arc<Certificate>> {
+        let Some(judged) = sighting.server.filter(|judged| judged.judgement.problems.is_empty()) else {
+            return Vec::new();
+        };
+        let path = judged.report.paths.first().map(Path::verified).unwrap_or_default();
+        let is_ours = |ca: &Arc<Certificate>| {
+            ca.facts.as_deref().is_some_and(|facts| sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        };
+        let known = if new.public { path.len() } else { path.iter().rposition(is_ours).map_or(0, |last| last + 1) };
+        let cas = path.iter().take(known).skip(1);
         let fresh: Vec<_> = cas.filter(|ca| self.learned.add(ca)).cloned().collect();
+        if new.public {
+            // Theirs is the name too.
+            fresh.iter().for_each(|ca| self.learned.prove(&ca.sha256));
+        }
         self.changes += u64::try_from(fresh.len()).unwrap_or(u64::MAX);
         fresh
     }
@@ -667,9 +683,9 @@ fn bring_to_first(observation: Option<&Arc<Observation>>, findings: &mut [Findin
 }
 
 /// What came with a certificate that is new.
-fn circumstances(sighting: &Sighting<'_>, record: &HostRecord) -> score::Circumstances {
+fn circumstances(sighting: &Sighting<'_>, (record, new): (&HostRecord, &Presented)) -> score::Circumstances {
     let answer = answer(sighting);
-    let old = record.expected(sighting.at.map(|at| at.seconds()));
+    let old = record.expected(new, sighting.at.map(|at| at.seconds()));
     let revoked = |old: &record::KnownCertificate| {
         sighting.at.is_some_and(|at| sighting.knowledge.is_revoked((&Sha256(old.issuer), &old.serial), at))
     };

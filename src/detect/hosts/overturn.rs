@@ -32,7 +32,8 @@ impl Hosts {
         let Some(record) = self.table.get(sighting.host).filter(|_| new.name_matches != Some(false)) else { return };
         // What many got over days does not fall by one certificate.
         let steady = record.phase(sighting.clock) != Phase::Learning;
-        let doubtful = record.certificates.iter().filter(|known| !known.trusted && known.standing != Standing::Held);
+        let doubtful = record.certificates.iter().filter(|known| !new.unasked || known.is_for(new));
+        let doubtful = doubtful.filter(|known| !known.trusted && known.standing != Standing::Held);
         let doubtful = doubtful.map(|known| {
             let how = forgery::copied((record, known), new, sighting);
             (Sha256(known.sha256), Sha256(known.issuer), how, known.standing == Standing::Accepted && !steady)
@@ -92,7 +93,8 @@ impl Hosts {
         let since = |one: &&KnownCertificate| {
             let later = one.first > known.first && sighting.clock.nanos() > one.first;
             let could_be_served = one.not_before <= Timestamp(known.first).seconds();
-            one.trusted && (one.name_matches || !named) && later && could_be_served
+            let same_host = !new.unasked || one.is_for(new);
+            one.trusted && (one.name_matches || !named) && later && could_be_served && same_host
         };
         let Some(trusted) = record.accepted().find(since) else { return false };
         let same = is_marked(&[trusted.servers], subnet_hash(sighting.observation.ends.server.address));

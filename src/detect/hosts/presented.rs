@@ -24,7 +24,7 @@ pub struct Presented {
     pub issuer: Issuer,
     /// Its path ends at an anchor, and no key on it is an internal CA's.
     pub public: bool,
-    /// A key on its path is an internal CA's.
+    /// A key on its path is an internal CA's, as far as signatures vouch for it.
     pub internal: bool,
     /// The proxy of the organisation that may intercept this client.
     pub authorised: Option<String>,
@@ -58,6 +58,8 @@ pub struct Presented {
     pub product: Option<&'static Product>,
     /// Outcome of path building.
     pub ending: Ending,
+    /// The ClientHello was not seen: it may have asked this address for any name, and each is a host of its own.
+    pub unasked: bool,
 }
 
 /// A chain that was judged, for a host.
@@ -105,11 +107,13 @@ impl Presented {
         let judged = sighting.server?;
         let facts = sighting.observation.server_chain.first()?.facts.as_deref()?;
         let sct = sct(sighting, facts);
-        let place = match sct {
-            SctEvidence::Unknown => judged.presented.first(),
-            SctEvidence::Absent => judged.presented.get(1),
-            SctEvidence::Present | SctEvidence::Verified => judged.presented.get(2),
-        }?;
+        let unasked = sighting.observation.handshake.client_hello.is_none();
+        let place: usize = match sct {
+            SctEvidence::Unknown => 0,
+            SctEvidence::Absent => 1,
+            SctEvidence::Present | SctEvidence::Verified => 2,
+        };
+        let place = judged.presented.get(if unasked { place.saturating_add(3) } else { place })?;
         let lasting = match place.get() {
             Some(known) => known,
             None => {
@@ -119,7 +123,7 @@ impl Presented {
                     host: sighting.host,
                     policy: sighting.policy,
                 };
-                let mut fresh = Self { sct, ..Self::lasting(&judged, memo)? };
+                let mut fresh = Self { sct, unasked, ..Self::lasting(&judged, memo)? };
                 // The same in every handshake with this chain: a list beside the certificate is not verified. Nor is one by
                 // anybody's CA, for which it would not count: a stranger could have us verify signatures without end.
                 let logs = &sighting.knowledge.logs;
@@ -146,13 +150,13 @@ impl Presented {
 
     /// The same chain, judged again.
     pub fn again(&self, asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
-        Some(Self { sct: self.sct, ..Self::lasting(asked, memo)? })
+        Some(Self { sct: self.sct, unasked: self.unasked, ..Self::lasting(asked, memo)? })
     }
 
-    /// Keys of the CAs on its path.
+    /// Keys of the CAs on its path, as far as signatures vouch for them.
     pub fn signers<'a>(&self, judged: &'a JudgedChain) -> impl Iterator<Item = Sha256> + use<'a> {
         let path = chosen_path(judged);
-        let keys = path.into_iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let keys = path.into_iter().flat_map(Path::verified).filter_map(|one| one.facts.as_deref());
         keys.skip(1).map(|facts| facts.spki_sha256).chain(self.issuer.verified.then_some(self.issuer.key))
     }
 
@@ -165,7 +169,7 @@ impl Presented {
         let path = chosen_path(judged);
         let ending = judged.judgement.ending;
         let anchored = ending == Ending::Anchor;
-        let mut keys = path.iter().flat_map(|path| &path.certificates).filter_map(|one| one.facts.as_deref());
+        let mut keys = path.iter().flat_map(|path| path.verified()).filter_map(|one| one.facts.as_deref());
         let internal = keys.any(|facts| asked.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
         let (self_signed, own_key) = if anchored {
             (false, false)
@@ -198,6 +202,7 @@ impl Presented {
             key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits).into(),
             product: product.filter(|_| !anchored),
             ending,
+            unasked: false,
         })
     }
 

@@ -344,6 +344,11 @@ impl KnownCertificate {
         (self.not_before..=self.not_after).contains(&seconds)
     }
 
+    /// It has names in common with this one.
+    pub fn is_for(&self, presented: &Presented) -> bool {
+        self.names.overlaps(&NameSet::of(&presented.name_hashes()))
+    }
+
     fn turn(&mut self, at: Timestamp) {
         let hour = i32::try_from(at.nanos().div_euclid(HOUR)).unwrap_or(0);
         let ahead = hour.saturating_sub(self.hour);
@@ -443,13 +448,16 @@ impl HostRecord {
         self.certificates.iter().filter(|known| known.standing == Standing::Accepted)
     }
 
-    /// What a new certificate is compared with: the most seen accepted one that is valid now, else the one seen last.
-    pub fn expected(&self, seconds: Option<i64>) -> Option<&KnownCertificate> {
+    /// What a new certificate is compared with: the most seen accepted one that is valid now, else the one seen last. Not
+    /// what was made and seen only later: captures come in any order. Nor, where it is not known which host of an address was
+    /// asked for, what is for other names.
+    pub fn expected(&self, presented: &Presented, seconds: Option<i64>) -> Option<&KnownCertificate> {
+        let later = |known: &KnownCertificate, at: i64| known.not_before > at && known.first > Timestamp::new(at, 0).0;
+        let fits = |known: &&KnownCertificate| !seconds.is_some_and(|seconds| later(known, seconds));
         let valid = |known: &&KnownCertificate| seconds.is_none_or(|seconds| known.is_valid_at(seconds));
-        self.accepted()
-            .filter(valid)
-            .max_by_key(|known| (known.count, known.last))
-            .or_else(|| self.accepted().max_by_key(|known| known.last))
+        let same_host = || self.accepted().filter(|known| !presented.unasked || known.is_for(presented));
+        let valid = same_host().filter(valid).max_by_key(|known| (known.count, known.last));
+        valid.or_else(|| same_host().filter(fits).max_by_key(|known| known.last))
     }
 
     /// Whether the issuer of this certificate is one of the accepted ones. An issuer that was not sent is told by the

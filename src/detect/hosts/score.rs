@@ -92,7 +92,7 @@ pub struct Circumstances {
 /// Adds up the evidence.
 pub fn judge(question: &Question<'_>) -> Case {
     let mut tally = Tally { question, pro: Vec::new(), contra: Vec::new() };
-    let old = question.record.expected(question.seconds);
+    let old = question.record.expected(question.new, question.seconds);
     let pair = old.is_some_and(|old| is_pair(old, question.new));
     if let Some(old) = old {
         tally.trust(old);

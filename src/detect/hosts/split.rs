@@ -60,15 +60,20 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
             && (many.count, clients) > (few.count, estimate(&few.clients));
         let apart = many.clients.iter().zip(few.clients).all(|(left, right)| left & right == 0);
         let near = majority.last.abs_diff(minority.last) <= window.unsigned_abs();
+        // What was not seen again since the other came was replaced by it.
+        let both = majority.last > minority.first;
+        let same_host = !new.unasked || majority.is_for(new);
         // Who is trusted does not split off from what is in doubt.
         let sound = majority.trusted || majority.standing == Standing::Accepted || !new.is_trusted();
-        (enough && apart && near && sound && is_comparable(majority, minority, new)).then(|| SplitView {
-            majority: Sha256(majority.sha256),
-            clients,
-            handshakes: many.count,
-            public: majority.public && new.public,
-            same_names: majority.names == NameSet::of(&new.name_hashes()),
-            better: new.is_trusted() && !majority.trusted,
+        (enough && apart && near && both && same_host && sound && is_comparable(majority, minority, new)).then(|| {
+            SplitView {
+                majority: Sha256(majority.sha256),
+                clients,
+                handshakes: many.count,
+                public: majority.public && new.public,
+                same_names: majority.names == NameSet::of(&new.name_hashes()),
+                better: new.is_trusted() && !majority.trusted,
+            }
         })
     })
 }
