@@ -94,20 +94,11 @@ pub struct Capped<T> {
 
 impl<T: Ord> Capped<T> {
     fn insert(&mut self, item: T) {
-        if self.items.len() < KEPT || self.items.contains(&item) {
+        // While there is room one search does: most are new.
+        if self.items.len() < KEPT {
             self.items.insert(item);
         } else {
-            self.overflow = true;
-        }
-    }
-
-    /// [`insert`](Self::insert), and a copy only of what is new.
-    fn note(&mut self, item: &T)
-    where
-        T: Clone,
-    {
-        if !self.items.contains(item) {
-            self.insert(item.clone());
+            self.overflow |= !self.items.contains(&item);
         }
     }
 
@@ -513,7 +504,7 @@ impl Alert {
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
         if !is_known && !finding.host.is_empty() {
-            self.hosts.note(&finding.host);
+            self.hosts.insert(Arc::clone(&finding.host));
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
         let order = finding.moment.order;
@@ -533,7 +524,7 @@ impl Alert {
         self.count = self.count.saturating_add(1);
         self.fresh = self.fresh.saturating_add(u64::from(!old));
         if let Some(ends) = finding.ends {
-            self.clients.note(&ends.client.address);
+            self.clients.insert(ends.client.address);
             if self.samples.len() < SAMPLES {
                 self.samples.push(Sample { ends, frame: finding.moment.frame });
             }
