@@ -13,6 +13,7 @@ mod json;
 pub mod judge;
 pub mod key;
 mod long_product;
+pub mod long_root;
 pub mod name;
 pub mod roots;
 pub mod rsa;
