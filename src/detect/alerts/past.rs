@@ -57,7 +57,7 @@ impl Alerts {
                 known.absorb(alert);
             }
             None => {
-                self.causes.insert(key, alert);
+                self.causes.insert(key, Box::new(alert));
             }
         }
         if self.when == When::AtEnd {
