@@ -4,8 +4,8 @@
 /// leading zeros.
 pub fn square_root(number: &[u8]) -> (Vec<u8>, bool) {
     let Some((mut rest, shift)) = normalized(number) else { return (Vec::new(), true) };
-    let mut root = Root::default();
     let mut base = rest.len();
+    let mut root = Root { limbs: Vec::with_capacity(base / 2), twice: Vec::with_capacity(base / 2 + 1) };
     while let Some(next) = base.checked_sub(2) {
         base = next;
         root.extend(rest.get_mut(base..).unwrap_or_default());
@@ -35,7 +35,7 @@ fn normalized(number: &[u8]) -> Option<(Vec<u64>, u32)> {
 }
 
 /// A root so far, the highest limb first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Root {
     limbs: Vec<u64>,
     /// Twice the root; its highest limb is one.
@@ -110,13 +110,16 @@ impl Root {
 
     /// Without the lowest bits, big-endian and without leading zeros.
     fn octets(&self, shift: u32) -> Vec<u8> {
+        let mut out = Vec::with_capacity(size_of_val(self.limbs.as_slice()));
         let mut above = 0_u64;
-        let moved = self.limbs.iter().map(|limb| {
+        for limb in &self.limbs {
             let pair = (u128::from(above) << 64) | u128::from(*limb);
             above = *limb;
-            low(pair >> shift)
-        });
-        moved.flat_map(u64::to_be_bytes).skip_while(|octet| *octet == 0).collect()
+            out.extend_from_slice(&low(pair >> shift).to_be_bytes());
+        }
+        let zeros = out.iter().take_while(|octet| **octet == 0).count();
+        out.drain(..zeros);
+        out
     }
 }
 
