@@ -135,6 +135,11 @@ impl OpenChains {
         due
     }
 
+    /// How many findings are held of these chains.
+    pub(super) fn held(&self, waiting: &[Waiting]) -> usize {
+        waiting.iter().filter_map(|(id, _)| self.chains.get(id)).map(|open| open.findings.len()).sum()
+    }
+
     /// All chains.
     pub(super) fn all(&self) -> Vec<Waiting> {
         self.chains.iter().map(|(id, open)| (*id, open.presented.clone())).collect()

@@ -98,6 +98,8 @@ impl Judge {
         if waiting.is_empty() {
             return told;
         }
+        // Of those whose time is over nearly all is told.
+        told.reserve(self.open.as_ref().filter(|_| over).map_or(0, |open| open.held(&waiting)));
         for (id, presented) in waiting {
             let judged = self.judged(&presented, (None, None), Purpose::Server).map(|judged| judged.chain);
             let Some(open) = &mut self.open else { break };
