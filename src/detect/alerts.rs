@@ -3,6 +3,7 @@
 //! At the end of a capture each cause is one alert. As it happens, the first sight is told at once, a higher severity at
 //! once too, and what came after that when the window is over.
 
+mod capped;
 pub mod past;
 mod room;
 
@@ -23,11 +24,13 @@ use super::memory::Memory;
 use super::observation::{Ends, Observation};
 use room::{Full, Gone};
 
+pub use capped::Capped;
+
 /// Causes that are remembered; beyond, a new one is only counted where none that is over or less grave can leave for it.
 const CAUSES: usize = 50_000;
 /// Causes whose ids are remembered.
 const IDS: usize = 8_192;
-/// Hosts and clients that one alert tells apart; beyond, its numbers are lower bounds.
+/// Hosts, clients and handshakes that one alert tells apart; beyond, its numbers are lower bounds.
 const KEPT: usize = 4_096;
 /// Handshakes that one alert names.
 const SAMPLES: usize = 10;
@@ -90,64 +93,6 @@ pub struct Sample {
     pub frame: u64,
 }
 
-/// A set with a bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capped<T> {
-    items: BTreeSet<T>,
-    overflow: bool,
-}
-
-impl<T: Ord> Capped<T> {
-    fn insert(&mut self, item: T) {
-        if self.items.len() < KEPT || self.items.contains(&item) {
-            self.items.insert(item);
-        } else {
-            self.overflow = true;
-        }
-    }
-
-    /// [`insert`](Self::insert), and a copy only of what is new.
-    fn note(&mut self, item: &T)
-    where
-        T: Clone,
-    {
-        if !self.items.contains(item) {
-            self.insert(item.clone());
-        }
-    }
-
-    fn absorb(&mut self, other: Self) {
-        self.overflow |= other.overflow;
-        other.items.into_iter().for_each(|item| self.insert(item));
-    }
-
-    /// In order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.items.iter()
-    }
-
-    /// How many; at least, when [`is_full`](Self::is_full).
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// There were more than are told apart.
-    pub fn is_full(&self) -> bool {
-        self.overflow
-    }
-}
-
-impl<T> Default for Capped<T> {
-    fn default() -> Self {
-        Self { items: BTreeSet::new(), overflow: false }
-    }
-}
-
 /// What was last said about a cause.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -207,7 +152,8 @@ pub enum When {
 #[derive(Debug)]
 pub struct Alerts {
     when: When,
-    causes: HashMap<CauseKey, Alert, FixedState>,
+    // Boxed: they are long, and a table is copied whenever it grows.
+    causes: HashMap<CauseKey, Box<Alert>, FixedState>,
     /// Ids of causes that were asked for.
     ids: Memory<Cause, AlertId>,
     backing: Option<Arc<dyn Backing>>,
@@ -299,7 +245,7 @@ impl Alerts {
                 if self.when == When::AtOnce && !old {
                     alert.go_on(clock);
                 }
-                self.causes.insert(key, alert);
+                self.causes.insert(key, Box::new(alert));
                 self.full = None;
             }
         }
@@ -371,7 +317,7 @@ impl Alerts {
             let Some(mut moved) = self.causes.remove(&(from, suppressed)) else { continue };
             moved.id = to;
             match self.causes.get_mut(&(to, suppressed)) {
-                Some(alert) => alert.absorb(moved),
+                Some(alert) => alert.absorb(*moved),
                 None => {
                     self.causes.insert((to, suppressed), moved);
                 }
@@ -381,14 +327,14 @@ impl Alerts {
 
     /// The alert of a cause.
     pub fn get(&self, key: &CauseKey) -> Option<&Alert> {
-        self.causes.get(key)
+        self.causes.get(key).map(|alert| &**alert)
     }
 
     /// Alerts in order of their id.
     pub fn iter(&self) -> impl Iterator<Item = &Alert> {
         let mut alerts: Vec<_> = self.causes.iter().collect();
         alerts.sort_unstable_by_key(|(key, _)| **key);
-        alerts.into_iter().map(|(_, alert)| alert)
+        alerts.into_iter().map(|(_, alert)| &**alert)
     }
 
     fn id(&mut self, finding: &Finding) -> AlertId {
@@ -549,7 +495,7 @@ impl Alert {
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
         if !is_known && !finding.host.is_empty() {
-            self.hosts.note(&finding.host);
+            self.hosts.insert(Arc::clone(&finding.host));
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
         let order = finding.moment.order;
@@ -569,7 +515,7 @@ impl Alert {
         self.count = self.count.saturating_add(1);
         self.fresh = self.fresh.saturating_add(u64::from(!old));
         if let Some(ends) = finding.ends {
-            self.clients.note(&ends.client.address);
+            self.clients.insert(ends.client.address);
             if self.samples.len() < SAMPLES {
                 self.samples.push(Sample { ends, frame: finding.moment.frame });
             }

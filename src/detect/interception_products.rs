@@ -51,9 +51,22 @@ pub fn product_of(name: &Name) -> Option<&'static Product> {
     let attributes = attributes.chain(name.organizations.iter().map(|value| ("O", value)));
     let attributes = attributes.chain(name.organizational_units.iter().map(|value| ("OU", value)));
     attributes
-        .filter_map(|(kind, value)| PATTERNS.as_ref()?.matches(&format!("{kind}={}", value.trim())).iter().next())
+        .map(|(kind, value)| (kind, value.trim()))
+        .filter(|(_, value)| may_match(value))
+        .filter_map(|(kind, value)| PATTERNS.as_ref()?.matches(&format!("{kind}={value}")).iter().next())
         .min()
         .and_then(|index| PRODUCTS.get(index))
+}
+
+/// Whether any pattern may take a value: most names begin otherwise, and no pattern needs to be compiled for them.
+fn may_match(value: &str) -> bool {
+    match value.as_bytes().first_chunk::<3>() {
+        // Letters beyond ASCII may be the same as some of ASCII, whatever their case.
+        Some(start) => {
+            !start.is_ascii() || STARTS.binary_search(&&start.map(|octet| octet.to_ascii_lowercase())).is_ok()
+        }
+        None => false,
+    }
 }
 
 /// Every product in the table.
@@ -64,6 +77,14 @@ pub fn products() -> &'static [Product] {
 /// `None` only if a pattern of the table were wrong, which a test rules out.
 static PATTERNS: LazyLock<Option<RegexSet>> =
     LazyLock::new(|| RegexSet::new(PRODUCTS.iter().map(|product| format!("(?i)^(?:{})$", product.pattern))).ok());
+
+/// How all that the patterns take begins, in lower case and in order.
+static STARTS: &[&[u8; 3]] = &[
+    b"adg", b"ao ", b"ava", b"avg", b"bet", b"bit", b"blu", b"ca.", b"cai", b"cer", b"cha", b"cis", b"con", b"cyb",
+    b"dev", b"do_", b"dsd", b"ede", b"ese", b"for", b"gen", b"htt", b"inf", b"iop", b"iws", b"kas", b"mca", b"mit",
+    b"net", b"ope", b"owa", b"pal", b"por", b"pro", b"qaz", b"sen", b"sky", b"smo", b"son", b"sop", b"sup", b"tre",
+    b"web", b"xk7", b"zap", b"zed", b"zsc",
+];
 
 const fn product(name: &'static str, kind: ProductKind, pattern: &'static str) -> Product {
     Product { name, kind, pattern }
@@ -139,6 +160,73 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         assert_eq!(PATTERNS.as_ref().map(RegexSet::len), Some(PRODUCTS.len()));
+    }
+
+    /// All that a pattern takes before its first character that is not certain.
+    fn heads(pattern: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Vec<String> {
+        let (mut all, mut heads) = (Vec::new(), vec![String::new()]);
+        loop {
+            let mut next = match pattern.next() {
+                None | Some(')') => {
+                    all.extend(heads);
+                    return all;
+                }
+                Some('|') => {
+                    all.append(&mut heads);
+                    heads.push(String::new());
+                    continue;
+                }
+                Some('(') => self::heads(pattern),
+                // After the name of the attribute a list of characters or any character may come: NUL stands for it.
+                Some('[') => {
+                    assert!(pattern.any(|one| one == ']'));
+                    vec!["\0".to_owned()]
+                }
+                Some('.') => vec!["\0".to_owned()],
+                Some('\\') => match pattern.next().unwrap() {
+                    'b' => continue,
+                    one => vec![one.to_string()],
+                },
+                Some('+' | '{' | ']' | '}' | '^' | '$') => panic!("the test does not know this"),
+                Some(one) => vec![one.to_string()],
+            };
+            if pattern.next_if(|one| matches!(one, '?' | '*')).is_some() {
+                next.push(String::new());
+            }
+            heads = heads.iter().flat_map(|head| next.iter().map(move |next| format!("{head}{next}"))).collect();
+        }
+    }
+
+    #[test]
+    fn every_pattern_begins_as_is_listed() {
+        let mut starts = std::collections::BTreeSet::new();
+        for product in PRODUCTS {
+            for head in heads(&mut product.pattern.chars().peekable()) {
+                let (_, value) = head.split_once('=').unwrap();
+                let start = value.get(..3).unwrap_or_else(|| panic!("{value:?} of {} is short", product.name));
+                assert!(!start.contains('\0'), "{start:?} of {}", product.name);
+                assert!(may_match(value), "{value:?}");
+                starts.insert(start.to_ascii_lowercase().into_bytes());
+            }
+        }
+        assert!(STARTS.iter().map(|start| start.to_vec()).eq(starts), "in order, each once, none too many");
+    }
+
+    #[test]
+    fn letters_of_any_case_are_found() {
+        for (text, product) in [
+            ("MITMPROXY", "mitmproxy"),
+            ("  mitmproxy ", "mitmproxy"),
+            // The Kelvin sign and the long s.
+            ("\u{212a}aspersky Lab", "Kaspersky"),
+            ("\u{17f}ophos", "Sophos"),
+            ("so\u{17f}phos", ""),
+            ("zap", "OWASP ZAP"),
+            ("za", ""),
+        ] {
+            let found = product_of(&name(text, "")).map_or("", |product| product.name);
+            assert_eq!(found, product, "{text}");
+        }
     }
 
     #[test]

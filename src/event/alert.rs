@@ -1,19 +1,19 @@
 //! The `tlswatch.alert` event: the findings of one cause.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use crate::detect::alerts::{Alert, AlertStatus, Sample};
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
-use crate::packet::Transport;
+use crate::detect::observation::Ends;
 use crate::packet::community_id::append_community_id;
 
 use super::Dataset;
 use super::context::Context;
 use super::id::EventId;
-use super::json::Writer;
-use super::kinds::KindMemos;
+use super::json::{UPPER, Writer, push_hex, push_number};
+use super::memo::Memo;
 use super::tls::{Common, begin, connection, ends_alone, event_head, log, observer, related, tls_of_alert};
+use super::wire::AddressText;
 
 /// Most hosts and clients that an alert lists; their number is beside the list.
 const LISTED: usize = 50;
@@ -28,10 +28,13 @@ pub struct AlertView<'a> {
 }
 
 /// Appends the event of one alert as one line.
-pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) {
+///
+/// What many alerts share comes from `memo`, which is for alerts alone: they have a detail of their own.
+pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context, memo: &mut Memo) {
+    let Memo { kinds: memos, id: buffer, .. } = memo;
     let AlertView { alert, status } = *view;
     let (rule, head) = (alert.head.rule, &alert.head);
-    let id = EventId::new(&mut Vec::new(), &context.name, Dataset::Alert)
+    let id = EventId::new(buffer, &context.name, Dataset::Alert)
         .part(&alert.id.0)
         .part(&[u8::from(alert.suppressed)])
         .part(status.name().as_bytes())
@@ -69,7 +72,6 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context) 
             let names = Common::of(observation);
             connection(w, observation, &names, context);
             let leaf = head.certificate.as_ref().or_else(|| observation.server_chain.first());
-            let mut memos = KindMemos::default();
             let kinds = memos.kinds(&observation.handshake, super::Detail::Standard);
             tls_of_alert(w, (observation, leaf.map(|leaf| &**leaf)), (kinds, &names));
             related(w, observation, &names, (kinds, super::Detail::Standard));
@@ -105,7 +107,7 @@ fn threat(w: &mut Writer<'_>, alert: &Alert) {
 fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
     let AlertView { alert, status } = *view;
     let head = &alert.head;
-    w.display("id", alert.id);
+    w.hex_lower("id", &alert.id.0);
     w.text("slug", head.rule.slug);
     w.text("category", head.rule.category.name());
     w.number("confidence", head.confidence);
@@ -121,7 +123,7 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
     });
     w.object("clients", |w| {
         w.count("count", alert.clients.len());
-        w.texts("ip", alert.clients.iter().take(LISTED).map(IpAddr::to_string));
+        w.appended("ip", alert.clients.iter().take(LISTED), |out, address| AddressText::of(*address).push(out));
         w.flag("more", alert.clients.is_full());
     });
     w.appended("community_ids", &alert.samples, |out, sample: &Sample| {
@@ -129,32 +131,44 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
         append_community_id(out, [ends.client, ends.server], ends.transport, context.community_seed);
     });
     w.numbers("frames", alert.samples.iter().map(|sample| sample.frame));
-    w.text("display_filter", &display_filter(alert));
+    if let Some(ends) = shown_ends(alert) {
+        w.append("display_filter", |out| append_filter(out, &ends));
+    }
     w.flag("suppressed", alert.suppressed);
     w.object("evidence", |w| evidence(w, &alert.head.evidence));
 }
 
-/// A display filter of Wireshark that shows the connection.
+/// A display filter of Wireshark that shows the connection; empty where there is none.
 pub fn display_filter(alert: &Alert) -> String {
-    // The handshake that the line is about, be it decided later than others of the same cause.
-    let Some(ends) = alert.head.ends.or_else(|| alert.samples.first().map(|sample| sample.ends)) else {
-        return String::new();
-    };
-    let transport = match ends.transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
-    let address = |address: IpAddr| match address {
-        IpAddr::V4(address) => format!("ip.addr == {address}"),
-        IpAddr::V6(address) => format!("ipv6.addr == {address}"),
-    };
-    format!(
-        "{} && {} && {transport}.port == {} && {transport}.port == {}",
-        address(ends.client.address),
-        address(ends.server.address),
-        ends.client.port,
-        ends.server.port
-    )
+    let mut out = Vec::new();
+    if let Some(ends) = shown_ends(alert) {
+        append_filter(&mut out, &ends);
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Ends of the handshake that the line is about, be it decided later than others of the same cause.
+fn shown_ends(alert: &Alert) -> Option<Ends> {
+    alert.head.ends.or_else(|| alert.samples.first().map(|sample| sample.ends))
+}
+
+fn append_filter(out: &mut Vec<u8>, ends: &Ends) {
+    let sides = [ends.client, ends.server];
+    for side in sides {
+        let protocol: &[u8] = if side.address.is_ipv4() { b"ip" } else { b"ipv6" };
+        for piece in [protocol, b".addr == "] {
+            out.extend_from_slice(piece);
+        }
+        AddressText::of(side.address).push(out);
+        out.extend_from_slice(b" && ");
+    }
+    for (place, side) in sides.into_iter().enumerate() {
+        let and: &[u8] = if place == 0 { b"" } else { b" && " };
+        for piece in [and, ends.transport.name().as_bytes(), b".port == "] {
+            out.extend_from_slice(piece);
+        }
+        push_number(out, side.port.into());
+    }
 }
 
 /// `tlswatch.alert.evidence`.
@@ -191,14 +205,14 @@ fn baseline(w: &mut Writer<'_>, known: &KnownHost) {
         w.append("since", |out| since.rfc3339().append_to(out));
     }
     w.number("clients", known.clients);
-    w.texts("certificates", known.certificates.iter().map(ToString::to_string));
+    w.appended("certificates", &known.certificates, |out, sha256| push_hex(out, &sha256.0, UPPER));
     w.texts("issuers", &known.issuers);
     w.text("phase", known.phase);
 }
 
 fn observed(w: &mut Writer<'_>, seen: &Seen) {
-    w.display("sha256", seen.sha256);
-    w.display("spki", seen.spki);
+    w.hex_upper("sha256", &seen.sha256.0);
+    w.hex_upper("spki", &seen.spki.0);
     if let Some(sct) = seen.sct {
         w.boolean("sct", sct);
     }
@@ -213,11 +227,40 @@ mod tests {
     use crate::event::sample;
 
     #[test]
+    fn a_filter_of_either_family_and_transport() {
+        let mut alert = sample::alert(sample::observation());
+        let ends = alert.head.ends.as_mut().unwrap();
+        ends.client.address = "2001:db8::1".parse().unwrap();
+        ends.transport = crate::packet::Transport::Udp;
+        let text = "ipv6.addr == 2001:db8::1 && ip.addr == 17.248.236.64 && udp.port == 55349 && udp.port == 443";
+        assert_eq!(display_filter(&alert), text);
+        alert.head.ends = None;
+        alert.samples.clear();
+        assert_eq!(display_filter(&alert), "");
+    }
+
+    /// What another alert left behind does not show.
+    #[test]
+    fn a_memo_changes_nothing() {
+        let (context, mut memo) = (Context::default(), Memo::default());
+        for suite in [0x1301, 0x1302, 0x1301] {
+            let mut observation = sample::observation();
+            observation.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(suite);
+            let alert = sample::alert(observation);
+            let view = AlertView { alert: &alert, status: AlertStatus::New };
+            let (mut fresh, mut out) = (Vec::new(), Vec::new());
+            append_alert(&mut fresh, &view, &context, &mut Memo::default());
+            append_alert(&mut out, &view, &context, &mut memo);
+            assert_eq!(out, fresh);
+        }
+    }
+
+    #[test]
     fn an_alert_with_and_without_a_handshake() {
         let mut alert = sample::alert(sample::observation());
-        let context = Context::default();
+        let (context, mut memo) = (Context::default(), Memo::default());
         let mut out = Vec::new();
-        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::New }, &context);
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::New }, &context, &mut memo);
         let event: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(event["rule"]["reference"], "docs/RULES.md#tlsw-mitm-002");
         assert_eq!(event["message"], event["event"]["reason"]);
@@ -232,7 +275,7 @@ mod tests {
         assert!(event["tls"]["client"]["supported_ciphers"].is_null());
         alert.observation = None;
         out.clear();
-        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context);
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context, &mut memo);
         let other: Value = serde_json::from_slice(&out).unwrap();
         // What the finding itself knows is still there.
         for pointer in [
@@ -252,7 +295,7 @@ mod tests {
         assert!(other["tls"]["version"].is_null());
         alert.head.ends = None;
         out.clear();
-        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context);
+        append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context, &mut memo);
         let other: Value = serde_json::from_slice(&out).unwrap();
         assert!(other["source"].is_null());
         assert_ne!(event["event"]["id"], other["event"]["id"]);

@@ -150,7 +150,7 @@ pub(crate) fn lines() -> Vec<(Dataset, String)> {
     add(Dataset::Certificate, &|out| append_certificate(out, &broken, &context));
     let alert = alert(observation.clone());
     let alert = AlertView { alert: &alert, status: AlertStatus::New };
-    add(Dataset::Alert, &|out| append_alert(out, &alert, &context));
+    add(Dataset::Alert, &|out| append_alert(out, &alert, &context, &mut Memo::default()));
     add(Dataset::Stats, &|out| append_stats(out, &stats, &context));
     lines
 }

@@ -438,7 +438,7 @@ pub(super) fn chosen_group(handshake: &Handshake) -> Option<u16> {
 fn leaf(w: &mut Writer<'_>, chain: &[Arc<Certificate>], (detail, shown): (Detail, Option<&Certificate>)) {
     let Some(certificate) = chain.first() else { return };
     if shown.is_some_and(|shown| shown.sha256 == certificate.sha256) {
-        w.append("certificate", |out| out.extend_from_slice(pem(&certificate.der).as_bytes()));
+        w.append("certificate", |out| append_pem(out, &certificate.der));
     }
     let text = leaf_text(certificate);
     w.members(if detail == Detail::Lean { text.members.get(..text.brief).unwrap_or_default() } else { &text.members });
@@ -458,15 +458,23 @@ fn leaf_members(w: &mut Writer<'_>, certificate: &Certificate) {
     hashes(w, certificate);
 }
 
-/// PEM (RFC 7468).
-fn pem(der: &[u8]) -> String {
+/// Appends PEM (RFC 7468), its line feeds as JSON has them.
+fn append_pem(out: &mut Vec<u8>, der: &[u8]) {
     use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default());
-    // Line feeds are written as JSON has them.
-    lines.fold("-----BEGIN CERTIFICATE-----\\n".to_owned(), |text, line| text + line + "\\n")
-        + "-----END CERTIFICATE-----\\n"
+    out.reserve(der.len() / 48 * (64 + LINE_FEED.len()) + 2 * 64);
+    out.extend_from_slice(b"-----BEGIN CERTIFICATE-----\\n");
+    // A line is 48 octets.
+    let mut line = [0; 64];
+    for octets in der.chunks(48) {
+        let length = base64::engine::general_purpose::STANDARD.encode_slice(octets, &mut line).unwrap_or(0);
+        out.extend_from_slice(line.get(..length).unwrap_or_default());
+        out.extend_from_slice(LINE_FEED);
+    }
+    out.extend_from_slice(b"-----END CERTIFICATE-----\\n");
 }
+
+/// A line feed in JSON.
+const LINE_FEED: &[u8] = b"\\n";
 
 /// The `hash` object of a certificate.
 pub(super) fn hashes(w: &mut Writer<'_>, certificate: &Certificate) {
@@ -584,6 +592,21 @@ mod tests {
         assert!(event["destination"]["domain"].is_null());
         assert_eq!(event["tls"]["client"]["server_name"], "good.com\\x00.evil\u{fffd}\\x1b[2J");
         assert_eq!(event["tlswatch"]["client"]["server_name_hex"], "676f6f642e636f6d002e6576696cff1b5b324a");
+    }
+
+    #[test]
+    fn pem_of_every_length_of_a_line() {
+        use base64::Engine as _;
+        for length in 0..200_usize {
+            let der: Vec<u8> = (0..length).map(|place| u8::try_from(place * 7 % 256).unwrap()).collect();
+            let body = base64::engine::general_purpose::STANDARD.encode(&der);
+            let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            let lines: String = lines.iter().map(|line| format!("{line}\\n")).collect();
+            let mut out = Vec::new();
+            append_pem(&mut out, &der);
+            let expected = format!("-----BEGIN CERTIFICATE-----\\n{lines}-----END CERTIFICATE-----\\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{length}");
+        }
     }
 
     #[test]

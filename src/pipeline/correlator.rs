@@ -59,6 +59,8 @@ pub struct Correlator<'a> {
     // Boxed: it is taken out and put back for every handshake.
     judgement: Option<Box<Judgement>>,
     line: Vec<u8>,
+    /// What the lines of alerts have in common.
+    alert_memo: event::Memo,
     /// Reports of each worker that were written and not given back yet.
     spent: Vec<Vec<Report>>,
     /// Whether sinks are flushed at the end of every round.
@@ -102,6 +104,7 @@ impl<'a> Correlator<'a> {
             told: Memory::new(TOLD),
             judgement: judgement.map(Box::new),
             line: Vec::new(),
+            alert_memo: event::Memo::default(),
             spent: (0..workers).map(|_| Vec::new()).collect(),
             flush_rounds: false,
             in_flight: Arc::default(),
@@ -262,7 +265,7 @@ impl<'a> Correlator<'a> {
             let view = AlertView { alert, status: *status };
             let mut line = std::mem::take(&mut self.line);
             line.clear();
-            event::append_alert(&mut line, &view, &self.shared.context);
+            event::append_alert(&mut line, &view, &self.shared.context, &mut self.alert_memo);
             self.write(&line, About::Alert(&view))?;
             self.line = line;
         }

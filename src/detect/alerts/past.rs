@@ -47,8 +47,8 @@ impl Alerts {
         alert.count = count.max(1);
         // What earlier runs told of it is among what is stored.
         alert.fresh = earlier.map_or(count, |earlier| count.saturating_sub(earlier.count)).max(1);
-        hosts.iter().for_each(|host| alert.hosts.note(host));
-        clients.iter().for_each(|client| alert.clients.note(client));
+        hosts.iter().for_each(|host| alert.hosts.insert(Arc::clone(host)));
+        clients.iter().for_each(|client| alert.clients.insert(*client));
         match self.causes.get_mut(&key) {
             Some(known) => {
                 // What this run counted of the cause is stored as well.
@@ -57,7 +57,7 @@ impl Alerts {
                 known.absorb(alert);
             }
             None => {
-                self.causes.insert(key, alert);
+                self.causes.insert(key, Box::new(alert));
             }
         }
         if self.when == When::AtEnd {
