@@ -396,3 +396,32 @@ fn only_new_uses_of_a_fingerprint_are_told_again() {
     assert!(read("tls12-ecdhe-p256.pcap", &inventory, &[]).is_empty());
     assert!(read(&empty(&folder), &inventory, &arguments).is_empty());
 }
+
+#[test]
+fn an_older_inventory_has_fingerprints_of_what_is_read_from_now_on() {
+    let [ja3, ..] = hello("tls13-p256.pcap");
+    let (folder, inventory) = folder();
+    read("tls13-p256.pcap", &inventory, &[]);
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let older = "DROP TABLE fingerprint_use; DROP TABLE fingerprint; PRAGMA user_version = 3";
+    connection.execute_batch(older).unwrap();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, format!("ja3 {ja3}\n")).unwrap();
+    let ask = || {
+        let path = inventory.to_str().unwrap();
+        let output = tlswatch(&["inventory", "-i", path, "audit-lists", "--indicators", list.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().matches("TLSW-CERT-040").count()
+    };
+    assert_eq!(ask(), 0);
+    // A capture that was read adds nothing, unless that is wanted.
+    read("tls13-p256.pcap", &inventory, &[]);
+    assert_eq!(ask(), 0);
+    read("tls13-p256.pcap", &inventory, &["--again"]);
+    assert_eq!(ask(), 1);
+    let count = "SELECT count || ' ' || (SELECT count FROM host) FROM fingerprint";
+    let counted = || connection.query_row(count, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(counted(), "1 2");
+    read("tls13-p256.pcap", &inventory, &[]);
+    assert_eq!(counted(), "1 2");
+}

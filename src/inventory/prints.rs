@@ -215,8 +215,13 @@ const FORGOTTEN: &str = "INSERT INTO meta VALUES ('fingerprints_forgotten', ?)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::inventory::Store;
+    use crate::detect::gist::{Gist, HostMemo};
+    use crate::event::sample;
+    use crate::inventory::{Gather, Inventory, Store};
+    use crate::sink::{About, Event, Sink as _};
 
     const SMALL: Bounds = Bounds { variants: 3, places: 4, fingerprints: 20, uses: 1_000 };
 
@@ -343,6 +348,33 @@ mod tests {
         let wrong = "SELECT ja4 FROM fingerprint WHERE places <>
             (SELECT count(*) FROM fingerprint_use WHERE fingerprint = id)";
         assert!(rows(&store, wrong).is_empty());
+    }
+
+    #[test]
+    fn an_inventory_that_ends_with_the_process_keeps_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut observation = sample::observation();
+        let hello = observation.handshake.client_hello.as_deref().unwrap();
+        let kind = ClientKind::of(hello, observation.handshake.protocol);
+        let fingerprint = format!("{} {} 2", kind.ja4, kind.ja3.to_uppercase());
+        let file = Inventory::open(&folder.path().join("i")).unwrap();
+        for (inventory, expected) in [(Inventory::in_memory().unwrap(), vec![]), (file, vec![fingerprint])] {
+            let inventory = Arc::new(inventory);
+            let mut gather = Gather::new(Arc::clone(&inventory), 1);
+            // Whether judgement made the kind of client out or not.
+            let ends = observation.ends;
+            let gist = Gist::of(&observation.handshake, &ends, (None, &mut HostMemo::default()));
+            for gist in [None, Some(gist)] {
+                observation.gist = gist;
+                gather.write(&Event { line: b"{}\n", about: About::Handshake(&observation) }).unwrap();
+            }
+            gather.flush().unwrap();
+            let sql = "SELECT concat_ws(' ', ja4, hex(ja3), count) FROM fingerprint";
+            assert_eq!(rows(inventory.store(), sql), expected);
+            let sql = "SELECT address || ' ' || name.name FROM fingerprint_use JOIN host ON host.id = host
+                JOIN name ON name.id = host.name";
+            assert_eq!(rows(inventory.store(), sql).len(), expected.len());
+        }
     }
 
     #[test]
