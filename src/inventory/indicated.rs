@@ -262,15 +262,17 @@ impl Search {
         let mut statement = connection.prepare(FINGERPRINTS)?;
         let mut rows = statement.query([since])?;
         while let Some(row) = rows.next()? {
-            let ja3 = knowledge.indicated_fingerprint("ja3", &hexadecimal(row.get_ref(2)?.as_blob()?));
-            let ja4 = knowledge.indicated_fingerprint("ja4", row.get_ref(1)?.as_str()?);
+            let values = [hexadecimal(row.get_ref(2)?.as_blob()?), row.get(1)?];
+            let [ja3, ja4] = &values;
+            let ja3 = knowledge.indicated_fingerprint("ja3", ja3);
+            let ja4 = knowledge.indicated_fingerprint("ja4", ja4);
             let (id, count) = (row.get(0)?, number(row.get(3)?));
             // One alert for each hello, as on the wire.
             let both = ja3.is_some() && ja4.is_some();
-            for (hit, told_by_ja3) in [(ja3, false), (ja4, both)] {
+            for ((hit, told_by_ja3), value) in [(ja3, false), (ja4, both)].into_iter().zip(values) {
                 if let Some((indicator, source)) = hit {
                     let (_, prints) = hits.entry(indicator).or_insert_with(|| (source, Vec::new()));
-                    prints.push(Print { id, count, told_by_ja3 });
+                    prints.push(Print { id, value, count, told_by_ja3 });
                 }
             }
         }
@@ -317,7 +319,7 @@ impl Search {
                     self.room -= 1;
                     known.insert((client, host.clone()), found.len());
                     found.push(Place {
-                        found: indicator.value.clone(),
+                        found: print.value.clone(),
                         host: Some(host),
                         servers: server.into_iter().collect(),
                         client: Some(client),
@@ -344,6 +346,7 @@ impl Search {
 /// A row of the table of fingerprints.
 struct Print {
     id: i64,
+    value: String,
     count: u64,
     told_by_ja3: bool,
 }
@@ -543,6 +546,7 @@ mod tests {
         // The JA3 of one of them tells nothing of the other.
         let ja3 = |id: u32| format!("ja3 {id:032x}\n");
         assert_eq!(of(&prints([ja4.clone(), ja3(2)].into_iter())), [("ja3", 3, 1, 1, 0), ("ja4", 3, 2, 1, 0)]);
+        store.connection().execute("UPDATE fingerprint SET ja4 = replace(ja4, 'h2', 'H2') WHERE id = 2", []).unwrap();
         let all = [("ja3", 3, 1, 1, 0), ("ja3", 3, 1, 1, 0), ("ja4", 3, 2, 0, 3)];
         assert_eq!(of(&prints([ja4, ja3(1), ja3(2)].into_iter())), all);
     }

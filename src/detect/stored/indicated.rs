@@ -91,7 +91,7 @@ impl Knowledge {
     /// The indicator that this fingerprint is; `kind`: `ja3` or `ja4`.
     pub fn indicated_fingerprint(&self, kind: &'static str, value: &str) -> Option<(Indicator, String)> {
         self.indicators.iter().enumerate().find_map(|(number, named)| {
-            let entry = named.list.fingerprints.get(value)?;
+            let (value, entry) = named.list.fingerprint(value)?;
             let indicator = Indicator { kind, value: value.to_owned(), line: (number, entry.line) };
             Some((indicator, told(&named.name, entry)))
         })
