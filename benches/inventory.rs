@@ -7,6 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tlswatch::detect::knowledge::{Knowledge, NamedList};
+use tlswatch::detect::lists::List;
 use tlswatch::inventory::{Answer, Filter, Question, Store};
 use tlswatch::time::{Span, Timestamp};
 
@@ -14,7 +16,7 @@ use tlswatch::time::{Span, Timestamp};
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// 100,000 certificates of 300 issuers with 90,000 keys, at 200,000 hosts on 100,000 addresses; a fifth of the chains' places
-/// are those of their intermediates, most of them of one.
+/// are those of their intermediates, most of them of one. 100,000 fingerprints with a million uses.
 const GENERATE: &str = "
 PRAGMA synchronous = OFF;
 BEGIN;
@@ -42,6 +44,12 @@ INSERT INTO host SELECT id, id, 443, 'tcp', 1700000000000000000 + id * 1000, 173
 INSERT INTO change SELECT name, certificate, min(first), max(last) FROM sighting WHERE role = 0 GROUP BY 1, 2;
 INSERT INTO client SELECT certificate, '10.9.' || (endpoint & 255) || '.7', first, last, 2
     FROM sighting WHERE certificate BETWEEN 1000 AND 1500 AND true ON CONFLICT DO NOTHING;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+INSERT INTO fingerprint SELECT i, printf('t13d1516h2_%012x_e5627efa2ab1', i / 2), randomblob(16), 1700000000000000000 + i,
+    1731000000000000000 - i, 40, 10 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999)
+INSERT INTO fingerprint_use SELECT 1 + i / 10, '10.9.' || (i % 10) || '.' || (i * 7 % 251), 1 + i * 13 % 200000,
+    1700000000000000000 + i, 1731000000000000000 - i, 4 FROM n;
 INSERT INTO meta VALUES ('first_packet', 1700000000000000000), ('last_packet', 1731000000000000000);
 INSERT INTO owner VALUES ('*.example.net', 'network team'), ('host-7.example.org', 'web team');
 COMMIT;
@@ -98,6 +106,16 @@ fn main() {
         everything.write_table(&mut std::io::sink(), Some(120)).expect("a table");
         everything.rows.len()
     });
+    for (name, listed) in [("a JA4", 500..501), ("1,000 JA4", 500..1_500), ("100,000 JA4", 0..100_000)] {
+        let lines = listed.map(|number| format!("ja4 t13d1516h2_{number:012x}_e5627efa2ab1\n"));
+        let list = List::indicators(&lines.collect::<String>());
+        let indicators = vec![NamedList { name: "list".to_owned(), list }];
+        let knowledge = Knowledge { indicators, ..Knowledge::default() };
+        measured(&format!("audit-lists, {name}"), &mut slow, || {
+            let found = store.listed(&knowledge, None).expect("an answer");
+            found.indicated.iter().map(|one| one.places.len()).sum()
+        });
+    }
     assert!(slow.is_empty(), "slower than a second: {slow:?}");
 }
 

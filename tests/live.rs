@@ -451,6 +451,43 @@ fn alerts_are_told_at_once_kept_and_judged_by_the_policy_of_now() {
 }
 
 #[test]
+fn a_fingerprint_that_becomes_an_indicator_is_looked_up_in_what_is_stored() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (output, list, inventory) = (name("events"), name("indicators"), name("inventory"));
+    fs::write(&list, "").unwrap();
+    let sensor = namespace.watch(Path::new(&output), &["--indicators", &list, "--inventory", &inventory]);
+    let stored = capture("tls13-p256.pcap");
+    let seen = |events: &[Value]| events.iter().any(|event| dataset(event) == "tlswatch.tls");
+    namespace.replay_all(&stored);
+    let before = sensor.wait_for(10, seen);
+    // It is written by and by, while nothing comes.
+    let uses = || -> i64 {
+        let connection = rusqlite::Connection::open(&inventory).unwrap();
+        connection.query_row("SELECT count(*) FROM fingerprint_use", [], |row| row.get(0)).unwrap()
+    };
+    for _ in 0..400 {
+        if uses() > 0 {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(uses(), 1);
+    let client = &before.iter().find(|event| dataset(event) == "tlswatch.tls").unwrap()["tls"]["client"];
+    fs::write(&list, format!("ja4 {} C2\n", client["ja4"].as_str().unwrap())).unwrap();
+    sensor.signal("-HUP");
+    let message = |event: &Value| event["message"].as_str().unwrap_or_default().to_owned();
+    let told = |events: &[Value]| events.iter().any(|event| message(event).contains("is now an indicator"));
+    sensor.wait_for(10, told);
+    // It goes on.
+    namespace.replay_all(&capture("ipv6.pcap"));
+    let other = |events: &[Value]| events.iter().filter(|event| dataset(event) == "tlswatch.tls").count() > 1;
+    sensor.wait_for(10, other);
+    assert_eq!(sensor.stop("-TERM").last().map(dataset), Some("tlswatch.stats"));
+}
+
+#[test]
 fn an_interface_that_disappears_ends_the_run_with_all_that_was_seen() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();

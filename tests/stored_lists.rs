@@ -321,9 +321,107 @@ fn names_in_certificates_count_where_the_client_named_none() {
     }
 }
 
+/// Fingerprints of the first hello of a capture, and by which client it was sent to which host.
+fn hello(capture: &str) -> [String; 4] {
+    let output = tlswatch(&["read", &pcaps(capture), "-q", "-o", "-"]);
+    let events = String::from_utf8(output.stdout).unwrap();
+    let mut events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let event = events.find(|event| event["event"]["action"] == "tls-handshake").unwrap();
+    let client = &event["tls"]["client"];
+    [&client["ja3"], &client["ja4"], &event["source"]["ip"], &client["server_name"]]
+        .map(|value| value.as_str().unwrap().to_owned())
+}
+
 #[test]
-fn fingerprints_are_not_stored() {
-    let (_, rows) = indicated("tls13-p256.pcap", "ja3 e7d705a3286e19ea42f587b344ee6865\nname www.example.org\n");
-    let told = "fingerprints are not stored: one indicator (JA3, JA4) was not looked up";
-    assert_eq!(rows.iter().filter(|row| row.contains(told)).count(), 1, "{rows:#?}");
+fn fingerprints_are_looked_up_in_what_is_stored() {
+    let [ja3, ja4, client, host] = hello("tls13-p256.pcap");
+    for (kind, value) in [("ja3", &ja3), ("ja4", &ja4), ("JA4", &ja4.to_uppercase())] {
+        let (alerts, rows) = indicated("tls13-p256.pcap", &format!("{kind} {value} C2\n"));
+        assert_eq!((alerts.len(), rows.len()), (1, 1), "{rows:#?}");
+        let alert = &alerts[0];
+        assert_eq!((&alert["rule"]["id"], &alert["event"]["severity"]), (&"TLSW-CERT-040".into(), &21.into()));
+        let (kind, value) = (kind.to_lowercase(), value.to_lowercase());
+        let place = format!("client {client} with {host}:443, once, 2026-11-");
+        let told = format!("The {kind} '{value}' is now an indicator (indicators line 1, C2) and was seen: {place}");
+        let message = alert["message"].as_str().unwrap();
+        assert!(message.starts_with(&told), "{message}");
+        let alert = &alert["tlswatch"]["alert"];
+        assert_eq!((&alert["count"], &alert["hosts"]["names"][0]), (&1.into(), &format!("{host}:443").into()));
+        assert!(alert["evidence"].to_string().contains(&place), "{alert:#}");
+        assert!(alert.to_string().contains(&format!("\"{client}\"")), "{alert:#}");
+        let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",,client,{host},{client},443,2026-11-");
+        assert!(rows[0].starts_with(&row), "{rows:#?}");
+    }
+    // What is nearly the same is another; a JA3 is no JA4.
+    let other = |text: &str| text.replace(text.chars().last().unwrap(), if text.ends_with('0') { "1" } else { "0" });
+    let near = format!("ja3 {}\nja4 {}\nname {ja3}\n", other(&ja3), other(&ja4));
+    let (alerts, rows) = indicated("tls13-p256.pcap", &near);
+    assert_eq!((alerts.len(), rows.len()), (0, 1), "{rows:#?}");
+    assert!(rows[0].contains("no list names anything"), "{rows:#?}");
+    // Both of one hello are one alert, as on the wire, and two rows.
+    let both = format!("ja4 {ja4}\nja3 {ja3}\n");
+    let (alerts, rows) = indicated("tls13-p256.pcap", &both);
+    assert_eq!((alerts.len(), rows.len()), (1, 2), "{rows:#?}");
+    assert!(alerts[0]["message"].as_str().unwrap().starts_with("The ja3 "), "{alerts:#?}");
+    let (folder, inventory) = folder();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, both).unwrap();
+    let arguments = ["--indicators", list.to_str().unwrap()];
+    assert_eq!(read("tls13-p256.pcap", &inventory, &arguments).len(), 1);
+    std::fs::write(&list, format!("ja3 {ja3}\nja4 {ja4}\n")).unwrap();
+    assert!(read(&empty(&folder), &inventory, &arguments).is_empty(), "told on the wire");
+}
+
+#[test]
+fn only_new_uses_of_a_fingerprint_are_told_again() {
+    let [_, ja4, ..] = hello("tls13-p256.pcap");
+    let (folder, inventory) = folder();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, format!("ja4 {ja4}\n")).unwrap();
+    let arguments = ["--indicators", list.to_str().unwrap()];
+    assert!(read("tls13-p256.pcap", &inventory, &[]).is_empty());
+    // What is read and what another inventory has are two things.
+    let other = inventory.with_extension("other");
+    let base = [&arguments[..], &["--baseline", inventory.to_str().unwrap()]].concat();
+    assert!(read(&empty(&folder), &other, &base).is_empty());
+    let silent = folder.path().join("policy.toml");
+    let text = "version = 1\n[[suppress]]\nrule = \"TLSW-CERT-040\"\nhost = \"www.example.org\"\npermanent = true\nreason = \"lab\"\n";
+    std::fs::write(&silent, text).unwrap();
+    let copy = inventory.with_extension("copy");
+    std::fs::copy(&inventory, &copy).unwrap();
+    let policy = [&arguments[..], &["--policy", silent.to_str().unwrap()]].concat();
+    assert!(read(&empty(&folder), &copy, &policy).is_empty());
+    assert_eq!(read(&empty(&folder), &inventory, &arguments).len(), 1);
+    // The same lists: only the wire tells.
+    assert!(read("tls12-ecdhe-p256.pcap", &inventory, &[]).is_empty());
+    assert!(read(&empty(&folder), &inventory, &arguments).is_empty());
+}
+
+#[test]
+fn an_older_inventory_has_fingerprints_of_what_is_read_from_now_on() {
+    let [ja3, ..] = hello("tls13-p256.pcap");
+    let (folder, inventory) = folder();
+    read("tls13-p256.pcap", &inventory, &[]);
+    let connection = rusqlite::Connection::open(&inventory).unwrap();
+    let older = "DROP TABLE fingerprint_use; DROP TABLE fingerprint; PRAGMA user_version = 3";
+    connection.execute_batch(older).unwrap();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, format!("ja3 {ja3}\n")).unwrap();
+    let ask = || {
+        let path = inventory.to_str().unwrap();
+        let output = tlswatch(&["inventory", "-i", path, "audit-lists", "--indicators", list.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().matches("TLSW-CERT-040").count()
+    };
+    assert_eq!(ask(), 0);
+    // A capture that was read adds nothing, unless that is wanted.
+    read("tls13-p256.pcap", &inventory, &[]);
+    assert_eq!(ask(), 0);
+    read("tls13-p256.pcap", &inventory, &["--again"]);
+    assert_eq!(ask(), 1);
+    let count = "SELECT count || ' ' || (SELECT count FROM host) FROM fingerprint";
+    let counted = || connection.query_row(count, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(counted(), "1 2");
+    read("tls13-p256.pcap", &inventory, &[]);
+    assert_eq!(counted(), "1 2");
 }

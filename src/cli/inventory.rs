@@ -236,19 +236,8 @@ impl InventoryArguments {
 
     fn listed(&self, store: &Store, knowledge: &Knowledge) -> Result<(Vec<Answer>, Format), InventoryError> {
         let found = store.listed(knowledge, None)?;
-        if found.left_out > 0 {
-            tell(&format!("{} more certificates may be listed and were not looked at", found.left_out));
-        }
-        if found.left_out_places > 0 {
-            tell(&format!(
-                "{} more places, names or addresses of indicators were not looked at",
-                found.left_out_places
-            ));
-        }
-        match knowledge.fingerprints() {
-            0 => {}
-            1 => tell("fingerprints are not stored: one indicator (JA3, JA4) was not looked up"),
-            more => tell(&format!("fingerprints are not stored: {more} indicators (JA3, JA4) were not looked up")),
+        for what in found.not_looked_at() {
+            tell(&what);
         }
         Ok((vec![found.answer(self.limit)], self.format))
     }

@@ -57,14 +57,8 @@ impl Retrospect {
         let store = self.inventory.store();
         let applied = store.applied()?.filter(|applied| applied.lists == lists && before.is_none());
         let found = store.listed(knowledge, applied.as_ref())?;
-        if found.left_out > 0 {
-            tell(&format!("inventory: {} more certificates may be listed and were not looked at", found.left_out));
-        }
-        if found.left_out_places > 0 {
-            tell(&format!(
-                "inventory: {} more places, names or addresses of indicators were not looked at",
-                found.left_out_places
-            ));
+        for what in found.not_looked_at() {
+            tell(&format!("inventory: {what}"));
         }
         let told = |id: &AlertId, rule: &str| {
             let alert = self.inventory.alert(&id.to_string()).ok().flatten()?;

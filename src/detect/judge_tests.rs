@@ -705,6 +705,15 @@ fn indicators_of_every_kind_match_what_they_name() {
         let near = if last.eq_ignore_ascii_case("a") { "b" } else { "a" };
         assert_eq!(indicated(&format!("{kind} {start}{near}")), None, "near {kind}");
     }
+    // Lists are read without regard to capital letters, and ALPN may have some.
+    let mut bench = Bench::new(&[&ca]);
+    let mut capital = bench.handshake(WWW, &chain);
+    let hello = capital.handshake.client_hello.as_mut().unwrap();
+    hello.alpn = vec![b"H2".as_slice().into()].into();
+    let ja4 = crate::tls::fingerprint::ja4::ja4(hello, crate::tls::Protocol::Tls);
+    assert!(ja4.contains("H2_"), "{ja4}");
+    bench.knowledge.indicators = named(List::indicators(&format!("ja4 {ja4}")));
+    assert!(how(&bench.judge().observe(&capital, Timestamp(0)), "CERT-040").is_some());
 }
 
 /// Primes of 256 bits: 2^256 - 189, 2^256 - 357, 2^256 - 435.

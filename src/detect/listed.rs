@@ -322,8 +322,9 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
         };
         if let Some(hello) = hello.filter(|_| !list.fingerprints.is_empty()) {
             let (ja3, ja4) = (ja3(hello), ja4(hello, observation.handshake.protocol));
-            hit(Severity::Low, "ja3", list.fingerprints.get(&ja3), ja3.clone());
-            hit(Severity::Low, "ja4", list.fingerprints.get(&ja4), ja4.clone());
+            let entry_of = |value: &str| list.fingerprint(value).map(|(_, entry)| entry);
+            hit(Severity::Low, "ja3", entry_of(&ja3), ja3.clone());
+            hit(Severity::Low, "ja4", entry_of(&ja4), ja4.clone());
         }
         if let Some(name) = case.target.name {
             hit(Severity::Medium, "name", list.name(name), name.to_owned());

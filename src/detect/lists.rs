@@ -149,6 +149,14 @@ impl List {
         self.names.find(name).map(|(_, entry)| entry)
     }
 
+    /// The entry of a JA3 or JA4 fingerprint, and how the list spells it. A JA4 may have capital letters, from ALPN.
+    pub fn fingerprint(&self, value: &str) -> Option<(&str, &Entry)> {
+        if self.fingerprints.is_empty() {
+            return None;
+        }
+        self.fingerprints.get_key_value(&value.to_ascii_lowercase()).map(|(value, entry)| (value.as_str(), entry))
+    }
+
     /// The entry of a serial number alone (content octets, as in the certificate).
     pub fn serial(&self, serial: &[u8]) -> Option<&Entry> {
         self.bare_serials.get(&without_zeros(serial))
@@ -261,6 +269,11 @@ mod tests {
         assert_eq!(list.certificates[&CertificateHash::parse(SHA1).unwrap()].reason, "one");
         assert_eq!(list.fingerprints["e7d705a3286e19ea42f587b344ee6865"].reason, "tool");
         assert!(list.keys.contains_key(&[0xcd; 32]) && list.fingerprints.len() == 2);
+        let ja4 = "t13d1516h2_8daaf6152771_02713d6af862";
+        for spelling in [ja4, "t13d1516H2_8daaf6152771_02713d6af862"] {
+            assert_eq!(list.fingerprint(spelling).map(|(value, entry)| (value, entry.line)), Some((ja4, 4)));
+        }
+        assert!(list.fingerprint(&ja4.replace("h2", "h1")).is_none());
         assert!(list.name("x.bad.example").is_some() && list.name("bad.example").is_none());
         assert!(list.serial(&[0x0a, 0x1b]).is_some() && list.serial(&[0x0a]).is_none());
         assert!(list.address([192, 0, 2, 9].into()).is_some() && list.address([192, 0, 3, 9].into()).is_none());

@@ -275,8 +275,8 @@ pub type ToldAt = (Timestamp, Timestamp);
 /// An alert that goes on is told again when a day is over: its last time may be so late.
 const LATE: Span = Span::seconds(86_400);
 
-/// The alerts about listed certificates and indicators: one for each key, certificate, name or address. What `told` knows of is left out: it is asked for
-/// an alert and one of its rules, for one cause may have others.
+/// The alerts about listed certificates and indicators: one for each key, certificate, name, address or fingerprint. What
+/// `told` knows of is left out: it is asked for an alert and one of its rules, for one cause may have others.
 pub fn past(
     (listed, indicated): (Vec<Listed>, Vec<Indicated>),
     policy: &Policy,

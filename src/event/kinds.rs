@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::detect::client_kind;
-use crate::tls::fingerprint::ja3::{ja3, ja3s};
+use crate::tls::fingerprint::ja3::ja3s;
 use crate::tls::fingerprint::ja4::ja4_r;
 use crate::tls::fingerprint::memo::{KindMemo, client_kind, request_kind, server_kind};
 use crate::tls::{ClientHello, Handshake, Protocol, ServerHello, is_grease};
@@ -36,10 +36,10 @@ pub(super) struct ClientKind {
 impl ClientKind {
     /// Renders them.
     pub(super) fn of(hello: &ClientHello, protocol: Protocol, detail: Detail) -> Self {
-        let (ja3, full) = (ja3(hello), detail == Detail::Full);
+        let full = detail == Detail::Full;
         let kind = Arc::new(client_kind::ClientKind::of(hello, protocol));
         let prints = Writer::fragment(|w| {
-            w.plain("ja3", &ja3);
+            w.plain("ja3", &kind.ja3);
             w.plain("ja4", &kind.ja4);
             if full {
                 w.appended("supported_ciphers", hello.cipher_suites.iter().copied(), wire::push_cipher);
@@ -67,12 +67,12 @@ impl ClientKind {
                 w.plain("ja4_r", &ja4_r(hello, protocol));
             }
         });
-        Self { kind, hash: item(&ja3), prints, offers, modes, extras }
+        Self { hash: item(&kind.ja3), kind, prints, offers, modes, extras }
     }
 
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> usize {
-        let texts = [&self.kind.ja4, &self.hash, &self.prints, &self.offers, &self.modes, &self.extras];
+        let texts = [&self.kind.ja4, &self.kind.ja3, &self.hash, &self.prints, &self.offers, &self.modes, &self.extras];
         size_of::<client_kind::ClientKind>() + texts.into_iter().map(String::len).sum::<usize>()
     }
 }

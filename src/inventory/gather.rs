@@ -6,15 +6,18 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::detect::client_kind::ClientKind;
 use crate::detect::observation::Observation;
 use crate::detect::sighting::HostKey;
 use crate::event::{AlertView, Role, Side};
 use crate::packet::{Endpoint, Transport};
 use crate::sink::{About, Event, Sink, SinkError};
 use crate::time::Timestamp;
+use crate::tls::fingerprint::memo::{KindMemo, client_kind};
 use crate::x509::{Certificate, Sha256};
 
 use super::parts::{Counted, number};
+use super::prints::Prints;
 use super::sketch::Sketch;
 use super::writer::Order;
 use super::{Inventory, StoredAlert};
@@ -37,7 +40,7 @@ impl<K, V> Default for Ordered<K, V> {
 
 impl<K: Hash + Eq + Clone, V> Ordered<K, V> {
     /// Number and value of `key`, made by `make` when it is new.
-    fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> (u32, Option<&mut V>) {
+    pub(super) fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> (u32, Option<&mut V>) {
         let next = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         let number = *self.numbers.entry(key.clone()).or_insert(next);
         if number == next {
@@ -56,14 +59,20 @@ pub(super) struct Span {
 }
 
 impl Span {
-    fn of(at: Timestamp) -> Self {
+    pub(super) fn of(at: Timestamp) -> Self {
         Self { first: at, last: at, count: 0 }
     }
 
-    fn add(&mut self, at: Timestamp) {
+    pub(super) fn add(&mut self, at: Timestamp) {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.count = self.count.saturating_add(1);
+    }
+
+    /// Of both.
+    pub(super) fn with(self, other: Self) -> Self {
+        let count = self.count.saturating_add(other.count);
+        Self { first: self.first.min(other.first), last: self.last.max(other.last), count }
     }
 }
 
@@ -91,6 +100,7 @@ pub(super) struct Batch {
     pub(super) hosts: Ordered<Host, Span>,
     pub(super) changes: Ordered<(u32, u32), Span>,
     pub(super) clients: Ordered<(u32, IpAddr), Span>,
+    pub(super) prints: Prints,
     /// Span of all packets in it.
     pub(super) span: Option<Span>,
     handshakes: usize,
@@ -98,8 +108,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds a handshake.
-    pub(super) fn add(&mut self, observation: &Observation) {
+    /// Adds a handshake; `kind`: of its client, where fingerprints are kept.
+    pub(super) fn add(&mut self, observation: &Observation, kind: Option<&ClientKind>) {
         let at = time_of(observation);
         self.handshakes += 1;
         touch(&mut self.span, at);
@@ -110,6 +120,9 @@ impl Batch {
         let (host, span) = self.hosts.entry((name, ends.server.port, ends.transport), || Span::of(at));
         if let Some(span) = span {
             span.add(at);
+        }
+        if let Some(kind) = kind {
+            self.prints.add(kind, (ends.client.address, host), at);
         }
         for (side, chain) in [(Side::Server, &observation.server_chain), (Side::Client, &observation.client_chain)] {
             for (position, certificate) in chain.iter().enumerate() {
@@ -195,6 +208,21 @@ fn host_name(observation: &Observation) -> Box<str> {
     name.into()
 }
 
+/// What kind of client it is; `None` without a ClientHello.
+fn kind_of(observation: &Observation, known: &mut KindMemo<ClientKind>) -> Option<Arc<ClientKind>> {
+    if let Some(gist) = &observation.gist {
+        return gist.client_kind.clone();
+    }
+    let hello = observation.handshake.client_hello.as_deref()?;
+    let protocol = observation.handshake.protocol;
+    let make = || {
+        let kind = ClientKind::of(hello, protocol);
+        let bytes = size_of::<ClientKind>() + kind.ja4.len() + kind.ja3.len();
+        (kind, bytes)
+    };
+    Some(known.get(|kind| client_kind(kind, hello, protocol), make))
+}
+
 /// `role.id`.
 fn role_number(side: Side, role: Role) -> u8 {
     let role = match role {
@@ -226,13 +254,18 @@ pub struct Gather {
     every: Option<crate::time::Span>,
     /// Live: the clock when the batch was first seen to hold something.
     began: Option<Timestamp>,
+    /// Kinds of clients, where nobody has made them out; `None`: fingerprints are not kept.
+    kinds: Option<KindMemo<ClientKind>>,
 }
 
 impl Gather {
     /// Writes into `inventory` whenever this many handshakes have come.
     pub fn new(inventory: Arc<Inventory>, handshakes: usize) -> Self {
+        // Lists that come later find nothing in what ends with the process.
+        let kinds = inventory.in_file.then(KindMemo::default);
         Self {
             inventory,
+            kinds,
             batch: Batch::default(),
             handshakes: handshakes.max(1),
             counted: Arc::default(),
@@ -306,7 +339,8 @@ impl Sink for Gather {
         if let About::Handshake(observation) = event.about
             && !self.counted.has(Some(&observation.ends), &observation.handshake.first)
         {
-            self.batch.add(observation);
+            let kind = self.kinds.as_mut().and_then(|known| kind_of(observation, known));
+            self.batch.add(observation, kind.as_deref());
             let first = &observation.handshake.first;
             if let Some((_, handshakes)) = self.parts.get_mut(&first.file) {
                 handshakes.push(number(&observation.ends, first));

@@ -1,12 +1,13 @@
-//! Names and addresses of the inventory that are indicators.
+//! Names, addresses and fingerprints of the inventory that are indicators.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use crate::detect::knowledge::Knowledge;
+use crate::detect::sighting::HostKey;
 use crate::detect::stored::Use;
 use crate::detect::stored::indicated::{Indicated, Indicator, Place};
 use crate::time::Timestamp;
@@ -20,7 +21,7 @@ const MAX_PLACES: usize = 10_000;
 const MAX_SERVERS: u32 = 64;
 /// Names that were asked for at an address, and places of a certificate.
 const MAX_NAMES: u32 = 256;
-/// Certificates, and then addresses, whose places are asked for: whoever has none takes no room, and yet time.
+/// Certificates, then addresses, then fingerprints, whose places are asked for: whoever has none takes no room, and yet time.
 const MAX_QUESTIONS: usize = 50_000;
 
 /// What is found, and what there was no room for.
@@ -35,7 +36,8 @@ pub(super) struct Search {
     pub(super) left_out: u64,
 }
 
-/// Every name and address once, each looked up among the indicators: four walks, however many indicators there are. Only
+/// Every name, address and fingerprint once, each looked up among the indicators: five walks, however many indicators there
+/// are. Only
 /// what is found is asked for, by an index.
 pub(super) fn search(
     connection: &Connection,
@@ -44,7 +46,7 @@ pub(super) fn search(
 ) -> rusqlite::Result<Search> {
     let mut search = Search::new(MAX_PLACES);
     let since = applied.map_or((-1, i64::MIN), |applied| (applied.newest, applied.until.nanos()));
-    let (names, addresses) = knowledge.indicates();
+    let [names, addresses, fingerprints] = knowledge.indicates();
     if names || addresses {
         search.hosts(connection, knowledge, since.1)?;
     }
@@ -56,6 +58,10 @@ pub(super) fn search(
         search.questions = MAX_QUESTIONS;
         search.servers(connection, knowledge, since.1)?;
         search.clients(connection, knowledge, since.1)?;
+    }
+    if fingerprints {
+        search.questions = MAX_QUESTIONS;
+        search.fingerprints(connection, knowledge, since.1)?;
     }
     Ok(search)
 }
@@ -91,7 +97,7 @@ impl Search {
 
     fn add(&mut self, (indicator, source): (Indicator, String), place: Place) {
         self.room = self.room.saturating_sub(1);
-        let new = || Indicated { indicator: indicator.clone(), source, places: Vec::new() };
+        let new = || Indicated { indicator: indicator.clone(), source, places: Vec::new(), elsewhere: 0 };
         self.found.entry(indicator.clone()).or_insert_with(new).places.push(place);
     }
 
@@ -171,6 +177,7 @@ impl Search {
                     span: Some((place.first, place.last)),
                     count: place.count,
                     clients: Some(place.clients),
+                    told_by_ja3: false,
                 };
                 self.add(hit.clone(), place);
             }
@@ -248,6 +255,104 @@ impl Search {
         }
         Ok(())
     }
+
+    /// What clients said of their software.
+    fn fingerprints(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
+        let mut hits: BTreeMap<Indicator, (String, Vec<Print>)> = BTreeMap::new();
+        let mut statement = connection.prepare(FINGERPRINTS)?;
+        let mut rows = statement.query([since])?;
+        while let Some(row) = rows.next()? {
+            let values = [hexadecimal(row.get_ref(2)?.as_blob()?), row.get(1)?];
+            let [ja3, ja4] = &values;
+            let ja3 = knowledge.indicated_fingerprint("ja3", ja3);
+            let ja4 = knowledge.indicated_fingerprint("ja4", ja4);
+            let (id, count) = (row.get(0)?, number(row.get(3)?));
+            // One alert for each hello, as on the wire.
+            let both = ja3.is_some() && ja4.is_some();
+            for ((hit, told_by_ja3), value) in [(ja3, false), (ja4, both)].into_iter().zip(values) {
+                if let Some((indicator, source)) = hit {
+                    let (_, prints) = hits.entry(indicator).or_insert_with(|| (source, Vec::new()));
+                    prints.push(Print { id, value, count, told_by_ja3 });
+                }
+            }
+        }
+        let mut uses = connection.prepare(USES)?;
+        for (indicator, (source, prints)) in hits {
+            self.uses(&mut uses, (indicator, source, prints), since)?;
+        }
+        Ok(())
+    }
+
+    /// Which clients used the fingerprints of an indicator with which hosts: each pair of them is a place.
+    fn uses(
+        &mut self,
+        statement: &mut Statement<'_>,
+        (indicator, source, prints): (Indicator, String, Vec<Print>),
+        since: i64,
+    ) -> rusqlite::Result<()> {
+        let mut found: Vec<Place> = Vec::new();
+        let mut known: HashMap<(IpAddr, HostKey), usize> = HashMap::new();
+        let mut elsewhere = 0_u64;
+        for print in prints {
+            if !self.may_ask() {
+                continue;
+            }
+            let mut unknown = print.count;
+            let mut rows = statement.query([print.id])?;
+            while let Some(row) = rows.next()? {
+                let (last, count): (i64, _) = (row.get(4)?, number(row.get(5)?));
+                unknown = unknown.saturating_sub(count);
+                let Ok(client) = row.get_ref(0)?.as_str()?.parse::<IpAddr>() else { continue };
+                if last <= since {
+                    continue;
+                }
+                let name = row.get_ref(1)?.as_str()?;
+                let server = name.strip_prefix("ip:").and_then(|address| address.parse::<IpAddr>().ok());
+                let (host, first, last) = (host(name, row.get(2)?), Timestamp(row.get(3)?), Timestamp(last));
+                let before = known.get(&(client, host.clone())).and_then(|at| found.get_mut(*at));
+                if let Some(place) = before {
+                    let span = place.span.unwrap_or((first, last));
+                    place.span = Some((span.0.min(first), span.1.max(last)));
+                    place.count = place.count.saturating_add(count);
+                    place.told_by_ja3 &= print.told_by_ja3;
+                } else if self.has_room() {
+                    self.room -= 1;
+                    known.insert((client, host.clone()), found.len());
+                    found.push(Place {
+                        found: print.value.clone(),
+                        host: Some(host),
+                        servers: server.into_iter().collect(),
+                        client: Some(client),
+                        span: Some((first, last)),
+                        count,
+                        told_by_ja3: print.told_by_ja3,
+                        ..Place::default()
+                    });
+                }
+            }
+            if !print.told_by_ja3 {
+                elsewhere = elsewhere.saturating_add(unknown);
+            }
+        }
+        // Of those that came since the lists were applied last it is not known how many they are.
+        let elsewhere = if since == i64::MIN { elsewhere } else { 0 };
+        if !found.is_empty() {
+            self.found.insert(indicator.clone(), Indicated { indicator, source, places: found, elsewhere });
+        }
+        Ok(())
+    }
+}
+
+/// A row of the table of fingerprints.
+struct Print {
+    id: i64,
+    value: String,
+    count: u64,
+    told_by_ja3: bool,
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn number(count: i64) -> u64 {
@@ -279,6 +384,14 @@ const CLIENTS: &str = "SELECT client.address, client.first, client.last, client.
         certificate.sha256
     FROM client CROSS JOIN certificate ON certificate.id = client.certificate WHERE client.last > ?1
     ORDER BY client.certificate, client.address";
+
+/// A table of bounded length.
+const FINGERPRINTS: &str = "SELECT id, ja4, ja3, count FROM fingerprint WHERE last > ?1 ORDER BY id";
+
+/// By the primary key.
+const USES: &str = "SELECT use.address, name.name, host.port, use.first, use.last, use.count
+    FROM fingerprint_use AS use CROSS JOIN host ON host.id = use.host CROSS JOIN name ON name.id = host.name
+    WHERE use.fingerprint = ?1 ORDER BY use.last DESC, use.address, name.name, host.port, host.transport";
 
 #[cfg(test)]
 mod tests {
@@ -356,6 +469,88 @@ mod tests {
         assert_eq!((search.questions, search.left_out), (0, 2));
     }
 
+    /// So many fingerprints, JA3 and JA4 of the same number, of each of which three uses are stored and one is counted.
+    fn fingerprints(many: i64) -> Store {
+        let store = Store::in_memory().unwrap();
+        let connection = store.connection();
+        connection
+            .execute_batch(
+                "INSERT INTO name VALUES (1, 'a.example.org'); INSERT INTO host VALUES (1, 1, 443, 'tcp', 0, 9, 9)",
+            )
+            .unwrap();
+        for id in 1..=many {
+            let fingerprint = "INSERT INTO fingerprint VALUES (?1, ?2, ?3, 1, 9, 4, 3)";
+            let ja3 = i128::from(id).to_be_bytes();
+            connection.execute(fingerprint, params![id, format!("t13d1516h2_8daaf6152771_{id:012x}"), ja3]).unwrap();
+            for last in 7..=9 {
+                let used = "INSERT INTO fingerprint_use VALUES (?1, ?2, 1, 1, ?3, 1)";
+                connection.execute(used, params![id, format!("10.0.0.{last}"), last]).unwrap();
+            }
+        }
+        drop(connection);
+        store
+    }
+
+    fn prints(lines: impl Iterator<Item = String>) -> Knowledge {
+        let list = List::indicators(&lines.collect::<String>());
+        assert!(list.bad_lines.is_empty());
+        Knowledge { indicators: vec![NamedList { name: "list".to_owned(), list }], ..Knowledge::default() }
+    }
+
+    #[test]
+    fn fingerprints_are_asked_about_while_there_is_room() {
+        let store = fingerprints(5);
+        let listed = prints((3..9).map(|id| format!("ja4 t13d1516h2_8daaf6152771_{id:012x}\n")));
+        for (room, wanted) in [(1_000, (9, 3, 0)), (4, (4, 2, 3)), (0, (0, 0, 3))] {
+            let mut search = Search::new(room);
+            search.fingerprints(&store.connection(), &listed, i64::MIN).unwrap();
+            assert_eq!(found(&search, MAX_QUESTIONS), wanted, "room for {room}");
+        }
+        let mut search = Search { questions: 1, ..Search::new(1_000) };
+        search.fingerprints(&store.connection(), &listed, i64::MIN).unwrap();
+        assert_eq!(found(&search, 1), (3, 1, 2));
+        let one = search.into_found().remove(0);
+        assert_eq!((one.elsewhere, one.places[0].client), (1, Some([10, 0, 0, 9].into())), "the last use first");
+        // Only what came since, and of that it is not known how often it was elsewhere.
+        for (since, wanted) in [(8, (3, 3, 0)), (9, (0, 0, 0))] {
+            let mut search = Search::new(1_000);
+            search.fingerprints(&store.connection(), &listed, since).unwrap();
+            assert_eq!(found(&search, MAX_QUESTIONS), wanted, "since {since}");
+            assert!(search.into_found().iter().all(|one| one.elsewhere == 0));
+        }
+    }
+
+    #[test]
+    fn a_place_of_several_fingerprints_is_one_place() {
+        let store = fingerprints(3);
+        store
+            .connection()
+            .execute("UPDATE fingerprint SET ja4 = 't13d1516h2_8daaf6152771_x' || id WHERE id = 3", [])
+            .unwrap();
+        store
+            .connection()
+            .execute("UPDATE fingerprint SET ja4 = 't13d1516h2_8daaf6152771_000000000001'  WHERE id = 2", [])
+            .unwrap();
+        let ja4 = "ja4 t13d1516h2_8daaf6152771_000000000001\n".to_owned();
+        let of = |knowledge: &Knowledge| {
+            let mut search = Search::new(1_000);
+            search.fingerprints(&store.connection(), knowledge, i64::MIN).unwrap();
+            let found = search.into_found().into_iter();
+            let each = found.map(|one| {
+                let told = one.places.iter().filter(|place| place.told_by_ja3).count();
+                (one.indicator.kind, one.places.len(), one.places[0].count, one.elsewhere, told)
+            });
+            each.collect::<Vec<_>>()
+        };
+        assert_eq!(of(&prints([ja4.clone()].into_iter())), [("ja4", 3, 2, 2, 0)]);
+        // The JA3 of one of them tells nothing of the other.
+        let ja3 = |id: u32| format!("ja3 {id:032x}\n");
+        assert_eq!(of(&prints([ja4.clone(), ja3(2)].into_iter())), [("ja3", 3, 1, 1, 0), ("ja4", 3, 2, 1, 0)]);
+        store.connection().execute("UPDATE fingerprint SET ja4 = replace(ja4, 'h2', 'H2') WHERE id = 2", []).unwrap();
+        let all = [("ja3", 3, 1, 1, 0), ("ja3", 3, 1, 1, 0), ("ja4", 3, 2, 0, 3)];
+        assert_eq!(of(&prints([ja4, ja3(1), ja3(2)].into_iter())), all);
+    }
+
     /// What is done for each row of the walks, and what for each hit.
     #[test]
     fn sightings_are_found_by_an_index() {
@@ -367,16 +562,22 @@ mod tests {
             let rows = statement.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3)).unwrap();
             rows.collect::<Result<_, _>>().unwrap()
         };
-        for (sql, index) in
-            [(SERVERS_OF_NAME, "sighting_name (name=?)"), (NAMES_OF_SERVER, "sighting_endpoint (endpoint=?)")]
-        {
+        for (sql, index) in [
+            (SERVERS_OF_NAME, "sighting USING INDEX sighting_name (name=?)"),
+            (NAMES_OF_SERVER, "sighting USING INDEX sighting_endpoint (endpoint=?)"),
+            (USES, "use USING PRIMARY KEY (fingerprint=?)"),
+        ] {
             let plan = plan(sql);
-            assert!(plan.iter().any(|step| step.starts_with("SEARCH sighting") && step.contains(index)), "{plan:?}");
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH ") && step.contains(index)), "{plan:?}");
             assert!(plan.iter().all(|step| !step.contains("SCAN")), "{plan:?}");
         }
-        for (sql, walked) in
-            [(HOSTS, Some("host")), (CERTIFICATE_NAMES, None), (ENDPOINTS, Some("endpoint")), (CLIENTS, Some("client"))]
-        {
+        for (sql, walked) in [
+            (HOSTS, Some("host")),
+            (CERTIFICATE_NAMES, None),
+            (ENDPOINTS, Some("endpoint")),
+            (CLIENTS, Some("client")),
+            (FINGERPRINTS, Some("fingerprint")),
+        ] {
             let plan = plan(sql);
             let scans: Vec<_> = plan.iter().filter_map(|step| step.strip_prefix("SCAN ")).collect();
             assert_eq!(

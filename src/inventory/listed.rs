@@ -54,11 +54,13 @@ pub struct Found {
     pub listed: Vec<Listed>,
     /// Not looked at.
     pub left_out: u64,
-    /// Names and addresses, in the order of the lists.
+    /// Names, addresses and fingerprints, in the order of the lists.
     pub indicated: Vec<Indicated>,
-    /// Places of names and addresses that were not looked at; names in certificates and addresses whose places were not
-    /// count as one.
+    /// Places of them that were not looked at; names in certificates, addresses and fingerprints whose places were not count
+    /// as one.
     pub left_out_places: u64,
+    /// Fingerprints that are stored no more, where there are indicators of some.
+    pub forgotten: u64,
 }
 
 /// A row of the table of certificates.
@@ -68,7 +70,7 @@ struct Stored {
 }
 
 impl Store {
-    /// Certificates, names and addresses that lists name, with where they were used: those that came, or were seen again,
+    /// Certificates, names, addresses and fingerprints that lists name, with where they were used: those that came, or were seen again,
     /// since `applied`.
     ///
     /// # Errors
@@ -102,7 +104,9 @@ impl Store {
         }
         let search = indicated::search(&connection, knowledge, applied)?;
         let left_out_places = search.left_out;
-        Ok(Found { listed, left_out, indicated: search.into_found(), left_out_places })
+        let [.., fingerprints] = knowledge.indicates();
+        let forgotten = if fingerprints { super::prints::forgotten(&connection)? } else { 0 };
+        Ok(Found { listed, left_out, indicated: search.into_found(), left_out_places, forgotten })
     }
 
     /// Which lists were applied last, and up to where.
@@ -131,7 +135,22 @@ impl Store {
 }
 
 impl Found {
-    /// A row for each place of each certificate, name and address.
+    /// What there was no room for, in words.
+    pub fn not_looked_at(&self) -> Vec<String> {
+        let elsewhere = self.indicated.iter().map(|one| one.elsewhere).fold(0, u64::saturating_add);
+        let each = [
+            (
+                elsewhere,
+                "more handshakes with fingerprints of indicators were seen: with which clients and hosts is not kept",
+            ),
+            (self.left_out, "more certificates may be listed and were not looked at"),
+            (self.left_out_places, "more places, names, addresses or fingerprints of indicators were not looked at"),
+            (self.forgotten, "fingerprints (JA3, JA4) were forgotten for want of room and not looked at"),
+        ];
+        each.iter().filter(|(many, _)| *many > 0).map(|(many, what)| format!("{many} {what}")).collect()
+    }
+
+    /// A row for each place of each certificate, name, address and fingerprint.
     pub fn answer(&self, limit: Option<u32>) -> Answer {
         let text = |text: &str| Cell::Text(text.into());
         let number = |number: u64| Cell::Number(i64::try_from(number).unwrap_or(i64::MAX));

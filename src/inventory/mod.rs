@@ -14,6 +14,7 @@ mod indicated;
 mod listed;
 mod owners;
 mod parts;
+mod prints;
 mod query;
 mod replay;
 mod schema;

@@ -8,7 +8,7 @@ use super::InventoryError;
 pub(super) const APPLICATION_ID: i32 = 0x544c_5357;
 
 /// What leads from each version to the next; a file of version n has had the first n. Never change one that was released.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// What was seen.
 const VERSION_1: &str = "
@@ -180,6 +180,32 @@ const VERSION_3: &str = "
 -- Handshakes that are counted, until the capture is read to its end: 8 octets for each (src/inventory/parts.rs).
 CREATE TABLE capture_part (id INTEGER PRIMARY KEY, capture BLOB NOT NULL, handshakes BLOB NOT NULL);
 CREATE INDEX capture_part_capture ON capture_part (capture);
+";
+
+/// Which client used which software.
+const VERSION_4: &str = "
+-- Fingerprints of ClientHellos, by pairs: ja3 is empty where a JA4 has too many to keep them apart (src/inventory/prints.rs).
+CREATE TABLE fingerprint (
+    id INTEGER PRIMARY KEY,
+    ja4 TEXT NOT NULL,
+    ja3 BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    places INTEGER NOT NULL,
+    UNIQUE (ja4, ja3)
+);
+
+-- By which client and with which host; of each fingerprint the last used.
+CREATE TABLE fingerprint_use (
+    fingerprint INTEGER NOT NULL REFERENCES fingerprint,
+    address TEXT NOT NULL,
+    host INTEGER NOT NULL REFERENCES host,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (fingerprint, address, host)
+) WITHOUT ROWID;
 ";
 
 /// Version that this program writes.

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
 
 use super::gather::{Batch, Span};
+use super::prints;
 use super::sketch::Sketch;
 use super::{Capture, InventoryError, Store, StoredAlert, Unwritten, lock};
 
@@ -170,6 +171,7 @@ impl Writer {
             let columns = params![at(&certificates, *certificate), address.to_string(), first.0, last.0, count];
             client.execute(columns)?;
         }
+        prints::write(connection, &batch.prints, &hosts)?;
         if let Some(span) = batch.span {
             let mut meta = connection.prepare_cached(FIRST_PACKET)?;
             meta.execute([span.first.0])?;
@@ -285,7 +287,7 @@ fn numbers<T>(entries: &[T], row: impl FnMut(&T) -> rusqlite::Result<i64>) -> ru
     entries.iter().map(row).collect()
 }
 
-fn at(numbers: &[i64], number: u32) -> Option<i64> {
+pub(super) fn at(numbers: &[i64], number: u32) -> Option<i64> {
     usize::try_from(number).ok().and_then(|number| numbers.get(number)).copied()
 }
 

@@ -367,7 +367,8 @@ pub static INDICATOR_MATCH: Rule = Rule {
         `--indicators`. Low for JA3 and JA4 alone, because fingerprints are shared by unrelated software; medium \
         for an address or a name alone. Where the client named no host, the names of the leaf count as its name; \
         not where its ClientHello was not seen. \
-        All kinds that match are in the evidence, with the comments of the file.",
+        All kinds that match are in the evidence, with the comments of the file. A file that comes later is applied \
+        to the inventory too: to all kinds, by client and host where it names a fingerprint.",
     false_positives: "As good as the file: old addresses and fingerprints of common libraries err most.",
     remedy: "Follow the source of the indicator: its comment is in the evidence.",
     references: &["RFC 9424"],

@@ -1,4 +1,4 @@
-//! Names and addresses of the inventory that are indicators.
+//! Names, addresses and fingerprints of the inventory that are indicators.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::super::catalogue::{INDICATOR_MATCH, Severity};
 use super::super::finding::{AlertId, Cause, Finding, Point};
 use super::super::knowledge::Knowledge;
 use super::super::listed::told;
+use super::super::lists::List;
 use super::super::sighting::HostKey;
 use super::{LATE, TOLD, ToldAt, at, second, shown};
 
@@ -21,7 +22,7 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Servers of a place that are named.
 const SERVERS: usize = 4;
 
-/// An indicator of a name or an address that is in the inventory.
+/// An indicator of a name, an address or a fingerprint that is in the inventory.
 #[derive(Clone, Debug)]
 pub struct Indicated {
     /// Which it is.
@@ -30,12 +31,14 @@ pub struct Indicated {
     pub source: String,
     /// Where, the last use first.
     pub places: Vec<Place>,
+    /// Handshakes whose client and host are not kept.
+    pub elsewhere: u64,
 }
 
 /// An indicator that may be looked up in the inventory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Indicator {
-    /// `name` or `address`.
+    /// `name`, `address`, `ja3` or `ja4`.
     pub kind: &'static str,
     /// As the list has it.
     pub value: String,
@@ -46,13 +49,13 @@ pub struct Indicator {
 /// Where an indicator was seen.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// What exactly was found: a name, an address.
+    /// What exactly was found: a name, an address, a fingerprint.
     pub found: String,
     /// What clients asked for.
     pub host: Option<HostKey>,
     /// Servers, as far as certificates were seen there.
     pub servers: Vec<IpAddr>,
-    /// The client, where it is one.
+    /// The client, where it is one, or its fingerprint.
     pub client: Option<IpAddr>,
     /// The certificate that has the name, or that the client showed: its subject and digest.
     pub certificate: Option<(Arc<str>, Sha256)>,
@@ -62,6 +65,8 @@ pub struct Place {
     pub count: u64,
     /// Different clients, about; `None` where it is not stored.
     pub clients: Option<u64>,
+    /// The alert about another indicator, the JA3 of the same hellos, tells of it.
+    pub told_by_ja3: bool,
 }
 
 impl Knowledge {
@@ -83,15 +88,23 @@ impl Knowledge {
         })
     }
 
-    /// Whether there are indicators of names and of addresses.
-    pub fn indicates(&self) -> (bool, bool) {
-        let lists = || self.indicators.iter().map(|named| &named.list);
-        (lists().any(|list| !list.names.is_empty()), lists().any(|list| !list.addresses.is_empty()))
+    /// The indicator that this fingerprint is; `kind`: `ja3` or `ja4`.
+    pub fn indicated_fingerprint(&self, kind: &'static str, value: &str) -> Option<(Indicator, String)> {
+        self.indicators.iter().enumerate().find_map(|(number, named)| {
+            let (value, entry) = named.list.fingerprint(value)?;
+            let indicator = Indicator { kind, value: value.to_owned(), line: (number, entry.line) };
+            Some((indicator, told(&named.name, entry)))
+        })
     }
 
-    /// JA3 and JA4 fingerprints among the indicators.
-    pub fn fingerprints(&self) -> usize {
-        self.indicators.iter().map(|named| named.list.fingerprints.len()).sum()
+    /// Whether there are indicators of names, of addresses and of fingerprints.
+    pub fn indicates(&self) -> [bool; 3] {
+        let any = |has: fn(&List) -> bool| self.indicators.iter().any(|named| has(&named.list));
+        [
+            any(|list| !list.names.is_empty()),
+            any(|list| !list.addresses.is_empty()),
+            any(|list| !list.fingerprints.is_empty()),
+        ]
     }
 }
 
@@ -101,6 +114,7 @@ impl Place {
         let certificate = self.certificate.as_ref().map(|(subject, _)| quoted(subject));
         let mut text = match (&self.host, self.client, &certificate) {
             (_, Some(client), Some(subject)) => format!("client {client} with the certificate of {subject}"),
+            (Some(host), Some(client), None) => format!("client {client} with {}", shown(host)),
             (Some(host), ..) => shown(host),
             _ => self.found.clone(),
         };
@@ -137,7 +151,7 @@ impl Place {
     fn alerts(&self) -> bool {
         let by_certificate = self.client.is_none() && self.certificate.is_some();
         let asked = self.host.as_ref().is_some_and(|host| host.server_name().is_some());
-        self.span.is_some() && !(by_certificate && asked)
+        self.span.is_some() && !(by_certificate && asked) && !self.told_by_ja3
     }
 
     /// Causes that alerts on the wire would have.
@@ -172,6 +186,11 @@ impl Place {
 
 fn cause(host: &str, (kind, value): (&str, &str)) -> Cause {
     Cause::Subject { rule: INDICATOR_MATCH.id, host: host.into(), parts: [kind.to_owned(), value.to_owned()].into() }
+}
+
+/// How grave an indicator of this kind is, as on the wire.
+fn severity(kind: &str) -> Severity {
+    if matches!(kind, "ja3" | "ja4") { Severity::Low } else { Severity::Medium }
 }
 
 /// The alerts about them, one for each indicator, without what `told` knows of.
@@ -228,7 +247,7 @@ fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
     finding.host = host(latest).into();
     finding.severity = places
         .iter()
-        .map(|place| policy.severity_for(&INDICATOR_MATCH.known(), &place.target()).unwrap_or(Severity::Medium))
+        .map(|place| policy.severity_for(&INDICATOR_MATCH.known(), &place.target()).unwrap_or_else(|| severity(kind)))
         .max()?;
     finding.suppressed_by = suppressed_by;
     let evidence = &mut finding.evidence;
@@ -242,6 +261,10 @@ fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
         let text = format!("{more} more places: tlswatch inventory audit-lists names them");
         evidence.pro.push(Point { id: "seen", text, ..Point::default() });
     }
+    if one.elsewhere > 0 {
+        let text = format!("{} more handshakes: with which clients and hosts is not kept", one.elsewhere);
+        evidence.pro.push(Point { id: "seen", text, ..Point::default() });
+    }
     evidence.verdict = "seen before the list had it".to_owned();
     let mut clients: Vec<IpAddr> = places.iter().filter_map(|place| place.client).collect();
     clients.sort_unstable();
@@ -249,7 +272,7 @@ fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
     Some(Past {
         hosts: places.iter().filter(|place| place.host.is_some()).map(|place| host(place).into()).collect(),
         clients,
-        count: places.iter().map(|place| place.count).fold(0, u64::saturating_add),
+        count: places.iter().map(|place| place.count).fold(one.elsewhere, u64::saturating_add),
         head: finding,
         first,
         last,
