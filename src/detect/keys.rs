@@ -165,7 +165,10 @@ impl CertificateKeys {
             return;
         }
         let key = *facts.numbered.get_or_init(|| numbered(facts, significant));
-        let contents = || new.leaf.tbs_sha256().unwrap_or_default();
+        let contents = || {
+            let contents = new.leaf.der.get(facts.tbs.clone()).unwrap_or_default();
+            Sha256(sha2::Sha256::digest(contents).into())
+        };
         let numbered = || Numbered {
             certificate: new.leaf.sha256,
             contents: contents(),

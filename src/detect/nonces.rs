@@ -119,26 +119,25 @@ fn key_exchange(sighting: &Sighting<'_>) -> Option<Signed> {
     let client = handshake.second_client_hello.as_deref().or(handshake.client_hello.as_deref())?;
     let server = handshake.server_hello.as_deref()?;
     let key = observation.server_chain.first()?.facts.as_deref()?;
-    signed(key, &exchange.signature, || Some(hash(&[&client.random, &server.random, &exchange.params])))
+    signed(key, &exchange.signature, &[&client.random, &server.random, &exchange.params])
 }
 
 fn of_certificate(child: &Certificate, issuer: &Facts) -> Option<Signed> {
     let facts = child.facts.as_deref()?;
-    signed(issuer, &facts.signature, || child.tbs_sha256())
+    signed(issuer, &facts.signature, &[child.der.get(facts.tbs.clone())?])
 }
 
-fn signed(key: &Facts, signature: &[u8], message: impl FnOnce() -> Option<Sha256>) -> Option<Signed> {
+fn signed(key: &Facts, signature: &[u8], message: &[&[u8]]) -> Option<Signed> {
     if key.key.kind != KeyKind::Ec {
         return None;
     }
     let r = ecdsa_r(signature)?;
-    Some(Signed { key: key.spki_sha256, nonce: hash(&[&key.spki_sha256.0, r]), message: message()? })
-}
-
-fn hash(parts: &[&[u8]]) -> Sha256 {
-    let mut hash = sha2::Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    Sha256(hash.finalize().into())
+    let hash = |parts: &[&[u8]]| {
+        let mut hash = sha2::Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        Sha256(hash.finalize().into())
+    };
+    Some(Signed { key: key.spki_sha256, nonce: hash(&[&key.spki_sha256.0, r]), message: hash(message) })
 }
 
 #[cfg(test)]

@@ -7,13 +7,6 @@ use super::{Authority, Certificate, Facts, LeafText, Name, Sha256, extensions, j
 use crate::time::{Civil, ValidityTime};
 
 impl Certificate {
-    /// SHA-256 of what its issuer signed, the TBSCertificate; `None` without facts. Made once: several rules ask.
-    pub fn tbs_sha256(&self) -> Option<Sha256> {
-        let facts = self.facts.as_deref()?;
-        let signed = self.der.get(facts.tbs.clone()).unwrap_or_default();
-        Some(*facts.tbs_sha256.get_or_init(|| Sha256(sha2::Sha256::digest(signed).into())))
-    }
-
     /// Hashes and reads one certificate as it was on the wire. `facts` stays `None` when the bytes have not the frame
     /// of a certificate; everything that is only odd is told in [`Facts::oddities`] and [`Facts::bad_extensions`].
     pub fn parse(der: &[u8]) -> Self {
@@ -367,17 +360,6 @@ fn pss_hash(parameters: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_issuer_signed_is_hashed() {
-        for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().take(9) {
-            let parsed = Certificate::parse(root.as_ref());
-            let signed = parsed.facts.as_ref().unwrap().tbs.clone();
-            let hash = Sha256(sha2::Sha256::digest(&root.as_ref()[signed]).into());
-            assert_eq!([parsed.tbs_sha256(), parsed.tbs_sha256()], [Some(hash); 2]);
-        }
-        assert_eq!(Certificate::parse(b"not a certificate").tbs_sha256(), None);
-    }
 
     #[test]
     fn what_is_known_is_what_would_be_found() {

@@ -167,8 +167,6 @@ pub struct Facts {
     pub extensions: Vec<(String, bool)>,
     /// OIDs of extensions that are known but did not parse.
     pub bad_extensions: Vec<String>,
-    /// SHA-256 of the TBSCertificate, made at its first use: see [`Certificate::tbs_sha256`].
-    pub tbs_sha256: std::sync::OnceLock<Sha256>,
     /// SHA-256 of the RSA modulus, made at its first use.
     pub modulus_sha256: std::sync::OnceLock<Sha256>,
     /// Stands for issuer and serial number, made at its first use.
