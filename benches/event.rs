@@ -62,6 +62,7 @@ fn observation() -> Observation {
         key_exchange: Default::default(),
         client_proof: Default::default(),
         gist: None,
+        copy: Default::default(),
         handshake: Box::new(Handshake {
             client_hello: Some(Box::new(hello)),
             server_hello: Some(Box::new(answer)),

@@ -270,7 +270,7 @@ impl Interceptors {
 
 impl Pending {
     fn of(sighting: &Sighting<'_>, new: &Presented) -> Self {
-        let observation = (sighting.observation.weight() <= MAX_KEPT).then(|| Arc::new(sighting.observation.slim()));
+        let observation = (sighting.observation.weight() <= MAX_KEPT).then(|| sighting.observation.kept());
         Self { new: new.clone(), place: Place::of(sighting), observation }
     }
 }

@@ -369,9 +369,12 @@ fn choices<'a>(handshake: &'a Handshake, offer: &ClientHello, hello: &'a ServerH
     if !offer.compression_methods.contains(&hello.compression_method) {
         wrong.push(Choice::Compression(hello.compression_method));
     }
-    let sent = |kind: u16| {
-        let in_hello = |hello: &ClientHello| hello.extensions.iter().any(|extension| extension.kind == kind);
-        in_hello(offer) || second.is_some_and(in_hello)
+    let in_hellos = || offer.extensions.iter().chain(second.into_iter().flat_map(|second| &second.extensions));
+    // Most kinds are small numbers: which of these were sent is found out once.
+    let low = in_hellos().fold(0_u64, |low, one| low | 1_u64.checked_shl(one.kind.into()).unwrap_or(0));
+    let sent = |kind: u16| match 1_u64.checked_shl(kind.into()) {
+        Some(bit) => low & bit != 0,
+        None => in_hellos().any(|extension| extension.kind == kind),
     };
     // The cipher suite asks for it as the extension does (RFC 5746 section 3.3).
     let excepted = |kind: u16| kind == 0xff01 && offer.cipher_suites.contains(&SIGNALING_RENEGOTIATION);

@@ -1,6 +1,6 @@
 //! An observation: one handshake with its ends, its certificates and where it was seen.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::direction::Direction;
 pub use crate::flow::ConnectionFacts as Connection;
@@ -31,6 +31,8 @@ pub struct Observation {
     pub client_proof: ClientProof,
     /// What rules ask of its hellos, where that was made out already.
     pub gist: Option<Gist>,
+    /// See [`kept`](Self::kept).
+    pub copy: OnceLock<Arc<Self>>,
 }
 
 impl Observation {
@@ -71,24 +73,28 @@ impl Observation {
             key_exchange: KeyExchangeVerdict::NotChecked,
             client_proof: ClientProof::NotChecked,
             gist: None,
+            copy: OnceLock::new(),
         }
     }
 
-    /// What an alert needs of it: without the copies of its longest messages.
+    /// A copy of what an alert needs of it, without its longest messages; one for all who keep it.
     #[cold]
-    pub fn slim(&self) -> Self {
-        let mut slim = self.clone();
-        let handshake = &mut slim.handshake;
-        handshake.transcript = None;
-        handshake.ocsp_response = None;
-        for list in [&mut handshake.server_certificates, &mut handshake.client_certificates].into_iter().flatten() {
-            list.bytes = Box::default();
-            list.ranges = Vec::new();
-        }
-        slim
+    pub fn kept(&self) -> Arc<Self> {
+        let slim = || Self {
+            ends: self.ends,
+            connection: self.connection,
+            handshake: Box::new(self.handshake.slim()),
+            server_chain: self.server_chain.clone(),
+            client_chain: self.client_chain.clone(),
+            key_exchange: self.key_exchange,
+            client_proof: self.client_proof,
+            gist: self.gist.clone(),
+            copy: OnceLock::new(),
+        };
+        Arc::clone(self.copy.get_or_init(|| Arc::new(slim())))
     }
 
-    /// About the bytes that a [`slim`](Self::slim) copy holds, certificates included.
+    /// About the bytes that [`kept`](Self::kept) holds, certificates included.
     #[cold]
     pub fn weight(&self) -> usize {
         let handshake = &self.handshake;

@@ -104,7 +104,7 @@ impl OpenChains {
             let weight = observation.weight();
             if self.bytes.saturating_add(weight) <= MAX_BYTES {
                 self.bytes += weight;
-                finding.observation = Some(Arc::new(observation.slim()));
+                finding.observation = Some(observation.kept());
             }
         }
         let open = self.chains.entry(id).or_insert_with(|| {

@@ -105,6 +105,7 @@ pub(crate) fn observation() -> Observation {
         key_exchange: KeyExchangeVerdict::Good,
         client_proof: ClientProof::NotChecked,
         gist: None,
+        copy: Default::default(),
     }
 }
 

@@ -134,7 +134,6 @@ impl Judgement {
         }
         let mut due = self.past(clock);
         due.extend(self.alerts.advance(clock));
-        let mut shared = None;
         for finding in &mut found {
             if !selected {
                 continue;
@@ -148,8 +147,7 @@ impl Judgement {
             // What waited for more evidence is about an earlier handshake.
             let kept = finding.observation.take();
             let is_this = finding.moment.order == observation.handshake.first.order;
-            let this = || Arc::clone(shared.get_or_insert_with(|| Arc::new(observation.slim())));
-            let observation = || kept.or_else(|| is_this.then(this));
+            let observation = || kept.or_else(|| is_this.then(|| observation.kept()));
             if finding.is_brief() && self.alerts.wants(finding) {
                 finding.complete();
             }

@@ -3,7 +3,7 @@
 //! It owns its slots: no lock, no atomics. A parser that panics costs one flow and a counter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::Limits;
 use crate::detect::client_kind::ClientKind;
@@ -482,6 +482,7 @@ impl Finished {
             key_exchange,
             client_proof,
             gist: None,
+            copy: OnceLock::new(),
         });
         count(&observation, stats);
         (order, observation)

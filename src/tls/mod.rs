@@ -114,6 +114,42 @@ impl Handshake {
     /// Most alerts that are remembered of one handshake.
     pub const MAX_ALERTS: usize = 10;
 
+    /// A copy without the raw messages that are longest: transcript, stapled response, octets of certificates.
+    pub fn slim(&self) -> Self {
+        Self {
+            protocol: self.protocol,
+            client: self.client,
+            ordinal: self.ordinal,
+            first: self.first,
+            last: self.last,
+            ended: self.ended,
+            end: self.end,
+            client_hello: self.client_hello.clone(),
+            second_client_hello: self.second_client_hello.clone(),
+            hello_retry_request: self.hello_retry_request.clone(),
+            server_hello: self.server_hello.clone(),
+            answered_after: self.answered_after,
+            server_certificates: self.server_certificates.as_ref().map(CertificateList::slim),
+            client_certificates: self.client_certificates.as_ref().map(CertificateList::slim),
+            server_key_exchange: self.server_key_exchange.clone(),
+            certificate_request: self.certificate_request.clone(),
+            ocsp_response: None,
+            certificate_verify: self.certificate_verify.clone(),
+            transcript: None,
+            new_session_ticket: self.new_session_ticket,
+            alerts: self.alerts.clone(),
+            anomalies: self.anomalies.clone(),
+            client_progress: self.client_progress,
+            server_progress: self.server_progress,
+            resumed: self.resumed,
+            established: self.established,
+            complete: self.complete,
+            record_version: self.record_version,
+            encrypted_lengths: self.encrypted_lengths.clone(),
+            client_encrypted_lengths: self.client_encrypted_lengths.clone(),
+        }
+    }
+
     /// Notes an anomaly once.
     pub fn note(&mut self, anomaly: Anomaly) {
         if !self.anomalies.contains(&anomaly) {
@@ -339,6 +375,10 @@ impl CertificateList {
     /// Each certificate in wire order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ranges.iter().filter_map(|range| self.bytes.get(range.clone()))
+    }
+
+    fn slim(&self) -> Self {
+        Self { bytes: Box::default(), ranges: Vec::new(), form: self.form }
     }
 }
 

@@ -225,7 +225,7 @@ impl Holding {
         let weight = observation.weight();
         if self.bytes.saturating_add(weight) <= MAX_BYTES {
             self.bytes += weight;
-            held.observation = Some(Arc::new(observation.slim()));
+            held.observation = Some(observation.kept());
         }
         self.count += 1;
         self.hosts.entry(key.clone()).or_default().push(held);

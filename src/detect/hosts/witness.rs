@@ -89,7 +89,7 @@ impl Witnesses {
             }
             return;
         }
-        let observation = Arc::new(sighting.observation.slim());
+        let observation = sighting.observation.kept();
         let weight = observation.weight();
         let (id, host) = (self.next, sighting.host.clone());
         self.next = self.next.saturating_add(1);
