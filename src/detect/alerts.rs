@@ -490,7 +490,7 @@ impl Alert {
 
     /// Where it stands among what waits, if it waits.
     fn waits_until(&self) -> Option<Timestamp> {
-        self.braked.or(self.told.map(|told| told.window_ends))
+        self.braked.or_else(|| self.told.map(|told| told.window_ends))
     }
 
     fn window(&self) -> Span {
