@@ -413,3 +413,22 @@ fn views_split_in_an_older_capture_too() {
         assert!(case.evidence.pro.iter().all(|point| point.id != "H6"), "{days} {others}");
     }
 }
+
+/// Who writes a book into a certificate does not have it repeated in every finding.
+#[test]
+fn findings_tell_so_much_of_a_name() {
+    let (public, long) = (Ca::new("Public Root"), "x".repeat(20_000));
+    let enemy = Ca::new(&format!("Proxy {long}"));
+    let mut plan = Plan::of(&[HOST, &format!("{long}.example.com")]);
+    plan.common_name = long;
+    let mut shown = vec![(HOST, "10.1.0.1", public.chain(&Plan::of(&[HOST]))); 3];
+    shown.push((HOST, "10.2.0.2", enemy.chain(&plan)));
+    let found = judged(Bench::new(&[&public]), &shown);
+    assert!(of(&found, "MITM-002").is_some());
+    for finding in found {
+        let points = finding.evidence.pro.iter().chain(&finding.evidence.contra).chain(&finding.evidence.proofs);
+        let texts = points.flat_map(|point| [Some(&point.text), point.observed.as_ref(), point.expected.as_ref()]);
+        let longest = texts.flatten().chain([&finding.message]).map(String::len).max();
+        assert!(longest < Some(2_000), "{}: {longest:?}", finding.rule.id);
+    }
+}
