@@ -54,6 +54,8 @@ const INCOMPLETE: usize = 4_096;
 /// RSA keys that are tested for shared primes at the end, the latest; all of an inventory's are tested by
 /// `inventory audit-keys`. The work grows with the square of their number.
 const MODULI: usize = 4_000;
+/// Bytes of a certificate whose key is tested for shared primes.
+const MODULUS_BYTES: usize = 256 << 10;
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
@@ -449,7 +451,9 @@ impl Judge {
             return;
         }
         let known = |facts: &Facts| facts.key.modulus.is_empty() || self.moduli.contains(&facts.spki_sha256);
-        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !known(facts)) else {
+        // The finding holds the certificate.
+        let usual = |leaf: &Certificate| leaf.weight() <= MODULUS_BYTES;
+        let Some((_, facts)) = case.leaf().filter(|(leaf, facts)| usual(leaf) && !known(facts)) else {
             note_quiet(quiet, self.moduli.forgotten());
             return;
         };
