@@ -623,3 +623,38 @@ fn an_open_chain_is_told_when_it_is_certain() {
     assert!(place("TLSW-CERT-005") > place("a.example.org"));
     assert!(place("TLSW-CERT-005") < lines.lines().count() - 2);
 }
+
+#[test]
+fn what_is_allowed_but_hardly_meant_is_told() {
+    let policy = r#"version = 1
+[[host]]
+match = ["a.example.com"]
+owner = "me"
+ciphers = ["TLS_AES_128_GCM_SHA256", "AES"]
+[[suppress]]
+rule = "TLSW-CERT-006"
+dst = ["10.0.0.0/8"]
+until = 2026-03-01
+reason = "lab"
+[rules.unexpected-certificate]
+medium = 70
+high = 40
+[rules.new-interception-ca]
+domains = 3
+public = 4
+"#;
+    let (_folder, path) = file("policy.toml", policy.as_bytes());
+    let check = |more: &[&str]| {
+        let run = tlswatch(&[&["policy", "check", text(&path)], more].concat());
+        assert_eq!(run.code, 0);
+        run.stderr.replace(text(&path), "policy.toml")
+    };
+    let told = check(&[]);
+    insta::assert_snapshot!(told, @r#"
+    tlswatch: policy.toml: line 1: rules.TLSW-MITM-002: medium is above high: no alert is medium
+    tlswatch: policy.toml: line 1: rules.TLSW-MITM-007: public is above domains: domains never decides
+    tlswatch: policy.toml: line 2: host.ciphers: no cipher suite is called "AES" (TLS_AES_128_GCM_SHA256, say)
+    "#);
+    assert_eq!(check(&["--at", "2026-03-01T23:59:59Z"]), told);
+    assert!(check(&["--at", "2026-03-02"]).contains("line 6: suppress.until: ended on 2026-03-01"));
+}

@@ -128,7 +128,7 @@ enum When {
     Before(Span),
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     match Timestamp::parse(text) {
         // Nanoseconds since 1970 end there: a later time would silently be taken for this one.
         Some(Timestamp::MAX | Timestamp::MIN) => Err("write a time from 1677-09-22 to 2262-04-11".to_owned()),

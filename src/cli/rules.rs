@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use crate::cli::inventory::time;
 use crate::cli::judgement::{folder_of, in_words, read_policy};
 use crate::cli::lists::{proxies, read_all};
 use crate::cli::{complain, exit, print, tell};
-use crate::detect::catalogue::{rule, rule_text, rules_table};
+use crate::detect::catalogue::{NEW_INTERCEPTION_CA, Rule, UNEXPECTED_CERTIFICATE, rule, rule_text, rules_table};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::{InventoryError, Store};
-use crate::policy::warnings;
+use crate::policy::{Day, HostEntry, Policy, Warning, warnings};
 use crate::report::suggest::suggest;
 use crate::text::printable;
+use crate::time::Timestamp;
+use crate::tls::names::cipher_suite;
 use crate::x509::Sha256;
 use crate::x509::roots::TrustAnchors;
 
@@ -33,6 +36,9 @@ pub(crate) enum PolicyCommand {
     Check {
         /// Policy file
         file: PathBuf,
+        /// Also tell what is over by then: pins that only mark, suppressions that ended
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        at: Option<Timestamp>,
     },
     /// Write entries for the hosts and private CAs of an inventory, to begin with
     Suggest {
@@ -58,8 +64,8 @@ pub(crate) fn rules(command: Option<&RulesCommand>) -> u8 {
 
 /// `policy check`: 0 when the file is good, 2 when it is not; `policy suggest`.
 pub(crate) fn policy(command: &PolicyCommand) -> u8 {
-    let file = match command {
-        PolicyCommand::Check { file } => file,
+    let (file, at) = match command {
+        PolicyCommand::Check { file, at } => (file, *at),
         PolicyCommand::Suggest { inventory, handshakes } => return suggestions(inventory, *handshakes),
     };
     let (policy, mut mistakes) = match read_policy(file) {
@@ -67,7 +73,11 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         Err(error) => return complain(&error),
     };
     // Of what was not understood, nobody knows whether it is meant.
-    for warning in warnings(&policy, None).iter().filter(|_| mistakes.is_empty()) {
+    let mut odd = warnings(&policy, at.map(Day::of));
+    odd.extend(unheard_of(&policy));
+    odd.extend(thresholds(&policy));
+    odd.sort();
+    for warning in odd.iter().filter(|_| mistakes.is_empty()) {
         tell(&printable(&format!("{}: {warning}", file.display())));
     }
     let mut knowledge = Knowledge { policy, builtin: TrustAnchors::mozilla(), ..Knowledge::default() };
@@ -85,6 +95,39 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         )));
     }
     if print("the policy is good\n") == 0 { 0 } else { exit::FAILURE }
+}
+
+/// Cipher suites that no server can choose: every handshake with the host would be against the policy.
+fn unheard_of(policy: &Policy) -> Vec<Warning> {
+    if policy.hosts.iter().all(|entry| entry.ciphers.is_empty()) {
+        return Vec::new();
+    }
+    let known: HashSet<&str> = (0..=u16::MAX).filter_map(cipher_suite).collect();
+    let unknown = |entry: &HostEntry| {
+        let line = entry.line;
+        let names: Vec<String> = entry.ciphers.iter().filter(|name| !known.contains(name.as_str())).cloned().collect();
+        names.into_iter().map(move |name| {
+            let message = format!("host.ciphers: no cipher suite is called \"{name}\" (TLS_AES_128_GCM_SHA256, say)");
+            Warning { line, message }
+        })
+    };
+    policy.hosts.iter().flat_map(unknown).collect()
+}
+
+/// Settings that contradict each other.
+fn thresholds(policy: &Policy) -> Vec<Warning> {
+    let number = |rule: &Rule, name| policy.number(&rule.known(), name);
+    let mut out = Vec::new();
+    for (rule, [less, more], what) in [
+        (&UNEXPECTED_CERTIFICATE, ["medium", "high"], "no alert is medium"),
+        (&NEW_INTERCEPTION_CA, ["public", "domains"], "domains never decides"),
+    ] {
+        if number(rule, less) > number(rule, more) {
+            let message = format!("rules.{}: {less} is above {more}: {what}", rule.id);
+            out.push(Warning { line: 1, message });
+        }
+    }
+    out
 }
 
 fn suggestions(inventory: &Path, handshakes: u32) -> u8 {

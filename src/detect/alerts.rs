@@ -22,7 +22,7 @@ use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
 use super::memory::Memory;
 use super::observation::{Ends, Observation};
-use room::{Full, Gone};
+use room::{BYTES, Full, Gone};
 
 pub use capped::Capped;
 
@@ -68,6 +68,8 @@ pub struct Alert {
     pub observation: Option<Arc<Observation>>,
     /// A suppression of the policy silences it.
     pub suppressed: bool,
+    /// Bytes of what it holds of its handshake.
+    held: usize,
     /// Handshakes that were counted: the first ones, and the last.
     counted: Vec<Order>,
     last_counted: Option<Order>,
@@ -163,6 +165,8 @@ pub struct Alerts {
     /// No more causes than these.
     capacity: usize,
     full: Option<Full>,
+    /// Bytes of handshakes that alerts hold, and how many they may.
+    held: (usize, usize),
     gone: Gone,
     /// What became of findings.
     pub counts: Counts,
@@ -182,6 +186,7 @@ impl Default for Alerts {
             waiting: BTreeSet::new(),
             capacity: CAUSES,
             full: None,
+            held: (0, BYTES),
             gone: Gone::default(),
             counts: Counts::default(),
         }
@@ -233,7 +238,11 @@ impl Alerts {
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {
-            Some(alert) => alert.take((finding, old), observation),
+            Some(alert) => {
+                if alert.take((finding, old), observation) {
+                    alert.hold(&mut self.held);
+                }
+            }
             None if full => {
                 self.counts.overflow += 1;
                 return None;
@@ -242,6 +251,7 @@ impl Alerts {
                 let earlier = backing.filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
                 let mut alert = Alert::new(key, (finding, old), observation());
                 alert.earlier = earlier;
+                alert.hold(&mut self.held);
                 if self.when == When::AtOnce && !old {
                     alert.go_on(clock);
                 }
@@ -303,6 +313,7 @@ impl Alerts {
             alert.rules.remove(rule);
             alert.noted = false;
             if alert.rules.is_empty() {
+                self.held.0 = self.held.0.saturating_sub(alert.held);
                 self.causes.remove(&key);
             }
         }
@@ -390,6 +401,7 @@ impl Alert {
             samples: Vec::new(),
             observation,
             suppressed,
+            held: 0,
             counted: Vec::new(),
             last_counted: None,
             told: None,
@@ -449,16 +461,24 @@ impl Alert {
         if self.head.rule.category == Category::Mitm { MITM_WINDOW } else { WINDOW }
     }
 
-    fn take(&mut self, (finding, old): (&Finding, bool), observation: impl FnOnce() -> Option<Arc<Observation>>) {
+    /// Counts a finding; whether it heads the alert now.
+    fn take(
+        &mut self,
+        (finding, old): (&Finding, bool),
+        observation: impl FnOnce() -> Option<Arc<Observation>>,
+    ) -> bool {
         self.count_in(finding, old);
-        if finding.precedence() < self.head.precedence() {
+        let heads = finding.precedence() < self.head.precedence();
+        if heads {
             self.head = finding.clone();
             self.observation = observation();
         }
+        heads
     }
 
     fn absorb(&mut self, other: Self) {
         self.noted = false;
+        self.held = self.held.saturating_add(other.held);
         self.rules.extend(other.rules);
         self.severity = self.severity.max(other.severity);
         let mut counted: BTreeSet<Order> = self.counted.drain(..).collect();

@@ -10,7 +10,7 @@ use super::catalogue::{
 };
 use super::finding::{Cause, Finding, Point};
 use super::hosts::backing::{Backing, ClientUse};
-use super::hosts::presented::short_name;
+use super::hosts::presented::{clipped, short_name};
 use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::{stable_hash, subnet_hash};
 use super::listed::{Lists, in_crl, since};
@@ -189,7 +189,10 @@ impl ClientCertificates {
             return None;
         }
         let cause = used.cause(&CLIENT_CERT_UNEXPECTED_ISSUER, vec![issuer.to_string()]);
-        let what = format!("with a certificate from \"{}\", an issuer that it never accepted", used.facts.issuer.text);
+        let what = format!(
+            "with a certificate from \"{}\", an issuer that it never accepted",
+            clipped(&used.facts.issuer.text)
+        );
         Some(used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what))
     }
 }

@@ -79,6 +79,7 @@ fn export_ciphers_are_graver_where_better_ones_were_offered() {
         how(&found, "CRYP-002").unwrap().0
     };
     assert_eq!(severity(&[0x0003, 0x0005]), Severity::High);
+    assert_eq!(severity(&[0x0003, 0x0005, 0x00ff]), Severity::High, "a signaling value");
     assert_eq!(severity(&[0x0003, 0xc02f]), Severity::Critical);
     assert_eq!(severity(&[0x0005]), Severity::Critical);
 }

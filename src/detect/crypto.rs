@@ -69,7 +69,10 @@ fn weak_cipher(case: &Case<'_>, (mut severity, why): CipherWeakness) -> Option<F
     if name.contains("EXPORT") {
         export = true;
         let offered = handshake.client_hello.as_deref().map(|hello| &hello.cipher_suites);
-        let better = |number: &u16| cipher_suite(*number).is_some_and(|name| weakness(name).is_none());
+        // A signaling value is no suite.
+        let is_suite = |name: &str| !name.ends_with("_SCSV");
+        let better =
+            |number: &u16| cipher_suite(*number).is_some_and(|name| is_suite(name) && weakness(name).is_none());
         if offered.is_some_and(|offered| !offered.contains(&number) || offered.iter().any(better)) {
             severity = Severity::Critical;
         }

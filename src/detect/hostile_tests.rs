@@ -382,3 +382,53 @@ fn refusals_of_another_certificate_are_another_cause() {
         assert!(found[2].is_some());
     }
 }
+
+/// Who got what in the hour is counted anew where a capture is older than what was read before it.
+#[test]
+fn views_split_in_an_older_capture_too() {
+    let (public, enemy) = (Ca::new("Public Root"), Ca::new("Proxy"));
+    let plan = |days: i64| Plan::of(&[HOST]).dates(START - days * DAY, START + 80 * DAY);
+    let (genuine, forged) = (public.chain(&plan(10)), enemy.chain(&plan(11)));
+    for (days, others) in [(0, 4), (30, 4), (30, 1)] {
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        let mut found = Vec::new();
+        let mut serve = |scene: &mut Scene, client: &str, chain: &[Arc<Certificate>]| {
+            scene.now += 5;
+            found.extend(scene.serve(&mut watch, (HOST, client), chain));
+        };
+        if days > 0 {
+            scene.now = START + days * DAY;
+            (0..20).for_each(|client| serve(&mut scene, &format!("10.0.{}.{client}", client % 4), &genuine));
+            scene.now = START;
+        }
+        for _ in 0..6 {
+            (0..others).for_each(|client| serve(&mut scene, &format!("10.1.{client}.1"), &genuine));
+            serve(&mut scene, "10.2.0.22", &forged);
+        }
+        found.extend(scene.finish(&mut watch));
+        // The twenty of a later day are no others of this hour.
+        assert_eq!(of(&found, "MITM-008").is_some(), others == 4, "{days} {others}");
+        let case = of(&found, "MITM-002").unwrap();
+        assert!(case.evidence.pro.iter().all(|point| point.id != "H6"), "{days} {others}");
+    }
+}
+
+/// Who writes a book into a certificate does not have it repeated in every finding.
+#[test]
+fn findings_tell_so_much_of_a_name() {
+    let (public, long) = (Ca::new("Public Root"), "x".repeat(20_000));
+    let enemy = Ca::new(&format!("Proxy {long}"));
+    let mut plan = Plan::of(&[HOST, &format!("{long}.example.com")]);
+    plan.common_name = long;
+    let mut shown = vec![(HOST, "10.1.0.1", public.chain(&Plan::of(&[HOST]))); 3];
+    shown.push((HOST, "10.2.0.2", enemy.chain(&plan)));
+    let found = judged(Bench::new(&[&public]), &shown);
+    assert!(of(&found, "MITM-002").is_some());
+    for finding in found {
+        let points = finding.evidence.pro.iter().chain(&finding.evidence.contra).chain(&finding.evidence.proofs);
+        let texts = points.flat_map(|point| [Some(&point.text), point.observed.as_ref(), point.expected.as_ref()]);
+        let longest = texts.flatten().chain([&finding.message]).map(String::len).max();
+        assert!(longest < Some(2_000), "{}: {longest:?}", finding.rule.id);
+    }
+}

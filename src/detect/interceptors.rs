@@ -188,7 +188,8 @@ impl Interceptors {
         if few || signer.too_few == Some(state) || signer.domains.known_as_public(&self.public, least) < least {
             signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);
-            if !few && !self.pending.contains(&new.issuer.key) {
+            // What waits holds the certificate.
+            if !few && new.leaf.weight() <= MAX_KEPT && !self.pending.contains(&new.issuer.key) {
                 self.pending.insert(new.issuer.key, Pending::of(sighting, new));
             }
             return Vec::new();

@@ -41,6 +41,8 @@ mod appeared;
 const CHAINS: usize = 20_000;
 /// Pairs of chain and name whose judgement is remembered.
 const JUDGEMENTS: usize = 40_000;
+/// Bytes of certificates that both hold. One may be as large as a message, and what was read of it several times that.
+const HELD_BYTES: usize = 256 << 20;
 /// Hosts whose mismatches are counted up to the third.
 const MISMATCHES: usize = 20_000;
 /// RSA keys whose weakness is remembered.
@@ -52,6 +54,8 @@ const INCOMPLETE: usize = 4_096;
 /// RSA keys that are tested for shared primes at the end, the latest; all of an inventory's are tested by
 /// `inventory audit-keys`. The work grows with the square of their number.
 const MODULI: usize = 4_000;
+/// Bytes of a certificate whose key is tested for shared primes.
+const MODULUS_BYTES: usize = 256 << 10;
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
@@ -70,6 +74,8 @@ pub struct Judge {
     chains: Memory<ChainKey, Chain>,
     judgements: Memory<(u64, Option<String>), Judged>,
     recent: Recent,
+    /// Bytes of certificates that came into both since they were emptied last, and how many may.
+    held: (usize, usize),
     next_chain: u64,
     mismatches: Memory<AlertId, u8>,
     /// Alerts about the names of a leaf.
@@ -190,6 +196,7 @@ impl Judge {
             chains: Memory::new(CHAINS),
             judgements: Memory::new(JUDGEMENTS),
             recent: Recent::default(),
+            held: (0, HELD_BYTES),
             next_chain: 0,
             mismatches: Memory::new(MISMATCHES),
             misnamed: Memory::new(MISNAMED),
@@ -449,7 +456,9 @@ impl Judge {
             return;
         }
         let known = |facts: &Facts| facts.key.modulus.is_empty() || self.moduli.contains(&facts.spki_sha256);
-        let Some((_, facts)) = case.leaf().filter(|(_, facts)| !known(facts)) else {
+        // The finding holds the certificate.
+        let usual = |leaf: &Certificate| leaf.weight() <= MODULUS_BYTES;
+        let Some((_, facts)) = case.leaf().filter(|(leaf, facts)| usual(leaf) && !known(facts)) else {
             note_quiet(quiet, self.moduli.forgotten());
             return;
         };
@@ -539,10 +548,25 @@ impl Judge {
             factorable: OnceLock::new(),
             quiet: Quiet::default(),
         };
+        if self.judgements.get(&ChainAndName(chain.number, name)).is_none() {
+            self.hold_bytes(presented);
+        }
         let timeless = at.is_none();
         let judged = Judged { generation: chain.generation, from, until, timeless, chain: Arc::new(judged) };
         self.judgements.insert((chain.number, name.map(str::to_owned)), judged.clone());
         Some(judged)
+    }
+
+    /// Chains are remembered: beyond what may be held all of them are verified anew when they are seen.
+    fn hold_bytes(&mut self, presented: &[Arc<Certificate>]) {
+        let bytes = presented.iter().map(|certificate| certificate.weight()).fold(0, usize::saturating_add);
+        let (held, most) = self.held;
+        self.held.0 = held.saturating_add(bytes);
+        if self.held.0 > most {
+            self.chains = Memory::new(CHAINS);
+            self.judgements = Memory::new(JUDGEMENTS);
+            self.held.0 = bytes;
+        }
     }
 
     /// The verified chain, remembered or verified.
@@ -576,6 +600,7 @@ impl Judge {
         prove(&report, (&mut self.pool, &self.knowledge.policy));
         let signed_by_own_key = presented.first().is_some_and(|leaf| is_signed_by_own_key(leaf, &self.memo));
         let number = number.unwrap_or_else(|| {
+            self.hold_bytes(presented);
             self.next_chain += 1;
             self.next_chain
         });
@@ -698,6 +723,30 @@ fn adjust(finding: &mut Finding, policy: &Policy) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::judge_tests::Bench;
+    use crate::detect::testing::{Ca, Plan, ids};
+
+    /// Certificates may be as large as a message: what is remembered of them is bounded in bytes too.
+    #[test]
+    fn chains_are_remembered_up_to_so_many_bytes() {
+        let (ca, mut bench) = (Ca::new("Private"), Bench::new(&[]));
+        let made = |number: usize| {
+            let host = format!("h{number}.example.com");
+            let plan = Plan { common_name: "x".repeat(5_000), ..Plan::of(&[&host]) };
+            bench.handshake((&host, "10.9.0.9"), &ca.chain(&plan))
+        };
+        let shown: Vec<Observation> = (0..30).map(made).collect();
+        let most = 20 * shown[0].server_chain.iter().map(|one| one.weight()).sum::<usize>();
+        for most in [HELD_BYTES, most] {
+            let mut judge = Bench::new(&[]).judge();
+            judge.held.1 = most;
+            for (number, one) in shown.iter().chain(&shown).enumerate() {
+                assert_eq!(ids(&judge.observe(one, Timestamp(0))), ["CERT-005"], "{number}");
+                assert!(judge.held.0 <= most);
+            }
+            assert_eq!(judge.chains.len() == 30, most == HELD_BYTES);
+        }
+    }
 
     #[test]
     fn an_address_is_no_name() {

@@ -8,7 +8,7 @@ use super::catalogue::{
     EPHEMERAL_KEY_REUSE, ISSUER_SERIAL_COLLISION, SERVER_RANDOM_REUSE, SHARED_PUBLIC_KEY, Severity,
 };
 use super::finding::{Cause, Finding, Point, add};
-use super::hosts::presented::{Presented, host_text};
+use super::hosts::presented::{Presented, clipped, host_text};
 use super::hosts::report::{Place, client_text, some_names};
 use super::hosts::sketch::stable_hash;
 use super::memory::Memory;
@@ -220,7 +220,7 @@ impl Use {
             |texts: &[String]| texts.iter().map(|text| stable_hash(text.to_lowercase().as_bytes())).take(4).collect();
         let domain = |name: &String| {
             let name = name.strip_prefix("*.").unwrap_or(name);
-            Box::from(registrable_domain(name).unwrap_or(name))
+            Box::from(clipped(registrable_domain(name).unwrap_or(name)))
         };
         let mut domains: Vec<Box<str>> = new.names.iter().map(domain).collect();
         domains.sort_unstable();
@@ -300,7 +300,7 @@ impl KeyUse {
             id: "key",
             points: 0,
             text,
-            observed: Some(domains.iter().take(10).cloned().collect::<Vec<_>>().join(", ")),
+            observed: Some(domains.iter().take(10).map(|domain| clipped(domain)).collect::<Vec<_>>().join(", ")),
             expected: None,
         });
         finding

@@ -3,12 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Alerts, CauseKey};
+use super::{Alert, Alerts, CauseKey};
 use crate::detect::catalogue::Severity;
+use crate::detect::observation::Observation;
 use crate::time::Timestamp;
 
 /// One of so many causes leaves at once at most: looking for them costs a look at all.
 const LEAVING: usize = 16;
+
+/// Bytes of handshakes that alerts hold. Beyond, an alert tells what its finding knows: ends, frame, a certificate of usual
+/// size.
+pub(super) const BYTES: usize = 512 << 20;
+/// A certificate that is held in any case.
+const USUAL: usize = 64 << 10;
 
 /// What was found when all causes were looked at and none could leave.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +82,7 @@ impl Alerts {
 
     fn leave(&mut self, key: &CauseKey) {
         let Some(alert) = self.causes.remove(key) else { return };
+        self.held.0 = self.held.0.saturating_sub(alert.held);
         if let Some(at) = alert.waits_until() {
             self.waiting.remove(&(at, *key));
         }
@@ -85,5 +93,25 @@ impl Alerts {
             self.gone.number = self.gone.number.saturating_add(1);
             self.gone.gravest = self.gone.gravest.max(Some(alert.severity));
         }
+    }
+}
+
+impl Alert {
+    /// Its head is new: what it holds of the handshake counts among what all hold, or is dropped.
+    pub(super) fn hold(&mut self, (held, most): &mut (usize, usize)) {
+        *held = held.saturating_sub(self.held);
+        self.held = self.weight();
+        if held.saturating_add(self.held) > *most {
+            self.observation = None;
+            self.head.observation = None;
+            self.head.certificate.take_if(|leaf| leaf.weight() > USUAL);
+            self.held = self.weight();
+        }
+        *held = held.saturating_add(self.held);
+    }
+
+    fn weight(&self) -> usize {
+        let leaf = self.head.certificate.as_ref().map_or(0, |leaf| leaf.weight());
+        self.observation.as_deref().map_or(0, Observation::weight).max(leaf)
     }
 }

@@ -295,3 +295,39 @@ fn causes_unite_and_rules_are_taken_back() {
     alerts.retract(id(2), UNTRUSTED_ISSUER.id);
     assert_eq!(alerts.iter().count(), 1);
 }
+
+/// Whoever fills certificates with words does not fill the memory of alerts with them.
+#[test]
+fn handshakes_of_alerts_are_bounded_in_bytes() {
+    use crate::detect::testing::{Ca, Plan, Scene};
+    let (ca, mut scene) = (Ca::new("CA"), Scene::new(&[]));
+    let mut made = |long: usize| {
+        let plan = Plan { common_name: "x".repeat(long), ..Plan::of(&["www.example.com"]) };
+        scene.handshake("10.0.0.1", "203.0.113.10", &ca.chain(&plan))
+    };
+    for long in [10, 20_000] {
+        let observation = Arc::new(made(long));
+        let weight = observation.weight();
+        let mut alerts = Alerts { held: (0, 5 * weight + 1), ..Alerts::new(When::AtEnd) };
+        for (rule, key) in [(&UNTRUSTED_ISSUER, 0..20), (&LEAF_SIGNED_BY_OWN_KEY, 10..30)] {
+            for key in key {
+                let certificate = observation.server_chain.first().cloned();
+                let finding = Finding { certificate, ..finding(rule, key, key.into()) };
+                alerts.take(&finding, || Some(Arc::clone(&observation)), Timestamp::new(key.into(), 0));
+            }
+        }
+        let held = alerts.iter().filter(|alert| alert.observation.is_some()).count();
+        assert_eq!(held, 5, "{long}");
+        // Usual ones are told with their certificate all the same.
+        let told = alerts.iter().filter(|alert| alert.head.certificate.is_some()).count();
+        assert_eq!(told, if long == 10 { 30 } else { 5 });
+        let sum: usize = alerts.iter().map(|alert| alert.held).sum();
+        assert_eq!(sum, alerts.held.0);
+        for key in 0..30 {
+            let id = Cause::IssuerKey(Sha256([key; 32])).alert_id();
+            alerts.retract(id, UNTRUSTED_ISSUER.id);
+            alerts.retract(id, LEAF_SIGNED_BY_OWN_KEY.id);
+        }
+        assert_eq!((alerts.iter().count(), alerts.held.0), (0, 0));
+    }
+}

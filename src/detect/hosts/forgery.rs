@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::presented::{Presented, short_name, target};
+use super::presented::{Presented, clipped, short_name, target};
 use super::record::{HostRecord, KnownCertificate, NameSet};
 use super::report::{Place, Reporter, client_text};
 use super::sketch::stable_hash;
@@ -324,7 +324,7 @@ impl Known<'_> {
         (by_key || by_name).then(|| Claim {
             by_key,
             claimed: short_name(&facts.issuer).to_owned(),
-            observed: facts.issuer.text.clone(),
+            observed: clipped(&facts.issuer.text).to_owned(),
         })
     }
 }

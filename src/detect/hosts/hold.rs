@@ -29,6 +29,8 @@ const MAX_PLACES: usize = 64;
 const ENOUGH_HANDSHAKES: u32 = 20;
 /// Bytes of first handshakes of held cases. Beyond, an alert tells what its finding knows: ends, certificate, frame.
 const MAX_BYTES: usize = 32 << 20;
+/// Bytes of a leaf whose case is held though its handshake is not.
+const USUAL: usize = 64 << 10;
 const HOUR: i64 = 3_600 * NANOS_PER_SECOND;
 
 /// A case that is not decided.
@@ -218,11 +220,14 @@ impl Holding {
         if self.count >= MAX_HELD || self.hosts.get(key).is_some_and(|cases| cases.len() >= MAX_CASES) {
             return Some(held);
         }
+        let weight = observation.weight();
+        if held.new.leaf.weight() > USUAL && self.bytes.saturating_add(weight) > MAX_BYTES {
+            return Some(held);
+        }
         if !held.offline {
             held.until = until;
             self.next = self.next.min(held.until);
         }
-        let weight = observation.weight();
         if self.bytes.saturating_add(weight) <= MAX_BYTES {
             self.bytes += weight;
             held.observation = Some(observation.kept());

@@ -13,6 +13,9 @@ use crate::x509::name::matches_host;
 use crate::x509::signature::Verdict;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
 
+/// Characters of a name in findings.
+const MAX_TEXT: usize = 256;
+
 /// A certificate chain in the light of its host.
 #[derive(Clone, Debug)]
 pub struct Presented {
@@ -84,7 +87,7 @@ pub struct Issuer {
     pub verified: bool,
     /// Hash of the authority key identifier; 0 without.
     pub authority: u64,
-    /// Its name.
+    /// Its name, or as much of it as is told.
     pub text: Arc<str>,
 }
 
@@ -291,7 +294,12 @@ pub fn names_of(facts: &Facts) -> Vec<String> {
 /// The short form of a name for sentences: its common name, else its organisation, else all of it.
 pub fn short_name(name: &Name) -> &str {
     let first = name.common_names.first().or_else(|| name.organizations.first());
-    first.map_or(name.text.as_str(), String::as_str)
+    clipped(first.map_or(name.text.as_str(), String::as_str))
+}
+
+/// What findings say of a name: it may be as long as a message, and many findings hold it.
+pub fn clipped(text: &str) -> &str {
+    text.char_indices().nth(MAX_TEXT).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// About bits of symmetric strength (NIST SP 800-57 part 1, table 2), as far as 112: everything above is usual, and
@@ -338,7 +346,7 @@ fn chosen_path(judged: &JudgedChain) -> Option<&Path> {
 
 fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
     let authority = facts.authority_key_identifier.as_deref().map_or(0, stable_hash);
-    let text = facts.issuer.text.as_str().into();
+    let text = clipped(&facts.issuer.text).into();
     let above = path
         .filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))
         .and_then(|path| path.certificates.get(1)?.facts.as_deref());

@@ -356,12 +356,13 @@ impl KnownCertificate {
             self.hour_clients = [[0; 2], self.hour_clients[0]];
             self.hour_subnets = [0, self.hour_subnets[0]];
             self.hour_counts = [0, self.hour_counts[0]];
-        } else if ahead > 1 {
+        } else if !(-1..=0).contains(&ahead) {
+            // Far back only another capture goes, which is read after a later one.
             self.hour_clients = [[0; 2]; 2];
             self.hour_subnets = [0; 2];
             self.hour_counts = [0; 2];
         }
-        self.hour = self.hour.max(hour);
+        self.hour = if ahead < -1 { hour } else { self.hour.max(hour) };
     }
 
     fn days(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::presented::{Presented, host_text};
+use super::presented::{Presented, clipped, host_text};
 use crate::detect::catalogue::Rule;
 use crate::detect::finding::{Cause, Finding};
 use crate::detect::observation::Ends;
@@ -88,7 +88,7 @@ pub fn client_text(address: IpAddr) -> String {
 /// The first three names, and how many more there are.
 #[cold]
 pub fn some_names(names: &[String]) -> String {
-    let mut out = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let mut out = names.iter().take(3).map(|name| clipped(name)).collect::<Vec<_>>().join(", ");
     let more = names.len().saturating_sub(3);
     if more > 0 {
         out.push_str(&format!(" and {more} more"));

@@ -59,7 +59,9 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
             && many.count >= MAJORITY_HANDSHAKES
             && (many.count, clients) > (few.count, estimate(&few.clients));
         let apart = many.clients.iter().zip(few.clients).all(|(left, right)| left & right == 0);
-        let near = majority.last.abs_diff(minority.last) <= window.unsigned_abs();
+        // A later capture may have been read before.
+        let last = |known: &KnownCertificate| known.last.min(at.nanos());
+        let near = last(majority).abs_diff(last(minority)) <= window.unsigned_abs();
         // What was not seen again since the other came was replaced by it.
         let both = majority.last > minority.first;
         let same_host = !new.unasked || majority.is_for(new);

@@ -153,6 +153,9 @@ fn handshakes_of_held_cases_are_bounded_in_bytes() {
         observation.handshake.client_hello.as_mut().unwrap().raw = vec![0; (1 << 20) - 4_096].into();
         assert!(world.scene.show(&mut world.hosts, HOST, &observation).is_empty());
     }
+    // One with a certificate that is larger than usual is decided at once.
+    let long = Plan { common_name: "x".repeat(20_000), ..Plan::of(&[HOST]) };
+    assert_eq!(ids(&world.serve("10.9.9.9", &Ca::new("Long").chain(&long))), ["MITM-002"]);
     let found = world.end();
     let kept: Vec<bool> = found.iter().map(|finding| finding.observation.is_some()).collect();
     assert_eq!((found.len(), kept.iter().filter(|kept| **kept).count()), (9, 8));
