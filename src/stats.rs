@@ -184,9 +184,9 @@ counters! {
     detect_suppressed = "detect.suppressed",
     /// Alerts: causes with at least one finding that is not silenced.
     detect_alerts = "detect.alerts",
-    /// Findings of new causes beyond those that are remembered: no alert names them.
+    /// Findings of causes for which there was no room, nor anything less grave to leave for them: no alert names them.
     detect_overflow = "detect.overflow",
-    /// Lines of alerts that the brake of a rule held back.
+    /// Lines of alerts that the brake of a rule (100 in a minute) held back; they are told when it lets go, the gravest first.
     detect_braked = "detect.braked",
     /// Handshakes whose judgement panicked.
     detect_panic = "detect.panic",
