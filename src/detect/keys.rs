@@ -395,6 +395,11 @@ impl Default for Ephemeral {
 }
 
 impl Ephemeral {
+    /// How many servers were forgotten. Of randoms, and of the keys of one server, only the latest are compared.
+    pub fn forgotten(&self) -> u64 {
+        self.servers.forgotten()
+    }
+
     /// Takes note of a handshake.
     pub fn observe(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
         let handshake = &sighting.observation.handshake;

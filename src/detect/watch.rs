@@ -182,6 +182,7 @@ impl Detector for Watch {
             self.hosts.table().forgotten(),
             self.hosts.forgotten(),
             self.keys.forgotten(),
+            self.ephemeral.forgotten(),
             self.interceptors.forgotten(),
             self.negotiation.forgotten(),
             self.nonces.forgotten(),

@@ -71,9 +71,9 @@ pub static EPHEMERAL_KEY_REUSE: Rule = Rule {
     version: "1",
     techniques: &[WEAKEN_ENCRYPTION],
     description: "The same ECDHE or DHE public value of a server (ServerKeyExchange or key_share) occurs in two or more \
-        full handshakes of the same server address and port with different client randoms. Medium when they are \
-        more than 24 hours apart, or when the group is a finite field. A retransmission has the same client \
-        random and does not count.",
+        full handshakes of the same server address and port with different client randoms; it is compared with the last \
+        32 of that server. Medium when they are more than 24 hours apart, or when the group is a finite field. A \
+        retransmission has the same client random and does not count.",
     false_positives: "Schannel and some accelerators keep ephemeral keys for a while; that is what the rule tells.",
     remedy: "Set the server to a fresh key for every handshake (Schannel: EphemKeyReuseTime 0). Until then one stolen \
         key opens all sessions of that time.",
@@ -92,8 +92,8 @@ pub static SERVER_RANDOM_REUSE: Rule = Rule {
     effect: Effect::Alert,
     version: "1",
     techniques: &[WEAKEN_ENCRYPTION],
-    description: "The same 32 octets of ServerHello.random occur in two connections with different client randoms. The \
-        random that marks a HelloRetryRequest (CF21AD74..C8A8339C) never counts, and two sights of one \
+    description: "The same 32 octets of ServerHello.random occur in two connections with different client randoms; it is \
+        compared with the last 500,000 of all servers. The random that marks a HelloRetryRequest (CF21AD74..C8A8339C) never counts, and two sights of one \
         connection have the same client random and do not count.",
     false_positives: "None known for full randoms; the count and the addresses are in the evidence.",
     remedy: "Look for a virtual machine restored from a snapshot, a broken random number generator, or replayed \
