@@ -65,7 +65,7 @@ impl Alerts {
         }
         let known = self.causes.get(&key)?;
         let status = match known.told {
-            _ if known.braked.is_some() => return None,
+            _ if known.braked.is_some_and(|(_, braked)| severity <= braked) => return None,
             None => known.first_status(),
             Some(told) if severity > told.severity => AlertStatus::Escalated,
             Some(_) => AlertStatus::Update,

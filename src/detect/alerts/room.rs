@@ -58,7 +58,10 @@ impl Alerts {
         let mut leaving = BTreeSet::new();
         let mut until = Timestamp::MAX;
         for (key, alert) in &self.causes {
-            let ends = alert.told.filter(|told| alert.count <= told.count).map(|told| told.window_ends);
+            let ends = alert
+                .told
+                .filter(|told| alert.count <= told.count && alert.braked.is_none())
+                .map(|told| told.window_ends);
             let is_over = ends.is_some_and(|ends| ends <= clock);
             if is_over || alert.severity < severity {
                 // Of what is over the oldest; of what is not the least grave, and of that the latest.
