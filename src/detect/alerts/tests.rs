@@ -301,6 +301,25 @@ fn small_matters_keep_no_grave_one_out() {
     }
 }
 
+/// What nobody is told of keeps nothing out, and takes the place of nothing.
+#[test]
+fn suppressed_alerts_leave_for_others() {
+    for when in [When::AtEnd, When::AtOnce] {
+        let silenced = |key| Finding { suppressed_by: Some(1), ..finding(&LEAF_SIGNED_BY_OWN_KEY, key, 10) };
+        let mut alerts = Alerts { capacity: 32, ..Alerts::new(when) };
+        for key in 0..40 {
+            take(&mut alerts, silenced(key));
+        }
+        for key in 100..132 {
+            take(&mut alerts, finding(&EXPIRED, key, 20));
+        }
+        assert_eq!((alerts.number(), alerts.causes.len()), (32, 32));
+        take(&mut alerts, silenced(99));
+        assert_eq!((alerts.number(), alerts.causes.len()), (32, 32));
+        assert!(alerts.causes.values().all(|alert| !alert.suppressed));
+    }
+}
+
 /// As it happens, a cause that was told and is over makes room for any.
 #[test]
 fn what_is_over_makes_room() {
