@@ -14,8 +14,8 @@ const LEAVING: usize = 16;
 /// Bytes of handshakes that alerts hold. Beyond, an alert tells what its finding knows: ends, frame, a certificate of usual
 /// size.
 pub(super) const BYTES: usize = 512 << 20;
-/// A certificate that is held in any case.
-const USUAL: usize = 64 << 10;
+/// A certificate that is held beyond that, up to twice as many bytes.
+pub(super) const USUAL: usize = 64 << 10;
 
 /// Whether anybody is told of it, and how grave it is.
 pub(super) type Grade = (bool, Severity);
@@ -114,7 +114,8 @@ impl Alert {
         if held.saturating_add(self.held) > *most {
             self.observation = None;
             self.head.observation = None;
-            self.head.certificate.take_if(|leaf| leaf.weight() > USUAL);
+            let room = most.saturating_mul(2).saturating_sub(*held).min(USUAL);
+            self.head.certificate.take_if(|leaf| leaf.weight() > room);
             self.held = self.weight();
         }
         *held = held.saturating_add(self.held);
