@@ -182,7 +182,7 @@ counters! {
     detect_marks = "detect.marks",
     /// Findings that a suppression of the policy silenced.
     detect_suppressed = "detect.suppressed",
-    /// Alerts: causes with at least one finding that is not silenced.
+    /// Alerts: causes with at least one finding that is not silenced; one that left for want of room and came again counts twice.
     detect_alerts = "detect.alerts",
     /// Findings of causes for which there was no room, nor anything less grave to leave for them: no alert names them.
     detect_overflow = "detect.overflow",

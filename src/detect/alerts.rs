@@ -74,8 +74,8 @@ pub struct Alert {
     counted: Vec<Order>,
     last_counted: Option<Order>,
     told: Option<Told>,
-    /// The brake of its rule holds its next line until then.
-    braked: Option<Timestamp>,
+    /// The brake of its rule holds its next line until then; it was so grave when that was found.
+    braked: Option<(Timestamp, Severity)>,
     /// What earlier runs told of it.
     earlier: Option<ToldBefore>,
     /// Count and first time begin with those of earlier runs.
@@ -159,7 +159,8 @@ pub struct Alerts {
     /// Ids of causes that were asked for.
     ids: Memory<Cause, AlertId>,
     backing: Option<Arc<dyn Backing>>,
-    brakes: BTreeMap<&'static str, (i64, u32)>,
+    /// Of rules, and of each apart what is suppressed.
+    brakes: BTreeMap<(&'static str, bool), (i64, u32)>,
     /// Told causes of which there is more to tell, by the end of their window.
     waiting: BTreeSet<(Timestamp, CauseKey)>,
     /// No more causes than these.
@@ -234,7 +235,7 @@ impl Alerts {
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(finding), suppressed);
         let is_new = self.causes.len() >= self.capacity && !self.causes.contains_key(&key);
-        let full = is_new && !self.has_room(finding.severity, clock);
+        let full = is_new && !self.has_room((!suppressed, finding.severity), clock);
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {
@@ -264,7 +265,8 @@ impl Alerts {
         }
         let alert = self.causes.get(&key)?;
         let status = match alert.told {
-            _ if alert.braked.is_some() => return None,
+            // What is graver now may have another rule at its head.
+            _ if alert.braked.is_some_and(|(_, severity)| alert.severity <= severity) => return None,
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
             Some(told) => {
@@ -277,7 +279,8 @@ impl Alerts {
         self.tell(key, clock).then_some((key, status))
     }
 
-    /// Causes of which there is more to tell, since their window is over or the brake of their rule let go; the gravest first.
+    /// Causes of which there is more to tell, since their window is over or the brake of their rule let go; the gravest
+    /// first, and of these the new ones in order of first sight.
     pub fn advance(&mut self, clock: Timestamp) -> Vec<(CauseKey, AlertStatus)> {
         let mut due = Vec::new();
         while let Some((_, key)) = self.waiting.first().copied().filter(|(ends, _)| *ends <= clock) {
@@ -288,9 +291,11 @@ impl Alerts {
                 Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
                 Some(_) => AlertStatus::Update,
             };
-            due.push((Reverse(alert.severity), key, status));
+            // Not in order of ids: whoever makes new causes without end would keep one that is late in it waiting for ever.
+            let rank = (Reverse(alert.severity), status == AlertStatus::Update, alert.first_seen);
+            due.push((rank, key, status));
         }
-        due.sort_unstable_by_key(|(severity, key, _)| (*severity, *key));
+        due.sort_unstable_by_key(|(rank, key, _)| (*rank, *key));
         let due = due.into_iter().map(|(_, key, status)| (key, status));
         due.filter(|(key, _)| self.tell(*key, clock)).collect()
     }
@@ -299,6 +304,7 @@ impl Alerts {
     pub fn finish(&mut self) -> Vec<(CauseKey, AlertStatus)> {
         let due = self.causes.iter().filter_map(|(key, alert)| match alert.told {
             None => Some((alert.first_seen, *key, alert.first_status())),
+            Some(told) if alert.severity > told.severity => Some((alert.first_seen, *key, AlertStatus::Escalated)),
             Some(told) => (alert.count > told.count).then_some((alert.first_seen, *key, AlertStatus::Update)),
         });
         let mut due: Vec<_> = due.collect();
@@ -361,7 +367,7 @@ impl Alerts {
     fn tell(&mut self, key: CauseKey, clock: Timestamp) -> bool {
         let Some(alert) = self.causes.get_mut(&key) else { return false };
         let minute = clock.nanos().div_euclid(60 * NANOS_PER_SECOND);
-        let brake = self.brakes.entry(alert.head.rule.id).or_insert((minute, 0));
+        let brake = self.brakes.entry((alert.head.rule.id, key.1)).or_insert((minute, 0));
         if brake.0 != minute {
             *brake = (minute, 0);
         }
@@ -374,7 +380,7 @@ impl Alerts {
         if brake.1 > ALERTS_A_MINUTE {
             self.counts.braked += u64::from(!was_braked);
             let next = Timestamp::new(minute.saturating_add(1).saturating_mul(60), 0);
-            alert.braked = Some(next);
+            alert.braked = Some((next, alert.severity));
             self.waiting.insert((next, key));
             return false;
         }
@@ -454,7 +460,7 @@ impl Alert {
 
     /// Where it stands among what waits, if it waits.
     fn waits_until(&self) -> Option<Timestamp> {
-        self.braked.or_else(|| self.told.map(|told| told.window_ends))
+        self.braked.map(|(until, _)| until).or_else(|| self.told.map(|told| told.window_ends))
     }
 
     fn window(&self) -> Span {

@@ -172,6 +172,35 @@ fn names_that_nobody_was_seen_to_ask_for_are_no_change_of_the_host() {
     }
 }
 
+/// Of the names that both could be asked for by, one is enough, whatever else either is for.
+#[test]
+fn one_name_in_common_makes_one_host_of_an_address() {
+    let (public, proxy) = (Ca::new("Public Root"), Ca::new("Private"));
+    for (own, forged, same) in [
+        (vec!["*.example.com", "example.com"], vec![HOST], true),
+        (vec!["*.example.com"], vec!["example.com"], true),
+        (vec![HOST], vec!["*.example.com"], true),
+        (vec![HOST, "example.com", "img.example.com"], vec![HOST, "a.example.net", "b.example.org"], true),
+        (vec!["www.example.com"], vec!["img.example.com"], false),
+        (vec!["a.example"], vec!["b.example"], false),
+    ] {
+        let mut scene = Scene::new(&[&public]);
+        let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        let [genuine, forged_chain] =
+            [(&public, &own), (&proxy, &forged)].map(|(ca, names)| ca.chain(&Plan::of(names)));
+        let mut found = Vec::new();
+        for round in 0..21 {
+            scene.now += 20;
+            let (client, chain) = if round == 15 { (9, &forged_chain) } else { (round % 4, &genuine) };
+            let mut observation = scene.handshake(&format!("10.0.{client}.1"), "203.0.113.10", chain);
+            observation.handshake.client_hello = None;
+            found.extend(scene.show(&mut watch, "ip:203.0.113.10", &observation));
+        }
+        found.extend(scene.finish(&mut watch));
+        assert_eq!(of(&found, "MITM-002").is_some(), same, "{own:?} {forged:?}");
+    }
+}
+
 /// Live: what nobody trusts does not become usual for a host by coming early.
 #[test]
 fn a_host_that_is_learned_takes_no_certificate_that_lost_trust() {

@@ -33,8 +33,10 @@ const MAX_CLAIMED: usize = 50_000;
 const MAX_CLAIMS: usize = 4;
 /// Issuers that only lack domains known as public.
 const MAX_PENDING: usize = 1_024;
-/// Bytes of the handshake kept of one of them, at most.
+/// Bytes of the handshake kept of one of them, at most, and of its certificate where many have larger ones.
 const MAX_KEPT: usize = 32 << 10;
+/// Bytes of certificates that are larger: whoever fills his with words is to be told of too.
+const MAX_LARGE: usize = 16 << 20;
 
 /// The rules about CAs and certificates that answer for many, and their memory.
 #[derive(Debug)]
@@ -188,8 +190,7 @@ impl Interceptors {
         if few || signer.too_few == Some(state) || signer.domains.known_as_public(&self.public, least) < least {
             signer.too_few = Some(state).filter(|_| !few).or(signer.too_few);
             wait(&mut signer.waiting, sighting);
-            // What waits holds the certificate.
-            if !few && new.leaf.weight() <= MAX_KEPT && !self.pending.contains(&new.issuer.key) {
+            if !few && !self.pending.contains(&new.issuer.key) && has_room(&self.pending, new) {
                 self.pending.insert(new.issuer.key, Pending::of(sighting, new));
             }
             return Vec::new();
@@ -267,6 +268,13 @@ impl Interceptors {
         };
         places.iter().map(finding).collect()
     }
+}
+
+/// What waits holds the certificate.
+fn has_room(pending: &Memory<Sha256, Pending>, new: &Presented) -> bool {
+    let weight = new.leaf.weight();
+    let large = pending.iter().map(|(_, one)| one.new.leaf.weight()).filter(|weight| *weight > MAX_KEPT);
+    weight <= MAX_KEPT || large.fold(weight, usize::saturating_add) <= MAX_LARGE
 }
 
 impl Pending {
@@ -446,6 +454,29 @@ mod tests {
             let found = show(&mut scene, &mut rules, "b.example.edu", (&public, "b.example.edu"));
             assert_eq!(found.len(), if pause < DAY { 5 - told } else { 0 });
         }
+    }
+
+    /// A proxy that fills its certificates with words waits like others, as long as those that do so are few.
+    #[test]
+    fn large_certificates_wait_too() {
+        let public = Ca::new("Public Root");
+        let (mut scene, mut rules) = (Scene::new(&[&public]), Interceptors::default());
+        let mut sizes = Vec::new();
+        for number in 0..50 {
+            let proxy = Ca::new(&format!("Proxy {number}"));
+            for host in DOMAINS {
+                let plan = Plan { common_name: "x".repeat(60_000), ..Plan::of(&[host]) };
+                let leaf = proxy.chain(&plan);
+                sizes.push(leaf[0].weight());
+                let observation = scene.handshake("10.0.0.1", "203.0.113.10", &leaf);
+                shown(&scene, &mut rules, host, &observation);
+            }
+        }
+        let kept = MAX_LARGE / sizes[0];
+        assert!(sizes[0] > MAX_KEPT && kept > 10 && kept < 50, "{sizes:?}");
+        assert_eq!(rules.pending.iter().count(), kept);
+        let found = show(&mut scene, &mut rules, "a.example.net", (&public, "a.example.net"));
+        assert_eq!(found.iter().filter(|one| one.certificate.is_some()).count(), MAX_CLAIMS);
     }
 
     #[test]

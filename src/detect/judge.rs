@@ -54,8 +54,9 @@ const INCOMPLETE: usize = 4_096;
 /// RSA keys that are tested for shared primes at the end, the latest; all of an inventory's are tested by
 /// `inventory audit-keys`. The work grows with the square of their number.
 const MODULI: usize = 4_000;
-/// Bytes of a certificate whose key is tested for shared primes.
-const MODULUS_BYTES: usize = 256 << 10;
+/// Bytes of a certificate whose key is tested for shared primes; usual ones have some ten thousand.
+const MODULUS_BYTES: usize = 64 << 10;
+const _: () = assert!(MODULI * MODULUS_BYTES <= HELD_BYTES, "they hold no more than all chains do");
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;

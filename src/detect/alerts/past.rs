@@ -32,7 +32,7 @@ impl Alerts {
         let suppressed = head.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(&head), suppressed);
-        if !self.causes.contains_key(&key) && !self.has_room(head.severity, clock) {
+        if !self.causes.contains_key(&key) && !self.has_room((!suppressed, head.severity), clock) {
             self.counts.overflow += 1;
             return None;
         }
@@ -65,7 +65,7 @@ impl Alerts {
         }
         let known = self.causes.get(&key)?;
         let status = match known.told {
-            _ if known.braked.is_some() => return None,
+            _ if known.braked.is_some_and(|(_, braked)| severity <= braked) => return None,
             None => known.first_status(),
             Some(told) if severity > told.severity => AlertStatus::Escalated,
             Some(_) => AlertStatus::Update,

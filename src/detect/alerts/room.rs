@@ -1,5 +1,5 @@
 //! Room for new causes. What is remembered is bounded, and neither time nor a flood of small matters may keep grave ones
-//! out: what was told and is over leaves first, then what is less grave than what comes.
+//! out: what was told and is over leaves first, then what is suppressed, then what is less grave than what comes.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,17 @@ const LEAVING: usize = 16;
 /// Bytes of handshakes that alerts hold. Beyond, an alert tells what its finding knows: ends, frame, a certificate of usual
 /// size.
 pub(super) const BYTES: usize = 512 << 20;
-/// A certificate that is held in any case.
-const USUAL: usize = 64 << 10;
+/// A certificate that is held beyond that, up to twice as many bytes.
+pub(super) const USUAL: usize = 64 << 10;
+
+/// Whether anybody is told of it, and how grave it is.
+pub(super) type Grade = (bool, Severity);
 
 /// What was found when all causes were looked at and none could leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Full {
     /// None is less grave.
-    severity: Severity,
+    grade: Grade,
     /// None is over before.
     until: Timestamp,
 }
@@ -46,24 +49,27 @@ impl Alerts {
         self.gone.number.saturating_add(u64::try_from(here).unwrap_or(u64::MAX))
     }
 
-    /// Whether there is room for a new cause of this severity, now that others have left for it.
-    pub(super) fn has_room(&mut self, severity: Severity, clock: Timestamp) -> bool {
+    /// Whether there is room for a new cause of this grade, now that others have left for it.
+    pub(super) fn has_room(&mut self, grade: Grade, clock: Timestamp) -> bool {
         if self.causes.len() < self.capacity {
             self.full = None;
             return true;
         }
-        if self.full.is_some_and(|full| severity <= full.severity && clock < full.until) {
+        if self.full.is_some_and(|full| grade <= full.grade && clock < full.until) {
             return false;
         }
         let mut leaving = BTreeSet::new();
         let mut until = Timestamp::MAX;
         for (key, alert) in &self.causes {
-            let ends = alert.told.filter(|told| alert.count <= told.count).map(|told| told.window_ends);
+            let ends = alert
+                .told
+                .filter(|told| alert.count <= told.count && alert.braked.is_none())
+                .map(|told| told.window_ends);
             let is_over = ends.is_some_and(|ends| ends <= clock);
-            if is_over || alert.severity < severity {
+            if is_over || alert.grade() < grade {
                 // Of what is over the oldest; of what is not the least grave, and of that the latest.
                 let age = if is_over { alert.last_seen.nanos() } else { -alert.first_seen.nanos().max(i64::MIN + 1) };
-                let rank = if is_over { Severity::Low } else { alert.severity };
+                let rank = if is_over { (false, Severity::Low) } else { alert.grade() };
                 leaving.insert((!is_over, rank, age, *key));
                 if leaving.len() > (self.capacity / LEAVING).max(1) {
                     leaving.pop_last();
@@ -72,7 +78,7 @@ impl Alerts {
             until = until.min(ends.filter(|ends| *ends > clock).unwrap_or(Timestamp::MAX));
         }
         if leaving.is_empty() {
-            self.full = Some(Full { severity, until });
+            self.full = Some(Full { grade, until });
             return false;
         }
         self.full = None;
@@ -97,6 +103,10 @@ impl Alerts {
 }
 
 impl Alert {
+    fn grade(&self) -> Grade {
+        (!self.suppressed, self.severity)
+    }
+
     /// Its head is new: what it holds of the handshake counts among what all hold, or is dropped.
     pub(super) fn hold(&mut self, (held, most): &mut (usize, usize)) {
         *held = held.saturating_sub(self.held);
@@ -104,7 +114,8 @@ impl Alert {
         if held.saturating_add(self.held) > *most {
             self.observation = None;
             self.head.observation = None;
-            self.head.certificate.take_if(|leaf| leaf.weight() > USUAL);
+            let room = most.saturating_mul(2).saturating_sub(*held).min(USUAL);
+            self.head.certificate.take_if(|leaf| leaf.weight() > room);
             self.held = self.weight();
         }
         *held = held.saturating_add(self.held);

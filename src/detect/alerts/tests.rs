@@ -228,6 +228,55 @@ fn what_the_brake_held_is_told_when_it_lets_go() {
     assert_eq!(alerts.finish(), []);
 }
 
+/// The brake of a rule does not hold what another rule finds graver.
+#[test]
+fn what_turns_out_graver_waits_for_no_brake_but_its_own() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    let told = (0..120).filter(|key| take(&mut alerts, finding(&UNTRUSTED_ISSUER, *key, 60)).is_some()).count();
+    assert_eq!((told, alerts.counts.braked), (100, 20));
+    assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 110, 61)), None);
+    assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 110, 62)), Some(AlertStatus::New));
+    assert_eq!(alerts.advance(Timestamp::new(120, 0)).len(), 19, "each once");
+    assert_eq!(alerts.counts.braked, 20);
+}
+
+/// What is silenced takes no line from what is not.
+#[test]
+fn suppressed_alerts_brake_only_each_other() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    for key in 0..150 {
+        let silenced = Finding { suppressed_by: Some(1), ..finding(&EXPIRED, key, 60) };
+        take(&mut alerts, silenced);
+    }
+    assert_eq!(take(&mut alerts, finding(&EXPIRED, 200, 61)), Some(AlertStatus::New));
+}
+
+/// A flood that goes on keeps nothing waiting that came before it.
+#[test]
+fn what_waits_is_told_in_order_of_first_sight() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    for key in 0..250 {
+        take(&mut alerts, finding(&EXPIRED, key, 60 + i64::from(key) / 10));
+    }
+    let told = alerts.advance(Timestamp::new(120, 0));
+    let id = |key: u8| (Cause::IssuerKey(Sha256([key; 32])).alert_id(), false);
+    let first: BTreeSet<CauseKey> = (100..200).map(id).collect();
+    assert!(told.into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>() == first);
+}
+
+/// What the brake holds when the input is over is told as what it is.
+#[test]
+fn an_escalation_that_waits_is_told_at_the_end() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    for key in 0..100 {
+        take(&mut alerts, finding(&EXPIRED, key, 60));
+    }
+    let graver = Finding { severity: Severity::High, ..finding(&EXPIRED, 7, 61) };
+    assert_eq!(take(&mut alerts, graver), None);
+    let key = (Cause::IssuerKey(Sha256([7; 32])).alert_id(), false);
+    assert_eq!(alerts.finish(), [(key, AlertStatus::Escalated)]);
+}
+
 /// A full memory takes what is graver than something in it.
 #[test]
 fn small_matters_keep_no_grave_one_out() {
@@ -249,6 +298,25 @@ fn small_matters_keep_no_grave_one_out() {
         }
         assert!(alerts.causes.len() == 32 && alerts.causes.values().all(|alert| alert.severity == Severity::High));
         assert_eq!(alerts.gravest(), Some(Severity::High));
+    }
+}
+
+/// What nobody is told of keeps nothing out, and takes the place of nothing.
+#[test]
+fn suppressed_alerts_leave_for_others() {
+    for when in [When::AtEnd, When::AtOnce] {
+        let silenced = |key| Finding { suppressed_by: Some(1), ..finding(&LEAF_SIGNED_BY_OWN_KEY, key, 10) };
+        let mut alerts = Alerts { capacity: 32, ..Alerts::new(when) };
+        for key in 0..40 {
+            take(&mut alerts, silenced(key));
+        }
+        for key in 100..132 {
+            take(&mut alerts, finding(&EXPIRED, key, 20));
+        }
+        assert_eq!((alerts.number(), alerts.causes.len()), (32, 32));
+        take(&mut alerts, silenced(99));
+        assert_eq!((alerts.number(), alerts.causes.len()), (32, 32));
+        assert!(alerts.causes.values().all(|alert| !alert.suppressed));
     }
 }
 
@@ -318,9 +386,12 @@ fn handshakes_of_alerts_are_bounded_in_bytes() {
         }
         let held = alerts.iter().filter(|alert| alert.observation.is_some()).count();
         assert_eq!(held, 5, "{long}");
-        // Usual ones are told with their certificate all the same.
+        // Usual ones are told with their certificate all the same, as long as these are not too much themselves.
         let told = alerts.iter().filter(|alert| alert.head.certificate.is_some()).count();
-        assert_eq!(told, if long == 10 { 30 } else { 5 });
+        let leaf = observation.server_chain[0].weight();
+        let more = (5 * weight + 2) / leaf;
+        assert!((1..25).contains(&more) && (leaf > room::USUAL) == (long != 10));
+        assert_eq!(told, if long == 10 { 5 + more } else { 5 });
         let sum: usize = alerts.iter().map(|alert| alert.held).sum();
         assert_eq!(sum, alerts.held.0);
         for key in 0..30 {

@@ -75,8 +75,9 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         (MITM-008); else it is taken for what the other replaced. Where many got the one that nobody trusts for days, \
         the trusted one is the new one and judged as such, but the message and the evidence (B12) say that the former \
         one was not trusted. Where the ClientHello was not captured, an address may have been asked for any name: \
-        only certificates with names in common are compared, here and by MITM-008. A host is judged from 30 \
-        handshakes over 24 hours on; in a capture read from a file from the first.",
+        only certificates that one name fits are compared, here and by MITM-008 (of one with more than eight names, \
+        eight are known). A host is judged from 30 handshakes over 24 hours on; in a capture read from a file from the \
+        first.",
     false_positives: "An unannounced change of a private CA; an appliance that makes itself a new certificate (once medium, \
         then the host counts as volatile). The evidence lists every point for and against.",
     remedy: "Compare the certificate with the one in the baseline, which stands beside it in the evidence. If the \

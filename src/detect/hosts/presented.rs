@@ -63,6 +63,9 @@ pub struct Presented {
     pub ending: Ending,
     /// The ClientHello was not seen: it may have asked this address for any name, and each is a host of its own.
     pub unasked: bool,
+    /// Where it was not seen: upper halves of the hashes of names that hosts of this one may have in their certificates, in
+    /// order. A proxy makes one for the very name that it was asked for, the server may have one for all below its parent.
+    pub kin: Arc<[u32]>,
 }
 
 /// A chain that was judged, for a host.
@@ -127,6 +130,9 @@ impl Presented {
                     policy: sighting.policy,
                 };
                 let mut fresh = Self { sct, unasked, ..Self::lasting(&judged, memo)? };
+                if unasked {
+                    fresh.kin = kin(&fresh.names);
+                }
                 // The same in every handshake with this chain: a list beside the certificate is not verified. Nor is one by
                 // anybody's CA, for which it would not count: a stranger could have us verify signatures without end.
                 let logs = &sighting.knowledge.logs;
@@ -153,7 +159,8 @@ impl Presented {
 
     /// The same chain, judged again.
     pub fn again(&self, asked: &Asked<'_>, memo: &SignatureMemo) -> Option<Self> {
-        Some(Self { sct: self.sct, unasked: self.unasked, ..Self::lasting(asked, memo)? })
+        let kin = Arc::clone(&self.kin);
+        Some(Self { sct: self.sct, unasked: self.unasked, kin, ..Self::lasting(asked, memo)? })
     }
 
     /// Keys of the CAs on its path, as far as signatures vouch for them.
@@ -206,6 +213,7 @@ impl Presented {
             product: product.filter(|_| !anchored),
             ending,
             unasked: false,
+            kin: Arc::default(),
         })
     }
 
@@ -289,6 +297,26 @@ pub fn names_of(facts: &Facts) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+fn parent_of(name: &str) -> &str {
+    name.split_once('.').map_or("", |(_, parent)| parent)
+}
+
+fn kin(names: &[String]) -> Arc<[u32]> {
+    let upper = |name: &str| u32::try_from(stable_hash(name.as_bytes()) >> 32).unwrap_or(0);
+    let mut kin = Vec::with_capacity(3 * names.len());
+    for name in names {
+        kin.push(upper(name));
+        match name.strip_prefix("*.") {
+            Some(parent) => kin.extend([upper(parent), upper(&format!("www.{parent}"))]),
+            // A server often has the one for all below a domain for the domain itself, too.
+            None => kin.extend([format!("*.{name}"), format!("*.{}", parent_of(name))].map(|name| upper(&name))),
+        }
+    }
+    kin.sort_unstable();
+    kin.dedup();
+    kin.into()
 }
 
 /// The short form of a name for sentences: its common name, else its organisation, else all of it.

@@ -344,9 +344,12 @@ impl KnownCertificate {
         (self.not_before..=self.not_after).contains(&seconds)
     }
 
-    /// It has names in common with this one.
+    /// It has a name in common with this one, whose ClientHello was not seen, or both have none. Of its own names the eight
+    /// that are kept are compared: how many more either has is for whoever made it to choose.
     pub fn is_for(&self, presented: &Presented) -> bool {
-        self.names.overlaps(&NameSet::of(&presented.name_hashes()))
+        let mut names = self.names.smallest.iter().take(self.names.count.into());
+        names.any(|name| presented.kin.binary_search(name).is_ok())
+            || (self.names.count == 0 && presented.names.is_empty())
     }
 
     fn turn(&mut self, at: Timestamp) {
