@@ -135,7 +135,10 @@ impl<'a> Correlator<'a> {
             return Ok(());
         }
         if let Some(mut judgement) = self.judgement.take() {
-            let due = judgement.save(order.clock);
+            let mut due = judgement.save(order.clock);
+            if let Some(safe) = self.merge.safe() {
+                due.append(&mut judgement.advance(safe.clock));
+            }
             self.alerts(&judgement, &due)?;
             self.judgement = Some(judgement);
         }

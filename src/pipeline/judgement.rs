@@ -179,6 +179,29 @@ impl Judgement {
         self.shown(due)
     }
 
+    /// Live: the clock moved on, and nothing comes before it any more. What waited for more evidence, or for the brake of its
+    /// rule, is told also while no handshake comes.
+    pub fn advance(&mut self, clock: Timestamp) -> Due {
+        let Ok(mut found) = catch_unwind(AssertUnwindSafe(|| self.judge.advance_briefly(clock))) else {
+            self.panics += 1;
+            return Vec::new();
+        };
+        let mut due = self.alerts.advance(clock);
+        self.take(&mut found, &mut due, clock);
+        self.shown(due)
+    }
+
+    /// Takes findings about earlier handshakes.
+    fn take(&mut self, found: &mut [Finding], due: &mut Due, clock: Timestamp) {
+        for finding in found {
+            let observation = finding.observation.take();
+            if finding.is_brief() && self.alerts.wants(finding) {
+                finding.complete();
+            }
+            due.extend(self.alerts.take(finding, || observation, clock));
+        }
+    }
+
     /// Live: takes another policy and other lists, if there are any.
     fn renew(&mut self) {
         if let Some((knowledge, past)) = self.renewal.as_ref().and_then(|renewal| renewal.next()) {
@@ -214,13 +237,7 @@ impl Judgement {
             found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
-        for finding in &mut found {
-            let observation = finding.observation.take();
-            if finding.is_brief() && self.alerts.wants(finding) {
-                finding.complete();
-            }
-            due.extend(self.alerts.take(finding, || observation, clock));
-        }
+        self.take(&mut found, &mut due, clock);
         due.extend(self.alerts.finish());
         self.shown(due)
     }
@@ -251,5 +268,49 @@ impl Judgement {
     fn shown(&self, mut due: Due) -> Due {
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::observation::Ends;
+    use crate::detect::testing::Ca;
+    use crate::packet::{Endpoint, Transport};
+    use crate::time::{Moment, Order};
+
+    #[test]
+    fn what_the_brake_held_is_told_while_no_handshake_comes() {
+        let judging = Judging {
+            knowledge: Arc::default(),
+            when: When::AtOnce,
+            show_suppressed: false,
+            offline: false,
+            proofs: false,
+            backing: None,
+            renewal: None,
+            past: Vec::new(),
+            why_not: None,
+        };
+        let mut judgement = Judgement::new(&judging, 1 << 20);
+        let clock = Timestamp::new(1_770_000_000, 0);
+        let mut told = std::collections::BTreeSet::new();
+        for number in 0..120_u8 {
+            // Devices of ours that signed their certificates themselves: an alert each.
+            let at = |last: u8| Endpoint { address: [10, 9, 8, last].into(), port: 443 };
+            let ends = Ends { client: at(200), server: at(number), transport: Transport::Tcp, virtual_network: 0 };
+            let order = Order { clock, frame: number.into(), ordinal: 0 };
+            let moment = Moment { order, timestamp: clock, time_known: true, ..Moment::default() };
+            let mut observation = Observation::plain(ends, moment, [[number; 32], [number; 32]]);
+            observation.server_chain = vec![Ca::new(&format!("Device {number}")).certificate];
+            told.extend(judgement.observe(&observation, (clock, true)).into_iter().map(|(key, _)| key));
+        }
+        let all = judgement.alerts.iter().count();
+        assert!(told.len() < all, "the brake of a rule lets 100 pass in a minute");
+        assert!(judgement.advance(clock).is_empty());
+        let later = judgement.advance(Timestamp::new(1_770_000_061, 0));
+        told.extend(later.iter().map(|(key, _)| *key));
+        assert_eq!(told.len(), all);
+        assert!(later.iter().all(|(_, status)| *status == AlertStatus::New));
     }
 }

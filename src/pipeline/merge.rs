@@ -63,16 +63,21 @@ impl<R: Placed> Merge<R> {
         self.advance(worker, last);
     }
 
+    /// Nothing comes before this place any more.
+    pub fn safe(&self) -> Option<Order> {
+        self.watermarks.iter().min().copied()
+    }
+
     /// The next report that nothing can come before any more.
     pub fn pop_ready(&mut self) -> Option<R> {
-        let safe = self.watermarks.iter().min()?;
+        let safe = self.safe()?;
         let first = self.run.front().map(Placed::place);
         match self.heap.peek().map(|Reverse(ByOrder(report))| report.place()) {
             Some(late) if first.is_none_or(|first| late < first) => {
-                let report = if late <= *safe { self.heap.pop() } else { None };
+                let report = if late <= safe { self.heap.pop() } else { None };
                 report.map(|Reverse(ByOrder(report))| report)
             }
-            _ if first? <= *safe => self.run.pop_front(),
+            _ if first? <= safe => self.run.pop_front(),
             _ => None,
         }
     }
