@@ -86,7 +86,8 @@ enum InventoryCommand {
         #[arg(long, value_name = "N", default_value_t = 100_000)]
         keys: u32,
     },
-    /// Certificates, keys, names and addresses that lists name, and where they were seen: those of a policy, and indicators
+    /// Certificates, keys, names, addresses and fingerprints that lists name, and where they were seen: lists of a policy, and
+    /// indicators
     AuditLists {
         #[command(flatten)]
         knowledge: Box<KnowledgeArguments>,
