@@ -606,13 +606,13 @@ fn an_open_chain_is_told_when_it_is_certain() {
         let statuses: Vec<_> = alerts.iter().map(|alert| &alert["tlswatch"]["alert"]["status"]).collect();
         assert_eq!(statuses, if stream.is_empty() { vec!["new"] } else { vec!["new", "update"] });
         let alert = &alerts[0];
-        assert!(alert["message"].as_str().unwrap().ends_with("no trust anchor"), "{}", alert["message"]);
+        assert!(alert["message"].as_str().unwrap().ends_with("no trust anchor."), "{}", alert["message"]);
         assert_eq!(alert["source"]["ip"], "10.0.0.1");
         assert_eq!(alert["tlswatch"]["alert"]["hosts"]["count"], 2);
         // Nobody showed the intermediate.
         let alerts = about(&read(&open, stream));
         assert_eq!(alerts.len(), 1, "{stream:?}");
-        assert!(alerts[0]["message"].as_str().unwrap().ends_with("not seen in this capture"));
+        assert!(alerts[0]["message"].as_str().unwrap().ends_with("not seen in this capture."));
         assert_eq!((&alerts[0]["source"]["ip"], &alerts[0]["destination"]["port"]), (&"10.0.0.1".into(), &443.into()));
         assert!(alerts[0]["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
         assert_eq!(alerts[0]["tlswatch"]["alert"]["status"], "new");

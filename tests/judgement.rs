@@ -212,6 +212,12 @@ fn every_attack_is_told_as_promised_and_nothing_beside_it() {
             {
                 assert!(!value.is_null(), "{name}: {alert}");
             }
+            let evidence = &about["evidence"];
+            assert!(evidence["proofs"].is_array() || evidence["for"].is_array(), "{name}: {alert}");
+            assert!(
+                evidence["next_steps"].is_array() && texts(&evidence["next_steps"]).iter().all(|step| step.len() > 20)
+            );
+            assert!(alert["message"].as_str().unwrap().ends_with('.'), "{name}: {}", alert["message"]);
             // Who is named as source had the first frame, and the leaf is there wherever one was seen.
             let source = alert["source"]["ip"].as_str().unwrap();
             assert!(

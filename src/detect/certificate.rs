@@ -1,6 +1,7 @@
 //! Checks of the server's certificate (TLSW-CERT-001 to 011): pure functions of one sighting.
 
 use crate::policy::SettingValue;
+use crate::time::ValidityTime;
 use crate::x509::chain::Ending;
 use crate::x509::judge::{Problem, ProblemKind};
 use crate::x509::{Certificate, Facts};
@@ -64,8 +65,12 @@ fn expired(case: &Case<'_>) -> Option<Finding> {
             0 => format!("a certificate that expired on {end}"),
             _ => format!("a certificate whose CA {} expired on {end}", quoted(&facts.subject.text)),
         };
-        finding.message = format!("{} {what}", case.gave());
+        finding.message = format!("{} {what}.", case.gave());
         finding.evidence.observed = case.seen();
+        if let (Some(at), Some(end)) = (case.sighting.at, facts.not_after) {
+            let text = format!("it ended {} before this handshake", span(end, at));
+            finding.evidence.pro.push(Point::new("validity", text).observed(at).expected(format!("not after {end}")));
+        }
     });
     if case.owned {
         finding.severity = Severity::High;
@@ -92,9 +97,15 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let mut finding = case.brief_of_leaf((&EXPIRING, &case.sighting.server?.expiring), |case, finding| {
-        let end = case.leaf().and_then(|(_, facts)| facts.not_after).map(date).unwrap_or_default();
-        finding.message = format!("{} a certificate that expires on {end}", case.gave());
+        let end = case.leaf().and_then(|(_, facts)| facts.not_after);
+        let day = end.map(date).unwrap_or_default();
+        finding.message = format!("{} a certificate that expires on {day}.", case.gave());
         finding.evidence.observed = case.seen();
+        if let (Some(at), Some(end)) = (case.sighting.at, end) {
+            let text = format!("it ends {} after this handshake", span(at, end));
+            let point = Point::new("validity", text).observed(format!("valid until {end}"));
+            finding.evidence.pro.push(point.expected("a new certificate before that"));
+        }
     })?;
     if !short && left < days.last()? * DAY {
         finding.severity = Severity::Medium;
@@ -110,8 +121,10 @@ fn not_yet_valid(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (leaf, _) = case.leaf()?;
-    let message = format!("{} a certificate that is not valid before {}", case.gave(), date(begin));
+    let message = format!("{} a certificate that is not valid before {}.", case.gave(), date(begin));
     let mut finding = case.leaf_finding(&NOT_YET_VALID, &[leaf.sha256.to_string()], message);
+    let text = format!("it begins {} after this handshake", span(at, begin));
+    finding.evidence.pro.push(Point::new("validity", text).observed(at).expected(format!("not before {begin}")));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
 }
@@ -122,8 +135,10 @@ fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
     let name = case.sighting.host.certain_name()?;
     problem(case, ProblemKind::NameMismatch)?;
     let names = first_names(facts);
-    let message = format!("{} a certificate that is not for {name} but for {names}", case.gave());
+    let message = format!("{} a certificate that is not for {name} but for {names}.", case.gave());
     let mut finding = case.leaf_finding(&NAME_MISMATCH, &[leaf.sha256.to_string()], message);
+    let text = "no name of the certificate is the one that the client asked for (RFC 9525)";
+    finding.evidence.pro.push(Point::new("name", text).observed(names).expected(name));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
 }
@@ -170,7 +185,9 @@ impl Untrusted {
         let Some(facts) = leaf.facts.as_deref() else { return };
         let issuer = quoted(&facts.issuer.text);
         finding.message =
-            format!("{} gave client {client} a certificate of {issuer}, which is {}", finding.host, self.why);
+            format!("{} gave client {client} a certificate of {issuer}, which is {}.", finding.host, self.why);
+        let text = if self.why == NOT_SEEN { "nobody presented its issuer" } else { "no path leads to a trust anchor" };
+        finding.evidence.pro = vec![Point::new("path", text).observed(issuer).expected("an issuer that is trusted")];
         let Self { sct, chain_status, .. } = self;
         finding.evidence.observed = Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct, chain_status });
     }
@@ -201,8 +218,11 @@ fn self_signed(case: &Case<'_>) -> Option<Finding> {
     {
         return None;
     }
-    let message = format!("{} a self-signed certificate of {}", case.gave(), quoted(&facts.subject.text));
+    let subject = quoted(&facts.subject.text);
+    let message = format!("{} a self-signed certificate of {subject}.", case.gave());
     let mut finding = case.leaf_finding(&SELF_SIGNED, &[], message);
+    let text = "its own key signed it, so nobody vouches for it";
+    finding.evidence.pro.push(Point::new("path", text).observed(subject).expected("an issuer that is trusted"));
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
@@ -223,7 +243,7 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
     let child = path.iter().find(|one| one.sha256 == broken)?;
     let facts = child.facts.as_deref()?;
     let message = format!(
-        "{} a chain in which the signature of {} is not that of its issuer {}",
+        "{} a chain in which the signature of {} is not that of its issuer {}.",
         case.gave(),
         quoted(&facts.subject.text),
         quoted(&facts.issuer.text)
@@ -250,8 +270,12 @@ fn weak_signature(case: &Case<'_>) -> Option<Finding> {
     let (depth, hash) = (*chain.weak_signature.get_or_init(|| first_weak_signature(case)))?;
     let certificate = case.path().get(depth)?;
     let facts = certificate.facts.as_deref()?;
-    let message = format!("{} a certificate of {} signed with {hash}", case.gave(), quoted(&facts.subject.text));
+    let subject = quoted(&facts.subject.text);
+    let message = format!("{} a certificate of {subject} signed with {hash}.", case.gave());
     let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[certificate.sha256.to_string()], message);
+    let whose = if depth == 0 { "the leaf" } else { "a CA above it" };
+    let text = format!("whoever finds a collision of {hash} can forge {whose}");
+    finding.evidence.pro.push(Point::new("signature", text).observed(hash).expected("SHA-256 or better"));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
 }
@@ -298,8 +322,11 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
     let (leaf, _) = case.leaf()?;
     let days = lifetime / DAY;
     let message =
-        format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed", case.gave());
+        format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed.", case.gave());
     let mut finding = case.leaf_finding(&VALIDITY_TOO_LONG, &[leaf.sha256.to_string()], message);
+    let text = format!("issued on {}, valid until {}", date(begin), date(end));
+    let point = Point::new("validity", text).observed(format!("{days} days"));
+    finding.evidence.pro.push(point.expected(format!("at most {allowed} days")));
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)
 }
@@ -313,7 +340,7 @@ fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
     let mut finding = case.brief_of_leaf((&WRONG_USAGE, &case.sighting.server?.wrong_usage), |case, finding| {
         let reasons = wrong_usages(case);
         let first = reasons.first().copied().unwrap_or_default();
-        finding.message = format!("{} a certificate that is used for what it is not meant for: {first}", case.gave());
+        finding.message = format!("{} a certificate that is used for what it is not meant for: {first}.", case.gave());
         finding.evidence.observed = case.seen();
         let point = |reason: &&str| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() };
         finding.evidence.pro = reasons.iter().map(point).collect();
@@ -391,8 +418,26 @@ fn no_sct(case: &Case<'_>) -> Option<Finding> {
     if !public || facts.not_before?.seconds() < SINCE || case.shows_sct() || !asked || hidden {
         return None;
     }
-    let message = format!("{} a public certificate without any signed certificate timestamp", case.gave());
-    Some(case.leaf_finding(&NO_SCT, &[leaf.sha256.to_string()], message))
+    let message = format!("{} a public certificate without any signed certificate timestamp.", case.gave());
+    let mut finding = case.leaf_finding(&NO_SCT, &[leaf.sha256.to_string()], message);
+    let text = "neither certificate nor handshake brought one, though the client asked (RFC 6962)";
+    finding
+        .evidence
+        .pro
+        .push(Point::new("sct", text).observed("none").expected("some, as browsers demand since May 2018"));
+    Some(finding)
+}
+
+/// The time between two, for people.
+#[cold]
+fn span(from: ValidityTime, to: ValidityTime) -> String {
+    let seconds = to.seconds().saturating_sub(from.seconds());
+    let (number, unit) = match seconds {
+        ..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / DAY, "day"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 fn first_names(facts: &Facts) -> String {

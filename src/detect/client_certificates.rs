@@ -8,17 +8,16 @@ use super::catalogue::{
     CLIENT_CERT_NEW_LOCATION, CLIENT_CERT_NEW_SOFTWARE, CLIENT_CERT_REVOKED_OR_EXPIRED, CLIENT_CERT_TWO_PLACES,
     CLIENT_CERT_UNEXPECTED_ISSUER, Effect, Rule, Severity,
 };
-use super::finding::{Cause, Finding, Point};
+use super::finding::{Cause, Finding, Point, Seen};
 use super::hosts::backing::{Backing, ClientUse};
 use super::hosts::presented::{clipped, short_name};
 use super::hosts::report::{Place, client_text};
-use super::hosts::sketch::{stable_hash, subnet_hash};
 use super::listed::{Lists, in_crl, since};
 use super::memory::Memory;
 use super::observation::ClientProof;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
-use crate::time::{Span, Timestamp};
+use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
 use crate::x509::judge::ProblemKind;
 use crate::x509::{Certificate, Facts, Sha256};
 
@@ -39,7 +38,7 @@ const SERVER_HANDSHAKES: u32 = 30;
 const DAY: Span = Span::seconds(86_400);
 const THREE_DAYS: Span = Span::seconds(3 * 86_400);
 
-/// The rules and their memory: about 300 octets for a key.
+/// The rules and their memory: about 500 octets for a key.
 #[derive(Debug)]
 pub struct ClientCertificates {
     keys: Memory<Sha256, Usage>,
@@ -60,7 +59,7 @@ struct Usage {
 /// A prefix that a key was used from.
 #[derive(Clone, Copy, Debug)]
 struct Spot {
-    prefix: u64,
+    network: Cidr,
     first: Timestamp,
     last: Timestamp,
     uses: u32,
@@ -68,9 +67,10 @@ struct Spot {
     known: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Software {
-    fingerprint: u64,
+    /// JA4.
+    fingerprint: Box<str>,
     /// It appeared in a known place after the key was known; an update if no other is seen again.
     update: bool,
 }
@@ -126,7 +126,7 @@ impl ClientCertificates {
         let sighting = used.sighting;
         let clock = sighting.clock;
         let client = used.place.ends.client.address;
-        let prefix = place_hash(client);
+        let place = network(client);
         let least = sighting.policy.number(&CLIENT_CERT_NEW_LOCATION.known(), "uses");
         let key = used.facts.spki_sha256;
         let past = &mut self.past;
@@ -135,7 +135,7 @@ impl ClientCertificates {
         let Some(usage) = usage else { return };
         let known = i64::from(usage.uses) >= least && usage.last.since(usage.first) >= THREE_DAYS;
         let roaming = usage.places.len() > ROAMING;
-        let new_place = !usage.places.iter().any(|spot| spot.prefix == prefix && spot.known);
+        let new_place = !usage.places.iter().any(|spot| spot.network == place && spot.known);
         let allowed = used.allowed();
         let outside = match allowed {
             Some(allowed) => !allowed,
@@ -148,14 +148,14 @@ impl ClientCertificates {
             return;
         }
         let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
-        let other = usage.places.iter().find(|spot| spot.prefix != prefix && clock.since(spot.last) <= window);
-        if known && !roaming && new_place && allowed != Some(true) && other.is_some() {
-            findings.push(used.two_places());
+        let other = usage.places.iter().find(|spot| spot.network != place && clock.since(spot.last) <= window);
+        if known && !roaming && new_place && allowed != Some(true) {
+            findings.extend(other.map(|other| used.two_places(other)));
         }
         if let Some(kind) = sighting.client_kind {
             findings.extend(usage.software(used, &kind.ja4, (known, outside)));
         }
-        usage.note(prefix, clock, (known, least));
+        usage.note(place, clock, (known, least));
     }
 
     fn issuer(&mut self, used: &Use<'_>) -> Option<Finding> {
@@ -180,6 +180,7 @@ impl ClientCertificates {
             *known = issuer;
             return None;
         }
+        let before = server.count.saturating_sub(1);
         // A server that accepts many issuers has no stable set.
         let stable = server.issuers.len() < MAX_ISSUERS;
         if stable {
@@ -193,7 +194,12 @@ impl ClientCertificates {
             "with a certificate from \"{}\", an issuer that it never accepted",
             clipped(&used.facts.issuer.text)
         );
-        Some(used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what))
+        let mut finding = used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what);
+        let others = server.issuers.len().saturating_sub(1);
+        let text = format!("{before} client certificates accepted before, of {others} other issuers");
+        let point = Point::new("issuer", text).observed(&used.facts.issuer.text);
+        finding.evidence.pro.push(point.expected("one of the issuers that it accepted before"));
+        Some(finding)
     }
 }
 
@@ -212,13 +218,13 @@ impl Usage {
             let last = one.last.min(clock);
             usage.uses = usage.uses.saturating_add(one.count);
             usage.last = usage.last.max(last);
-            let prefix = place_hash(one.address);
-            match spots.iter_mut().find(|spot| spot.prefix == prefix) {
+            let place = network(one.address);
+            match spots.iter_mut().find(|spot| spot.network == place) {
                 Some(spot) => {
                     spot.uses = spot.uses.saturating_add(one.count);
                     spot.last = spot.last.max(last);
                 }
-                None => spots.push(Spot { prefix, first: one.first, last, uses: one.count, known: true }),
+                None => spots.push(Spot { network: place, first: one.first, last, uses: one.count, known: true }),
             }
         }
         let all = spots.clone();
@@ -235,10 +241,10 @@ impl Usage {
         usage
     }
 
-    fn note(&mut self, prefix: u64, clock: Timestamp, (known, least): (bool, i64)) {
+    fn note(&mut self, place: Cidr, clock: Timestamp, (known, least): (bool, i64)) {
         self.uses = self.uses.saturating_add(1);
         self.last = self.last.max(clock);
-        if let Some(spot) = self.places.iter_mut().find(|spot| spot.prefix == prefix) {
+        if let Some(spot) = self.places.iter_mut().find(|spot| spot.network == place) {
             spot.uses = spot.uses.saturating_add(1);
             spot.last = clock;
             // A move that lasts is no theft.
@@ -249,18 +255,17 @@ impl Usage {
             let oldest = self.places.iter().enumerate().min_by_key(|(_, spot)| spot.last).map(|(index, _)| index);
             oldest.map(|oldest| self.places.remove(oldest));
         }
-        self.places.push(Spot { prefix, first: clock, last: clock, uses: 1, known: !known });
+        self.places.push(Spot { network: place, first: clock, last: clock, uses: 1, known: !known });
     }
 
     fn software(&mut self, used: &Use<'_>, fingerprint: &str, (known, new_place): (bool, bool)) -> Option<Finding> {
-        let hash = stable_hash(fingerprint.as_bytes());
-        if let Some(seen) = self.software.iter().find(|software| software.fingerprint == hash).copied() {
+        let seen = self.software.iter().find(|software| *software.fingerprint == *fingerprint);
+        if let Some(is_update) = seen.map(|seen| seen.update) {
             // The old one is still there: what looked like an update was none.
-            let newer = self.software.iter_mut().find(|software| software.update);
-            return newer.filter(|_| !seen.update).map(|newer| {
-                newer.update = false;
-                used.new_software(fingerprint, Severity::Medium)
-            });
+            let newer = self.software.iter_mut().find(|software| software.update).filter(|_| !is_update)?;
+            newer.update = false;
+            let newer = newer.fingerprint.clone();
+            return Some(used.new_software(&newer, (Severity::Medium, &self.software)));
         }
         // Nothing is known of the software of earlier runs: none of it is new.
         let steady = (1..=2).contains(&self.software.len());
@@ -268,11 +273,12 @@ impl Usage {
             self.software.remove(0);
         }
         let told = known && steady;
-        self.software.push(Software { fingerprint: hash, update: told && !new_place });
+        self.software.push(Software { fingerprint: fingerprint.into(), update: told && !new_place });
         if !told {
             return None;
         }
-        let mut finding = used.new_software(fingerprint, if new_place { Severity::High } else { Severity::Medium });
+        let severity = if new_place { Severity::High } else { Severity::Medium };
+        let mut finding = used.new_software(fingerprint, (severity, &self.software));
         if !new_place {
             finding.effect = Effect::Mark;
         }
@@ -325,6 +331,9 @@ impl Use<'_> {
         );
         let mut finding = self.place.plain(rule, cause, message);
         finding.certificate = Some(Arc::clone(self.leaf));
+        let chain_status = self.sighting.client.map_or("unparsable", |chain| chain.judgement.reason());
+        let (sha256, spki) = (self.leaf.sha256, self.facts.spki_sha256);
+        finding.evidence.observed = Some(Seen { sha256, spki, sct: None, chain_status });
         finding
     }
 
@@ -348,27 +357,41 @@ impl Use<'_> {
                 ..Point::default()
             });
         }
-        finding.evidence.pro.push(Point {
-            id: "place",
-            points: 0,
-            text: format!("{} uses from {} other places", usage.uses, usage.places.len()),
-            observed: Some(network.to_string()),
-            expected: None,
-        });
+        let others = usage.places.iter().filter(|spot| spot.network != network);
+        let mut others: Vec<&Spot> = others.collect();
+        others.sort_by_key(|spot| (std::cmp::Reverse(spot.uses), spot.network));
+        let places = if others.len() == 1 { "place" } else { "places" };
+        let text = format!("{} uses from {} other {places}", usage.uses, others.len());
+        let known = others.iter().map(|spot| spot.network.to_string()).collect::<Vec<_>>().join(", ");
+        let expected = match self.entry().filter(|_| by_policy) {
+            Some(entry) => {
+                entry.allowed_from.iter().take(MAX_PLACES).map(Cidr::to_string).collect::<Vec<_>>().join(", ")
+            }
+            None => known,
+        };
+        finding.evidence.pro.push(Point::new("place", text).observed(network).expected(expected));
         finding
     }
 
-    fn two_places(&self) -> Finding {
+    fn two_places(&self, other: &Spot) -> Finding {
         let cause = self.cause(&CLIENT_CERT_TWO_PLACES, Vec::new());
-        let what = "minutes after it was used from another place";
-        self.finding(&CLIENT_CERT_TWO_PLACES, cause, what)
+        let seconds = self.sighting.clock.since(other.last).nanos().max(0) / NANOS_PER_SECOND;
+        let what = format!("{seconds} s after it was used from {}", other.network);
+        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, cause, &what);
+        let here = network(self.place.ends.client.address);
+        let text = format!("two places within {seconds} s, {} uses from {} before", other.uses, other.network);
+        finding.evidence.pro.push(Point::new("places", text).observed(here).expected(other.network));
+        finding
     }
 
-    fn new_software(&self, fingerprint: &str, severity: Severity) -> Finding {
+    fn new_software(&self, fingerprint: &str, (severity, before): (Severity, &[Software])) -> Finding {
         let cause = self.cause(&CLIENT_CERT_NEW_SOFTWARE, Vec::new());
         let what = format!("with other software than before (JA4 {fingerprint})");
         let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, cause, &what);
         finding.severity = severity;
+        let known: Vec<&str> = before.iter().map(|one| &*one.fingerprint).filter(|one| *one != fingerprint).collect();
+        let text = "a JA4 that this certificate was not used with";
+        finding.evidence.pro.push(Point::new("software", text).observed(fingerprint).expected(known.join(", ")));
         finding
     }
 
@@ -411,7 +434,11 @@ impl Use<'_> {
         let until: String = until.unwrap_or_default().chars().take(10).collect();
         let cause = self.cause(&CLIENT_CERT_REVOKED_OR_EXPIRED, Vec::new());
         let what = format!("though it expired on {until}, and the server accepted it");
-        Some(self.finding(&CLIENT_CERT_REVOKED_OR_EXPIRED, cause, &what))
+        let mut finding = self.finding(&CLIENT_CERT_REVOKED_OR_EXPIRED, cause, &what);
+        let point = Point::new("validity", "the server accepted it after its end");
+        let seen = self.sighting.at.map(|at| at.to_string()).unwrap_or_default();
+        finding.evidence.pro.push(point.observed(seen).expected(format!("not after {until}")));
+        Some(finding)
     }
 }
 
@@ -423,15 +450,8 @@ fn is_established(sighting: &Sighting<'_>) -> bool {
 
 /// /24 or /48.
 fn network(address: IpAddr) -> Cidr {
-    let prefix = if address.to_canonical().is_ipv4() { 24 } else { 48 };
-    Cidr::of(address, prefix)
-}
-
-fn place_hash(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        v4 @ IpAddr::V4(_) => subnet_hash(v4),
-        IpAddr::V6(v6) => stable_hash(v6.octets().first_chunk::<6>().map_or(&[][..], |prefix| prefix)),
-    }
+    let address = address.to_canonical();
+    Cidr::of(address, if address.is_ipv4() { 24 } else { 48 })
 }
 
 fn sha2_of(facts: &Facts) -> [u8; 32] {
@@ -493,6 +513,11 @@ mod tests {
         let found = world.used("10.2.0.22");
         assert_eq!((ids(&found), found[0].severity), (vec!["CERT-030"], Severity::Medium));
         assert!(found[0].message.contains("\"backup-7\"") && found[0].message.contains("10.2.0.0/24"));
+        let point = &found[0].evidence.pro[0];
+        assert_eq!(point.text, "20 uses from 1 other place");
+        assert_eq!(point.expected.as_deref(), Some("10.1.0.0/24"));
+        let observed = found[0].evidence.observed.as_ref().unwrap();
+        assert_eq!((observed.sha256, observed.chain_status), (world.chain[0].sha256, "trusted"));
         assert!(world.used("10.1.0.99").is_empty(), "the same /24");
         assert_eq!(ids(&World::new(9).used("10.2.0.22")), [] as [&str; 0], "not known");
         let mut young = World::new(0);
@@ -527,7 +552,13 @@ mod tests {
             let mut world = World::new(20);
             world.used("10.1.0.11");
             world.scene.now += pause;
-            assert_eq!(of(&world.used("10.2.0.22"), "CERT-031").is_some(), fires);
+            let found = world.used("10.2.0.22");
+            assert_eq!(of(&found, "CERT-031").is_some(), fires);
+            let Some(found) = of(&found, "CERT-031") else { continue };
+            assert!(found.message.contains("600 s after it was used from 10.1.0.0/24"), "{}", found.message);
+            let point = &found.evidence.pro[0];
+            let sides = (point.observed.as_deref(), point.expected.as_deref());
+            assert_eq!(sides, (Some("10.2.0.0/24"), Some("10.1.0.0/24")));
         }
         // Both places are old acquaintances.
         let mut pair = World::new(0);
@@ -542,7 +573,10 @@ mod tests {
     #[test]
     fn new_software() {
         let found = World::new(20).used_with("10.2.0.22", &other_software);
-        assert_eq!(of(&found, "CERT-032").unwrap().severity, Severity::High, "and a new place");
+        let told = of(&found, "CERT-032").unwrap();
+        assert_eq!(told.severity, Severity::High, "and a new place");
+        let (observed, expected) = (&told.evidence.pro[0].observed, &told.evidence.pro[0].expected);
+        assert!(observed.is_some() && expected.is_some() && observed != expected, "{:?}", told.evidence);
         let mut world = World::new(20);
         let found = world.used_with("10.1.0.11", &other_software);
         assert_eq!((ids(&found), found[0].effect), (vec!["CERT-032"], Effect::Mark));

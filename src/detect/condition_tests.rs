@@ -20,7 +20,7 @@ fn expired_names_the_certificate_that_expired() {
     let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START - 10 * DAY, START - DAY));
     let found = Bench::new(&[&ca]).findings(HOME, &chain);
     let message = &of(&found, "CERT-001").unwrap().message;
-    assert!(message.ends_with("a certificate that expired on 2026-02-28"), "{message}");
+    assert!(message.ends_with("a certificate that expired on 2026-02-28."), "{message}");
 }
 
 #[test]
@@ -30,14 +30,14 @@ fn names_of_a_mismatch_are_few() {
         let found = Bench::new(&[&ca]).findings(WWW, &ca.chain(&Plan::of(names)));
         of(&found, "CERT-004").unwrap().message.split(" but for ").nth(1).unwrap().to_owned()
     };
-    assert_eq!(message(&["a.example"]), "'a.example'");
-    assert_eq!(message(&["a.example", "b.example", "c.example"]), "'a.example', 'b.example', 'c.example'");
+    assert_eq!(message(&["a.example"]), "'a.example'.");
+    assert_eq!(message(&["a.example", "b.example", "c.example"]), "'a.example', 'b.example', 'c.example'.");
     assert_eq!(message(&["a.example", "b.example", "c.example", "d.example"]).matches("others").count(), 1);
     let mut params = CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, "only a name");
     let bare = parse(params.signed_by(&key(), &ca.issuer).unwrap().der());
     let found = Bench::new(&[&ca]).findings(WWW, &[bare]);
-    assert!(of(&found, "CERT-004").unwrap().message.ends_with("but for 'CN=only a name'"));
+    assert!(of(&found, "CERT-004").unwrap().message.ends_with("but for 'CN=only a name'."));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_entry_that_fits_is_the_one_that_counts() {
     let mut bench = Bench::new(&[&ca]);
     bench.knowledge.blocklists = named(List::certificates(&format!("{sha256} stolen")));
     let found = bench.findings(WWW, &chain);
-    assert!(found[0].message.ends_with("'list line 1, stolen'"), "{}", found[0].message);
+    assert!(found[0].message.ends_with("'list line 1, stolen'."), "{}", found[0].message);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_list_that_is_out_of_date_says_so() {
         };
         let mut bench = Bench::new(&[&ca]);
         bench.knowledge.crls = super::crl::Crl::read(list.signed_by(&ca.issuer).unwrap().der()).unwrap();
-        of(&bench.findings(WWW, &chain), "CERT-013").unwrap().message.ends_with("(by a list that is out of date)")
+        of(&bench.findings(WWW, &chain), "CERT-013").unwrap().message.ends_with("(by a list that is out of date).")
     };
     assert_eq!((told(2), told(4)), (true, false));
 }

@@ -1,7 +1,7 @@
 //! Checks of versions, ciphers, keys and signatures (TLSW-CRYP-001 to 009): pure functions of one sighting.
 
-use crate::tls::names::cipher_suite;
-use crate::tls::{KeyExchange, Protocol};
+use crate::tls::names::{self, cipher_suite};
+use crate::tls::{Handshake, KeyExchange, Protocol};
 use crate::x509::{Facts, KeyKind, Sha256};
 use sha2::Digest as _;
 
@@ -53,11 +53,31 @@ fn obsolete_version(case: &Case<'_>) -> Option<Finding> {
         _ => return None,
     };
     let client = case.sighting.observation.ends.client.address;
-    let message = format!("{} chose {name} with client {client}", case.sighting.host);
+    let message = format!("{} chose {name} with client {client}.", case.sighting.host);
     let mut finding = case.finding(&OBSOLETE_VERSION, &[name.to_owned()], message);
     finding.severity = severity;
+    finding.evidence.pro.push(chosen_version(handshake, name));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// What the client offered, and what the server made of it.
+#[cold]
+fn chosen_version(handshake: &Handshake, name: &str) -> Point {
+    let best = handshake.client_hello.as_deref().and_then(|hello| {
+        let offered = hello.supported_versions.iter().copied().filter(|version| !crate::tls::is_grease(*version));
+        // Versions of DTLS count down.
+        match handshake.protocol {
+            Protocol::Dtls => offered.chain([hello.legacy_version]).min(),
+            _ => offered.chain([hello.legacy_version]).max(),
+        }
+    });
+    let text = match best {
+        Some(best) => format!("the best that the client offered is {}", names::version_text(best)),
+        None => "what the client offered is not in the capture".to_owned(),
+    };
+    let better = if handshake.protocol == Protocol::Dtls { "DTLS 1.2 or 1.3" } else { "TLS 1.2 or 1.3" };
+    Point::new("version", text).observed(name).expected(better)
 }
 
 /// CRYP-002.
@@ -65,22 +85,24 @@ fn weak_cipher(case: &Case<'_>, (mut severity, why): CipherWeakness) -> Option<F
     let handshake = &case.sighting.observation.handshake;
     let number = handshake.server_hello.as_deref()?.cipher_suite?;
     let name = cipher_suite(number)?;
-    let mut export = false;
-    if name.contains("EXPORT") {
-        export = true;
-        let offered = handshake.client_hello.as_deref().map(|hello| &hello.cipher_suites);
-        // A signaling value is no suite.
-        let is_suite = |name: &str| !name.ends_with("_SCSV");
-        let better =
-            |number: &u16| cipher_suite(*number).is_some_and(|name| is_suite(name) && weakness(name).is_none());
-        if offered.is_some_and(|offered| !offered.contains(&number) || offered.iter().any(better)) {
-            severity = Severity::Critical;
-        }
+    let offered = handshake.client_hello.as_deref().map(|hello| &hello.cipher_suites);
+    // A signaling value is no suite.
+    let is_suite = |name: &str| !name.ends_with("_SCSV");
+    let better = |number: &u16| cipher_suite(*number).filter(|name| is_suite(name) && weakness(name).is_none());
+    let best = offered.and_then(|offered| offered.iter().find_map(better));
+    let export = name.contains("EXPORT");
+    if export && offered.is_some_and(|offered| !offered.contains(&number) || best.is_some()) {
+        severity = Severity::Critical;
     }
     let client = case.sighting.observation.ends.client.address;
-    let message = format!("{} chose {name} with client {client}: {why}", case.sighting.host);
+    let message = format!("{} chose {name} with client {client}: {why}.", case.sighting.host);
     let mut finding = case.finding(&WEAK_CIPHER, &[name.to_owned()], message);
     finding.severity = severity;
+    finding.evidence.pro.push(match (offered, best) {
+        (_, Some(best)) => Point::new("cipher", "the client offered better").observed(name).expected(best),
+        (Some(_), None) => Point::new("cipher", "the client offered nothing better").observed(name),
+        (None, None) => Point::new("cipher", "what the client offered is not in the capture").observed(name),
+    });
     lower_unless(export || case.is_ours(), &mut finding);
     Some(finding)
 }
@@ -119,8 +141,10 @@ fn weak_key(case: &Case<'_>) -> Option<Finding> {
     }
     let (_, facts) = case.leaf()?;
     let (severity, why) = key_weakness(facts)?;
-    let message = format!("{} a certificate with a weak key: {why}", case.gave());
+    let message = format!("{} a certificate with a weak key: {why}.", case.gave());
     let mut finding = case.leaf_finding(&WEAK_KEY, &[], message);
+    let point = Point::new("key", "less than NIST SP 800-57 asks for").observed(why);
+    finding.evidence.pro.push(point.expected("RSA with 2048 bits, or an elliptic curve of 256"));
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     finding.severity = severity;
     lower_unless(severity >= Severity::High || case.is_ours(), &mut finding);
@@ -179,16 +203,13 @@ fn weak_dh_group(case: &Case<'_>) -> Option<Finding> {
         }
     };
     let client = case.sighting.observation.ends.client.address;
-    let message = format!("{} offered client {client} a weak Diffie-Hellman group: {why}", case.sighting.host);
-    let mut finding = case.finding(&WEAK_DH_GROUP, &[why], message);
+    let message = format!("{} offered client {client} a weak Diffie-Hellman group: {why}.", case.sighting.host);
+    let mut finding = case.finding(&WEAK_DH_GROUP, std::slice::from_ref(&why), message);
     finding.severity = severity;
+    let point = Point::new("parameters", why).observed(format!("a prime of {bits} bits"));
+    finding.evidence.pro.push(point.expected("2048 bits or more (RFC 7919), or ECDHE"));
     if let Some(label) = label {
-        finding.evidence.pro.push(Point {
-            id: "group",
-            text: "a well-known prime".to_owned(),
-            observed: Some(label.to_owned()),
-            ..Point::default()
-        });
+        finding.evidence.pro.push(Point::new("group", "a well-known prime").observed(label));
     }
     lower_unless(severity == Severity::Critical || case.is_ours(), &mut finding);
     Some(finding)
@@ -211,7 +232,7 @@ fn ske_signature_invalid(case: &Case<'_>) -> Option<Finding> {
         (false, _) => "how the client took it is not seen",
     };
     let message = format!(
-        "The signature of {}'s key exchange with client {} is wrong; {then}",
+        "The signature of {}'s key exchange with client {} is wrong; {then}.",
         case.sighting.host, observation.ends.client.address
     );
     let mut finding = case.leaf_finding(&SKE_SIGNATURE_INVALID, &[leaf.sha256.to_string()], message);
@@ -236,18 +257,18 @@ fn leaked_by_fault(case: &Case<'_>) -> Option<Finding> {
     };
     let (_, facts) = case.leaf()?;
     let message = format!(
-        "{} gave its RSA private key away: a wrong signature to client {} shows a factor of the modulus",
+        "{} gave its RSA private key away: a wrong signature to client {} shows a factor of the modulus.",
         case.sighting.host, case.sighting.observation.ends.client.address
     );
     let mut finding = case.leaf_finding(&RSA_KEY_LEAKED_BY_FAULT, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     let modulus = Sha256(sha2::Sha256::digest(&facts.key.modulus).into());
-    let hashes = [("modulus", modulus), ("factor", factor), ("signed", signed)];
+    let hashes = [("modulus", "modulus", modulus), ("factor", "factor", factor), ("signed", "signed octets", signed)];
     finding.evidence.pro = hashes
         .into_iter()
-        .map(|(id, hash)| Point {
+        .map(|(id, what, hash)| Point {
             id,
-            text: format!("SHA-256 of the {id}"),
+            text: format!("SHA-256 of the {what}"),
             observed: Some(hash.to_string()),
             ..Point::default()
         })
@@ -258,12 +279,22 @@ fn leaked_by_fault(case: &Case<'_>) -> Option<Finding> {
 /// CRYP-008 and CRYP-009.
 fn factorable(case: &Case<'_>, weak: WeakRsa) -> Option<Finding> {
     let (_, facts) = case.leaf()?;
-    let (rule, why): (&'static Rule, _) = match weak {
-        WeakRsa::Roca => (&ROCA, "the chip that made it gives its factors away (ROCA)"),
-        WeakRsa::Fermat => (&FERMAT, "its primes are so close together that anybody finds them"),
+    let (rule, why, proof): (&'static Rule, _, _) = match weak {
+        WeakRsa::Roca => (
+            &ROCA,
+            "the chip that made it gives its factors away (ROCA)",
+            "the modulus has the residues of Infineon's key generation (CVE-2017-15361)",
+        ),
+        WeakRsa::Fermat => (
+            &FERMAT,
+            "its primes are so close together that anybody finds them",
+            "Fermat's method finds the primes of the modulus within a hundred rounds (CVE-2022-26320)",
+        ),
     };
-    let message = format!("{} a certificate whose RSA key is broken: {why}", case.gave());
+    let message = format!("{} a certificate whose RSA key is broken: {why}.", case.gave());
     let mut finding = case.leaf_finding(rule, &[], message);
+    let point = Point::new("modulus", proof).observed(format!("RSA with {} bits", facts.key.bits));
+    finding.evidence.proofs.push(point.expected("random primes"));
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     Some(finding)
 }
@@ -273,7 +304,7 @@ fn pq_status(case: &Case<'_>) -> Option<Finding> {
     if !case.sighting.gist.hybrid {
         return None;
     }
-    Some(case.finding(&PQ_STATUS, &[], format!("{} uses a post-quantum key exchange", case.sighting.host)))
+    Some(case.finding(&PQ_STATUS, &[], format!("{} uses a post-quantum key exchange.", case.sighting.host)))
 }
 
 fn without_zeros(number: &[u8]) -> &[u8] {

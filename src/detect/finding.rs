@@ -284,6 +284,30 @@ pub struct Point {
     pub expected: Option<String>,
 }
 
+impl Point {
+    /// A point of a rule that counts none.
+    #[cold]
+    pub fn new(id: &'static str, text: impl Into<String>) -> Self {
+        Self { id, text: text.into(), ..Self::default() }
+    }
+
+    /// With what was seen.
+    #[cold]
+    #[must_use]
+    pub fn observed(mut self, value: impl fmt::Display) -> Self {
+        self.observed = Some(value.to_string());
+        self
+    }
+
+    /// With what was expected.
+    #[cold]
+    #[must_use]
+    pub fn expected(mut self, value: impl fmt::Display) -> Self {
+        self.expected = Some(value.to_string());
+        self
+    }
+}
+
 /// What was known of the host (`evidence.baseline`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownHost {

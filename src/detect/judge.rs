@@ -12,11 +12,11 @@ use crate::time::{Timestamp, ValidityTime};
 use crate::x509::chain::{Budget, ChainReport, Ending, SignatureMemo, Verifier, is_signed_by_own_key};
 use crate::x509::judge::{Purpose, Question, judge};
 use crate::x509::roots::Pool;
-use crate::x509::{Certificate, Facts, Sha256};
+use crate::x509::{Certificate, Sha256};
 
 use super::alerts::When;
 use super::case::{Case, validity_time};
-use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, RSA_SHARED_FACTOR, UNTRUSTED_ISSUER};
+use super::catalogue::{CAPTIVE_PORTAL, Effect, NAME_MISMATCH, UNTRUSTED_ISSUER};
 use super::certificate;
 use super::crypto::{self, CipherWeakness, Lasting};
 use super::finding::{AlertId, Cause, Completion, Finding};
@@ -36,6 +36,7 @@ use appeared::Appeared;
 
 mod again;
 mod appeared;
+mod shared_factors;
 
 /// Chains whose verdict is remembered.
 const CHAINS: usize = 20_000;
@@ -448,39 +449,6 @@ impl Judge {
         let undecided = self.undecided.all();
         findings.extend(self.decide_again(undecided, true));
         findings
-    }
-
-    /// Remembers an RSA key for the test at the end.
-    fn note_modulus(&mut self, case: &Case<'_>) {
-        let Some(quiet) = case.sighting.server.map(|chain| &chain.quiet.moduli) else { return };
-        if was_quiet(quiet, self.moduli.forgotten()) {
-            return;
-        }
-        let known = |facts: &Facts| facts.key.modulus.is_empty() || self.moduli.contains(&facts.spki_sha256);
-        // The finding holds the certificate.
-        let usual = |leaf: &Certificate| leaf.weight() <= MODULUS_BYTES;
-        let Some((_, facts)) = case.leaf().filter(|(leaf, facts)| usual(leaf) && !known(facts)) else {
-            note_quiet(quiet, self.moduli.forgotten());
-            return;
-        };
-        let message =
-            format!("{} has an RSA key that shares a prime with another: both are broken", case.sighting.host);
-        let mut finding = case.leaf_finding(&RSA_SHARED_FACTOR, &[], message);
-        finding.cause = Cause::LeafKey(facts.spki_sha256);
-        self.moduli.insert(facts.spki_sha256, finding);
-    }
-
-    /// KEY-007.
-    fn shared_factors(&self) -> Vec<Finding> {
-        let findings: Vec<&Finding> = self.moduli.iter().map(|(_, finding)| finding).collect();
-        let modulus = |finding: &Finding| {
-            let facts = finding.certificate.as_ref().and_then(|certificate| certificate.facts.as_deref());
-            facts.map(|facts| facts.key.modulus.clone()).unwrap_or_default()
-        };
-        let moduli: Vec<Box<[u8]>> = findings.iter().map(|finding| modulus(finding)).collect();
-        let moduli: Vec<&[u8]> = moduli.iter().map(|modulus| &**modulus).collect();
-        let guilty = weak_rsa::shared_factors(&moduli);
-        guilty.into_iter().filter_map(|place| findings.get(place).map(|finding| (*finding).clone())).collect()
     }
 
     /// A mismatch counts when the client went on, or at its third sight.

@@ -48,6 +48,7 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
     if stale {
         message.push_str(STALE_WORDS);
     }
+    message.push('.');
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
     if entry.is_compromise() {
         finding.severity = Severity::Critical;
@@ -122,7 +123,7 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
     let (facts, source) = found?;
-    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
+    let message = format!("{} a certificate {}: {}.", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
     let observed = Some(serial(facts));
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
@@ -270,7 +271,7 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(certificate, facts)| Some((certificate, lists.hash(certificate, facts)?)));
     let (certificate, source) = found?;
-    let message = format!("{} a certificate {}: {}", case.gave(), source.kind.words(""), quoted(&source.text));
+    let message = format!("{} a certificate {}: {}.", case.gave(), source.kind.words(""), quoted(&source.text));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
     let observed = Some(certificate.sha256.to_string());
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
@@ -287,7 +288,7 @@ fn known_key(case: &Case<'_>) -> Option<Finding> {
     let lists = Lists::of(case.sighting);
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.key(facts)?)));
     let (facts, source) = found?;
-    let message = format!("{} a certificate whose private key others know: {}", case.gave(), quoted(&source));
+    let message = format!("{} a certificate whose private key others know: {}.", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&KNOWN_COMPROMISED_KEY, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     let observed = Some(facts.spki_sha256.to_string());
@@ -345,7 +346,7 @@ fn indicator(case: &Case<'_>) -> Option<Finding> {
     let client = observation.ends.client.address;
     let what = first.observed.as_deref().unwrap_or_default();
     let message = format!(
-        "{} and client {client}: the {} {}{} is an indicator ({})",
+        "{} and client {client}: the {} {}{} is an indicator ({}).",
         case.sighting.host,
         first.id,
         quoted(what),

@@ -122,7 +122,7 @@ impl Negotiation {
             id: "P6",
             points: 0,
             text: "the downgrade sentinel of RFC 8446 section 4.1.3".to_owned(),
-            observed: Some(format!("{} with the sentinel", version_text(version))),
+            observed: Some(format!("{} with the sentinel", names::version_text(version))),
             expected: Some(offered.to_owned()),
         };
         finding.evidence.proofs.push(proof);
@@ -159,7 +159,7 @@ impl Negotiation {
             "{} spoke TLS 1.3 {} times with this kind of client and now chose {} for client {}.",
             place.host,
             kind.tls13,
-            version_text(version),
+            names::version_text(version),
             client_text(place.ends.client.address)
         );
         let mut finding = place.plain(&VERSION_REGRESSION, cause, message);
@@ -167,7 +167,7 @@ impl Negotiation {
             id: "version",
             points: 0,
             text: format!("{} handshakes in a row below TLS 1.3", kind.steps),
-            observed: Some(version_text(version)),
+            observed: Some(names::version_text(version)),
             expected: Some("TLS 1.3".to_owned()),
         });
         Some(finding)
@@ -205,6 +205,14 @@ impl Negotiation {
         let message =
             format!("Client {address} fell back to an older version with {} and said so, {what}.", place.host);
         let mut finding = place.plain(&FALLBACK_SIGNAL, cause, message);
+        let version = sighting.gist.version.map(names::version_text);
+        let (text, seen) = if refuses_fallback(handshake) {
+            ("the server supports a newer version than the client offered", "inappropriate_fallback")
+        } else {
+            ("the client tried a newer version first and did not get through (RFC 7507)", "TLS_FALLBACK_SCSV")
+        };
+        let observed = version.map_or_else(|| seen.to_owned(), |version| format!("{seen} with {version}"));
+        finding.evidence.pro.push(Point::new("fallback", text).observed(observed).expected("the newest version first"));
         if before.tls13 > 0 {
             finding.severity = Severity::Medium;
             let text = format!("{} handshakes of TLS 1.3 with this client before", before.tls13);
@@ -216,16 +224,6 @@ impl Negotiation {
             finding.evidence.pro.push(Point { id: "broken", text, ..Point::default() });
         }
         Some(finding)
-    }
-}
-
-/// A version as people call it.
-fn version_text(number: u16) -> String {
-    match (number, names::version(number)) {
-        (0x0002 | 0x0300, Some(name)) => format!("SSL {name}"),
-        (0xfe00.., Some(name)) => format!("DTLS {name}"),
-        (_, Some(name)) => format!("TLS {name}"),
-        (_, None) => format!("version {number:#06x}"),
     }
 }
 
@@ -320,7 +318,10 @@ fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> 
         wrong.join(", ")
     );
     let mut finding = place.plain(&SERVER_CHOICE_NOT_OFFERED, cause, message);
-    let points = wrong.into_iter().map(|text| Point { id: "choice", text, ..Point::default() });
+    let points = wrong.into_iter().map(|text| {
+        let point = Point::new("choice", "the server chose what the client did not offer").observed(text);
+        point.expected("a choice from the client's offer (RFC 8446 section 4.1.3)")
+    });
     finding.evidence.pro.extend(points);
     Some(finding)
 }
@@ -647,10 +648,10 @@ mod tests {
         assert_eq!((ids(&found), found[0].severity), (vec!["MITM-015"], Severity::Low));
         // Handshakes of TLS 1.2 before, none of them broken: neither graver nor explained.
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
-        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Low, 0));
+        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Low, 1));
         show_all(&mut scene, &mut rules, "10.0.0.1", &|handshake| handshake.end = HandshakeEnd::Reset);
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
-        assert_eq!(found[0].evidence.pro.len(), 0, "reset after the handshake was done");
+        assert_eq!(found[0].evidence.pro.len(), 1, "reset after the handshake was done");
         show(&mut scene, &mut rules, "10.0.0.1", &|offer, hello| {
             offer.supported_versions = vec![0x0304].into();
             hello.selected_version = Some(0x0304);
@@ -659,9 +660,9 @@ mod tests {
             (handshake.end, handshake.established) = (HandshakeEnd::Reset, Some(false));
         });
         let found = show(&mut scene, &mut rules, "10.0.0.1", fallback);
-        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Medium, 2));
+        assert_eq!((found[0].severity, found[0].evidence.pro.len()), (Severity::Medium, 3));
         scene.now += 31;
-        assert_eq!(show(&mut scene, &mut rules, "10.0.0.1", fallback)[0].evidence.pro.len(), 1);
+        assert_eq!(show(&mut scene, &mut rules, "10.0.0.1", fallback)[0].evidence.pro.len(), 2);
         let alert = |direction| {
             move |handshake: &mut Handshake| handshake.alerts = vec![Alert { direction, level: 2, description: 86 }]
         };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::policy::{HostEntry, SettingValue, Target, has_public_suffix};
-use crate::tls::names::cipher_suite;
+use crate::tls::names::{self, cipher_suite};
 use crate::x509::chain::{Ending, Path};
 use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
 
@@ -12,11 +12,13 @@ use super::catalogue::{
     CERTIFICATE_HYGIENE, Effect, ISSUER_NOT_ALLOWED, KEY_POLICY, PROTOCOL_POLICY, UNLISTED_CERTIFICATE,
     WRONG_KIND_OF_CA, WRONG_PLACE,
 };
-use super::finding::{Doubt, Finding, add};
+use super::finding::{Doubt, Finding, Point, add};
 use super::knowledge::attributes;
 
 /// Alternative names of one certificate that are looked up.
 const NAMES: usize = 32;
+/// What the policy allows, in the evidence: so many of it.
+const LISTED: usize = 8;
 const DAY: i64 = 86_400;
 
 /// Runs every check of this file. `before` is the leaf and its key that the host showed last.
@@ -60,16 +62,39 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{} a certificate of {}, an issuer that the policy does not allow",
+        "{} a certificate of {}, an issuer that the policy does not allow.",
         case.gave(),
         quoted(&facts.issuer.text)
     );
     let mut finding = case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message);
+    let point = Point::new("policy", "no issuer of its path is one that the policy names for this host");
+    finding.evidence.pro.push(point.observed(&facts.issuer.text).expected(allowed_issuers(entry)));
     finding.undecided = undecided;
     if issuers.is_empty() {
         finding.effect = Effect::Mark;
     }
     Some(finding)
+}
+
+/// Which issuers the policy allows, for people.
+#[cold]
+fn allowed_issuers(entry: &HostEntry) -> String {
+    let keys = entry.issuers.iter().map(|key| format!("the key {}", Sha256(*key)));
+    let domains = entry.caa.iter().map(|domain| format!("a CA of {domain}"));
+    let all = keys.chain(domains).chain(entry.issuer_names.iter().map(|pattern| format!("a CA named {pattern}")));
+    listed(all)
+}
+
+/// The first of many, and how many more there are.
+fn listed(all: impl Iterator<Item = String>) -> String {
+    let mut all = all.fuse();
+    let first: Vec<String> = all.by_ref().take(LISTED).collect();
+    let more = all.count();
+    let mut text = first.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 /// Whether a CAA domain stands for the operator of a CA: the operator's name without spaces and punctuation contains
@@ -106,8 +131,15 @@ fn unlisted_certificate(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         return None;
     }
     let message =
-        format!("{} a certificate of {} that its owner does not list", case.gave(), quoted(&facts.issuer.text));
-    Some(case.leaf_finding(&UNLISTED_CERTIFICATE, &[leaf.sha256.to_string()], message))
+        format!("{} a certificate of {} that its owner does not list.", case.gave(), quoted(&facts.issuer.text));
+    let mut finding = case.leaf_finding(&UNLISTED_CERTIFICATE, &[leaf.sha256.to_string()], message);
+    let listed = match &entry.certificates_file {
+        Some(file) => format!("one of {}", file.path),
+        None => format!("one of the {} that the policy lists", entry.certificates.len()),
+    };
+    let point = Point::new("policy", "the owner's list does not have it").observed(leaf.sha256);
+    finding.evidence.pro.push(point.expected(listed));
+    Some(finding)
 }
 
 /// POL-003.
@@ -123,17 +155,19 @@ fn key_policy(case: &Case<'_>, entry: &HostEntry, before: Option<(Sha256, Sha256
         KeyKind::Other => "other",
     };
     let kept = before.is_some_and(|(sha256, spki)| sha256 != leaf.sha256 && spki == facts.spki_sha256);
-    let why = if !entry.key_types.is_empty() && !entry.key_types.iter().any(|allowed| allowed == kind) {
-        format!("a key of kind {kind}")
-    } else if kind == "rsa" && entry.min_rsa_bits.is_some_and(|least| key.bits < least) {
-        format!("an RSA key of {} bits", key.bits)
+    let (why, expected) = if !entry.key_types.is_empty() && !entry.key_types.iter().any(|allowed| allowed == kind) {
+        (format!("a key of kind {kind}"), listed(entry.key_types.iter().cloned()))
+    } else if let Some(least) = entry.min_rsa_bits.filter(|least| kind == "rsa" && key.bits < *least) {
+        (format!("an RSA key of {} bits", key.bits), format!("{least} bits or more"))
     } else if kept && !entry.key_reuse {
-        "the key of the certificate before".to_owned()
+        ("the key of the certificate before".to_owned(), "a new key with each certificate".to_owned())
     } else {
         return None;
     };
-    let message = format!("{} a certificate with {why}, against the policy", case.gave());
-    Some(case.leaf_finding(&KEY_POLICY, &[facts.spki_sha256.to_string()], message))
+    let message = format!("{} a certificate with {why}, against the policy.", case.gave());
+    let mut finding = case.leaf_finding(&KEY_POLICY, &[facts.spki_sha256.to_string()], message);
+    finding.evidence.pro.push(against_policy(why, expected));
+    Some(finding)
 }
 
 /// POL-004.
@@ -149,20 +183,24 @@ fn protocol_policy(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     };
     let alpn = hello.alpn.as_deref().map(String::from_utf8_lossy);
     let cipher = hello.cipher_suite.map(|number| cipher_suite(number).unwrap_or("an unknown cipher suite"));
-    let why = if entry.min_version.is_some_and(|least| version < least) {
-        "a version that is too old".to_owned()
+    let (why, expected) = if let Some(least) = entry.min_version.filter(|least| version < *least) {
+        ("a version that is too old".to_owned(), format!("{} or newer", names::version_text(least)))
     } else if let Some(alpn) = alpn.filter(|alpn| !entry.alpn.is_empty() && !entry.alpn.iter().any(|one| one == alpn)) {
-        format!("the application protocol {}", quoted(&alpn))
+        (format!("the application protocol {}", quoted(&alpn)), listed(entry.alpn.iter().cloned()))
     } else if let Some(cipher) =
         cipher.filter(|name| !entry.ciphers.is_empty() && !entry.ciphers.iter().any(|one| one == name))
     {
-        cipher.to_owned()
+        (cipher.to_owned(), listed(entry.ciphers.iter().cloned()))
     } else {
         return None;
     };
     let client = case.sighting.observation.ends.client.address;
-    let message = format!("{} chose {why} with client {client}, against the policy", case.sighting.host);
-    Some(case.finding(&PROTOCOL_POLICY, &[why], message))
+    let message = format!("{} chose {why} with client {client}, against the policy.", case.sighting.host);
+    let mut finding = case.finding(&PROTOCOL_POLICY, std::slice::from_ref(&why), message);
+    let seen =
+        if entry.min_version.is_some_and(|least| version < least) { names::version_text(hello.version()) } else { why };
+    finding.evidence.pro.push(against_policy(seen, expected));
+    Some(finding)
 }
 
 /// POL-005.
@@ -187,11 +225,14 @@ fn wrong_place(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "{} a certificate of {} from {address}, outside of its places",
+        "{} a certificate of {} from {address}, outside of its places.",
         case.gave(),
         quoted(&facts.subject.text)
     );
-    Some(case.leaf_finding(&WRONG_PLACE, &[leaf.sha256.to_string(), address.to_string()], message))
+    let mut finding = case.leaf_finding(&WRONG_PLACE, &[leaf.sha256.to_string(), address.to_string()], message);
+    let places = listed(entry.places.iter().map(ToString::to_string));
+    finding.evidence.pro.push(against_policy(address, places));
+    Some(finding)
 }
 
 /// The certificate may be the owner's, and does not only name a host of his as anybody's may.
@@ -214,25 +255,29 @@ fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
     let mut keys = path.iter().skip(1).filter_map(|one| one.facts.as_deref());
     let internal = keys.find_map(|issuer| case.sighting.policy.internal_ca_for(&issuer.spki_sha256.0));
     let mut names = names(facts);
-    let message = if let Some(ca) = internal {
+    let (message, observed, expected) = if let Some(ca) = internal {
         let name = names.find(|name| !ca.allows(name))?;
-        format!(
-            "{} a certificate for {} of the internal CA {}, which may not sign that",
+        let message = format!(
+            "{} a certificate for {} of the internal CA {}, which may not sign that.",
             case.gave(),
             quoted(&name),
             quoted(&ca.name)
-        )
+        );
+        (message, name, "only names that the policy allows this CA")
     } else if case.is_public() {
         let internal_name = |name: &String| match name.parse::<IpAddr>() {
             Ok(address) => is_private(address),
             Err(_) => !has_public_suffix(name),
         };
         let name = names.find(internal_name)?;
-        format!("{} a certificate of a public CA for the internal name {}", case.gave(), quoted(&name))
+        let message = format!("{} a certificate of a public CA for the internal name {}.", case.gave(), quoted(&name));
+        (message, name, "an internal CA for internal names")
     } else {
         return None;
     };
-    Some(case.leaf_finding(&WRONG_KIND_OF_CA, &[leaf.sha256.to_string()], message))
+    let mut finding = case.leaf_finding(&WRONG_KIND_OF_CA, &[leaf.sha256.to_string()], message);
+    finding.evidence.pro.push(against_policy(observed, expected));
+    Some(finding)
 }
 
 /// POL-007.
@@ -241,17 +286,27 @@ fn certificate_hygiene(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let lifetime = facts.not_after?.seconds().saturating_sub(facts.not_before?.seconds());
     let wants_owner =
         case.sighting.policy.setting(&CERTIFICATE_HYGIENE.known(), "owner_required") == Some(SettingValue::Flag(true));
-    let why = if !entry.wildcards && dns_names(facts).any(|name| name.starts_with("*.")) {
-        "has a wildcard name".to_owned()
-    } else if entry.max_days.is_some_and(|days| lifetime > i64::from(days) * DAY) {
-        format!("is valid for {} days", lifetime / DAY)
+    let wildcard = || dns_names(facts).find(|name| name.starts_with("*."));
+    let (why, observed, expected) = if let Some(name) = (!entry.wildcards).then(wildcard).flatten() {
+        ("has a wildcard name".to_owned(), quoted(name), "no wildcard".to_owned())
+    } else if let Some(most) = entry.max_days.filter(|days| lifetime > i64::from(*days) * DAY) {
+        let days = lifetime / DAY;
+        (format!("is valid for {days} days"), format!("{days} days"), format!("at most {most} days"))
     } else if wants_owner && entry.owner.is_none() {
-        "has no owner in the policy".to_owned()
+        ("has no owner in the policy".to_owned(), "no `owner`".to_owned(), "an `owner` in its [[host]]".to_owned())
     } else {
         return None;
     };
-    let message = format!("{} a certificate that {why}, against the house rules", case.gave());
-    Some(case.leaf_finding(&CERTIFICATE_HYGIENE, &[leaf.sha256.to_string()], message))
+    let message = format!("{} a certificate that {why}, against the house rules.", case.gave());
+    let mut finding = case.leaf_finding(&CERTIFICATE_HYGIENE, &[leaf.sha256.to_string()], message);
+    finding.evidence.pro.push(against_policy(observed, expected));
+    Some(finding)
+}
+
+/// What the policy says of it.
+#[cold]
+fn against_policy(observed: impl std::fmt::Display, expected: impl std::fmt::Display) -> Point {
+    Point::new("policy", "the policy has it otherwise").observed(observed).expected(expected)
 }
 
 fn dns_names(facts: &Facts) -> impl Iterator<Item = &str> {

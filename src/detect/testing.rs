@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber};
 
+use super::catalogue::Effect;
 use super::finding::Finding;
 use super::gist::{Gist, HostMemo};
 use super::hosts::sketch::stable_hash;
@@ -290,8 +291,26 @@ impl Scene {
     }
 }
 
+/// What alerts says why, in a sentence and with points, once it is written.
+pub(crate) fn assert_explained(finding: &Finding) {
+    let mut finding = finding.clone();
+    finding.complete();
+    if finding.completion.is_some() || finding.effect != Effect::Alert {
+        return;
+    }
+    let (id, evidence) = (finding.rule.id, &finding.evidence);
+    assert!(finding.message.ends_with('.'), "{id}: {}", finding.message);
+    assert!(!(evidence.proofs.is_empty() && evidence.pro.is_empty()), "{id}: no evidence");
+    let points = [&evidence.proofs, &evidence.pro, &evidence.contra].into_iter().flatten();
+    for point in points {
+        let texts = [point.observed.as_ref(), point.expected.as_ref()];
+        assert!(!point.text.is_empty() && texts.into_iter().flatten().all(|text| !text.is_empty()), "{id}: {point:?}");
+    }
+}
+
 /// Ids of rules, sorted, each once.
 pub(crate) fn ids(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().for_each(assert_explained);
     let mut ids: Vec<_> = findings.iter().map(|finding| finding.rule.id.trim_start_matches("TLSW-")).collect();
     ids.sort_unstable();
     ids.dedup();

@@ -139,6 +139,28 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Vec<usize> {
     moduli.iter().enumerate().filter(|(_, modulus)| is_guilty(modulus)).map(|(place, _)| place).collect()
 }
 
+/// For each of the moduli at `guilty`, where those stand that it shares a prime with: the first few. Nothing where there are
+/// too many to be compared in pairs.
+#[cold]
+pub fn partners(moduli: &[&[u8]], guilty: &[usize]) -> Vec<Vec<usize>> {
+    /// So many are compared, each with each.
+    const COMPARED: usize = 32;
+    /// So many are named.
+    const NAMED: usize = 4;
+    let mut partners = vec![Vec::new(); guilty.len()];
+    if guilty.len() > COMPARED {
+        return partners;
+    }
+    for (own, named) in guilty.iter().zip(&mut partners) {
+        let share = |other: &&usize| {
+            let pair = [*own, **other].map(|place| moduli.get(place).copied().unwrap_or_default());
+            *other != own && shared_factors(&pair).len() == pair.len()
+        };
+        named.extend(guilty.iter().filter(share).take(NAMED));
+    }
+    partners
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +238,9 @@ mod tests {
         assert_eq!(shared_factors(&[&ab, &cd]), [0_usize; 0]);
         assert_eq!(shared_factors(&[&ab, &ab]), [0_usize; 0]);
         assert_eq!(shared_factors(&[&ab, &cd, &ac, &ab]), [0, 1, 2, 3]);
+        assert_eq!(partners(&[&ab, &cd, &ac, &ab], &[0, 1, 2, 3]), [vec![2], vec![2], vec![0, 1, 3], vec![2]]);
+        let many: Vec<usize> = (0..33).map(|place| place % 3).collect();
+        assert!(partners(&[&ab, &cd, &ac], &many).iter().all(Vec::is_empty), "too many for pairs");
         let bd = product(&[B, D]);
         let alone = product(&["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "3"]);
         assert_eq!(shared_factors(&[&alone, &ab, &bd]), [1, 2]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::detect::alerts::{Alert, AlertStatus, Sample};
+use crate::detect::catalogue::Rule;
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
 use crate::detect::observation::Ends;
 use crate::packet::community_id::append_community_id;
@@ -135,7 +136,7 @@ fn body(w: &mut Writer<'_>, view: &AlertView<'_>, context: &Context) {
         w.append("display_filter", |out| append_filter(out, &ends));
     }
     w.flag("suppressed", alert.suppressed);
-    w.object("evidence", |w| evidence(w, &alert.head.evidence));
+    w.object("evidence", |w| evidence(w, &alert.head.evidence, alert.head.rule));
 }
 
 /// A display filter of Wireshark that shows the connection; empty where there is none.
@@ -172,7 +173,7 @@ fn append_filter(out: &mut Vec<u8>, ends: &Ends) {
 }
 
 /// `tlswatch.alert.evidence`.
-fn evidence(w: &mut Writer<'_>, evidence: &Evidence) {
+fn evidence(w: &mut Writer<'_>, evidence: &Evidence, rule: &Rule) {
     w.text("verdict", &evidence.verdict);
     if let Some(score) = evidence.score {
         w.signed("score", score.into());
@@ -186,7 +187,12 @@ fn evidence(w: &mut Writer<'_>, evidence: &Evidence) {
     if let Some(seen) = &evidence.observed {
         w.object("observed", |w| observed(w, seen));
     }
-    w.texts("next_steps", &evidence.next_steps);
+    // Where the case has none of its own, the rule has.
+    if evidence.next_steps.is_empty() {
+        w.texts("next_steps", [rule.remedy]);
+    } else {
+        w.texts("next_steps", &evidence.next_steps);
+    }
 }
 
 fn point(w: &mut Writer<'_>, point: &Point) {

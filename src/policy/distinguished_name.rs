@@ -1,5 +1,7 @@
 //! Patterns of distinguished names.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Attributes that a name must have, written as in RFC 4514: `CN=R10,O=Let's Encrypt,C=US`.
@@ -8,6 +10,7 @@ use thiserror::Error;
 /// folded, white space compressed. A star in a value stands for any text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamePattern {
+    text: Box<str>,
     attributes: Vec<(Attribute, Vec<Piece>)>,
 }
 
@@ -73,7 +76,7 @@ impl NamePattern {
             }
             attributes.push((attribute(name.trim())?, value(&mut rest)?));
         }
-        if attributes.is_empty() { Err(NamePatternError::Empty) } else { Ok(Self { attributes }) }
+        if attributes.is_empty() { Err(NamePatternError::Empty) } else { Ok(Self { text: text.into(), attributes }) }
     }
 
     /// Whether a name has all attributes; `values` gives the values of one of them.
@@ -86,6 +89,13 @@ impl NamePattern {
     /// Whether one star is all that some attribute asks for, so that every name with the attribute matches.
     pub fn matches_anything(&self) -> bool {
         self.attributes.iter().all(|(_, pattern)| pattern.iter().all(|piece| *piece == Piece::Any))
+    }
+}
+
+impl fmt::Display for NamePattern {
+    /// As it was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -67,7 +67,7 @@ fn evidence(page: &mut Page, evidence: &Value) {
     side_by_side(page, evidence);
     for (step, number) in array(evidence, "next_steps").iter().zip(1_u32..) {
         let title = if number == 1 { "next steps" } else { "" };
-        page.entry(title, format!("{number}. {}", step.as_str().unwrap_or_default()));
+        page.paragraph(title, &format!("{number}. {}", step.as_str().unwrap_or_default()));
     }
 }
 

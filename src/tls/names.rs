@@ -26,6 +26,16 @@ pub fn version(number: u16) -> Option<&'static str> {
     })
 }
 
+/// A version as people call it.
+pub fn version_text(number: u16) -> String {
+    match (number, version(number)) {
+        (0x0002 | 0x0300, Some(name)) => format!("SSL {name}"),
+        (0xfe00.., Some(name)) => format!("DTLS {name}"),
+        (_, Some(name)) => format!("TLS {name}"),
+        (_, None) => format!("version {number:#06x}"),
+    }
+}
+
 /// NamedGroup: elliptic curves, finite-field groups, post-quantum and hybrid groups.
 pub fn group(number: u16) -> Option<&'static str> {
     Some(match number {
