@@ -108,10 +108,7 @@ const ATTACKS: &[(&str, &[Expected])] = &[
             (&["CRYP-003"], 21, &["exponent-3.example.com"], &["10.1.0.11", "10.2.0.21"]),
         ],
     ),
-    (
-        "client-cert-stolen",
-        &[(&["CERT-030"], MEDIUM, API, VICTIM), (&["CERT-031"], HIGH, API, VICTIM), (&["CERT-032"], HIGH, API, VICTIM)],
-    ),
+    ("client-cert-stolen", &[(&["CERT-030", "CERT-031", "CERT-032"], HIGH, API, VICTIM)]),
     ("rsa-fault", &[(&["CRYP-005", "CRYP-006"], CRITICAL, WWW, &["10.2.0.21"])]),
     ("damaged-signature", &[(&["CRYP-005"], HIGH, WWW, &["10.2.0.21"])]),
     (

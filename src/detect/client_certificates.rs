@@ -141,21 +141,23 @@ impl ClientCertificates {
             Some(allowed) => !allowed,
             None => known && !roaming && new_place,
         };
+        let mut told = Vec::new();
         if outside {
-            findings.push(used.new_location(usage, allowed.is_some()));
+            told.push(used.new_location(usage, allowed.is_some()));
         }
-        if !used.established {
-            return;
+        if used.established {
+            let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
+            let other = usage.places.iter().find(|spot| spot.network != place && clock.since(spot.last) <= window);
+            if known && !roaming && new_place && allowed != Some(true) {
+                told.extend(other.map(|other| used.two_places(other)));
+            }
+            if let Some(kind) = sighting.client_kind {
+                told.extend(usage.software(used, &kind.ja4, (known, outside)));
+            }
+            usage.note(place, clock, (known, least));
         }
-        let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
-        let other = usage.places.iter().find(|spot| spot.network != place && clock.since(spot.last) <= window);
-        if known && !roaming && new_place && allowed != Some(true) {
-            findings.extend(other.map(|other| used.two_places(other)));
-        }
-        if let Some(kind) = sighting.client_kind {
-            findings.extend(usage.software(used, &kind.ja4, (known, outside)));
-        }
-        usage.note(place, clock, (known, least));
+        share_evidence(&mut told);
+        findings.append(&mut told);
     }
 
     fn issuer(&mut self, used: &Use<'_>) -> Option<Finding> {
@@ -322,6 +324,13 @@ impl Use<'_> {
         Cause::Subject { rule: rule.id, host: self.place.host.clone(), parts: parts.into() }
     }
 
+    /// Of the rules that tell that somebody else may hold the key: it is one cause wherever it is used from there.
+    fn stolen(&self) -> Cause {
+        let network = network(self.place.ends.client.address);
+        let parts = [self.facts.spki_sha256.to_string(), network.to_string()].into();
+        Cause::Subject { rule: CLIENT_CERT_NEW_LOCATION.id, host: Arc::default(), parts }
+    }
+
     fn finding(&self, rule: &'static Rule, cause: Cause, what: &str) -> Finding {
         let message = format!(
             "Client {} used the client certificate of \"{}\" at {} {what}.",
@@ -344,8 +353,7 @@ impl Use<'_> {
         } else {
             format!("from {network}, where it was never used in {} uses before", usage.uses)
         };
-        let cause = self.cause(&CLIENT_CERT_NEW_LOCATION, vec![network.to_string()]);
-        let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, cause, &what);
+        let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, self.stolen(), &what);
         if self.entry().is_some_and(|entry| entry.sensitive) {
             finding.severity = Severity::High;
         }
@@ -374,10 +382,9 @@ impl Use<'_> {
     }
 
     fn two_places(&self, other: &Spot) -> Finding {
-        let cause = self.cause(&CLIENT_CERT_TWO_PLACES, Vec::new());
         let seconds = self.sighting.clock.since(other.last).nanos().max(0) / NANOS_PER_SECOND;
         let what = format!("{seconds} s after it was used from {}", other.network);
-        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, cause, &what);
+        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, self.stolen(), &what);
         let here = network(self.place.ends.client.address);
         let text = format!("two places within {seconds} s, {} uses from {} before", other.uses, other.network);
         finding.evidence.pro.push(Point::new("places", text).observed(here).expected(other.network));
@@ -385,9 +392,8 @@ impl Use<'_> {
     }
 
     fn new_software(&self, fingerprint: &str, (severity, before): (Severity, &[Software])) -> Finding {
-        let cause = self.cause(&CLIENT_CERT_NEW_SOFTWARE, Vec::new());
         let what = format!("with other software than before (JA4 {fingerprint})");
-        let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, cause, &what);
+        let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, self.stolen(), &what);
         finding.severity = severity;
         let known: Vec<&str> = before.iter().map(|one| &*one.fingerprint).filter(|one| *one != fingerprint).collect();
         let text = "a JA4 that this certificate was not used with";
@@ -439,6 +445,16 @@ impl Use<'_> {
         let seen = self.sighting.at.map(|at| at.to_string()).unwrap_or_default();
         finding.evidence.pro.push(point.observed(seen).expected(format!("not after {until}")));
         Some(finding)
+    }
+}
+
+/// What several rules say of one use stands in the alert that they are told with, whichever of them heads it.
+fn share_evidence(told: &mut [Finding]) {
+    let points: Vec<(&'static str, Vec<Point>)> =
+        told.iter().map(|finding| (finding.rule.id, finding.evidence.pro.clone())).collect();
+    for finding in told {
+        let others = points.iter().filter(|(rule, _)| *rule != finding.rule.id).flat_map(|(_, points)| points);
+        finding.evidence.pro.extend(others.cloned());
     }
 }
 
@@ -533,6 +549,27 @@ mod tests {
             roaming.scene.now += DAY / 4;
         }
         assert!(roaming.used("10.9.0.22").is_empty(), "it roams");
+    }
+
+    #[test]
+    fn a_theft_is_one_cause_with_all_that_speaks_for_it() {
+        let mut world = World::new(20);
+        world.used("10.1.0.11");
+        let found = world.used_with("10.2.0.22", &other_software);
+        assert_eq!(ids(&found), ["CERT-030", "CERT-031", "CERT-032"]);
+        for one in &found {
+            assert_eq!(one.cause, found[0].cause);
+            let mut points: Vec<_> = one.evidence.pro.iter().map(|point| point.id).collect();
+            points.sort_unstable();
+            assert_eq!(points, ["place", "places", "software"]);
+        }
+        // The same at another host, and not from another place.
+        let mut observation = world.scene.handshake("10.2.0.99", "203.0.113.11", &[]);
+        observation.client_chain.clone_from(&world.chain);
+        let mut elsewhere = Vec::new();
+        world.scene.with("vpn.example.com", &observation, |sighting| world.rules.observe(sighting, &mut elsewhere));
+        assert_eq!(elsewhere[0].cause, found[0].cause);
+        assert_ne!(world.used("10.3.0.22")[0].cause, found[0].cause);
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub static CLIENT_CERT_NEW_LOCATION: Rule = Rule {
         is used from a /24 or /48 that is not among them, or, with allowed_from in the policy, from outside of \
         it (then at once, without a history), and the handshake is established. High for certificates marked \
         sensitive. A handshake that was not established is a try: low. Certificates seen from more than four \
-        prefixes are roaming: only allowed_from judges them.",
+        prefixes are roaming: only allowed_from judges them. What CERT-030, 031 and 032 say of one key used from one \
+        prefix is one alert, at however many hosts.",
     false_positives: "Laptops and roaming VPN clients, which are learned as roaming.",
     remedy: "Ask the owner of the certificate whether the client moved. If not, revoke it at once: somebody else \
         holds its key.",
@@ -50,7 +51,8 @@ pub static CLIENT_CERT_TWO_PLACES: Rule = Rule {
     version: "1",
     techniques: &[FORGE_CERTIFICATES, VALID_ACCOUNTS],
     description: "Established sessions of one client key overlap, or lie less than `window` apart, and come from two \
-        prefixes, while the certificate is neither roaming nor known as shared between these two prefixes.",
+        prefixes, while the certificate is neither roaming nor known as shared between these two prefixes. One alert \
+        with CERT-030.",
     false_positives: "Address pools and pairs of machines that share a certificate: prefixes that were used together before \
         are learned.",
     remedy: "Ask the owner which of the two is theirs, and revoke the certificate if one is not.",
@@ -75,7 +77,7 @@ pub static CLIENT_CERT_NEW_SOFTWARE: Rule = Rule {
     techniques: &[FORGE_CERTIFICATES, VALID_ACCOUNTS],
     description: "A client certificate that was established with at most two JA4 fingerprints is used with another one. \
         High when the place is new as well (CERT-030). A mark when the place is the same and the old fingerprint \
-        is not seen again: an update.",
+        is not seen again: an update. One alert with CERT-030.",
     false_positives: "Updates of the client.",
     remedy: "Ask the owner of the certificate for the change; see CERT-030 when the place is new too.",
     references: &["RFC 8446 section 4.4.2"],
