@@ -58,10 +58,17 @@ fn evidence(page: &mut Page, evidence: &Value) {
     for (title, key) in [("proof", "proofs"), ("for", "for"), ("against", "against")] {
         for point in array(evidence, key) {
             let points = point.get("points").and_then(Value::as_i64);
-            let points = points.map_or_else(String::new, |points| format!("{points:+}"));
-            page.entry(title, format!("{points:>4} {:<4} {}", text(point, "/id"), text(point, "/text")));
-            page.entry("", prefixed("          observed  ", text(point, "/observed")));
-            page.entry("", prefixed("          expected  ", text(point, "/expected")));
+            let (id, what) = (text(point, "/id"), text(point, "/text"));
+            // Only MITM-002 counts points.
+            let (line, indent) = match points {
+                Some(points) => (format!("{points:>+4} {id:<4} {what}"), 10),
+                None => (format!("{id}: {what}"), 2),
+            };
+            page.entry(title, line);
+            for side in ["observed", "expected"] {
+                let value = text(point, &format!("/{side}"));
+                page.entry("", prefixed(&format!("{:indent$}{side}  ", ""), value));
+            }
         }
     }
     side_by_side(page, evidence);
@@ -106,6 +113,11 @@ fn side_by_side(page: &mut Page, evidence: &Value) {
     let left: Vec<String> = left.into_iter().filter(|text| !text.is_empty()).collect();
     let right: Vec<String> = right.into_iter().filter(|text| !text.is_empty()).collect();
     page.line(String::new());
+    if left.is_empty() {
+        page.entry("observed", right.join(", "));
+        page.line(String::new());
+        return;
+    }
     page.entry("", format!("{:COLUMN$}  {}", "baseline", "observed"));
     for row in 0..left.len().max(right.len()) {
         let cell = |column: &[String]| column.get(row).map(|cell| printable(cell).into_owned()).unwrap_or_default();
