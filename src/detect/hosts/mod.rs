@@ -731,6 +731,8 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
 }
 
 #[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod memory_tests;
