@@ -58,7 +58,7 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
     severity: Severity::Medium,
     confidence: 60,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Evidence against and for the new certificate is added up against the host's baseline: loss of public \
         trust, an issuer key never seen, the old certificate still valid and still served to others, one client \
@@ -67,7 +67,10 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         end or revoked, many clients, a path to a public root, an issuer that the policy allows, a client among \
         its `scanners`. The path of the packets (hop limits, options of the SYN-ACK, addresses of the link layer) \
         and DNS are not asked, and a signed certificate timestamp counts little by its \
-        presence, and more where a log that the policy names (`trust.ct_logs`) signed it. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
+        presence, and more where a log that the policy names (`trust.ct_logs`) signed it. Against a certificate of \
+        a public CA, another or slower way to answer counts only where others still get the old one, and that one \
+        client alone got it only where its server stands with the old ones: else the host moved. A score from \
+        `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
         the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
         trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
