@@ -266,7 +266,7 @@ fn names_and_addresses_are_looked_up_in_what_is_stored() {
     assert_eq!(alerts[0]["tlswatch"]["alert"]["count"], 2);
     assert!(alerts[0]["tlswatch"]["alert"]["evidence"].to_string().contains(&place));
     assert_eq!(rows.len(), 1, "{rows:#?}");
-    assert!(rows[0].starts_with("TLSW-CERT-040,\"indicators line 1, C2\",,server,sound.example.com,203.0.113.95,443,"));
+    assert!(rows[0].starts_with("TLSW-CERT-040,\"indicators line 1, C2\",sound.example.com,,server,sound.example.com,203.0.113.95,443,"));
     // One alert for each indicator, with all places.
     let (alerts, rows) = indicated("cert-listed.pcap", "name *.example.com\nname sound.example.com\n");
     assert_eq!((of(&alerts).len(), rows.len()), (1, 6));
@@ -349,7 +349,7 @@ fn fingerprints_are_looked_up_in_what_is_stored() {
         assert_eq!((&alert["count"], &alert["hosts"]["names"][0]), (&1.into(), &format!("{host}:443").into()));
         assert!(alert["evidence"].to_string().contains(&place), "{alert:#}");
         assert!(alert.to_string().contains(&format!("\"{client}\"")), "{alert:#}");
-        let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",,client,{host},{client},443,2026-11-");
+        let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",{value},,client,{host},{client},443,2026-11-");
         assert!(rows[0].starts_with(&row), "{rows:#?}");
     }
     // What is nearly the same is another; a JA3 is no JA4.

@@ -162,6 +162,8 @@ impl Found {
                 rows.push(vec![
                     text(hit.rule.id),
                     text(&hit.source),
+                    // The certificate's digests stand below.
+                    Cell::Empty,
                     Cell::Text(Arc::clone(&subject)),
                     text(if *client { "client" } else { "server" }),
                     text(&place.host.name),
@@ -186,6 +188,7 @@ impl Found {
             rows.push(vec![
                 text(INDICATOR_MATCH.id),
                 text(&one.source),
+                text(&place.found),
                 certificate.map_or(Cell::Empty, |(subject, _)| Cell::Text(Arc::clone(subject))),
                 text(side),
                 place.host.as_ref().map_or(Cell::Empty, |host| text(&host.name)),
@@ -203,6 +206,7 @@ impl Found {
         let columns = vec![
             "rule",
             "list",
+            "found",
             "subject",
             "side",
             "host",
