@@ -59,7 +59,7 @@ pub struct Found {
     /// Places of them that were not looked at; names in certificates, addresses and fingerprints whose places were not count
     /// as one.
     pub left_out_places: u64,
-    /// Fingerprints that are stored no more, where there are indicators of some.
+    /// Fingerprints that are stored no more, where there are indicators of some, or of addresses.
     pub forgotten: u64,
 }
 
@@ -104,8 +104,8 @@ impl Store {
         }
         let search = indicated::search(&connection, knowledge, applied)?;
         let left_out_places = search.left_out;
-        let [.., fingerprints] = knowledge.indicates();
-        let forgotten = if fingerprints { super::prints::forgotten(&connection)? } else { 0 };
+        let [_, addresses, fingerprints] = knowledge.indicates();
+        let forgotten = if addresses || fingerprints { super::prints::forgotten(&connection)? } else { 0 };
         Ok(Found { listed, left_out, indicated: search.into_found(), left_out_places, forgotten })
     }
 
