@@ -69,7 +69,8 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         and DNS are not asked, and a signed certificate timestamp counts little by its \
         presence, and more where a log that the policy names (`trust.ct_logs`) signed it. Against a certificate of \
         a public CA, another or slower way to answer counts only where others still get the old one, and that one \
-        client alone got it only where its server stands with the old ones: else the host moved. A score from \
+        client alone got it only where its server stands with the old ones: else the host moved. What others get counts against no client \
+        that can take no key of the old one's kind, unless trust was lost. A score from \
         `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
         the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \

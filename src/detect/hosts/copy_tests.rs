@@ -131,6 +131,45 @@ fn equal_dates_with_a_trusted_certificate_are_a_copy() {
     }
 }
 
+/// A server with certificates of two private CAs, one for RSA and one for ECDSA, gives each client what it can take: that others
+/// got the other one says nothing.
+#[test]
+fn who_could_not_take_the_other_certificate_is_not_split_off() {
+    // Suites of the second client, of a third one with the same certificate, whether the first key is of another kind, and
+    // whether a trusted CA signed the first.
+    for (suites, later, other_kind, trusted, counts) in [
+        (&[0xc02b_u16][..], &[0xc02b_u16][..], true, false, false),
+        (&[0xc02b, 0xc02f], &[0xc02b], true, false, true),
+        (&[0xc02b], &[0xc02b, 0xc02f], true, false, true),
+        (&[0xc02b], &[0xc02b], false, false, true),
+        (&[0xc02b], &[0xc02b], true, true, true),
+    ] {
+        let (one, two) = (Ca::new("One"), Ca::new("Two"));
+        let roots: &[&Ca] = if trusted { &[&one] } else { &[] };
+        let mut scene = Scene::new(roots);
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 10);
+        let (first, second) = (one.chain(&Plan::of(&[NAME])), two.chain(&Plan::of(&[NAME])));
+        for (client, suites) in [("10.9.0.1", None), ("10.9.0.9", Some(suites)), ("10.9.0.8", Some(later))] {
+            let others = (1..7).map(|number| (format!("10.0.{number}.1"), None));
+            for (client, suites) in std::iter::once((client.to_owned(), suites)).chain(others) {
+                scene.now += 30;
+                let chain = if suites.is_some() { &second } else { &first };
+                let mut observation = scene.handshake(&client, SERVER, chain);
+                let hello = observation.handshake.client_hello.as_mut().unwrap();
+                hello.cipher_suites = suites.unwrap_or(&[0xc02b, 0xc02f]).iter().copied().collect();
+                scene.show(&mut hosts, NAME, &observation);
+            }
+            let key = HostKey { name: NAME.to_owned(), port: 443 };
+            hosts.table.get_mut(&key).unwrap().certificates[0].rsa = other_kind;
+        }
+        let found = scene.finish(&mut hosts);
+        let case = of(&found, "MITM-002").unwrap();
+        let ids: Vec<&str> = case.evidence.pro.iter().map(|point| point.id).collect();
+        assert_eq!([ids.contains(&"H5"), ids.contains(&"H6")], [counts; 2], "{suites:x?} {later:x?} {trusted} {ids:?}");
+        assert!(counts || case.severity == Severity::Medium);
+    }
+}
+
 /// Whoever accepted it, or waited until it was known, does not hear of it again.
 #[test]
 fn a_doubtful_copy_that_was_accepted_is_not_told_again() {

@@ -189,6 +189,7 @@ impl Held {
         }
         self.refused |= super::is_refused(sighting);
         self.circumstances.scanner &= sighting.policy.is_scanner(client);
+        self.circumstances.no_choice &= super::has_no_choice(sighting, &self.new);
     }
 }
 

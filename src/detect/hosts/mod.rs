@@ -4,6 +4,7 @@ pub mod backing;
 pub mod case;
 pub mod forgery;
 pub mod hold;
+pub mod key_choice;
 mod overturn;
 pub mod presented;
 pub mod record;
@@ -700,7 +701,14 @@ fn circumstances(sighting: &Sighting<'_>, (record, new): (&HostRecord, &Presente
         scanner: sighting.policy.is_scanner(sighting.observation.ends.client.address),
         // Told by the record when it is judged.
         elsewhere: false,
+        no_choice: has_no_choice(sighting, new),
     }
+}
+
+/// The client takes no certificate with a key of another kind than this one.
+pub(super) fn has_no_choice(sighting: &Sighting<'_>, new: &Presented) -> bool {
+    let hello = sighting.observation.handshake.client_hello.as_deref();
+    hello.is_some_and(|hello| !key_choice::takes(hello, !key_choice::is_rsa(new.kind)))
 }
 
 /// The server of a place as [`record::KnownCertificate::servers`] notes it.

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key_choice::is_rsa;
 use super::presented::Presented;
 use super::sketch::{address_hash, estimate, mark, subnet_hash};
 use crate::detect::finding::KnownHost;
 use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::x509::{KeyKind, Sha256};
+use crate::x509::Sha256;
 
 /// Certificates remembered per host; beyond, the one not seen for the longest time leaves.
 pub const MAX_CERTIFICATES: usize = 16;
@@ -301,7 +302,7 @@ impl KnownCertificate {
             self_signed: presented.self_signed,
             sct: presented.has_sct(),
             name_matches: presented.name_matches == Some(true),
-            rsa: matches!(presented.kind, KeyKind::Rsa | KeyKind::RsaPss),
+            rsa: is_rsa(presented.kind),
             made: presented.made,
             clients: [0; 2],
             subnets: 0,

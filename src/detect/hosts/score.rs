@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::case::Case;
+use super::key_choice::is_rsa;
 use super::presented::{Presented, SctEvidence};
 use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
 use crate::detect::finding::Point;
@@ -91,6 +92,8 @@ pub struct Circumstances {
     pub scanner: bool,
     /// Only servers in other subnets than those of all accepted certificates presented it.
     pub elsewhere: bool,
+    /// All clients that got it take no certificate with a key of another kind (RSA, or ECDSA and EdDSA).
+    pub no_choice: bool,
 }
 
 /// Adds up the evidence.
@@ -199,8 +202,12 @@ impl Tally<'_> {
     }
 
     fn population(&mut self, old: &KnownCertificate, pair: bool) {
+        let (new, circumstances) = (self.question.new, self.question.circumstances);
         let others = &self.question.others;
-        if pair {
+        let lost = old.trusted && !new.is_trusted();
+        // Who could not have got the expected one tells nothing of who got it.
+        let unfit = circumstances.no_choice && old.rsa != is_rsa(new.kind) && !lost;
+        if pair || unfit {
             return;
         }
         if others.old_again_same_server {
@@ -211,8 +218,7 @@ impl Tally<'_> {
             return;
         }
         // Whoever comes first after a change is the only one. A server of its own is for some before it is for all.
-        let lost = old.trusted && !self.question.new.is_trusted();
-        let moves = self.question.new.public && self.question.circumstances.elsewhere;
+        let moves = new.public && circumstances.elsewhere;
         if lost || (others.old_again && !moves) {
             let text = format!("only one client or subnet got it, {} clients got the expected one", others.old_clients);
             self.against("H6", 20, &text);
