@@ -1,4 +1,4 @@
-//! Questions to an inventory of a million sightings: each is to be answered within a second.
+//! Questions to an inventory of a million sightings: each is to be answered within a second, by a release build.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench says what it measured, or fails")]
 
@@ -106,9 +106,17 @@ fn main() {
         everything.write_table(&mut std::io::sink(), Some(120)).expect("a table");
         everything.rows.len()
     });
-    for (name, listed) in [("a JA4", 500..501), ("1,000 JA4", 500..1_500), ("100,000 JA4", 0..100_000)] {
-        let lines = listed.map(|number| format!("ja4 t13d1516h2_{number:012x}_e5627efa2ab1\n"));
-        let list = List::indicators(&lines.collect::<String>());
+    let ja4 = |many: std::ops::Range<u32>| -> String {
+        many.map(|number| format!("ja4 t13d1516h2_{number:012x}_e5627efa2ab1\n")).collect()
+    };
+    for (name, lines) in [
+        ("a JA4", ja4(500..501)),
+        ("1,000 JA4", ja4(500..1_500)),
+        ("100,000 JA4", ja4(0..100_000)),
+        ("an address", "address 10.9.3.17\n".to_owned()),
+        ("a network", "address 10.9.0.0/16\n".to_owned()),
+    ] {
+        let list = List::indicators(&lines);
         let indicators = vec![NamedList { name: "list".to_owned(), list }];
         let knowledge = Knowledge { indicators, ..Knowledge::default() };
         measured(&format!("audit-lists, {name}"), &mut slow, || {
@@ -116,7 +124,7 @@ fn main() {
             found.indicated.iter().map(|one| one.places.len()).sum()
         });
     }
-    assert!(slow.is_empty(), "slower than a second: {slow:?}");
+    assert!(cfg!(debug_assertions) || slow.is_empty(), "slower than a second: {slow:?}");
 }
 
 /// Number of the rows, each of which is made.

@@ -184,7 +184,8 @@ counters! {
     detect_suppressed = "detect.suppressed",
     /// Alerts: causes with at least one finding that is not silenced; one that left for want of room and came again counts twice.
     detect_alerts = "detect.alerts",
-    /// Findings of causes for which there was no room, nor anything less grave to leave for them: no alert names them.
+    /// Findings of causes for which there was no room, or that left, before they were told, for graver ones or for those of a
+    /// rule with far fewer: no alert names them.
     detect_overflow = "detect.overflow",
     /// Lines of alerts that the brake of a rule (100 in a minute) held back; they are told when it lets go, the gravest first.
     detect_braked = "detect.braked",
@@ -194,6 +195,11 @@ counters! {
     /// CAs that were not compared with all chains that waited for an issuer of their name count too, and hosts forgotten by
     /// hand that had been seen since the run looked for such edits last: what they showed meanwhile is in no baseline.
     detect_forgotten = "detect.forgotten",
+    /// Ephemeral keys of servers that KEY-003 compares no more, since 32 later ones of their server came: usual where a server
+    /// is busy.
+    detect_outdated_ephemeral_keys = "detect.outdated.ephemeral_keys",
+    /// Server randoms that KEY-005 compares no more, since 500,000 later ones came: usual on a busy network.
+    detect_outdated_randoms = "detect.outdated.randoms",
 }
 
 /// Counters that somebody asks for while a sensor runs. Who counts looks after each round whether they are asked for, and hands

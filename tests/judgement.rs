@@ -147,6 +147,10 @@ const MARKS: &[(&str, &str)] = &[
 fn judged(workers: usize, policy: &str) -> Options {
     let mut anchors = TrustAnchors::default();
     assert!(anchors.add_file(&std::fs::read("pcaps/ca/public-roots.pem").unwrap()) >= 2);
+    judged_by(anchors, workers, policy)
+}
+
+fn judged_by(anchors: TrustAnchors, workers: usize, policy: &str) -> Options {
     let policy = Policy::parse(policy, &known_rules()).unwrap();
     // In the captures they stand for Mozilla's.
     let builtin = anchors.clone();
@@ -193,6 +197,21 @@ fn expected((rules, severity, hosts, clients): &Expected) -> (Vec<String>, u64, 
         texts
     };
     (sorted(rules), *severity, sorted(hosts), sorted(clients))
+}
+
+/// Two CAs that nobody vouches for sign for one name in the same second, for RSA and for ECDSA.
+#[test]
+fn a_pair_of_certificates_that_nobody_trusts_is_at_most_medium() {
+    for name in ["benign-rsa-and-ecdsa", "benign-rsa-and-ecdsa-lossy"] {
+        let options = judged_by(TrustAnchors::default(), 1, "version = 1\n");
+        let alerts: Vec<_> = run_file(&path(name), &options, Detail::Full).events("alert").iter().map(told).collect();
+        assert_eq!(alerts.len(), 1, "{name}: {alerts:?}");
+        assert_eq!(
+            (&alerts[0].0, alerts[0].1),
+            (&vec!["MITM-002".to_owned(), "MITM-004".to_owned()], MEDIUM),
+            "{name}"
+        );
+    }
 }
 
 #[test]

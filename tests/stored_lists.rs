@@ -266,7 +266,9 @@ fn names_and_addresses_are_looked_up_in_what_is_stored() {
     assert_eq!(alerts[0]["tlswatch"]["alert"]["count"], 2);
     assert!(alerts[0]["tlswatch"]["alert"]["evidence"].to_string().contains(&place));
     assert_eq!(rows.len(), 1, "{rows:#?}");
-    assert!(rows[0].starts_with("TLSW-CERT-040,\"indicators line 1, C2\",,server,sound.example.com,203.0.113.95,443,"));
+    assert!(rows[0].starts_with(
+        "TLSW-CERT-040,\"indicators line 1, C2\",sound.example.com,,server,sound.example.com,203.0.113.95,443,"
+    ));
     // One alert for each indicator, with all places.
     let (alerts, rows) = indicated("cert-listed.pcap", "name *.example.com\nname sound.example.com\n");
     assert_eq!((of(&alerts).len(), rows.len()), (1, 6));
@@ -277,10 +279,40 @@ fn names_and_addresses_are_looked_up_in_what_is_stored() {
     assert_eq!((of(&alerts).len(), rows.len()), (1, 2));
     assert!(of(&alerts)[0].contains(&place) && of(&alerts)[0].ends_with(", and at one more place."), "{alerts:#?}");
     let (alerts, rows) = indicated("client-cert-stolen.pcap", "address 10.2.0.22\n");
-    assert_eq!((of(&alerts).len(), rows.len()), (1, 1));
+    assert_eq!((of(&alerts).len(), rows.len()), (1, 2));
     let client = "client 10.2.0.22 with the certificate of 'CN=backup-7.example.com,O=Example Corp'";
-    assert!(of(&alerts)[0].contains(client), "{alerts:#?}");
-    assert!(rows[0].contains(",\"CN=backup-7.example.com,O=Example Corp\",client,,10.2.0.22,,2026-"), "{rows:#?}");
+    assert!(alerts[0]["tlswatch"]["alert"]["evidence"].to_string().contains(client), "{alerts:#?}");
+    let row = ",10.2.0.22,\"CN=backup-7.example.com,O=Example Corp\",client,,10.2.0.22,,2026-";
+    assert!(rows.iter().any(|one| one.contains(row)), "{rows:#?}");
+    // And with which host it spoke: the same handshakes.
+    let row = ",10.2.0.22,,client,api.example.com,10.2.0.22,443,2026-";
+    assert!(rows.iter().any(|one| one.contains(row)), "{rows:#?}");
+    let counts: Vec<u64> = rows.iter().map(|row| row.split(',').rev().nth(3).unwrap().parse().unwrap()).collect();
+    assert_eq!((&alerts[0]["tlswatch"]["alert"]["count"], counts[0]), (&counts[1].into(), counts[1]), "{rows:#?}");
+}
+
+#[test]
+fn a_client_without_a_certificate_is_found_by_its_address() {
+    let [_, _, client, host] = hello("tls13-p256.pcap");
+    let (alerts, rows) = indicated("tls13-p256.pcap", &format!("address {client} C2\n"));
+    assert_eq!((alerts.len(), rows.len()), (1, 1), "{rows:#?}");
+    assert_eq!(alerts[0]["event"]["severity"], 47);
+    let message = alerts[0]["message"].as_str().unwrap();
+    let place = format!("(indicators line 1, C2) and was seen: client {client} with {host}:443, once, 2026-11-");
+    assert!(message.contains(&place), "{message}");
+    let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",{client},,client,{host},{client},443,2026-11-");
+    assert!(rows[0].starts_with(&row), "{rows:#?}");
+    // What the wire told is told.
+    let (folder, inventory) = folder();
+    let list = folder.path().join("indicators");
+    std::fs::write(&list, format!("address {client}\n")).unwrap();
+    let arguments = ["--indicators", list.to_str().unwrap()];
+    assert_eq!(read("tls13-p256.pcap", &inventory, &arguments).len(), 1);
+    std::fs::write(&list, format!("address {client} again\n")).unwrap();
+    assert!(read(&empty(&folder), &inventory, &arguments).is_empty());
+    // Neighbours are not.
+    let (alerts, rows) = indicated("tls13-p256.pcap", &format!("address {client}0\n"));
+    assert!(alerts.is_empty() && rows[0].contains("no list names anything"), "{rows:#?}");
 }
 
 #[test]
@@ -349,7 +381,7 @@ fn fingerprints_are_looked_up_in_what_is_stored() {
         assert_eq!((&alert["count"], &alert["hosts"]["names"][0]), (&1.into(), &format!("{host}:443").into()));
         assert!(alert["evidence"].to_string().contains(&place), "{alert:#}");
         assert!(alert.to_string().contains(&format!("\"{client}\"")), "{alert:#}");
-        let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",,client,{host},{client},443,2026-11-");
+        let row = format!("TLSW-CERT-040,\"indicators line 1, C2\",{value},,client,{host},{client},443,2026-11-");
         assert!(rows[0].starts_with(&row), "{rows:#?}");
     }
     // What is nearly the same is another; a JA3 is no JA4.

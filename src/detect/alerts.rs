@@ -235,7 +235,8 @@ impl Alerts {
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(finding), suppressed);
         let is_new = self.causes.len() >= self.capacity && !self.causes.contains_key(&key);
-        let full = is_new && !self.has_room((!suppressed, finding.severity), clock);
+        let of = ((!suppressed, finding.severity), finding.rule.id);
+        let full = is_new && !self.has_room(of, clock);
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
         match self.causes.get_mut(&key) {

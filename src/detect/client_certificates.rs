@@ -79,7 +79,29 @@ struct Software {
 struct Accepted {
     first: Timestamp,
     count: u32,
-    issuers: Vec<Sha256>,
+    issuers: Vec<KnownIssuer>,
+}
+
+/// An issuer of client certificates. Clients need not send their CA.
+#[derive(Clone, Copy, Debug)]
+struct KnownIssuer {
+    /// Of its name and key identifier.
+    name: Sha256,
+    /// Its key, once it was seen.
+    key: Option<Sha256>,
+}
+
+impl Accepted {
+    /// Whether it accepted this issuer before. One that was known by its name is known by its key from then on, and where no
+    /// key was seen the name is enough.
+    fn knows(&mut self, issuer: KnownIssuer) -> bool {
+        let Some(key) = issuer.key else { return self.issuers.iter().any(|known| known.name == issuer.name) };
+        if self.issuers.iter().any(|known| known.key == Some(key)) {
+            return true;
+        }
+        let named = self.issuers.iter_mut().find(|known| known.name == issuer.name && known.key.is_none());
+        named.map(|known| known.key = Some(key)).is_some()
+    }
 }
 
 /// One use of a key.
@@ -167,19 +189,13 @@ impl ClientCertificates {
         let sighting = used.sighting;
         let path = sighting.client.and_then(|chain| chain.report.paths.first());
         let above = path.and_then(|path| path.certificates.get(1)).and_then(|one| one.facts.as_deref());
-        let issuer = above.map_or_else(|| Sha256(sha2_of(used.facts)), |facts| facts.spki_sha256);
+        let issuer = KnownIssuer { name: Sha256(sha2_of(used.facts)), key: above.map(|facts| facts.spki_sha256) };
         let fresh = || Accepted { first: sighting.clock, count: 0, issuers: Vec::new() };
         let (server, _) = self.servers.entry(sighting.host, fresh);
         let server = server?;
         let known = server.count >= SERVER_HANDSHAKES && sighting.clock.since(server.first) >= DAY;
         server.count = server.count.saturating_add(1);
-        if server.issuers.contains(&issuer) {
-            return None;
-        }
-        // Clients need not send their CA: what was known by its name is known by its key when one of them does.
-        let unseen = Sha256(sha2_of(used.facts));
-        if let Some(known) = server.issuers.iter_mut().find(|known| **known == unseen) {
-            *known = issuer;
+        if server.knows(issuer) {
             return None;
         }
         let before = server.count.saturating_sub(1);
@@ -191,7 +207,7 @@ impl ClientCertificates {
         if !known || !stable {
             return None;
         }
-        let cause = used.cause(&CLIENT_CERT_UNEXPECTED_ISSUER, vec![issuer.to_string()]);
+        let cause = used.cause(&CLIENT_CERT_UNEXPECTED_ISSUER, vec![issuer.key.unwrap_or(issuer.name).to_string()]);
         let what = format!(
             "with a certificate from \"{}\", an issuer that it never accepted",
             clipped(&used.facts.issuer.text)

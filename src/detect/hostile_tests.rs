@@ -273,6 +273,39 @@ fn a_client_that_sends_its_ca_brings_no_new_issuer() {
     }
 }
 
+/// Names of CAs are nobody's own: who sends another CA of that name makes no strangers of clients that send none.
+#[test]
+fn a_ca_of_the_same_name_makes_no_new_issuer_of_the_known_one() {
+    let [ca, twin, third] = ["Client CA"; 3].map(Ca::new);
+    let server = Ca::new("Root").chain(&Plan::of(&[HOST]));
+    // Which CA signed, how many certificates are sent, and whether that is told.
+    for (last, wanted) in [
+        (vec![(&twin, 2), (&ca, 1)], vec![]),
+        (vec![(&twin, 2), (&ca, 1), (&twin, 1), (&twin, 2)], vec![]),
+        // Of one name one key is known.
+        (vec![(&twin, 2), (&third, 2), (&third, 1)], vec![1]),
+        (vec![(&ca, 2), (&twin, 2), (&ca, 1)], vec![1]),
+    ] {
+        let mut bench = Bench::new(&[]);
+        let mut shown = Vec::new();
+        for (signed, sent) in std::iter::repeat_n((&ca, 1), 39).chain(last) {
+            bench.scene.now += 3_600;
+            let mut observation = bench.handshake((HOST, "203.0.113.10"), &server);
+            let plan = Plan { authority: false, ..Plan::of(&[&format!("client-{}", shown.len())]) };
+            observation.client_chain = signed.chain(&plan)[..sent].to_vec();
+            shown.push(observation);
+        }
+        let mut judge = bench.judge();
+        let anchors = Arc::clone(&Scene::new(&[]).anchors);
+        judge.add(Box::new(Watch::new(anchors, 100)));
+        let told = shown.iter().enumerate().filter(|(_, one)| {
+            let found = judge.observe(one, one.handshake.first.order.clock);
+            found.iter().any(|finding| finding.rule.id == "TLSW-CERT-034")
+        });
+        assert_eq!(told.map(|(number, _)| number - 39).collect::<Vec<_>>(), wanted);
+    }
+}
+
 /// Anybody may write the name of a host of ours into a certificate of his own.
 #[test]
 fn a_certificate_that_only_names_our_host_was_not_carried_away() {

@@ -23,6 +23,7 @@ use super::finding::{AlertId, Cause, Completion, Finding};
 use super::gist::{Gist, HostMemo, KnownHost};
 use super::hosts::Hosts;
 use super::hosts::backing::Backing;
+use super::keys::Outdated;
 use super::knowledge::Knowledge;
 use super::listed;
 use super::memory::Memory;
@@ -422,6 +423,14 @@ impl Judge {
     /// with all chains that waited for an issuer of their name.
     pub fn forgotten(&self) -> u64 {
         self.detectors.iter().map(|detector| detector.forgotten()).fold(self.appeared.left(), u64::saturating_add)
+    }
+
+    /// What the detectors remembered of servers and compare no more.
+    pub fn outdated(&self) -> Outdated {
+        self.detectors.iter().map(|detector| detector.outdated()).fold(Outdated::default(), |sum, one| Outdated {
+            ephemeral_keys: sum.ephemeral_keys.saturating_add(one.ephemeral_keys),
+            randoms: sum.randoms.saturating_add(one.randoms),
+        })
     }
 
     /// The known hosts.

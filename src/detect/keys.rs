@@ -328,11 +328,22 @@ fn numbered(facts: &Facts, significant: &[u8]) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
+/// What KEY-003 and KEY-005 remembered and compare no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outdated {
+    /// Ephemeral keys of servers.
+    pub ephemeral_keys: u64,
+    /// Randoms of servers.
+    pub randoms: u64,
+}
+
 /// Randoms and ephemeral keys that servers repeat (KEY-003, KEY-005).
 #[derive(Debug)]
 pub struct Ephemeral {
     servers: Memory<Endpoint, Values>,
     randoms: Memory<u64, Random>,
+    /// Ephemeral keys that left for later ones of their server.
+    replaced: u64,
 }
 
 /// Ephemeral keys of a server: the lower bits of their hashes, which are searched, and what is known of each.
@@ -361,19 +372,19 @@ impl Values {
         self.values.get_mut(place)
     }
 
-    /// Adds one that is new, in the place of the oldest where there is no other.
-    fn add(&mut self, value: Value) {
+    /// Adds one that is new, in the place of the oldest where there is no other; whether one left for it.
+    fn add(&mut self, value: Value) -> bool {
         let place = if self.values.len() < MAX_EPHEMERAL { self.values.len() } else { self.oldest };
-        match self.values.get_mut(place) {
-            Some(known) => {
-                *known = value;
-                self.oldest = place.saturating_add(1) % MAX_EPHEMERAL;
-            }
-            None => self.values.push(value),
-        }
         if let Some(mark) = self.marks.get_mut(place) {
             *mark = mark_of(value.hash);
         }
+        let Some(known) = self.values.get_mut(place) else {
+            self.values.push(value);
+            return false;
+        };
+        *known = value;
+        self.oldest = place.saturating_add(1) % MAX_EPHEMERAL;
+        true
     }
 }
 
@@ -390,14 +401,19 @@ struct Random {
 
 impl Default for Ephemeral {
     fn default() -> Self {
-        Self { servers: Memory::new(MAX_SERVERS), randoms: Memory::new(MAX_RANDOMS) }
+        Self { servers: Memory::new(MAX_SERVERS), randoms: Memory::new(MAX_RANDOMS), replaced: 0 }
     }
 }
 
 impl Ephemeral {
-    /// How many servers were forgotten. Of randoms, and of the keys of one server, only the latest are compared.
+    /// How many servers were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.servers.forgotten()
+    }
+
+    /// What is compared no more: only the latest keys of a server are, and the latest randoms of all.
+    pub fn outdated(&self) -> Outdated {
+        Outdated { ephemeral_keys: self.replaced, randoms: self.randoms.forgotten() }
     }
 
     /// Takes note of a handshake.
@@ -446,7 +462,8 @@ impl Ephemeral {
         let (known, _) = self.servers.entry(&server, Values::default);
         let known = known?;
         let Some(value) = known.find(hash) else {
-            known.add(Value { hash, client_random, first: sighting.clock, count: 1 });
+            let replaced = known.add(Value { hash, client_random, first: sighting.clock, count: 1 });
+            self.replaced += u64::from(replaced);
             return None;
         };
         if value.client_random == client_random {
@@ -637,6 +654,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_compared_no_more_is_counted() {
+        let mut scene = Scene::new(&[]);
+        let mut table = Ephemeral { randoms: Memory::new(40), ..Ephemeral::default() };
+        let mut show = |number: u8, server: &str| {
+            let mut observation = scene.handshake("10.0.0.1", server, &[]);
+            observation.handshake.server_key_exchange = Some(Box::new(ServerKeyExchange {
+                params: vec![number; 8].into(),
+                kind: KeyExchange::Ecdhe { group: 23, public: 4..8 },
+                ..ServerKeyExchange::default()
+            }));
+            let mut findings = Vec::new();
+            scene.with("a.example.com", &observation, |sighting| table.observe(sighting, &mut findings));
+            (findings.len(), table.outdated())
+        };
+        for number in 0..32 {
+            assert_eq!(show(number, "203.0.113.10"), (0, Outdated::default()));
+        }
+        // Each server has 32 of its own.
+        assert_eq!(show(200, "203.0.113.11"), (0, Outdated::default()));
+        // One that is known takes the place of none.
+        assert_eq!(show(0, "203.0.113.10"), (1, Outdated::default()));
+        assert_eq!(show(32, "203.0.113.10"), (0, Outdated { ephemeral_keys: 1, randoms: 0 }));
+        for _ in 35..40 {
+            show(32, "203.0.113.10");
+        }
+        // The first is compared no more; its place is that of the 34th, and the 41st random takes that of the first.
+        assert_eq!(show(0, "203.0.113.10"), (0, Outdated { ephemeral_keys: 2, randoms: 1 }));
     }
 
     #[test]

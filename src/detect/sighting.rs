@@ -10,6 +10,7 @@ use crate::detect::finding::{AlertId, Cause, Finding};
 use crate::detect::gist::Gist;
 use crate::detect::hosts::Hosts;
 use crate::detect::hosts::presented::Presented;
+use crate::detect::keys::Outdated;
 use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::weak_rsa::WeakRsa;
@@ -326,6 +327,11 @@ pub trait Detector {
     /// How many entries of its memory were forgotten for want of room.
     fn forgotten(&self) -> u64 {
         0
+    }
+
+    /// What it remembered of servers and compares no more, since later ones took its place.
+    fn outdated(&self) -> Outdated {
+        Outdated::default()
     }
 
     /// The known hosts, where they are its memory.

@@ -55,10 +55,19 @@ impl Ca {
     }
 
     pub(crate) fn with_key(name: &str, key: KeyPair) -> Self {
+        Self::made(name, key, START - 2_000 * DAY)
+    }
+
+    /// Valid from this second on.
+    pub(crate) fn since(name: &str, from: i64) -> Self {
+        Self::made(name, key(), from)
+    }
+
+    fn made(name: &str, key: KeyPair, from: i64) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.not_before = date!(START - 2_000 * DAY);
+        params.not_before = date!(from);
         params.not_after = date!(START + 4_000 * DAY);
         let certificate = parse(params.self_signed(&key).unwrap().der());
         Self { issuer: Issuer::new(params, key), certificate }

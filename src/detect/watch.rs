@@ -12,7 +12,7 @@ use super::hosts::presented::Presented;
 use super::hosts::report::Reporter;
 use super::hosts::{Hints, Hosts};
 use super::interceptors::Interceptors;
-use super::keys::{CertificateKeys, Ephemeral};
+use super::keys::{CertificateKeys, Ephemeral, Outdated};
 use super::knowledge::Knowledge;
 use super::negotiation::Negotiation;
 use super::nonces::Nonces;
@@ -191,6 +191,10 @@ impl Detector for Watch {
         ]
         .into_iter()
         .fold(0, u64::saturating_add)
+    }
+
+    fn outdated(&self) -> Outdated {
+        self.ephemeral.outdated()
     }
 
     fn known_hosts(&self) -> Option<&Hosts> {

@@ -36,9 +36,8 @@ pub(super) struct Search {
     pub(super) left_out: u64,
 }
 
-/// Every name, address and fingerprint once, each looked up among the indicators: five walks, however many indicators there
-/// are. Only
-/// what is found is asked for, by an index.
+/// Every name, address and fingerprint once, each looked up among the indicators: six walks, however many indicators there
+/// are. Only what is found is asked for, by an index.
 pub(super) fn search(
     connection: &Connection,
     knowledge: &Knowledge,
@@ -58,6 +57,7 @@ pub(super) fn search(
         search.questions = MAX_QUESTIONS;
         search.servers(connection, knowledge, since.1)?;
         search.clients(connection, knowledge, since.1)?;
+        search.users(connection, knowledge, since.1)?;
     }
     if fingerprints {
         search.questions = MAX_QUESTIONS;
@@ -256,6 +256,46 @@ impl Search {
         Ok(())
     }
 
+    /// Clients of which fingerprints are kept: with which hosts they spoke.
+    fn users(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(USERS)?;
+        let mut host_of = connection.prepare(HOST)?;
+        // A client with several fingerprints is one; its hosts are asked for once.
+        let mut known: BTreeMap<(IpAddr, i64), ((Indicator, String), Place)> = BTreeMap::new();
+        let mut rows = statement.query([since])?;
+        while let Some(row) = rows.next()? {
+            let ip = row.get_ref(0)?.as_str()?;
+            let Ok(address) = ip.parse::<IpAddr>() else { continue };
+            let Some(hit) = knowledge.indicated_address(address) else { continue };
+            let (id, count) = (row.get(1)?, number(row.get(4)?));
+            let (first, last) = (Timestamp(row.get(2)?), Timestamp(row.get(3)?));
+            if let Some((_, place)) = known.get_mut(&(address, id)) {
+                let span = place.span.unwrap_or((first, last));
+                place.span = Some((span.0.min(first), span.1.max(last)));
+                place.count = place.count.saturating_add(count);
+                continue;
+            }
+            if known.len() >= self.room {
+                self.left_out = self.left_out.saturating_add(1);
+                continue;
+            }
+            let (name, port): (String, u16) = host_of.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let server = name.strip_prefix("ip:").and_then(|address| address.parse().ok());
+            let place = Place {
+                found: ip.to_owned(),
+                host: Some(host(&name, port)),
+                servers: server.into_iter().collect(),
+                client: Some(address),
+                span: Some((first, last)),
+                count,
+                ..Place::default()
+            };
+            known.insert((address, id), (hit, place));
+        }
+        known.into_values().for_each(|(hit, place)| self.add(hit, place));
+        Ok(())
+    }
+
     /// What clients said of their software.
     fn fingerprints(&mut self, connection: &Connection, knowledge: &Knowledge, since: i64) -> rusqlite::Result<()> {
         let mut hits: BTreeMap<Indicator, (String, Vec<Print>)> = BTreeMap::new();
@@ -384,6 +424,12 @@ const CLIENTS: &str = "SELECT client.address, client.first, client.last, client.
         certificate.sha256
     FROM client CROSS JOIN certificate ON certificate.id = client.certificate WHERE client.last > ?1
     ORDER BY client.certificate, client.address";
+
+/// A table of bounded length.
+const USERS: &str = "SELECT address, host, first, last, count FROM fingerprint_use WHERE last > ?1
+    ORDER BY fingerprint, address, host";
+
+const HOST: &str = "SELECT name.name, host.port FROM host CROSS JOIN name ON name.id = host.name WHERE host.id = ?1";
 
 /// A table of bounded length.
 const FINGERPRINTS: &str = "SELECT id, ja4, ja3, count FROM fingerprint WHERE last > ?1 ORDER BY id";
@@ -520,6 +566,51 @@ mod tests {
         }
     }
 
+    /// A client that has an indicator's address stands once for each host, whatever it said of its software.
+    #[test]
+    fn clients_of_fingerprints_are_found_by_address() {
+        let store = fingerprints(5);
+        let extra = "INSERT INTO name VALUES (2, 'ip:192.0.2.9');
+            INSERT INTO host VALUES (2, 2, 853, 'tcp', 0, 9, 9);
+            INSERT INTO fingerprint_use VALUES (2, '10.0.0.8', 2, 4, 5, 7)";
+        store.connection().execute_batch(extra).unwrap();
+        let listed = prints(["address 10.0.0.8/31\n".to_owned()].into_iter());
+        for (room, wanted) in [(1_000, (3, 0)), (2, (2, 1)), (0, (0, 11))] {
+            let mut search = Search::new(room);
+            search.users(&store.connection(), &listed, i64::MIN).unwrap();
+            let (places, _, left_out) = found(&search, MAX_QUESTIONS);
+            assert_eq!((places, left_out), wanted, "room for {room}");
+        }
+        let mut search = Search::new(1_000);
+        search.users(&store.connection(), &listed, 4).unwrap();
+        let one = search.into_found().remove(0);
+        let places: Vec<_> = one
+            .places
+            .iter()
+            .map(|place| {
+                let (first, last) = place.span.unwrap();
+                (place.found.as_str(), place.host.as_ref().unwrap().text(), [first.0, last.0], place.count)
+            })
+            .collect();
+        let name = "a.example.org:443".to_owned();
+        assert_eq!(
+            places,
+            [
+                ("10.0.0.9", name.clone(), [1, 9], 5),
+                ("10.0.0.8", name, [1, 8], 5),
+                ("10.0.0.8", "ip:192.0.2.9:853".to_owned(), [4, 5], 7)
+            ]
+        );
+        assert_eq!(one.places[2].servers, ["192.0.2.9".parse::<IpAddr>().unwrap()]);
+        // Only what came since, and only who has the address.
+        for (since, address, wanted) in [(8, "10.0.0.8/31", 1), (9, "10.0.0.8/31", 0), (0, "10.0.0.1", 0)] {
+            let mut search = Search::new(1_000);
+            let listed = prints([format!("address {address}\n")].into_iter());
+            search.users(&store.connection(), &listed, since).unwrap();
+            assert_eq!(found(&search, MAX_QUESTIONS).0, wanted, "{since} {address}");
+        }
+    }
+
     #[test]
     fn a_place_of_several_fingerprints_is_one_place() {
         let store = fingerprints(3);
@@ -566,6 +657,7 @@ mod tests {
             (SERVERS_OF_NAME, "sighting USING INDEX sighting_name (name=?)"),
             (NAMES_OF_SERVER, "sighting USING INDEX sighting_endpoint (endpoint=?)"),
             (USES, "use USING PRIMARY KEY (fingerprint=?)"),
+            (HOST, "host USING INTEGER PRIMARY KEY (rowid=?)"),
         ] {
             let plan = plan(sql);
             assert!(plan.iter().any(|step| step.starts_with("SEARCH ") && step.contains(index)), "{plan:?}");
@@ -576,6 +668,7 @@ mod tests {
             (CERTIFICATE_NAMES, None),
             (ENDPOINTS, Some("endpoint")),
             (CLIENTS, Some("client")),
+            (USERS, Some("fingerprint_use")),
             (FINGERPRINTS, Some("fingerprint")),
         ] {
             let plan = plan(sql);

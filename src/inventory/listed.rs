@@ -59,7 +59,7 @@ pub struct Found {
     /// Places of them that were not looked at; names in certificates, addresses and fingerprints whose places were not count
     /// as one.
     pub left_out_places: u64,
-    /// Fingerprints that are stored no more, where there are indicators of some.
+    /// Fingerprints that are stored no more, where there are indicators of some, or of addresses.
     pub forgotten: u64,
 }
 
@@ -104,8 +104,8 @@ impl Store {
         }
         let search = indicated::search(&connection, knowledge, applied)?;
         let left_out_places = search.left_out;
-        let [.., fingerprints] = knowledge.indicates();
-        let forgotten = if fingerprints { super::prints::forgotten(&connection)? } else { 0 };
+        let [_, addresses, fingerprints] = knowledge.indicates();
+        let forgotten = if addresses || fingerprints { super::prints::forgotten(&connection)? } else { 0 };
         Ok(Found { listed, left_out, indicated: search.into_found(), left_out_places, forgotten })
     }
 
@@ -162,6 +162,8 @@ impl Found {
                 rows.push(vec![
                     text(hit.rule.id),
                     text(&hit.source),
+                    // The certificate's digests stand below.
+                    Cell::Empty,
                     Cell::Text(Arc::clone(&subject)),
                     text(if *client { "client" } else { "server" }),
                     text(&place.host.name),
@@ -186,6 +188,7 @@ impl Found {
             rows.push(vec![
                 text(INDICATOR_MATCH.id),
                 text(&one.source),
+                text(&place.found),
                 certificate.map_or(Cell::Empty, |(subject, _)| Cell::Text(Arc::clone(subject))),
                 text(side),
                 place.host.as_ref().map_or(Cell::Empty, |host| text(&host.name)),
@@ -203,6 +206,7 @@ impl Found {
         let columns = vec![
             "rule",
             "list",
+            "found",
             "subject",
             "side",
             "host",

@@ -262,6 +262,9 @@ impl Judgement {
         stats.detect_braked = counts.braked;
         stats.detect_panic = self.panics;
         stats.detect_forgotten = self.judge.forgotten();
+        let outdated = self.judge.outdated();
+        stats.detect_outdated_ephemeral_keys = outdated.ephemeral_keys;
+        stats.detect_outdated_randoms = outdated.randoms;
         stats.detect_alerts = self.alerts.number();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tlswatch::detect::hosts::Hosts;
-use tlswatch::detect::hosts::record::{HostRecord, KnownCertificate, KnownIssuer, NameSet, Standing};
+use tlswatch::detect::hosts::record::{HostRecord, KnownCertificate, KnownIssuer, Made, NameSet, Standing};
 use tlswatch::detect::hosts::table::MAX_HOSTS;
 use tlswatch::detect::sighting::HostKey;
 use tlswatch::time::Timestamp;
@@ -58,6 +58,7 @@ fn certificate(number: u64, issuer: [u8; 32]) -> KnownCertificate {
         sct: true,
         name_matches: true,
         rsa: false,
+        made: Made::Otherwise,
         clients: [number; 2],
         subnets: 1,
         servers: 1,

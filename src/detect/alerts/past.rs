@@ -32,7 +32,7 @@ impl Alerts {
         let suppressed = head.suppressed_by.is_some();
         self.counts.suppressed += u64::from(suppressed);
         let key = (self.id(&head), suppressed);
-        if !self.causes.contains_key(&key) && !self.has_room((!suppressed, head.severity), clock) {
+        if !self.causes.contains_key(&key) && !self.has_room(((!suppressed, head.severity), head.rule.id), clock) {
             self.counts.overflow += 1;
             return None;
         }

@@ -1,7 +1,8 @@
 //! Room for new causes. What is remembered is bounded, and neither time nor a flood of small matters may keep grave ones
-//! out: what was told and is over leaves first, then what is suppressed, then what is less grave than what comes.
+//! out: what was told and is over leaves first, then what is suppressed, then what is less grave than what comes. Of what is
+//! as grave, some of the rule that has most leaves, where it has more than twice as much.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Alert, Alerts, CauseKey};
 use crate::detect::catalogue::Severity;
@@ -21,12 +22,14 @@ pub(super) const USUAL: usize = 64 << 10;
 pub(super) type Grade = (bool, Severity);
 
 /// What was found when all causes were looked at and none could leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Full {
     /// None is less grave.
     grade: Grade,
     /// None is over before.
     until: Timestamp,
+    /// No rule has far more of that grade than these.
+    rules: BTreeSet<&'static str>,
 }
 
 /// Alerts that were told and have left.
@@ -49,22 +52,20 @@ impl Alerts {
         self.gone.number.saturating_add(u64::try_from(here).unwrap_or(u64::MAX))
     }
 
-    /// Whether there is room for a new cause of this grade, now that others have left for it.
-    pub(super) fn has_room(&mut self, grade: Grade, clock: Timestamp) -> bool {
+    /// Whether there is room for a new cause of this grade and rule, now that others have left for it.
+    pub(super) fn has_room(&mut self, (grade, rule): (Grade, &'static str), clock: Timestamp) -> bool {
         if self.causes.len() < self.capacity {
             self.full = None;
             return true;
         }
-        if self.full.is_some_and(|full| grade <= full.grade && clock < full.until) {
+        let known = self.full.as_ref().filter(|full| clock < full.until && grade <= full.grade);
+        if known.is_some_and(|full| grade < full.grade || full.rules.contains(rule)) {
             return false;
         }
         let mut leaving = BTreeSet::new();
         let mut until = Timestamp::MAX;
         for (key, alert) in &self.causes {
-            let ends = alert
-                .told
-                .filter(|told| alert.count <= told.count && alert.braked.is_none())
-                .map(|told| told.window_ends);
+            let ends = alert.told.filter(|_| !alert.is_pending()).map(|told| told.window_ends);
             let is_over = ends.is_some_and(|ends| ends <= clock);
             if is_over || alert.grade() < grade {
                 // Of what is over the oldest; of what is not the least grave, and of that the latest.
@@ -77,13 +78,40 @@ impl Alerts {
             }
             until = until.min(ends.filter(|ends| *ends > clock).unwrap_or(Timestamp::MAX));
         }
+        let mut leaving: Vec<CauseKey> = leaving.into_iter().map(|(_, _, _, key)| key).collect();
         if leaving.is_empty() {
-            self.full = Some(Full { grade, until });
+            leaving = self.of_greatest(grade, rule);
+        }
+        if leaving.is_empty() {
+            let same = self.full.take().filter(|full| (full.grade, full.until) == (grade, until));
+            let mut rules = same.map_or_else(BTreeSet::new, |full| full.rules);
+            rules.insert(rule);
+            self.full = Some(Full { grade, until, rules });
             return false;
         }
         self.full = None;
-        leaving.into_iter().for_each(|(_, _, _, key)| self.leave(&key));
+        leaving.iter().for_each(|key| self.leave(key));
         true
+    }
+
+    /// Of causes of this grade some of the rule that has most, where it has far more than this one: what was told before what
+    /// was not, and the latest.
+    fn of_greatest(&self, grade: Grade, rule: &'static str) -> Vec<CauseKey> {
+        let alike = || self.causes.iter().filter(|(_, alert)| alert.grade() == grade);
+        let mut numbers: BTreeMap<&'static str, usize> = BTreeMap::new();
+        alike().for_each(|(_, alert)| *numbers.entry(alert.head.rule.id).or_default() += 1);
+        let own = numbers.get(rule).copied().unwrap_or_default();
+        let Some((greatest, number)) = numbers.into_iter().max_by_key(|(_, number)| *number) else { return Vec::new() };
+        // What is nearly even stays so: else the two would take turns, and each turn costs a look at all.
+        if number < 2 * own + 2 {
+            return Vec::new();
+        }
+        let theirs = alike().filter(|(_, alert)| alert.head.rule.id == greatest);
+        let mut theirs: Vec<_> =
+            theirs.map(|(key, alert)| (alert.is_pending(), std::cmp::Reverse(alert.first_seen), *key)).collect();
+        theirs.sort_unstable();
+        theirs.truncate(((number - own) / 2).min((self.capacity / LEAVING).max(1)));
+        theirs.into_iter().map(|(_, _, key)| key).collect()
     }
 
     fn leave(&mut self, key: &CauseKey) {
@@ -105,6 +133,11 @@ impl Alerts {
 impl Alert {
     fn grade(&self) -> Grade {
         (!self.suppressed, self.severity)
+    }
+
+    /// There is something to tell of it.
+    fn is_pending(&self) -> bool {
+        self.braked.is_some() || self.told.is_none_or(|told| self.count > told.count)
     }
 
     /// Its head is new: what it holds of the handshake counts among what all hold, or is dropped.

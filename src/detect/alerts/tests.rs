@@ -301,6 +301,72 @@ fn small_matters_keep_no_grave_one_out() {
     }
 }
 
+/// A flood of one rule keeps no other rule out that is as grave, and takes no more room than its share of it.
+#[test]
+fn no_rule_keeps_an_equally_grave_one_out() {
+    let number =
+        |alerts: &Alerts, rule: &Rule| alerts.causes.values().filter(|one| one.head.rule.id == rule.id).count();
+    let (flood, other) = (&LEAF_SIGNED_BY_OWN_KEY, &NEW_INTERCEPTION_CA);
+    for when in [When::AtEnd, When::AtOnce] {
+        let mut alerts = Alerts { capacity: 96, ..Alerts::new(when) };
+        // Each at a place of its own: 40,000 keys.
+        let mut taken = 0_u64;
+        let mut take = |alerts: &mut Alerts, rule: &'static Rule, severity: Severity, second: i64| {
+            let key = u16::try_from(taken).unwrap().to_be_bytes();
+            taken += 1;
+            let mut one = Finding { severity, ..finding(rule, 0, second) };
+            let mut sha256 = [7; 32];
+            sha256[..2].copy_from_slice(&key);
+            one.cause = Cause::IssuerKey(Sha256(sha256));
+            let clock = one.moment.timestamp;
+            alerts.take(&one, || None, clock);
+        };
+        for _ in 0..10 {
+            take(&mut alerts, flood, Severity::Critical, 60);
+        }
+        for _ in 0..300 {
+            take(&mut alerts, flood, Severity::High, 60);
+        }
+        assert_eq!(alerts.causes.len(), 96);
+        // One that comes late gets in, and the flood goes on.
+        take(&mut alerts, other, Severity::High, 61);
+        assert_eq!(number(&alerts, other), 1);
+        for second in 62..400 {
+            take(&mut alerts, flood, Severity::High, second);
+        }
+        assert_eq!((number(&alerts, other), alerts.causes.len()), (1, 96));
+        for second in 400..700 {
+            take(&mut alerts, other, Severity::High, second);
+            take(&mut alerts, flood, Severity::High, second);
+        }
+        // Neither far above the other, and nothing graver left for them.
+        let shares = [flood, other].map(|rule| number(&alerts, rule));
+        assert!(alerts.causes.len() == 96 && shares[1] >= 28 && shares[0] >= 10 + 28, "{shares:?}");
+        assert_eq!(alerts.causes.values().filter(|one| one.severity == Severity::Critical).count(), 10);
+        // A third finds its place, less grave ones do not.
+        take(&mut alerts, &EXPIRED, Severity::Medium, 700);
+        assert_eq!(number(&alerts, &EXPIRED), 0);
+        take(&mut alerts, &EXPIRED, Severity::High, 700);
+        assert_eq!(number(&alerts, &EXPIRED), 1);
+        let left = alerts.number() - alerts.causes.len() as u64;
+        assert!(left > 0 || when == When::AtEnd, "told, and gone");
+        assert_eq!(alerts.number() + alerts.counts.overflow, alerts.counts.findings, "each is told or counted");
+    }
+}
+
+/// At most one look at all for each share that leaves: what is denied is denied at once from then on.
+#[test]
+fn what_found_no_room_is_remembered() {
+    let mut alerts = Alerts { capacity: 32, ..Alerts::new(When::AtEnd) };
+    for key in 0..100 {
+        take(&mut alerts, finding(if key % 2 == 0 { &LEAF_SIGNED_BY_OWN_KEY } else { &NEW_INTERCEPTION_CA }, key, 60));
+    }
+    let full = alerts.full.as_ref().unwrap();
+    assert_eq!(format!("{full:?}").matches("TLSW-").count(), 2);
+    take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 200, 61));
+    assert!(alerts.full.is_some() && alerts.causes.len() == 32);
+}
+
 /// What nobody is told of keeps nothing out, and takes the place of nothing.
 #[test]
 fn suppressed_alerts_leave_for_others() {

@@ -58,7 +58,7 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
     severity: Severity::Medium,
     confidence: 60,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Evidence against and for the new certificate is added up against the host's baseline: loss of public \
         trust, an issuer key never seen, the old certificate still valid and still served to others, one client \
@@ -67,7 +67,11 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         end or revoked, many clients, a path to a public root, an issuer that the policy allows, a client among \
         its `scanners`. The path of the packets (hop limits, options of the SYN-ACK, addresses of the link layer) \
         and DNS are not asked, and a signed certificate timestamp counts little by its \
-        presence, and more where a log that the policy names (`trust.ct_logs`) signed it. A score from `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
+        presence, and more where a log that the policy names (`trust.ct_logs`) signed it. Against a certificate of \
+        a public CA, another or slower way to answer counts only where others still get the old one, and that one \
+        client alone got it only where its server stands with the old ones: else the host moved. What others get counts against no client \
+        that can take no key of the old one's kind, unless trust was lost. A score from \
+        `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
         the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
         trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
@@ -139,17 +143,22 @@ pub static CLONED_CERTIFICATE: Rule = Rule {
     severity: Severity::Critical,
     confidence: 95,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[ADVERSARY_IN_THE_MIDDLE, OBTAIN_CERTIFICATES],
     description: "Against a certificate known for this host: the keys differ, the issuer keys differ, the sets of names \
         are equal or one has a single name more, and one of these holds: (a) the serial numbers are equal and \
         have at least 64 bits; (b) they have at least 64 bits each and differ by less than 2^32; (c) notBefore \
         and notAfter are both equal to the second, and at least one of them is not at midnight. Of two of which \
-        one is trusted the other is the copy, also where it came first; then its clients are told.",
+        one is trusted the other is the copy, also where it came first; then its clients are told. Where nobody \
+        vouches for either, (c) is critical only if the new one was signed by its own key, or if the validity of one \
+        begins more than a day before that of its own CA; else it is medium and no proof, for two private CAs may \
+        sign in one run. It is nothing where both were made within ten minutes of their CAs, as installers do.",
     false_positives: "A CA that signs one request with two keys (cross-certification) keeps serial numbers rarely. Private CAs \
-        that give whole days are excluded from (c).",
+        that give whole days are excluded from (c); those that take the time for a serial number from (a) and (b). \
+        Two private CAs that sign for one name in the same second, years after they were made, give one medium alert.",
     remedy: "Both certificates are in the evidence: the expected one is the genuine one. Treat the connection as \
-        intercepted, and look at the path between this client and the server.",
+        intercepted, and look at the path between this client and the server. Where it is medium, ask first whether \
+        both CAs are yours, and name them in [[internal_ca]].",
     references: &["RFC 5280 section 4.1.2.2"],
     settings: &[],
 };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::score::Others;
+use super::score::{LOW, Others};
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
 use crate::policy::{Profile, Severity};
 use crate::text::printable;
@@ -18,6 +18,8 @@ pub struct Case {
     pub at: Timestamp,
     /// Points for minus points against.
     pub score: i32,
+    /// Points that do not count for now: what others get may make them count.
+    pub pending: i32,
     /// The verdict, without regard to phase and profile; `None` where nothing is wrong.
     pub severity: Option<Severity>,
     /// 0 to 100.
@@ -43,6 +45,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// More evidence may make something of it, or already does.
+    pub fn is_doubtful(&self) -> bool {
+        self.severity.is_some() || self.score.saturating_add(self.pending) >= LOW
+    }
+
     /// The severity it alerts with: weak evidence only where the profile is verbose, none without proof while the host
     /// is still learned.
     pub fn alerts(&self, profile: Profile) -> Option<Severity> {

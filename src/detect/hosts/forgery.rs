@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::presented::{Presented, clipped, short_name, target};
-use super::record::{HostRecord, KnownCertificate, NameSet};
+use super::record::{HostRecord, KnownCertificate, Made, NameSet, Standing};
 use super::report::{Place, Reporter, client_text};
 use super::sketch::stable_hash;
 use super::witness::Claimed;
@@ -15,6 +15,7 @@ use crate::detect::catalogue::{
 use crate::detect::finding::{Doubt, Finding, Point};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, Digest, HostEntry};
+use crate::time::Timestamp;
 use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
@@ -173,12 +174,43 @@ fn clone(question: &Question<'_>) -> Found {
     let (sighting, new) = (question.sighting, question.new);
     // Where the genuine one comes second, the one before is judged again.
     let record = question.record.filter(|_| !new.is_trusted())?;
-    let (known, how) = record.accepted().find_map(|known| Some((known, copied((record, known), new, sighting)?)))?;
-    let (finding, proof) = copy_finding(&Place::of(sighting), new, (how, &Sha256(known.sha256)));
-    Some((finding, Some(proof)))
+    let copies = record.accepted().filter_map(|known| Some((known, copied((record, known), new, sighting)?)));
+    // The gravest, and the first of those.
+    let (known, copied) = copies.min_by_key(|(_, copied)| copied.doubtful)?;
+    let genuine = Sha256(known.sha256);
+    if !copied.doubtful {
+        let (finding, proof) = copy_finding(&Place::of(sighting), new, (copied.what, &genuine));
+        return Some((finding, Some(proof)));
+    }
+    let accepted = record.certificate(&new.leaf.sha256).is_some_and(|known| known.standing == Standing::Accepted);
+    (!accepted).then(|| (doubtful_copy(&Place::of(sighting), new, (copied.what, &genuine)), None))
+}
+
+/// What a certificate copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied {
+    /// For people.
+    pub what: &'static str,
+    /// Two CAs that nobody vouches for may have signed in the same second.
+    pub doubtful: bool,
+}
+
+/// MITM-004 where it is no proof.
+#[cold]
+fn doubtful_copy(place: &Place, copy: &Presented, named: (&str, &Sha256)) -> Finding {
+    let (mut finding, proof) = copy_finding(place, copy, named);
+    (finding.severity, finding.confidence) = (Severity::Medium, 50);
+    finding.evidence.proofs.clear();
+    finding.evidence.pro.push(Point { id: "validity", ..proof });
+    let text = "both are from CAs that nobody vouches for: one run may have made both".to_owned();
+    finding.evidence.contra.push(Point { id: "private", text, ..Point::default() });
+    let step = "If both CAs are yours, name them in [[internal_ca]] of the policy.";
+    finding.evidence.next_steps.push(step.to_owned());
+    finding
 }
 
 /// MITM-004 about `copy`, and the proof for the score: what it copied of which certificate.
+#[cold]
 pub fn copy_finding(place: &Place, copy: &Presented, (how, genuine): (&str, &Sha256)) -> (Finding, Point) {
     let what = format!("a certificate from {}; it copies the {how} of another one of this host", copy.issuer_phrase());
     let mut finding = place.finding((&CLONED_CERTIFICATE, copy.cause()), &what, copy);
@@ -199,7 +231,7 @@ pub fn copied(
     (record, known): (&HostRecord, &KnownCertificate),
     new: &Presented,
     sighting: &Sighting<'_>,
-) -> Option<&'static str> {
+) -> Option<Copied> {
     let same_issuer = known.issuer == new.issuer.key.0
         || (!new.issuer.verified
             && new.issuer.authority != 0
@@ -211,13 +243,16 @@ pub fn copied(
     if known.spki == new.spki.0 || same_issuer || !same_names(known, new, sighting) {
         return None;
     }
+    let sure = |what| Some(Copied { what, doubtful: false });
+    let private = !known.trusted && !new.is_trusted();
     let long = |serial: &[u8; 20]| serial.iter().take(13).any(|octet| *octet != 0);
-    if long(&known.serial) && long(&new.serial) {
+    let timed = private && is_time(&known.serial, known.not_before) && is_time(&new.serial, new.not_before);
+    if long(&known.serial) && long(&new.serial) && !timed {
         if known.serial == new.serial {
-            return Some("serial number");
+            return sure("serial number");
         }
         if close(&known.serial, &new.serial) {
-            return Some("upper part of the serial number");
+            return sure("upper part of the serial number");
         }
     }
     // A device without a clock makes all its certificates at the same moment of its own.
@@ -226,7 +261,22 @@ pub fn copied(
     }
     let midnight = |seconds: i64| matches!(seconds.rem_euclid(86_400), 0 | 86_399);
     let dates = [new.not_before, new.not_after];
-    (dates == [known.not_before, known.not_after] && !dates.iter().all(|at| midnight(*at))).then_some("validity")
+    if dates != [known.not_before, known.not_after] || dates.iter().all(|at| midnight(*at)) {
+        return None;
+    }
+    let made = [known.made, new.made];
+    if !private || new.own_key || made.contains(&Made::BeforeIssuer) {
+        return sure("validity");
+    }
+    // Installers that make a CA and what it signs in one run may make two of both.
+    (made != [Made::WithIssuer; 2]).then_some(Copied { what: "validity", doubtful: true })
+}
+
+/// Nanoseconds since the epoch, within a day of this second: some private CAs take them for a number.
+fn is_time(serial: &[u8; 20], seconds: i64) -> bool {
+    let [high @ .., a, b, c, d, e, f, g, h] = serial;
+    let at = Timestamp(i64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])).seconds();
+    high.iter().all(|octet| *octet == 0) && at.abs_diff(seconds) <= 86_400
 }
 
 /// Equal sets, or the copy has a single name more: sslsplit adds the name asked for.

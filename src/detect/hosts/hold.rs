@@ -151,7 +151,7 @@ impl Held {
     /// More handshakes of the host may change the verdict.
     pub fn is_open(&self, case: &Case) -> bool {
         let undecided = |id| !case.pro.iter().chain(&case.contra).any(|point: &Point| point.id == id);
-        let between = matches!(case.severity, Some(Severity::Low | Severity::Medium));
+        let between = case.is_doubtful() && case.severity < Some(Severity::High);
         case.proofs.is_empty() && between && undecided("B4") && (undecided("H5") || undecided("H6"))
     }
 
@@ -189,6 +189,7 @@ impl Held {
         }
         self.refused |= super::is_refused(sighting);
         self.circumstances.scanner &= sighting.policy.is_scanner(client);
+        self.circumstances.no_choice &= super::has_no_choice(sighting, &self.new);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod backing;
 pub mod case;
 pub mod forgery;
 pub mod hold;
+pub mod key_choice;
 mod overturn;
 pub mod presented;
 pub mod record;
@@ -35,7 +36,7 @@ use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
 use record::{Answer, HostRecord, Standing};
-use sketch::{address_hash, estimate, mark, stable_hash};
+use sketch::{address_hash, estimate, mark, stable_hash, subnet_hash};
 use table::{HostTable, KEEP};
 use witness::Witnesses;
 
@@ -361,7 +362,7 @@ impl Hosts {
         }
         let case = self.case_of(sighting.host, &held, sighting.policy);
         let mismatch = new.name_matches == Some(false) && held.proofs.is_empty();
-        let doubtful = case.severity.is_some() && (sighting.offline || held.is_open(&case) || mismatch);
+        let doubtful = case.is_doubtful() && (sighting.offline || held.is_open(&case) || mismatch);
         let hold = sighting.policy.number(&UNEXPECTED_CERTIFICATE.known(), "hold");
         self.count(sighting, new, standing.unwrap_or(Standing::Held));
         let decided = if doubtful && (sighting.offline || hold > 0) && standing != Some(Standing::Suspect) {
@@ -437,7 +438,11 @@ impl Hosts {
         let points = |name| i32::try_from(policy.number(&rule, name)).unwrap_or(i32::MAX);
         let spread = self.leaves.get(&held.new.leaf.sha256);
         let mut others = held.others();
-        let known = self.table.get(key).and_then(|record| record.certificate(&held.new.leaf.sha256));
+        let record = self.table.get(key).unwrap_or(&unknown);
+        let known = record.certificate(&held.new.leaf.sha256);
+        let theirs = record.accepted().filter(|one| one.sha256 != held.new.leaf.sha256.0);
+        let servers = theirs.fold(0, |servers, one| servers | one.servers);
+        let here = known.map_or_else(|| server_mark(&held.place), |known| known.servers);
         if let Some((clients, subnets)) =
             known.filter(|known| known.is_of_hour(held.at)).map(|known| known.recent(held.at))
         {
@@ -446,7 +451,7 @@ impl Hosts {
         }
         score::judge(&score::Question {
             host: held.place.host.clone(),
-            record: self.table.get(key).unwrap_or(&unknown),
+            record,
             new: &held.new,
             at: held.at,
             seconds: held.seconds,
@@ -458,7 +463,7 @@ impl Hosts {
                 refused: held.refused,
                 issuer_allowed: held.allowed,
             },
-            circumstances: held.circumstances,
+            circumstances: score::Circumstances { elsewhere: servers & here == 0, ..held.circumstances },
             proofs: held.proofs.clone(),
             offline: held.offline,
             thresholds: (points("medium"), points("high")),
@@ -694,7 +699,23 @@ fn circumstances(sighting: &Sighting<'_>, (record, new): (&HostRecord, &Presente
         slow: answer.times.is_some_and(|times| record.answers.is_slow(times)),
         old_revoked: old.is_some_and(revoked),
         scanner: sighting.policy.is_scanner(sighting.observation.ends.client.address),
+        // Told by the record when it is judged.
+        elsewhere: false,
+        no_choice: has_no_choice(sighting, new),
     }
+}
+
+/// The client takes no certificate with a key of another kind than this one.
+pub(super) fn has_no_choice(sighting: &Sighting<'_>, new: &Presented) -> bool {
+    let hello = sighting.observation.handshake.client_hello.as_deref();
+    hello.is_some_and(|hello| !key_choice::takes(hello, !key_choice::is_rsa(new.kind)))
+}
+
+/// The server of a place as [`record::KnownCertificate::servers`] notes it.
+fn server_mark(place: &report::Place) -> u64 {
+    let mut servers = [0];
+    mark(&mut servers, subnet_hash(place.ends.server.address));
+    servers[0]
 }
 
 /// How the server answered the hello.
@@ -731,9 +752,13 @@ fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
 }
 
 #[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod memory_tests;
+#[cfg(test)]
+mod move_tests;
 #[cfg(test)]
 mod overturn_tests;
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Hosts {
         let doubtful = record.certificates.iter().filter(|known| !new.unasked || known.is_for(new));
         let doubtful = doubtful.filter(|known| !known.trusted && known.standing != Standing::Held);
         let doubtful = doubtful.map(|known| {
-            let how = forgery::copied((record, known), new, sighting);
+            let how = forgery::copied((record, known), new, sighting).map(|copied| copied.what);
             (Sha256(known.sha256), Sha256(known.issuer), how, known.standing == Standing::Accepted && !steady)
         });
         let doubtful: Vec<_> = doubtful.filter(|(_, _, how, accepted)| *accepted || how.is_some()).collect();

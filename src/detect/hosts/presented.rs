@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::record::Made;
 use super::sketch::stable_hash;
 use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
@@ -15,6 +16,10 @@ use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey,
 
 /// Characters of a name in findings.
 const MAX_TEXT: usize = 256;
+/// Seconds that an installer takes to make a CA and what it signs.
+const ONE_RUN: u64 = 600;
+/// Seconds by which CAs date back what they sign.
+const BACKDATED: i64 = 86_400;
 
 /// A certificate chain in the light of its host.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct Presented {
     pub spki: Sha256,
     /// Who issued it.
     pub issuer: Issuer,
+    /// When, beside its issuer.
+    pub made: Made,
     /// Its path ends at an anchor, and no key on it is an internal CA's.
     pub public: bool,
     /// A key on its path is an internal CA's, as far as signatures vouch for it.
@@ -194,6 +201,7 @@ impl Presented {
             leaf: Arc::clone(leaf),
             spki: facts.spki_sha256,
             issuer: issuer_of(facts, path, self_signed || own_key),
+            made: if self_signed { Made::WithIssuer } else { made(facts, path) },
             public: anchored && !internal,
             internal,
             authorised: None,
@@ -372,12 +380,25 @@ fn chosen_path(judged: &JudgedChain) -> Option<&Path> {
     judged.report.paths.iter().find(same).or_else(|| judged.report.paths.first())
 }
 
+/// The certificate whose key verified the leaf.
+fn above(path: Option<&Path>) -> Option<&Facts> {
+    path.filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))?.certificates.get(1)?.facts.as_deref()
+}
+
+fn made(facts: &Facts, path: Option<&Path>) -> Made {
+    let issuer = above(path).and_then(|issuer| issuer.not_before);
+    let Some((leaf, issuer)) = facts.not_before.zip(issuer) else { return Made::Otherwise };
+    match leaf.seconds().saturating_sub(issuer.seconds()) {
+        later if later.unsigned_abs() <= ONE_RUN => Made::WithIssuer,
+        later if later < -BACKDATED => Made::BeforeIssuer,
+        _ => Made::Otherwise,
+    }
+}
+
 fn issuer_of(facts: &Facts, path: Option<&Path>, own_key: bool) -> Issuer {
     let authority = facts.authority_key_identifier.as_deref().map_or(0, stable_hash);
     let text = clipped(&facts.issuer.text).into();
-    let above = path
-        .filter(|path| path.unverified.is_none_or(|(child, _)| child > 0))
-        .and_then(|path| path.certificates.get(1)?.facts.as_deref());
+    let above = above(path);
     let verified = if own_key { Some(facts.spki_sha256) } else { above.map(|facts| facts.spki_sha256) };
     let key = verified.unwrap_or_else(|| claimed_issuer(facts));
     Issuer { key, verified: verified.is_some(), authority, text }

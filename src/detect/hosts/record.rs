@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key_choice::is_rsa;
 use super::presented::Presented;
 use super::sketch::{address_hash, estimate, mark, subnet_hash};
 use crate::detect::finding::KnownHost;
 use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::x509::{KeyKind, Sha256};
+use crate::x509::Sha256;
 
 /// Certificates remembered per host; beyond, the one not seen for the longest time leaves.
 pub const MAX_CERTIFICATES: usize = 16;
@@ -137,6 +138,18 @@ pub enum Standing {
     Suspect,
 }
 
+/// When the validity of a certificate begins, beside that of its issuer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Made {
+    /// It says nothing, or it is not known.
+    #[default]
+    Otherwise,
+    /// At the same time, as installers and devices make them; or it is its own issuer.
+    WithIssuer,
+    /// Before: the dates are those of another one.
+    BeforeIssuer,
+}
+
 /// One certificate of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownCertificate {
@@ -176,6 +189,9 @@ pub struct KnownCertificate {
     pub name_matches: bool,
     /// RSA key, for pairs of RSA and ECDSA.
     pub rsa: bool,
+    /// When it was made, beside its issuer.
+    #[serde(default)]
+    pub made: Made,
     /// Sketch of clients.
     pub clients: [u64; 2],
     /// Sketch of their subnets.
@@ -286,7 +302,8 @@ impl KnownCertificate {
             self_signed: presented.self_signed,
             sct: presented.has_sct(),
             name_matches: presented.name_matches == Some(true),
-            rsa: matches!(presented.kind, KeyKind::Rsa | KeyKind::RsaPss),
+            rsa: is_rsa(presented.kind),
+            made: presented.made,
             clients: [0; 2],
             subnets: 0,
             servers: 0,
@@ -584,7 +601,7 @@ impl HostRecord {
         self.doubt(&sha256, Standing::Held);
         if let Some(known) = self.certificate_mut(&sha256) {
             known.issuer = presented.issuer.key.0;
-            (known.trusted, known.public) = (presented.is_trusted(), presented.public);
+            (known.trusted, known.public, known.made) = (presented.is_trusted(), presented.public, presented.made);
         }
         self.set_standing(presented, standing);
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::case::Case;
+use super::key_choice::is_rsa;
 use super::presented::{Presented, SctEvidence};
 use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
 use crate::detect::finding::Point;
@@ -14,6 +15,8 @@ use crate::policy::Severity;
 use crate::time::Timestamp;
 
 const DAY: i64 = 86_400;
+/// Points from which there is a doubt at all.
+pub const LOW: i32 = 25;
 /// What B10 takes away.
 pub const SCANNER: i32 = 100;
 
@@ -87,18 +90,22 @@ pub struct Circumstances {
     pub old_revoked: bool,
     /// Only scanners and proxies of the owner got it.
     pub scanner: bool,
+    /// Only servers in other subnets than those of all accepted certificates presented it.
+    pub elsewhere: bool,
+    /// All clients that got it take no certificate with a key of another kind (RSA, or ECDSA and EdDSA).
+    pub no_choice: bool,
 }
 
 /// Adds up the evidence.
 pub fn judge(question: &Question<'_>) -> Case {
-    let mut tally = Tally { question, pro: Vec::new(), contra: Vec::new() };
+    let mut tally = Tally { question, pro: Vec::new(), contra: Vec::new(), pending: 0 };
     let old = question.record.expected(question.new, question.seconds);
     let pair = old.is_some_and(|old| is_pair(old, question.new));
     if let Some(old) = old {
         tally.trust(old);
         tally.issuer(old);
         tally.time(old);
-        tally.population(pair);
+        tally.population(old, pair);
         tally.certificate(old);
         tally.circumstances(pair);
         tally.in_favour(old, pair);
@@ -118,6 +125,7 @@ struct Tally<'a> {
     question: &'a Question<'a>,
     pro: Vec<Point>,
     contra: Vec<Point>,
+    pending: i32,
 }
 
 impl Tally<'_> {
@@ -161,8 +169,11 @@ impl Tally<'_> {
         if self.new_issuer() {
             let values = [new.issuer.text.to_string(), self.old_issuer_text(old)];
             self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
-            if !self.question.network.issuer_known {
-                self.against("H2b", 10, "nor for any other host");
+            // Who is in the list of roots is known to everybody, whether or not it was seen here.
+            match self.question.network.issuer_known {
+                true => {}
+                false if new.public => self.pending += 10,
+                false => self.against("H2b", 10, "nor for any other host"),
             }
             if new.strength < old.strength {
                 let values = [new.key_text.to_string(), format!("about {} bits of strength", old.strength)];
@@ -190,17 +201,29 @@ impl Tally<'_> {
         }
     }
 
-    fn population(&mut self, pair: bool) {
+    fn population(&mut self, old: &KnownCertificate, pair: bool) {
+        let (new, circumstances) = (self.question.new, self.question.circumstances);
         let others = &self.question.others;
-        if pair {
+        let lost = old.trusted && !new.is_trusted();
+        // Who could not have got the expected one tells nothing of who got it.
+        let unfit = circumstances.no_choice && old.rsa != is_rsa(new.kind) && !lost;
+        if pair || unfit {
             return;
         }
         if others.old_again_same_server {
             self.against("H5", 20, "the same server goes on to serve the expected one to others");
         }
-        if (others.new_clients == 1 || others.new_subnets == 1) && others.old_clients >= 5 && others.old_subnets >= 2 {
+        let few = others.new_clients == 1 || others.new_subnets == 1;
+        if !few || others.old_clients < 5 || others.old_subnets < 2 {
+            return;
+        }
+        // Whoever comes first after a change is the only one. A server of its own is for some before it is for all.
+        let moves = new.public && circumstances.elsewhere;
+        if lost || (others.old_again && !moves) {
             let text = format!("only one client or subnet got it, {} clients got the expected one", others.old_clients);
             self.against("H6", 20, &text);
+        } else {
+            self.pending += 20;
         }
     }
 
@@ -222,15 +245,22 @@ impl Tally<'_> {
 
     fn circumstances(&mut self, pair: bool) {
         let circumstances = self.question.circumstances;
+        if circumstances.scanner {
+            self.favour("B10", -SCANNER, "only our own scanners and proxies got it");
+        }
         // Another kind of key brings another cipher suite along.
-        if circumstances.other_stack && !pair {
+        let other_stack = circumstances.other_stack && !pair;
+        // Who goes to another public CA often goes to another software or further away, too: it adds to what others get.
+        let alone = !self.pro.iter().any(|point| ["H5", "H6"].contains(&point.id));
+        if self.question.new.public && alone {
+            self.pending += if other_stack { 10 } else { 0 } + if circumstances.slow { 10 } else { 0 };
+            return;
+        }
+        if other_stack {
             self.against("H12", 10, "the server answered this kind of client in another way than always before");
         }
         if circumstances.slow {
             self.against("H14", 10, "the answer took at least five times as long as usual");
-        }
-        if circumstances.scanner {
-            self.favour("B10", -SCANNER, "only our own scanners and proxies got it");
         }
     }
 
@@ -304,7 +334,7 @@ impl Tally<'_> {
             Some(Severity::High)
         } else if score >= medium {
             Some(Severity::Medium)
-        } else if score >= 25 {
+        } else if score >= LOW {
             Some(Severity::Low)
         } else {
             None
@@ -319,6 +349,7 @@ impl Tally<'_> {
             host: question.host.clone(),
             at: question.at,
             score,
+            pending: self.pending,
             severity,
             confidence: u8::try_from(confidence).unwrap_or(0),
             learning,

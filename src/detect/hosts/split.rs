@@ -1,5 +1,6 @@
 //! Some clients get another certificate from the same server than the others (MITM-008).
 
+use super::key_choice::is_rsa;
 use super::presented::Presented;
 use super::record::{HostRecord, KnownCertificate, NameSet, Standing};
 use super::report::Place;
@@ -9,7 +10,7 @@ use crate::detect::finding::{Cause, Finding, Point};
 use crate::detect::sighting::Sighting;
 use crate::policy::Policy;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
-use crate::x509::{KeyKind, Sha256};
+use crate::x509::Sha256;
 
 /// Clients of the majority, at least.
 const MAJORITY_CLIENTS: u32 = 3;
@@ -82,7 +83,7 @@ pub fn view(record: &HostRecord, new: &Presented, (at, policy): (Timestamp, &Pol
 
 /// Of different issuers, by the same server, to the same kind of client or with the same kind of key.
 fn is_comparable(majority: &KnownCertificate, minority: &KnownCertificate, new: &Presented) -> bool {
-    let same_kind = majority.rsa == matches!(new.kind, KeyKind::Rsa | KeyKind::RsaPss);
+    let same_kind = majority.rsa == is_rsa(new.kind);
     majority.issuer != minority.issuer
         && majority.servers & minority.servers != 0
         && (same_kind || majority.shapes & minority.shapes != 0)

@@ -274,14 +274,14 @@ fn each_piece_of_evidence_counts_alone() {
             offline: true,
             thresholds: (40, 70),
         });
-        let usual = [("H2a", 15), ("H2b", 10), ("H4", 15)];
+        let usual = [("H2a", 15), ("H4", 15)];
         let extra: Vec<_> = points(&case).into_iter().filter(|point| !usual.contains(point)).collect();
         assert_eq!(extra, wanted.into_iter().collect::<Vec<_>>());
-        assert_eq!(case.score, 40 + wanted.map_or(0, |(_, points)| points));
+        assert_eq!(case.score, 30 + wanted.map_or(0, |(_, points)| points));
     }
 }
 
-/// The same change of a public CA, with one circumstance at a time.
+/// The same change of a public CA, though the former one is served on, with one circumstance at a time.
 #[test]
 fn each_circumstance_counts_alone() {
     let other = Ca::new("Other Public Root");
@@ -297,6 +297,7 @@ fn each_circumstance_counts_alone() {
         (None, none),
         (Some(("H12", 10)), Circumstances { other_stack: true, ..none }),
         (Some(("H14", 10)), Circumstances { slow: true, ..none }),
+        (None, Circumstances { elsewhere: true, ..none }),
         (Some(("B10", -100)), Circumstances { scanner: true, ..none }),
         (Some(("B3", -15)), Circumstances { old_revoked: true, ..none }),
     ] {
@@ -306,17 +307,17 @@ fn each_circumstance_counts_alone() {
             new: &new,
             at: Timestamp::new(world.scene.now, 0),
             seconds: Some(world.scene.now),
-            others: Others::default(),
+            others: Others { old_again: true, old_again_same_server: true, ..Others::default() },
             network: Network::default(),
             circumstances,
             proofs: Vec::new(),
             offline: true,
             thresholds: (40, 70),
         });
-        let usual = [("H2a", 15), ("H2b", 10), ("H4", 15)];
+        let usual = [("H2a", 15), ("H4", 15), ("H5", 20)];
         let extra: Vec<_> = points(&case).into_iter().filter(|point| !usual.contains(point)).collect();
         assert_eq!(extra, wanted.into_iter().collect::<Vec<_>>());
-        assert_eq!(case.score, 40 + wanted.map_or(0, |(_, points)| points));
+        assert_eq!(case.score, 50 + wanted.map_or(0, |(_, points)| points));
     }
 }
 

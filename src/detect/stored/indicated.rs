@@ -1,5 +1,6 @@
 //! Names, addresses and fingerprints of the inventory that are indicators.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -220,6 +221,17 @@ pub(super) fn past(
     past
 }
 
+/// Handshakes of clients that showed certificates, which their fingerprints count once more, as far as both are kept.
+fn twice(places: &[&Place]) -> u64 {
+    let mut clients: BTreeMap<IpAddr, [u64; 2]> = BTreeMap::new();
+    for (client, place) in places.iter().filter_map(|place| Some((place.client?, place))) {
+        let [shown, said] = clients.entry(client).or_default();
+        let count = if place.certificate.is_some() { shown } else { said };
+        *count = count.saturating_add(place.count);
+    }
+    clients.values().map(|[shown, said]| *shown.min(said)).fold(0, u64::saturating_add)
+}
+
 fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
     let loud: Vec<&Place> = one.places.iter().filter(|place| place.suppressed(policy).is_none()).collect();
     let suppressed_by =
@@ -272,7 +284,11 @@ fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
     Some(Past {
         hosts: places.iter().filter(|place| place.host.is_some()).map(|place| host(place).into()).collect(),
         clients,
-        count: places.iter().map(|place| place.count).fold(one.elsewhere, u64::saturating_add),
+        count: places
+            .iter()
+            .map(|place| place.count)
+            .fold(one.elsewhere, u64::saturating_add)
+            .saturating_sub(twice(&places)),
         head: finding,
         first,
         last,
