@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::case::Case;
 use super::presented::{Presented, SctEvidence};
 use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
+use super::sketch::about;
 use crate::detect::finding::Point;
 use crate::policy::Severity;
 use crate::time::Timestamp;
@@ -199,7 +200,8 @@ impl Tally<'_> {
             self.against("H5", 20, "the same server goes on to serve the expected one to others");
         }
         if (others.new_clients == 1 || others.new_subnets == 1) && others.old_clients >= 5 && others.old_subnets >= 2 {
-            let text = format!("only one client or subnet got it, {} clients got the expected one", others.old_clients);
+            let many = about(others.old_clients, 2);
+            let text = format!("only one client or subnet got it, {many} clients got the expected one");
             self.against("H6", 20, &text);
         }
     }
