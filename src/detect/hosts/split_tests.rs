@@ -291,3 +291,44 @@ fn clients_of_other_servers_are_no_majority() {
         assert_eq!(crowd.found, told, "{place}");
     }
 }
+
+#[test]
+fn views_have_bounds_and_what_is_beyond_is_counted() {
+    let mut crowd = Crowd::new(true, Net::Wide, 1);
+    let crowd_at = |crowd: &mut Crowd, host: &str, (client, new): (&str, bool)| {
+        let (chain, judged) = &crowd.chains[usize::from(new)];
+        let observation = crowd.scene.handshake(client, "203.0.113.10", chain);
+        let hosts = &mut crowd.hosts;
+        crowd.scene.with_judged((host, &observation), Some(judged), |sighting| {
+            hosts.observe(sighting, &mut Vec::new());
+        });
+    };
+    let mut hosts = Hosts::new(Arc::clone(&crowd.scene.anchors), 10_000);
+    std::mem::swap(&mut crowd.hosts, &mut hosts);
+    // A network of one subnet has more clients than a view.
+    crowd_at(&mut crowd, HOST, ("10.0.0.1", false));
+    (0..600).for_each(|client| crowd_at(&mut crowd, HOST, (&format!("2001:db8::{client:x}"), true)));
+    assert_eq!((crowd.hosts.views.held(), crowd.hosts.views.forgotten()), ((1, 512), 88));
+    for number in 0..4_095 {
+        let host = format!("host-{number}.example.com");
+        crowd_at(&mut crowd, &host, ("10.0.0.1", false));
+        crowd_at(&mut crowd, &host, ("10.0.0.2", true));
+    }
+    assert_eq!(crowd.hosts.views.held(), (4_096, 512 + 4_095));
+    // Who did not come for two hours is over.
+    crowd.scene.now += 3 * HOUR;
+    crowd_at(&mut crowd, HOST, ("10.0.0.1", false));
+    crowd_at(&mut crowd, HOST, ("2001:db8::1", true));
+    crowd_at(&mut crowd, HOST, ("10.0.0.1", false));
+    assert_eq!(crowd.hosts.views.held(), (4_096, 2 + 4_095), "one of each certificate");
+    crowd.scene.now += 7_000;
+    crowd_at(&mut crowd, HOST, ("10.0.0.1", false));
+    assert_eq!(crowd.hosts.views.held(), (4_096, 1 + 4_095));
+    // The oldest leaves with all that it held.
+    crowd_at(&mut crowd, "one-more.example.com", ("10.0.0.1", false));
+    crowd_at(&mut crowd, "one-more.example.com", ("10.0.0.2", true));
+    assert_eq!((crowd.hosts.views.held(), crowd.hosts.views.forgotten()), ((4_096, 4_096), 89));
+    // What gets wide is no view.
+    (3..9).for_each(|net| crowd_at(&mut crowd, "one-more.example.com", (&format!("10.0.{net}.2"), true)));
+    assert_eq!(crowd.hosts.views.held(), (4_096, 4_095));
+}

@@ -149,7 +149,9 @@ impl Views {
         let mut views = std::mem::take(views);
         let mut waits = false;
         for view in views.iter_mut().filter(|view| view.issuer != known.issuer) {
+            let before = view.clients.len();
             waits |= view.note_other(known, (client, subnet), (server, kind)) && view.waiting.is_some();
+            self.clients = self.clients.saturating_sub(before).saturating_add(view.clients.len());
         }
         let place = views.iter().position(|view| view.leaf.0 == known.sha256);
         match place {
@@ -244,6 +246,11 @@ impl Views {
         let freed: usize = taken.iter().map(|waiting| waiting.new.leaf.weight()).sum();
         self.bytes = self.bytes.saturating_sub(freed);
         taken
+    }
+
+    /// Hosts with a view, and clients of all views.
+    pub fn held(&self) -> (usize, usize) {
+        (self.hosts.len(), self.clients)
     }
 
     /// What there was no room for.
