@@ -193,7 +193,8 @@ counters! {
     detect_panic = "detect.panic",
     /// Hosts, keys and issuers that left memory for want of room; a host's baseline goes to the inventory, if there is one.
     /// CAs that were not compared with all chains that waited for an issuer of their name count too, and hosts forgotten by
-    /// hand that had been seen since the run looked for such edits last: what they showed meanwhile is in no baseline.
+    /// hand that had been seen since the run looked for such edits last: what they showed meanwhile is in no baseline. So do
+    /// records of who got which certificate, without which MITM-008 is silent about a host for up to two hours.
     detect_forgotten = "detect.forgotten",
     /// Ephemeral keys of servers that KEY-003 compares no more, since 32 later ones of their server came: usual where a server
     /// is busy.

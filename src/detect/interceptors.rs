@@ -7,7 +7,7 @@ use super::finding::{Cause, Finding, Point};
 use super::hosts::backing::Backing;
 use super::hosts::presented::Presented;
 use super::hosts::report::{Place, some_names};
-use super::hosts::sketch::{address_hash, estimate, mark, stable_hash};
+use super::hosts::sketch::{about, address_hash, estimate, mark, stable_hash};
 use super::memory::Memory;
 use super::observation::Observation;
 use super::popular::is_popular;
@@ -291,10 +291,11 @@ impl Signer {
         let domains = self.domains.names();
         let clients = estimate(&self.clients);
         let what = format!(
-            "a certificate from {}, which signed for {} domains ({}) and {clients} {}",
+            "a certificate from {}, which signed for {} domains ({}) and {} {}",
             new.issuer_phrase(),
             domains.len(),
             some_names(&domains),
+            about(clients, 8),
             if clients == 1 { "client" } else { "clients" }
         );
         let mut finding = place.finding((&NEW_INTERCEPTION_CA, Cause::IssuerKey(new.issuer.key)), &what, new);

@@ -224,6 +224,17 @@ impl Scene {
         let at = Some(ValidityTime(self.now));
         let name = Some(host).filter(|name| !name.contains(':'));
         let server = self.judged(&observation.server_chain, (at, name), Purpose::Server);
+        self.with_judged((host, observation), server.as_ref(), ask)
+    }
+
+    /// [`with`](Self::with) what is known of the server's chain: scenes of many handshakes judge it once.
+    pub(crate) fn with_judged<T>(
+        &self,
+        (host, observation): (&str, &Observation),
+        server: Option<&JudgedChain>,
+        ask: impl FnOnce(&Sighting<'_>) -> T,
+    ) -> T {
+        let at = Some(ValidityTime(self.now));
         let client = self.judged(&observation.client_chain, (at, None), Purpose::Client);
         let gist = Gist::of(&observation.handshake, &observation.ends, (None, &mut HostMemo::default()));
         let key = HostKey { name: host.to_owned(), port: observation.ends.server.port };
@@ -234,7 +245,7 @@ impl Scene {
             name_hash: stable_hash(host.as_bytes()),
             clock: Timestamp::new(self.now, 0),
             at,
-            server: server.as_ref(),
+            server,
             client: client.as_ref(),
             gist: &gist,
             client_kind: gist.client_kind.as_deref(),

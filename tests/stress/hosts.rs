@@ -67,6 +67,7 @@ fn certificate(number: u64, issuer: [u8; 32]) -> KnownCertificate {
         hour_clients: [[0; 2]; 2],
         hour_subnets: [0; 2],
         hour_counts: [0; 2],
+        crowd: 0,
     }
 }
 

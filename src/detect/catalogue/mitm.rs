@@ -260,15 +260,20 @@ pub static SPLIT_VIEW: Rule = Rule {
     severity: Severity::High,
     confidence: 80,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "Within `window` the same host at the same server address (or its /24 or /64) serves leaves of different \
         issuer keys, and the clients fall apart cleanly: each saw one of them only, the majority goes on to get \
         its own when the minority has come, it has at least 3 clients and 10 handshakes, the minority lies in at most \
         2 subnets. Only clients whose JA4 occurs on both \
-        sides, or leaves of the same kind of key, are compared. Medium when both chains are public.",
+        sides, or leaves of the same kind of key, are compared. Medium when both chains are public. Where the majority \
+        has 16 clients or more in two hours and trust is not lost, it is told only when so many others have come since \
+        the minority did that a share of one in a hundred would not be so small by chance: 460 beside one client, 650 \
+        beside two, fewer in proportion where fewer than 920 come in two hours. What the minority got until then is told with it. A certificate \
+        that was in more than 8 subnets at any time is no minority's, unless it is the trusted one.",
     false_positives: "Anycast and global load balancing (hence the same address), a choice between RSA and ECDSA, a canary \
-        with public chains of one operator (mark only).",
+        with public chains of one operator (mark only). A balancer that binds each client to a backend makes a canary of \
+        few clients look the same as an attack on them.",
     remedy: "Compare the path of the minority with that of the majority: what stands in the way of these clients \
         only?",
     references: &["Wendlandt et al., Perspectives, USENIX ATC 2008"],

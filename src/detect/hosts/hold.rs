@@ -10,7 +10,7 @@ use super::record::HostRecord;
 use super::report::Place;
 use super::score::{Circumstances, Others};
 use super::sketch::{address_hash, subnet_hash};
-use super::split::{self, SplitView};
+use super::split::{Scope, SplitView};
 use super::witness::Witness;
 use crate::detect::finding::Point;
 use crate::detect::observation::Observation;
@@ -278,9 +278,9 @@ impl Holding {
     }
 
     /// Looks whether the clients of a held certificate fall apart from the others.
-    pub fn note_split(&mut self, sighting: &Sighting<'_>, record: &HostRecord) {
-        for held in self.hosts.get_mut(sighting.host).into_iter().flatten() {
-            held.split = held.split.or_else(|| split::view(record, &held.new, (sighting.clock, sighting.policy)));
+    pub fn note_split(&mut self, scope: &Scope<'_>, record: &HostRecord) {
+        for held in self.hosts.get_mut(scope.host).into_iter().flatten() {
+            held.split = held.split.or_else(|| scope.split(record, &held.new).ok().flatten());
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod backing;
 pub mod case;
+pub mod crowd;
 pub mod forgery;
 pub mod hold;
 pub mod key_choice;
@@ -13,6 +14,7 @@ pub mod score;
 pub mod sketch;
 pub mod split;
 pub mod table;
+pub mod views;
 pub mod witness;
 
 use std::collections::VecDeque;
@@ -36,8 +38,10 @@ use case::Case;
 use hold::{Held, Holding};
 use presented::{Presented, target};
 use record::{Answer, HostRecord, Standing};
-use sketch::{address_hash, estimate, mark, stable_hash, subnet_hash};
+use sketch::{about, address_hash, estimate, mark, stable_hash, subnet_hash};
+use split::Scope;
 use table::{HostTable, KEEP};
+use views::Views;
 use witness::Witnesses;
 
 /// Bytes of verdicts on signatures.
@@ -76,6 +80,8 @@ pub struct Hosts {
     issuers: Memory<Sha256, ()>,
     leaves: Memory<Sha256, Spread>,
     holding: Holding,
+    /// Who gets what, where many do or two issuers' certificates are served.
+    views: Views,
     /// First sights of what nobody trusts.
     witnesses: Witnesses,
     /// Hashes of names and key identifiers of CAs that became known, and the last chain that was asked about each.
@@ -128,6 +134,7 @@ impl Hosts {
             issuers: Memory::new(MAX_NETWORK_ISSUERS),
             leaves: Memory::new(MAX_LEAVES),
             holding: Holding::default(),
+            views: Views::default(),
             witnesses: Witnesses::default(),
             accusing: VecDeque::new(),
             unaccused: 0,
@@ -287,10 +294,7 @@ impl Hosts {
         let watched = self.table.get(sighting.host);
         self.holding.watch(sighting, new, watched);
         self.judge(sighting, (new, hints, proofs), findings);
-        if let Some(record) = self.table.get(sighting.host) {
-            findings.extend(split::observe(sighting, new, record));
-            self.holding.note_split(sighting, record);
-        }
+        self.compare(sighting, new, findings);
         if new.is_trusted() {
             for ca in self.learn_cas(sighting, new) {
                 self.accuse_of(&ca);
@@ -303,6 +307,38 @@ impl Hosts {
         self.spill(expired);
         if !sighting.offline {
             self.save_changed(sighting.clock);
+        }
+    }
+
+    /// Looks whether the clients of certificates of different issuers fall apart (MITM-008).
+    #[inline]
+    fn compare(&mut self, sighting: &Sighting<'_>, new: &Presented, findings: &mut Vec<Finding>) {
+        let Some(record) = self.table.get(sighting.host).filter(|record| record.certificates.len() > 1) else { return };
+        let waits = self.views.note(sighting, new, record);
+        let scope = Scope::of(sighting, &self.views);
+        self.holding.note_split(&scope, record);
+        match scope.split(record, new) {
+            Ok(Some(view)) => findings.push(view.finding(&report::Place::of(sighting), new)),
+            Ok(None) => {}
+            Err(split::TooEarly) => self.views.wait(sighting, new),
+        }
+        if waits {
+            self.tell_waiting(sighting, findings);
+        }
+    }
+
+    /// What waited for more clients of the majority is told or dropped.
+    #[cold]
+    fn tell_waiting(&mut self, sighting: &Sighting<'_>, findings: &mut Vec<Finding>) {
+        let Some(record) = self.table.get(sighting.host) else { return };
+        let split = |views: &Views, new: &Presented| Scope::of(sighting, views).split(record, new);
+        for waiting in self.views.ready(sighting.host, |views, new| split(views, new).is_ok()) {
+            let view = split(&self.views, &waiting.new).ok().flatten();
+            // A case that is held tells all its clients when it is decided.
+            let is_held = self.holding.get_mut(sighting.host, &waiting.new.leaf.sha256).is_some();
+            if let Some(view) = view.filter(|_| !is_held) {
+                findings.extend(waiting.places.iter().map(|place| view.finding(place, &waiting.new)));
+            }
         }
     }
 
@@ -402,6 +438,11 @@ impl Hosts {
             let kind = answer.stack.map_or(0, |(kind, _)| kind);
             let old = self.backing.as_ref().is_some_and(|backing| backing.is_old(sighting.observation));
             record.count(new, (ends, sighting.clock, kind.into()), (standing, !old));
+            self.views.is_old = old;
+            if let Some(known) = record.certificate_mut(&new.leaf.sha256).filter(|_| !old) {
+                let owner = views::owner(sighting.name_hash, known);
+                self.views.crowds.note(known, owner, address_hash(ends.client.address));
+            }
             if standing == Standing::Accepted && !old {
                 record.note_answer(answer);
             }
@@ -627,7 +668,8 @@ impl Detector for Hosts {
     }
 
     fn forgotten(&self) -> u64 {
-        self.witnesses.forgotten().saturating_add(self.unaccused).saturating_add(self.unlearned)
+        let views = self.views.forgotten().saturating_add(self.witnesses.forgotten());
+        views.saturating_add(self.unaccused).saturating_add(self.unlearned)
     }
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
@@ -665,7 +707,7 @@ fn report(case: &Case, held: &Held, severity: Severity) -> Vec<Finding> {
     let others = match case.others.old_clients {
         0 => format!("instead of the expected one from \"{expected}\"{until}"),
         1 => format!("while one client got the one from \"{expected}\"{until}"),
-        clients => format!("while {clients} clients got the one from \"{expected}\"{until}"),
+        clients => format!("while {} clients got the one from \"{expected}\"{until}", about(clients, 2)),
     };
     let what = format!("a certificate{trusted} from {} {others}", new.issuer_phrase());
     let make = |place: &report::Place| {
@@ -761,5 +803,7 @@ mod memory_tests;
 mod move_tests;
 #[cfg(test)]
 mod overturn_tests;
+#[cfg(test)]
+mod split_tests;
 #[cfg(test)]
 mod tests;

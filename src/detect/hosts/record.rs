@@ -208,6 +208,9 @@ pub struct KnownCertificate {
     pub hour_subnets: [u64; 2],
     /// Handshakes of this and of the last hour.
     pub hour_counts: [u16; 2],
+    /// Where the filter of its clients is, if there are many: see [`Crowds`](super::crowd::Crowds).
+    #[serde(skip)]
+    pub crowd: u16,
 }
 
 /// Who got a certificate in this and the last hour.
@@ -312,6 +315,7 @@ impl KnownCertificate {
             hour_clients: [[0; 2]; 2],
             hour_subnets: [0; 2],
             hour_counts: [0; 2],
+            crowd: 0,
         }
     }
 
@@ -346,14 +350,27 @@ impl KnownCertificate {
 
     /// Who got it in this and the last hour.
     pub fn lately(&self, at: Timestamp) -> Lately {
-        let mut copy = self.clone();
-        copy.turn(at);
-        let [now, before] = copy.hour_clients;
-        Lately {
-            clients: [now[0] | before[0], now[1] | before[1]],
-            subnets: copy.hour_subnets[0] | copy.hour_subnets[1],
-            count: u32::from(copy.hour_counts[0]).saturating_add(copy.hour_counts[1].into()),
+        let ahead = i32::try_from(at.nanos().div_euclid(HOUR)).unwrap_or(0).saturating_sub(self.hour);
+        // As `turn` does it.
+        let hours = match ahead {
+            -1 | 0 => 2,
+            1 => 1,
+            _ => 0,
+        };
+        let mut out = Lately::default();
+        let all = self.hour_clients.iter().zip(self.hour_subnets).zip(self.hour_counts);
+        for (([first, second], subnets), count) in all.take(hours) {
+            out.clients = [out.clients[0] | first, out.clients[1] | second];
+            out.subnets |= subnets;
+            out.count = out.count.saturating_add(count.into());
         }
+        out
+    }
+
+    /// Of one that was just counted: whether its clients of this and the last hour lie in so few subnets.
+    pub fn is_within(&self, subnets: usize) -> bool {
+        let marked = (self.hour_subnets[0] | self.hour_subnets[1]).count_ones();
+        usize::try_from(marked).is_ok_and(|marked| marked <= subnets)
     }
 
     /// Whether it was valid at a time (seconds).

@@ -10,6 +10,7 @@ use super::case::Case;
 use super::key_choice::is_rsa;
 use super::presented::{Presented, SctEvidence};
 use super::record::{HostRecord, KnownCertificate, NameSet, Phase};
+use super::sketch::about;
 use crate::detect::finding::Point;
 use crate::policy::Severity;
 use crate::time::Timestamp;
@@ -220,7 +221,8 @@ impl Tally<'_> {
         // Whoever comes first after a change is the only one. A server of its own is for some before it is for all.
         let moves = new.public && circumstances.elsewhere;
         if lost || (others.old_again && !moves) {
-            let text = format!("only one client or subnet got it, {} clients got the expected one", others.old_clients);
+            let many = about(others.old_clients, 2);
+            let text = format!("only one client or subnet got it, {many} clients got the expected one");
             self.against("H6", 20, &text);
         } else {
             self.pending += 20;
