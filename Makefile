@@ -32,9 +32,9 @@ test: setup ## Format check, clippy, tests and docs; with and without libpcap
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) --no-print-directory features
 
-features: setup ## The same without the feature `live`: reads files, needs no libpcap
+features: setup ## Lints and the whole program without the feature `live`: reads files, needs no libpcap
 	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
-	$(CARGO) test --locked --no-default-features --lib --test cli --test golden
+	$(CARGO) test --locked --no-default-features --test cli --test golden
 
 stress: setup ## Floods of flows, handshakes and certificates: memory stays bounded, counters exact
 	$(CARGO) test --profile stress --locked --test stress -- --nocapture
