@@ -47,6 +47,11 @@ pub(crate) fn push_unit_escapes(character: char, mut push: impl FnMut(&str)) {
     }
 }
 
+/// A number of things: `1 client`, `2 clients`.
+pub fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `text` in at most `width` characters, the last one a mark where something is missing.
 pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     match text.char_indices().nth(width) {

@@ -10,6 +10,7 @@ use super::hosts::Hosts;
 use super::hosts::backing::Backing;
 use super::hosts::case::Case;
 use super::hosts::record::{ESTABLISHED_SUPPORT, HostRecord, Phase, Standing};
+use super::hosts::sketch::about;
 use super::judge::Judge;
 use super::knowledge::Knowledge;
 use super::observation::Observation;
@@ -147,7 +148,7 @@ impl WhyNot {
                 Fate::Suppressed(at) => format!("suppressed by line {at} of the policy"),
                 Fate::Mark => "only marks: no alert by itself, or for this host".to_owned(),
             };
-            line(&format!("  {rule} ({count} times, {fate}): {message}"));
+            line(&format!("  {rule} ({}, {fate}): {message}", times(*count)));
         }
         if self.findings.is_empty() {
             line("  none");
@@ -251,7 +252,10 @@ pub fn describe(record: &HostRecord) -> String {
     let known = record.known_host(last);
     line(&format!("{} port {}", record.name, record.port));
     line(&format!("  phase        {}: {}", known.phase, phase_text(record.phase(last), record)));
-    line(&format!("  handshakes   {} with a certificate, about {} clients", record.support, known.clients));
+    let clients = u32::try_from(known.clients).unwrap_or(u32::MAX);
+    let of = if clients == 1 { "client" } else { "clients" };
+    let words = u32::try_from(record.clients.len()).unwrap_or(u32::MAX);
+    line(&format!("  handshakes   {} with a certificate, {} {of}", record.support, about(clients, words)));
     line(&format!("  seen         {} to {}", Timestamp(record.first).rfc3339(), last.rfc3339()));
     for issuer in &record.issuers {
         line(&format!("  issuer       {}", issuer.text));
@@ -270,13 +274,18 @@ pub fn describe(record: &HostRecord) -> String {
         };
         let until = Timestamp::new(known.not_after, 0).rfc3339().to_string();
         line(&format!(
-            "  certificate  {} {standing}, {path}, {} times, until {}",
+            "  certificate  {} {standing}, {path}, {}, until {}",
             Sha256(known.sha256),
-            known.count,
+            times(known.count.into()),
             until.get(..10).unwrap_or(&until)
         ));
     }
     out
+}
+
+/// How often, in words.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn phase_text(phase: Phase, record: &HostRecord) -> String {
@@ -319,9 +328,9 @@ mod tests {
         finding.host = "other.example.com:443".into();
         why.found(&finding);
         let text = why.text(None);
-        assert!(text.contains("TLSW-CERT-001 (1 times, alerts): gone\\u{1b}[2J"), "{text}");
+        assert!(text.contains("TLSW-CERT-001 (once, alerts): gone\\u{1b}[2J"), "{text}");
         assert!(text.contains("TLSW-CERT-001 (2 times, suppressed by line 7 of the policy)"), "{text}");
-        assert!(text.contains("TLSW-MITM-002 (1 times, only marks"), "{text}");
+        assert!(text.contains("TLSW-MITM-002 (once, only marks"), "{text}");
         assert!(text.contains("no handshake asked for this host"), "{text}");
     }
 

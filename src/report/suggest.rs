@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::detect::hosts::record::{HostRecord, KnownCertificate};
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::time::Timestamp;
 
 /// Names of one private CA that are written out.
@@ -41,7 +41,8 @@ pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> St
         }
         let known = record.known_host(Timestamp(record.last));
         // Writing to a String cannot fail.
-        let _ = writeln!(hosts, "\n# {} handshakes, about {} clients, {}", record.support, known.clients, known.phase);
+        let (support, clients) = (counted(record.support.into(), "handshake"), counted(known.clients, "client"));
+        let _ = writeln!(hosts, "\n# {support}, about {clients}, {}", known.phase);
         for issuer in &record.issuers {
             let _ = writeln!(hosts, "# issuer: {}", printable(&issuer.text));
         }

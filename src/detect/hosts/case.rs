@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::score::{LOW, Others};
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
 use crate::policy::{Profile, Severity};
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::time::Timestamp;
 
 /// The judgement of one certificate of one host.
@@ -142,8 +142,10 @@ impl Case {
         line(format_args!("  verdict    {} (severity {severity}, score {})", self.verdict(), self.score));
         line(format_args!("  presented  {} ({})", self.observed.sha256, self.observed.chain_status));
         line(format_args!(
-            "  baseline   {} handshakes, {} clients, {}",
-            self.baseline.support, self.baseline.clients, self.baseline.phase
+            "  baseline   {}, {}, {}",
+            counted(self.baseline.support, "handshake"),
+            counted(self.baseline.clients, "client"),
+            self.baseline.phase
         ));
         self.baseline.issuers.iter().for_each(|issuer| line(format_args!("             issued by {issuer}")));
         for (title, points) in [("proof", &self.proofs), ("for", &self.pro), ("against", &self.contra)] {

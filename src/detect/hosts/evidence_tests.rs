@@ -138,6 +138,13 @@ fn what_was_expected_is_named() {
     let point = case.pro.iter().find(|point| point.id == "H2a").unwrap();
     assert_eq!(point.expected.as_deref(), Some("CN=Public Root"));
     assert_eq!(point.observed.as_deref(), Some("CN=Proxy CA"));
+    // One that calls itself the same is told apart by its key.
+    let chain = Ca::new("Public Root").chain(&Plan::of(&[HOST]));
+    let case = world.score(&chain, Others::default(), false);
+    let point = case.pro.iter().find(|point| point.id == "H2a").unwrap();
+    let values = [&point.observed, &point.expected].map(|value| value.clone().unwrap());
+    assert!(values.iter().all(|value| value.starts_with("CN=Public Root (identified by ")), "{values:?}");
+    assert_ne!(values[0], values[1]);
 }
 
 #[test]

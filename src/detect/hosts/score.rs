@@ -14,6 +14,10 @@ use super::sketch::about;
 use crate::detect::finding::Point;
 use crate::policy::Severity;
 use crate::time::Timestamp;
+use crate::x509::Sha256;
+
+/// Digits of a digest by which a person tells two apart.
+const KEY_DIGITS: usize = 16;
 
 const DAY: i64 = 86_400;
 /// Points from which there is a doubt at all.
@@ -168,7 +172,15 @@ impl Tally<'_> {
     fn issuer(&mut self, old: &KnownCertificate) {
         let new = self.question.new;
         if self.new_issuer() {
-            let values = [new.issuer.text.to_string(), self.old_issuer_text(old)];
+            let mut values = [new.issuer.text.to_string(), self.old_issuer_text(old)];
+            // Two issuers of one name are told apart by their keys.
+            if values[0] == values[1] {
+                let keys = [new.issuer.key, Sha256(old.issuer)].map(|key| key.to_string());
+                for (value, key) in values.iter_mut().zip(keys) {
+                    let key = key.get(..KEY_DIGITS).unwrap_or_default();
+                    *value = format!("{value} (identified by {key}..)");
+                }
+            }
             self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
             // Who is in the list of roots is known to everybody, whether or not it was seen here.
             match self.question.network.issuer_known {
