@@ -658,3 +658,16 @@ public = 4
     assert_eq!(check(&["--at", "2026-03-01T23:59:59Z"]), told);
     assert!(check(&["--at", "2026-03-02"]).contains("line 6: suppress.until: ended on 2026-03-01"));
 }
+
+/// One use of a stolen certificate is found by three rules, the second graver than the first: told once, at once.
+#[test]
+fn what_is_found_at_once_is_told_at_once() {
+    let roots = ["--roots", "pcaps/ca/public-roots.pem"];
+    let ran = tlswatch(&[&["read", "--stream", "pcaps/client-cert-stolen.pcap"][..], &roots].concat());
+    let alerts = ran.events("alert");
+    let told = alerts.iter().map(|alert| {
+        let about = &alert["tlswatch"]["alert"];
+        (about["status"].as_str().unwrap(), about["count"].as_u64().unwrap(), about["rules"].as_array().unwrap().len())
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("new", 1, 3), ("update", 2, 3)]);
+}

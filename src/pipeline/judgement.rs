@@ -1,5 +1,6 @@
 //! Judgement inside the correlator: the judge, the alerts, and a guard around both.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -270,17 +271,48 @@ impl Judgement {
 
     fn shown(&self, mut due: Due) -> Due {
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
+        if due.len() > 1 {
+            once(&mut due);
+        }
         due
     }
+}
+
+/// What one handshake makes new and then graver is told once, as it stands then: as new where it is, else by the last word.
+#[cold]
+fn once(due: &mut Due) {
+    let mut told = BTreeMap::new();
+    for (key, status) in &*due {
+        let known = told.entry(*key).or_insert(*status);
+        if *known != AlertStatus::New {
+            *known = *status;
+        }
+    }
+    due.retain_mut(|(key, status)| {
+        told.remove(key).is_some_and(|known| {
+            *status = known;
+            true
+        })
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::finding::AlertId;
     use crate::detect::observation::Ends;
     use crate::detect::testing::Ca;
     use crate::packet::{Endpoint, Transport};
     use crate::time::{Moment, Order};
+
+    #[test]
+    fn a_cause_is_told_once_in_one_go() {
+        use AlertStatus::{Escalated, New, Update};
+        let key = |number: u8| (AlertId([number; 16]), false);
+        let mut due = vec![(key(1), New), (key(2), Update), (key(3), New), (key(1), Escalated), (key(2), Escalated)];
+        once(&mut due);
+        assert_eq!(due, [(key(1), New), (key(2), Escalated), (key(3), New)]);
+    }
 
     #[test]
     fn what_the_brake_held_is_told_while_no_handshake_comes() {
