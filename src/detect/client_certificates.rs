@@ -170,7 +170,9 @@ impl ClientCertificates {
         }
         if used.established {
             let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
-            let other = usage.places.iter().find(|spot| spot.network != place && clock.since(spot.last) <= window);
+            let others = usage.places.iter();
+            let others = others.filter(|spot| spot.network != place && clock.since(spot.last) <= window);
+            let other = others.min_by_key(|spot| !spot.known);
             if known && !roaming && new_place && allowed != Some(true) {
                 told.extend(other.map(|other| used.two_places(other)));
             }
@@ -390,6 +392,8 @@ impl Use<'_> {
         others.sort_by_key(|spot| (std::cmp::Reverse(spot.uses), spot.network));
         let places = if others.len() == 1 { "place" } else { "places" };
         let text = format!("{elsewhere} uses from {} other {places}", others.len());
+        // Not where it was used for the first time just before.
+        others.retain(|spot| spot.known);
         let known = others.iter().map(|spot| spot.network.to_string()).collect::<Vec<_>>().join(", ");
         let expected = match self.entry().filter(|_| by_policy) {
             Some(entry) => listed(entry.allowed_from.iter().map(Cidr::to_string)),

@@ -106,6 +106,18 @@ fn uses_from_a_new_place_are_not_counted_as_uses_from_elsewhere() {
     }
 }
 
+/// Where a thief was before is no place that is expected.
+#[test]
+fn only_known_places_are_expected() {
+    let ca = Ca::new("Usual");
+    let plan = Plan::of(&["client"]).keyed(&Arc::new(super::testing::key()));
+    let mut clients = vec![(&ca, &plan, "10.1.0.1"); 20];
+    clients.extend([(&ca, &plan, "10.2.0.1"), (&ca, &plan, "10.3.0.1")]);
+    let found = shown(&clients).pop().unwrap();
+    let point = point(&found, "CERT-030");
+    assert_eq!((point.text.as_str(), sides(point)), ("21 uses from 2 other places", ("10.3.0.0/24", "10.1.0.0/24")));
+}
+
 #[test]
 fn versions_of_dtls_are_compared_with_versions_of_dtls() {
     let policy = "[[host]]\nmatch = [\"www.example.com\"]\nmin_version = \"1.3\"\n";
