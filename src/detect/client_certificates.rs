@@ -217,7 +217,8 @@ impl ClientCertificates {
         );
         let mut finding = used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what);
         let others = server.issuers.len().saturating_sub(1);
-        let text = format!("{before} client certificates accepted before, of {others} other issuers");
+        let issuers = if others == 1 { "issuer" } else { "issuers" };
+        let text = format!("client certificates of {others} other {issuers} accepted {before} times before");
         let point = Point::new("issuer", text).observed(clipped(&used.facts.issuer.text));
         finding.evidence.pro.push(point.expected("one of the issuers that it accepted before"));
         Some(finding)

@@ -6,7 +6,7 @@ use super::finding::{Finding, Point};
 use super::judge_tests::{Bench, HOME, WWW, spki};
 use super::testing::{Ca, Plan, Scene, of};
 use super::watch::Watch;
-use crate::tls::{KeyExchange, Protocol, ServerKeyExchange};
+use crate::tls::{Extension, KeyExchange, Protocol, ServerKeyExchange};
 use crate::x509::KeyKind;
 
 /// Octets of one text in the evidence.
@@ -86,8 +86,27 @@ fn names_of_client_certificates_are_clipped_in_evidence() {
     let mut clients = vec![(&usual, &plan, "10.1.0.1"); 40];
     clients.push((&long, &plan, "10.1.0.1"));
     let found = shown(&clients).pop().unwrap();
-    assert!(of(&found, "CERT-034").is_some());
+    let text = &point(&found, "CERT-034").text;
+    assert_eq!(text, "client certificates of 1 other issuer accepted 40 times before");
     found.iter().for_each(assert_short);
+}
+
+/// A hello has room for 16,000 extensions that nobody offered.
+#[test]
+fn of_many_wrong_choices_some_are_named() {
+    for (number, points, more) in [(3_u16, 3, ""), (8, 8, ""), (10_000, 9, ", and 9992 more.")] {
+        let mut bench = Bench::new(&[]);
+        let mut observation = bench.handshake(WWW, &[]);
+        let hello = observation.handshake.server_hello.as_mut().unwrap();
+        hello.extensions = (1_000..1_000 + number).map(|kind| Extension { kind, body: 0..0 }).collect();
+        let mut judge = bench.judge();
+        judge.add(Box::new(Watch::new(Arc::clone(&Scene::new(&[]).anchors), 100)));
+        let found = judge.observe(&observation, observation.handshake.first.order.clock);
+        let told = of(&found, "MITM-010").unwrap();
+        assert_short(told);
+        assert!(told.message.contains("extension 1000, extension 1001") && told.message.ends_with(more));
+        assert_eq!(told.evidence.pro.len(), points);
+    }
 }
 
 /// A second use from a new place is not the first one from there.
