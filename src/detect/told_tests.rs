@@ -217,3 +217,18 @@ fn what_is_expected_of_a_key_is_what_it_lacks() {
     assert_eq!(sides(&group(&[0xfe; 256], 9)).1, "an odd prime of a group of RFC 7919, or ECDHE");
     assert_eq!(sides(&group(&[0xff; 256], 1)).1, "numbers between 1 and the prime less 1 (RFC 7919), or ECDHE");
 }
+
+/// As in CERT-004: the names of the certificate were seen, those that were asked for expected.
+#[test]
+fn a_portal_is_told_with_its_own_names_as_seen() {
+    let ca = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&ca]);
+    let mut watch = Watch::new(Arc::clone(&scene.anchors), 100);
+    let portal = ca.chain(&Plan::of(&["portal.example"]));
+    let mut found = Vec::new();
+    for host in ["www.example.com", "www.example.net", "www.example.org"] {
+        scene.now += 8;
+        found.extend(scene.serve(&mut watch, (host, "10.2.0.22"), &portal));
+    }
+    assert_eq!(sides(point(&found, "MITM-031")), ("portal.example", "example.com, example.net, example.org"));
+}
