@@ -381,3 +381,22 @@ fn what_waited_for_two_hours_waits_no_longer() {
     assert_eq!(crowd.hosts.views.waiting(), crowd.chains[1].0[0].weight());
     assert_eq!(crowd.hosts.views.held().1, 1, "nor do its clients");
 }
+
+/// Whoever asks two servers of others for a name of his own makes no view: enough of them would take the place of all.
+#[test]
+fn certificates_of_servers_far_apart_are_not_compared() {
+    for (second, views) in [("203.0.113.99", 20), ("198.51.100.10", 0)] {
+        let mut crowd = Crowd::new(false, Net::Wide, 1);
+        for number in 0..20 {
+            for (new, server) in [(false, "203.0.113.10"), (true, second)] {
+                let (chain, judged) = &crowd.chains[usize::from(new)];
+                let observation = crowd.scene.handshake("10.0.0.1", server, chain);
+                let hosts = &mut crowd.hosts;
+                crowd.scene.with_judged((&format!("{number}.example"), &observation), Some(judged), |sighting| {
+                    hosts.observe(sighting, &mut Vec::new());
+                });
+            }
+        }
+        assert_eq!(crowd.hosts.views.held().0, views, "{second}");
+    }
+}

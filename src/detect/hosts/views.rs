@@ -142,7 +142,9 @@ impl Views {
             self.sweep(known.hour);
         }
         if self.hosts.get_mut(sighting.host).is_none() {
-            if !is_few {
+            // Certificates of servers far apart are not compared, and anybody may have many hosts of two such.
+            let mut others = record.certificates.iter().filter(|other| other.issuer != known.issuer);
+            if !is_few || others.all(|other| other.servers & known.servers == 0) {
                 return false;
             }
             let left = self.hosts.insert(sighting.host.clone(), Vec::new());
