@@ -232,3 +232,16 @@ fn a_portal_is_told_with_its_own_names_as_seen() {
     }
     assert_eq!(sides(point(&found, "MITM-031")), ("portal.example", "example.com, example.net, example.org"));
 }
+
+/// Some signatures cannot be checked: then nobody knows whose they are.
+#[test]
+fn a_self_signed_certificate_is_told_without_its_signature() {
+    let leaf = &Plan::of(&["www.example.com"]).self_signed()[0];
+    let mut facts = leaf.facts.as_deref().unwrap().clone();
+    facts.signature_oid = "1.2.3.4".to_owned();
+    let unknown = Arc::new(crate::x509::Certificate { facts: Some(facts.into()), ..(**leaf).clone() });
+    for leaf in [Arc::clone(leaf), unknown] {
+        let found = Bench::new(&[]).findings(HOME, &[leaf]);
+        assert_eq!(point(&found, "CERT-006").text, "it names itself as its issuer, so nobody else vouches for it");
+    }
+}
