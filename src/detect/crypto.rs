@@ -173,7 +173,7 @@ pub(super) fn key_weakness(facts: &Facts) -> Option<(Severity, String, Lack)> {
                 1..1_024 => (Severity::High, format!("RSA with {bits} bits"), SHORT),
                 1_024..2_048 => (Severity::Medium, format!("RSA with {bits} bits"), SHORT),
                 _ if exponent == [3] || exponent.len() > 8 => {
-                    (Severity::Low, "an odd RSA exponent".to_owned(), EXPONENT)
+                    (Severity::Low, "an unusual RSA exponent".to_owned(), EXPONENT)
                 }
                 _ => return None,
             };

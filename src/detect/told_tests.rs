@@ -196,7 +196,7 @@ fn what_is_expected_of_a_key_is_what_it_lacks() {
     for (point, wanted) in [
         (rsa(1_024, 0x0b, &[1, 0, 1]), ("RSA with 1024 bits", "RSA with 2048 bits, or an elliptic curve of 256")),
         (rsa(2_048, 0x0a, &[1, 0, 1]), ("an even RSA modulus", "an odd modulus")),
-        (rsa(2_048, 0x0b, &[3]), ("an odd RSA exponent", "an exponent of 65537")),
+        (rsa(2_048, 0x0b, &[3]), ("an unusual RSA exponent", "an exponent of 65537")),
         (rsa(2_048, 0x0b, &[1]), ("an RSA exponent that encrypts nothing", "an exponent of 65537")),
     ] {
         assert_eq!(sides(&point), wanted);
