@@ -221,7 +221,7 @@ fn self_signed(case: &Case<'_>) -> Option<Finding> {
     let subject = quoted(&facts.subject.text);
     let message = format!("{} a self-signed certificate of {subject}.", case.gave());
     let mut finding = case.leaf_finding(&SELF_SIGNED, &[], message);
-    let text = "its own key signed it, so nobody vouches for it";
+    let text = "it names itself as its issuer, so nobody else vouches for it";
     finding.evidence.pro.push(Point::new("path", text).observed(subject).expected("an issuer that is trusted"));
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     if case.owned && !case.is_internal() {

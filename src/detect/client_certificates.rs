@@ -15,6 +15,7 @@ use super::hosts::report::{Place, client_text};
 use super::listed::{Lists, in_crl, since};
 use super::memory::Memory;
 use super::observation::ClientProof;
+use super::policy_rules::listed;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
@@ -169,7 +170,9 @@ impl ClientCertificates {
         }
         if used.established {
             let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
-            let other = usage.places.iter().find(|spot| spot.network != place && clock.since(spot.last) <= window);
+            let others = usage.places.iter();
+            let others = others.filter(|spot| spot.network != place && clock.since(spot.last) <= window);
+            let other = others.min_by_key(|spot| !spot.known);
             if known && !roaming && new_place && allowed != Some(true) {
                 told.extend(other.map(|other| used.two_places(other)));
             }
@@ -214,8 +217,9 @@ impl ClientCertificates {
         );
         let mut finding = used.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what);
         let others = server.issuers.len().saturating_sub(1);
-        let text = format!("{before} client certificates accepted before, of {others} other issuers");
-        let point = Point::new("issuer", text).observed(&used.facts.issuer.text);
+        let issuers = if others == 1 { "issuer" } else { "issuers" };
+        let text = format!("client certificates of {others} other {issuers} accepted {before} times before");
+        let point = Point::new("issuer", text).observed(clipped(&used.facts.issuer.text));
         finding.evidence.pro.push(point.expected("one of the issuers that it accepted before"));
         Some(finding)
     }
@@ -364,10 +368,13 @@ impl Use<'_> {
 
     fn new_location(&self, usage: &Usage, by_policy: bool) -> Finding {
         let network = network(self.place.ends.client.address);
-        let what = if by_policy {
-            format!("from {network}, where the policy does not allow it")
-        } else {
-            format!("from {network}, where it was never used in {} uses before", usage.uses)
+        let own = usage.places.iter().find(|spot| spot.network == network).map_or(0, |spot| spot.uses);
+        let elsewhere = usage.uses.saturating_sub(own);
+        let what = match own {
+            _ if by_policy => format!("from {network}, where the policy does not allow it"),
+            0 => format!("from {network}, where it was never used in {elsewhere} uses before"),
+            1 => format!("from {network}, where only 1 of {} uses before was", usage.uses),
+            _ => format!("from {network}, where only {own} of {} uses before were", usage.uses),
         };
         let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, self.stolen(), &what);
         if self.entry().is_some_and(|entry| entry.sensitive) {
@@ -385,12 +392,12 @@ impl Use<'_> {
         let mut others: Vec<&Spot> = others.collect();
         others.sort_by_key(|spot| (std::cmp::Reverse(spot.uses), spot.network));
         let places = if others.len() == 1 { "place" } else { "places" };
-        let text = format!("{} uses from {} other {places}", usage.uses, others.len());
+        let text = format!("{elsewhere} uses from {} other {places}", others.len());
+        // Not where it was used for the first time just before.
+        others.retain(|spot| spot.known);
         let known = others.iter().map(|spot| spot.network.to_string()).collect::<Vec<_>>().join(", ");
         let expected = match self.entry().filter(|_| by_policy) {
-            Some(entry) => {
-                entry.allowed_from.iter().take(MAX_PLACES).map(Cidr::to_string).collect::<Vec<_>>().join(", ")
-            }
+            Some(entry) => listed(entry.allowed_from.iter().map(Cidr::to_string)),
             None => known,
         };
         finding.evidence.pro.push(Point::new("place", text).observed(network).expected(expected));

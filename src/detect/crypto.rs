@@ -65,12 +65,12 @@ fn obsolete_version(case: &Case<'_>) -> Option<Finding> {
 #[cold]
 fn chosen_version(handshake: &Handshake, name: &str) -> Point {
     let best = handshake.client_hello.as_deref().and_then(|hello| {
-        let offered = hello.supported_versions.iter().copied().filter(|version| !crate::tls::is_grease(*version));
+        let datagrams = handshake.protocol == Protocol::Dtls;
+        let is_version = |version: &u16| names::version(*version).is_some() && (*version >= 0xfe00) == datagrams;
+        let offered = hello.supported_versions.iter().copied().chain([hello.legacy_version]).filter(is_version);
         // Versions of DTLS count down.
-        match handshake.protocol {
-            Protocol::Dtls => offered.chain([hello.legacy_version]).min(),
-            _ => offered.chain([hello.legacy_version]).max(),
-        }
+        let best = if datagrams { offered.min() } else { offered.max() };
+        best.or(Some(hello.legacy_version))
     });
     let text = match best {
         Some(best) => format!("the best that the client offered is {}", names::version_text(best)),
@@ -140,41 +140,49 @@ fn weak_key(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (_, facts) = case.leaf()?;
-    let (severity, why) = key_weakness(facts)?;
+    let (severity, why, (text, expected)) = key_weakness(facts)?;
     let message = format!("{} a certificate with a weak key: {why}.", case.gave());
     let mut finding = case.leaf_finding(&WEAK_KEY, &[], message);
-    let point = Point::new("key", "less than NIST SP 800-57 asks for").observed(why);
-    finding.evidence.pro.push(point.expected("RSA with 2048 bits, or an elliptic curve of 256"));
+    finding.evidence.pro.push(Point::new("key", text).observed(why).expected(expected));
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     finding.severity = severity;
     lower_unless(severity >= Severity::High || case.is_ours(), &mut finding);
     Some(finding)
 }
 
-/// How weak a key is, and why.
-pub(super) fn key_weakness(facts: &Facts) -> Option<(Severity, String)> {
+/// What a key lacks, and what it ought to have.
+type Lack = (&'static str, &'static str);
+
+/// How weak a key is, why, and what it lacks.
+pub(super) fn key_weakness(facts: &Facts) -> Option<(Severity, String, Lack)> {
+    const SHORT: Lack = ("less than NIST SP 800-57 asks for", "RSA with 2048 bits, or an elliptic curve of 256");
+    const EVEN: Lack = ("2 is a factor of it", "an odd modulus");
+    const EXPONENT: Lack = ("not the exponent that is usual and has no known weakness", "an exponent of 65537");
+    const OLD: Lack = ("no client takes it any more", "RSA with 2048 bits, or an elliptic curve of 256");
     let key = &facts.key;
     match key.kind {
         KeyKind::Rsa | KeyKind::RsaPss => {
             let even = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 0);
             let (bits, exponent) = (key.bits, &*key.exponent);
-            let (severity, why) = match bits {
+            let (severity, why, lack) = match bits {
                 0 => return None,
-                _ if even(&key.modulus) => (Severity::High, "an even RSA modulus".to_owned()),
+                _ if even(&key.modulus) => (Severity::High, "an even RSA modulus".to_owned(), EVEN),
                 _ if exponent == [1] || even(exponent) => {
-                    (Severity::High, "an RSA exponent that encrypts nothing".to_owned())
+                    (Severity::High, "an RSA exponent that encrypts nothing".to_owned(), EXPONENT)
                 }
-                1..1_024 => (Severity::High, format!("RSA with {bits} bits")),
-                1_024..2_048 => (Severity::Medium, format!("RSA with {bits} bits")),
-                _ if exponent == [3] || exponent.len() > 8 => (Severity::Low, "an odd RSA exponent".to_owned()),
+                1..1_024 => (Severity::High, format!("RSA with {bits} bits"), SHORT),
+                1_024..2_048 => (Severity::Medium, format!("RSA with {bits} bits"), SHORT),
+                _ if exponent == [3] || exponent.len() > 8 => {
+                    (Severity::Low, "an unusual RSA exponent".to_owned(), EXPONENT)
+                }
                 _ => return None,
             };
-            Some((severity, why))
+            Some((severity, why, lack))
         }
         KeyKind::Ec if (1..224).contains(&key.bits) => {
-            Some((Severity::Medium, format!("an elliptic curve of {} bits", key.bits)))
+            Some((Severity::Medium, format!("an elliptic curve of {} bits", key.bits), SHORT))
         }
-        KeyKind::Dsa => Some((Severity::Medium, "DSA".to_owned())),
+        KeyKind::Dsa => Some((Severity::Medium, "DSA".to_owned(), OLD)),
         _ => None,
     }
 }
@@ -191,23 +199,25 @@ fn weak_dh_group(case: &Case<'_>) -> Option<Finding> {
     let bits = bit_length(prime);
     let label = dh_groups::name(&Sha256(sha2::Sha256::digest(prime).into()));
     let trivial = |value: &[u8]| matches!(value, [] | [1]) || is_one_less(value, prime);
-    let (severity, why) = if prime.last().is_none_or(|last| last & 1 == 0) {
-        (Severity::Critical, "its prime is even".to_owned())
+    let (severity, why, expected) = if prime.last().is_none_or(|last| last & 1 == 0) {
+        (Severity::Critical, "its prime is even".to_owned(), "an odd prime of a group of RFC 7919, or ECDHE")
     } else if trivial(generator) || trivial(public) {
-        (Severity::Critical, "its numbers give the secret away".to_owned())
+        let why = "its numbers give the secret away".to_owned();
+        (Severity::Critical, why, "numbers between 1 and the prime less 1 (RFC 7919), or ECDHE")
     } else {
-        match bits {
-            0..1_024 => (Severity::High, format!("its prime has {bits} bits")),
-            1_024..2_048 => (Severity::Medium, format!("its prime has {bits} bits")),
+        let severity = match bits {
+            0..1_024 => Severity::High,
+            1_024..2_048 => Severity::Medium,
             _ => return None,
-        }
+        };
+        (severity, format!("its prime has {bits} bits"), "2048 bits or more (RFC 7919), or ECDHE")
     };
     let client = case.sighting.observation.ends.client.address;
     let message = format!("{} offered client {client} a weak Diffie-Hellman group: {why}.", case.sighting.host);
     let mut finding = case.finding(&WEAK_DH_GROUP, std::slice::from_ref(&why), message);
     finding.severity = severity;
     let point = Point::new("parameters", why).observed(format!("a prime of {bits} bits"));
-    finding.evidence.pro.push(point.expected("2048 bits or more (RFC 7919), or ECDHE"));
+    finding.evidence.pro.push(point.expected(expected));
     if let Some(label) = label {
         finding.evidence.pro.push(Point::new("group", "a well-known prime").observed(label));
     }

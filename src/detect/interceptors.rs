@@ -258,8 +258,8 @@ impl Interceptors {
             id: "domains",
             points: 0,
             text: format!("{} unrelated domains, none of them in the certificate", asked.len()),
-            observed: Some(some_names(&asked)),
-            expected: Some(some_names(&new.names)),
+            observed: Some(some_names(&new.names)),
+            expected: Some(some_names(&asked)),
         };
         let finding = |place: &Place| {
             let mut finding = place.finding((&CAPTIVE_PORTAL, Cause::LeafKey(new.spki)), &what, new);

@@ -103,6 +103,11 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         all().skip(oldest).chain(all().take(oldest)).map(|(key, value)| (key, value))
     }
 
+    /// All values, to change them.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.chunks.iter_mut().flatten().map(|(_, value)| value)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.index.len()

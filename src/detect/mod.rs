@@ -40,6 +40,8 @@ pub mod sighting;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod told_tests;
 mod undecided;
 pub mod watch;
 pub mod weak_rsa;

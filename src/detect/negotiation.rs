@@ -14,6 +14,8 @@ use crate::tls::names;
 use crate::tls::server_hello::HELLO_RETRY_RANDOM;
 use crate::tls::{Alert, ClientHello, Handshake, HandshakeEnd, KeyExchange, Protocol, ServerHello, is_tls13_draft};
 
+/// Wrong choices of one server that are named.
+const NAMED_CHOICES: usize = 8;
 /// Hosts whose sentinels are counted.
 const MAX_SENTINELS: usize = 10_000;
 /// Pairs of host and kind of client whose versions are remembered.
@@ -304,9 +306,14 @@ fn wrong_choices<'a>(handshake: &'a Handshake, offer: &ClientHello, hello: &'a S
 fn not_offered(sighting: &Sighting<'_>, offer: &ClientHello) -> Option<Finding> {
     let handshake = &sighting.observation.handshake;
     let hello = handshake.server_hello.as_deref()?;
-    let wrong: Vec<String> = wrong_choices(handshake, offer, hello).iter().map(Choice::to_string).collect();
-    if wrong.is_empty() {
+    let choices = wrong_choices(handshake, offer, hello);
+    if choices.is_empty() {
         return None;
+    }
+    let mut wrong: Vec<String> = choices.iter().take(NAMED_CHOICES).map(Choice::to_string).collect();
+    let more = choices.len().saturating_sub(NAMED_CHOICES);
+    if more > 0 {
+        wrong.push(format!("and {more} more"));
     }
     let place = Place::of(sighting);
     let parts = [client_text(place.ends.server.address)].into();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::policy::{HostEntry, SettingValue, Target, has_public_suffix};
+use crate::tls::Protocol;
 use crate::tls::names::{self, cipher_suite};
 use crate::x509::chain::{Ending, Path};
 use crate::x509::{AlternativeName, Facts, KeyKind, Name, Sha256};
@@ -68,7 +69,7 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     );
     let mut finding = case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message);
     let point = Point::new("policy", "no issuer of its path is one that the policy names for this host");
-    finding.evidence.pro.push(point.observed(&facts.issuer.text).expected(allowed_issuers(entry)));
+    finding.evidence.pro.push(point.observed(quoted(&facts.issuer.text)).expected(allowed_issuers(entry)));
     finding.undecided = undecided;
     if issuers.is_empty() {
         finding.effect = Effect::Mark;
@@ -86,7 +87,7 @@ fn allowed_issuers(entry: &HostEntry) -> String {
 }
 
 /// The first of many, and how many more there are.
-fn listed(all: impl Iterator<Item = String>) -> String {
+pub(super) fn listed(all: impl Iterator<Item = String>) -> String {
     let mut all = all.fuse();
     let first: Vec<String> = all.by_ref().take(LISTED).collect();
     let more = all.count();
@@ -184,7 +185,9 @@ fn protocol_policy(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let alpn = hello.alpn.as_deref().map(String::from_utf8_lossy);
     let cipher = hello.cipher_suite.map(|number| cipher_suite(number).unwrap_or("an unknown cipher suite"));
     let (why, expected) = if let Some(least) = entry.min_version.filter(|least| version < *least) {
-        ("a version that is too old".to_owned(), format!("{} or newer", names::version_text(least)))
+        let least = names::version_text(least);
+        let datagrams = if handshake.protocol == Protocol::Dtls { "D" } else { "" };
+        ("a version that is too old".to_owned(), format!("{datagrams}{least} or newer"))
     } else if let Some(alpn) = alpn.filter(|alpn| !entry.alpn.is_empty() && !entry.alpn.iter().any(|one| one == alpn)) {
         (format!("the application protocol {}", quoted(&alpn)), listed(entry.alpn.iter().cloned()))
     } else if let Some(cipher) =
@@ -276,7 +279,7 @@ fn wrong_kind_of_ca(case: &Case<'_>) -> Option<Finding> {
         return None;
     };
     let mut finding = case.leaf_finding(&WRONG_KIND_OF_CA, &[leaf.sha256.to_string()], message);
-    finding.evidence.pro.push(against_policy(observed, expected));
+    finding.evidence.pro.push(against_policy(quoted(&observed), expected));
     Some(finding)
 }
 

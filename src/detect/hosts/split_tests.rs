@@ -350,3 +350,53 @@ fn views_have_bounds_and_what_is_beyond_is_counted() {
     (3..9).for_each(|net| crowd_at(&mut crowd, "one-more.example.com", (&format!("10.0.{net}.2"), true)));
     assert_eq!(crowd.hosts.views.held(), (4_096, 4_095));
 }
+
+/// What waits takes no room from others when its clients are gone, though its host is not seen again.
+#[test]
+fn what_waited_for_two_hours_waits_no_longer() {
+    let (hosts, many) = (25, (0..4_000).map(|number| format!("{number}.example.com")).collect::<Vec<_>>());
+    let mut crowd = Crowd::new(false, Net::Wide, 1);
+    let chain = Ca::new("Large").chain(&Plan::of(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    let judged = crowd.scene.judged(&chain, (Some(ValidityTime(START)), Some(HOST)), Purpose::Server).unwrap();
+    assert!(chain[0].weight() * hosts > 8 << 20);
+    crowd.chains[1] = (chain, judged);
+    let serve = |crowd: &mut Crowd, host: &str, (client, new): (&str, bool)| {
+        let (chain, judged) = &crowd.chains[usize::from(new)];
+        let observation = crowd.scene.handshake(client, "203.0.113.10", chain);
+        let hosts = &mut crowd.hosts;
+        crowd.scene.with_judged((host, &observation), Some(judged), |sighting| {
+            hosts.observe(sighting, &mut Vec::new());
+        });
+    };
+    let attack = |crowd: &mut Crowd, host: &str| {
+        (0..40).for_each(|number| serve(crowd, host, (&format!("10.{number}.0.1"), false)));
+        serve(crowd, host, ("10.150.0.1", true));
+    };
+    (0..hosts).for_each(|number| attack(&mut crowd, &format!("host-{number}.example.com")));
+    let refused = crowd.hosts.views.forgotten();
+    assert!(refused > 0 && crowd.hosts.views.waiting() <= 8 << 20);
+    crowd.scene.now += 3 * HOUR;
+    attack(&mut crowd, "one-more.example.com");
+    assert_eq!(crowd.hosts.views.forgotten(), refused);
+    assert_eq!(crowd.hosts.views.waiting(), crowd.chains[1].0[0].weight());
+    assert_eq!(crowd.hosts.views.held().1, 1, "nor do its clients");
+}
+
+/// Whoever asks two servers of others for a name of his own makes no view: enough of them would take the place of all.
+#[test]
+fn certificates_of_servers_far_apart_are_not_compared() {
+    for (second, views) in [("203.0.113.99", 20), ("198.51.100.10", 0)] {
+        let mut crowd = Crowd::new(false, Net::Wide, 1);
+        for number in 0..20 {
+            for (new, server) in [(false, "203.0.113.10"), (true, second)] {
+                let (chain, judged) = &crowd.chains[usize::from(new)];
+                let observation = crowd.scene.handshake("10.0.0.1", server, chain);
+                let hosts = &mut crowd.hosts;
+                crowd.scene.with_judged((&format!("{number}.example"), &observation), Some(judged), |sighting| {
+                    hosts.observe(sighting, &mut Vec::new());
+                });
+            }
+        }
+        assert_eq!(crowd.hosts.views.held().0, views, "{second}");
+    }
+}

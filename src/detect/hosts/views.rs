@@ -50,6 +50,8 @@ pub struct Views {
     clients: usize,
     bytes: usize,
     refused: u64,
+    /// The hour in which it was last looked for what is over.
+    swept: i32,
 }
 
 /// Who gets one certificate of a host.
@@ -113,7 +115,7 @@ pub enum Apart {
 impl Default for Views {
     fn default() -> Self {
         let hosts = Memory::new(MAX_HOSTS);
-        Self { hosts, crowds: Crowds::default(), is_old: false, clients: 0, bytes: 0, refused: 0 }
+        Self { hosts, crowds: Crowds::default(), is_old: false, clients: 0, bytes: 0, refused: 0, swept: 0 }
     }
 }
 
@@ -136,8 +138,13 @@ impl Views {
         let kind = sighting.client_kind.map_or(0, |kind| kind.hash);
         let server = subnet_hash(ends.server.address);
         let is_few = known.is_within(MINORITY_SUBNETS);
+        if self.clients >= MAX_ALL {
+            self.sweep(known.hour);
+        }
         if self.hosts.get_mut(sighting.host).is_none() {
-            if !is_few {
+            // Certificates of servers far apart are not compared, and anybody may have many hosts of two such.
+            let mut others = record.certificates.iter().filter(|other| other.issuer != known.issuer);
+            if !is_few || others.all(|other| other.servers & known.servers == 0) {
                 return false;
             }
             let left = self.hosts.insert(sighting.host.clone(), Vec::new());
@@ -149,9 +156,9 @@ impl Views {
         let mut views = std::mem::take(views);
         let mut waits = false;
         for view in views.iter_mut().filter(|view| view.issuer != known.issuer) {
-            let before = view.clients.len();
+            let before = view.held();
             waits |= view.note_other(known, (client, subnet), (server, kind)) && view.waiting.is_some();
-            self.clients = self.clients.saturating_sub(before).saturating_add(view.clients.len());
+            self.recount(before, view.held());
         }
         let place = views.iter().position(|view| view.leaf.0 == known.sha256);
         match place {
@@ -163,12 +170,12 @@ impl Views {
                     views.len().saturating_sub(1)
                 });
                 if let Some(view) = views.get_mut(place) {
-                    let before = view.clients.len();
-                    let room = MAX_ALL.saturating_sub(self.clients).saturating_add(before).min(MAX_CLIENTS);
+                    let before = view.held();
+                    let room = MAX_ALL.saturating_sub(self.clients).saturating_add(before.0).min(MAX_CLIENTS);
                     let mixed = || may_have_another((record, known), (&self.crowds, sighting.name_hash), client);
                     view.note_place(known, subnet, (server, kind));
                     let noted = view.note_client(client, room, mixed);
-                    self.clients = self.clients.saturating_sub(before).saturating_add(view.clients.len());
+                    self.recount(before, view.held());
                     self.refused = self.refused.saturating_add(u64::from(!noted));
                 }
             }
@@ -219,9 +226,12 @@ impl Views {
     /// A handshake of the few waits until there is more evidence.
     #[cold]
     pub fn wait(&mut self, sighting: &Sighting<'_>, new: &Presented) {
+        let bytes = new.leaf.weight();
+        if self.bytes.saturating_add(bytes) > MAX_BYTES {
+            self.sweep(hour_of(sighting.clock));
+        }
         let Some(views) = self.hosts.get_mut(sighting.host) else { return };
         let Some(view) = views.iter_mut().find(|view| view.leaf == new.leaf.sha256) else { return };
-        let bytes = new.leaf.weight();
         match &mut view.waiting {
             Some(waiting) if waiting.places.len() < MAX_PLACES => waiting.places.push(Place::of(sighting)),
             None if self.bytes.saturating_add(bytes) <= MAX_BYTES => {
@@ -252,15 +262,41 @@ impl Views {
         (self.hosts.len(), self.clients)
     }
 
+    /// Bytes of certificates that wait.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.bytes
+    }
+
     /// What there was no room for.
     pub fn forgotten(&self) -> u64 {
         self.hosts.forgotten().saturating_add(self.refused).saturating_add(self.crowds.forgotten())
     }
 
     fn dismiss(&mut self, view: &View) {
-        self.clients = self.clients.saturating_sub(view.clients.len());
-        let freed = view.waiting.as_ref().map_or(0, |waiting| waiting.new.leaf.weight());
-        self.bytes = self.bytes.saturating_sub(freed);
+        self.recount(view.held(), (0, 0));
+    }
+
+    /// A view holds more or less than before.
+    fn recount(&mut self, before: (usize, usize), now: (usize, usize)) {
+        self.clients = self.clients.saturating_sub(before.0).saturating_add(now.0);
+        self.bytes = self.bytes.saturating_sub(before.1).saturating_add(now.1);
+    }
+
+    /// There is no room: what is over leaves at hosts that were not seen since, once in an hour.
+    #[cold]
+    fn sweep(&mut self, hour: i32) {
+        if hour == self.swept {
+            return;
+        }
+        self.swept = hour;
+        let (mut clients, mut bytes) = (0_usize, 0_usize);
+        for view in self.hosts.values_mut().flatten() {
+            view.turn(view.hour.max(hour));
+            let held = view.held();
+            (clients, bytes) = (clients.saturating_add(held.0), bytes.saturating_add(held.1));
+        }
+        (self.clients, self.bytes) = (clients, bytes);
     }
 }
 
@@ -345,6 +381,11 @@ impl View {
         true
     }
 
+    /// Its clients, and the bytes that wait.
+    fn held(&self) -> (usize, usize) {
+        (self.clients.len(), self.waiting.as_ref().map_or(0, |waiting| waiting.new.leaf.weight()))
+    }
+
     /// Clients that did not get it in this or the last hour are over.
     fn turn(&mut self, hour: i32) {
         if hour < self.hour.saturating_sub(1) {
@@ -357,7 +398,8 @@ impl View {
             self.hour = hour;
         }
         if self.clients.is_empty() {
-            // It begins anew.
+            // It begins anew, and nothing waits for it.
+            self.waiting = None;
             (self.came, self.spread, self.mingled) = (0, false, false);
             (self.others, self.other_subnets) = ([0; 16], [0; 8]);
             self.subnets.clear();
