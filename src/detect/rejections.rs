@@ -10,6 +10,7 @@ use super::hosts::report::{Place, client_text};
 use super::hosts::sketch::address_hash;
 use super::memory::Memory;
 use super::sighting::{HostKey, Sighting};
+use crate::text::counted;
 use crate::time::{Span, Timestamp};
 use crate::tls::{Handshake, HandshakeEnd};
 
@@ -98,7 +99,12 @@ impl Rejections {
         };
         let cause = host.cause.as_ref().map_or_else(fresh, |(_, cause)| cause.clone());
         let certificate = new.map(|new| Arc::clone(&new.leaf));
-        let text = format!("{clients} clients refused, {} of {} earlier handshakes", host.before.1, host.before.0);
+        let earlier = match host.before {
+            // Handshakes are counted since the first refusal.
+            (_, 0) => "no refusal is known from before".to_owned(),
+            (all, refused) => format!("{refused} of {} before", counted(all.into(), "handshake")),
+        };
+        let text = format!("refused by {}; {earlier}", counted(u64::try_from(clients).unwrap_or(u64::MAX), "client"));
         let mut waiting = std::mem::take(&mut host.waiting);
         waiting.retain(|(earlier, _)| {
             let is_here = earlier.ends.client.address == place.ends.client.address;
@@ -215,7 +221,7 @@ pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::testing::{Scene, ids};
+    use crate::detect::testing::{DAY, Scene, ids};
     use crate::direction::Direction;
     use crate::tls::Alert;
 
@@ -255,6 +261,23 @@ mod tests {
             }
             assert_eq!(ids(&last) == ["MITM-013"], fires);
             assert_eq!(last.len(), if fires { 3 } else { 0 }, "the clients before too");
+        }
+        // What was before is told, and that nothing was.
+        for (before, wanted) in [
+            (0, "refused by 3 clients; no refusal is known from before"),
+            (1, "refused by 3 clients; 1 of 2 handshakes before"),
+        ] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            for _ in 0..before {
+                get(&mut scene, &mut rules, 9, &refuse);
+                get(&mut scene, &mut rules, 9, &|_| {});
+            }
+            scene.now += 2 * DAY;
+            let mut last = Vec::new();
+            for client in 1..=3 {
+                last = get(&mut scene, &mut rules, client, &refuse);
+            }
+            assert_eq!(last[0].evidence.pro[0].text, wanted);
         }
     }
 

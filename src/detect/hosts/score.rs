@@ -189,7 +189,8 @@ impl Tally<'_> {
                 false => self.against("H2b", 10, "nor for any other host"),
             }
             if new.strength < old.strength {
-                let values = [new.key_text.to_string(), format!("about {} bits of strength", old.strength)];
+                let strength = |bits| format!("about {bits} bits of strength");
+                let values = [format!("{}, {}", new.key_text, strength(new.strength)), strength(old.strength)];
                 self.compared(("H9", 10), "its key is weaker than that of the expected one", values);
             }
         }
