@@ -355,8 +355,17 @@ fn a_long_question_says_so_and_can_be_ended() {
         SELECT randomblob(32), 'RSA', 2048, CAST(randomblob(255) || x'01' AS BLOB) FROM number";
     connection.execute_batch(many).unwrap();
     drop(connection);
-    let mut asked = tlswatch();
-    asked.arg("inventory").arg("-i").arg(&inventory).arg("audit-keys").stderr(Stdio::piped()).stdout(Stdio::piped());
+    // Who starts the tests in the background has them ignore what Ctrl-C sends, and so would the program.
+    let mut asked = Command::new("env");
+    asked.arg("--default-signal=INT").arg(tlswatch().get_program()).env_remove("TLSWATCH_INVENTORY");
+    asked
+        .stdin(Stdio::null())
+        .arg("inventory")
+        .arg("-i")
+        .arg(&inventory)
+        .arg("audit-keys")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut asked = asked.spawn().unwrap();
     let mut told = String::new();
     BufReader::new(asked.stderr.take().unwrap()).read_line(&mut told).unwrap();
