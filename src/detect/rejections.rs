@@ -200,7 +200,7 @@ impl Refused {
 
 /// How the client refused, in clear or as told by the length of its first encrypted record.
 pub fn refusal(handshake: &Handshake) -> Option<&'static str> {
-    let alert = handshake.alerts.iter().find(|alert| super::hosts::is_refusal(alert, handshake.client));
+    let alert = handshake.alerts.iter().find(|alert| super::hosts::circumstances::is_refusal(alert, handshake.client));
     if let Some(alert) = alert {
         return Some(match alert.description {
             42 => "bad_certificate",

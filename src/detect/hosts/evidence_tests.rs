@@ -9,6 +9,7 @@ use super::*;
 use crate::detect::catalogue::Severity;
 use crate::detect::observation::Observation;
 use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, key, of};
+use crate::direction::Direction;
 use crate::x509::Certificate;
 
 /// Points of the last case of the host.

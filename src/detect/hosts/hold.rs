@@ -126,7 +126,7 @@ impl Held {
         held.expected = Some(*trusted);
         held.old = Others { old_again: true, old_again_same_server: same, ..Others::default() };
         let handshake = &witness.observation.handshake;
-        held.refused = handshake.alerts.iter().any(|alert| super::is_refusal(alert, handshake.client));
+        held.refused = handshake.alerts.iter().any(|alert| super::circumstances::is_refusal(alert, handshake.client));
         let is_scanner = |place: &Place| sighting.policy.is_scanner(place.ends.client.address);
         held.circumstances.scanner = held.places.iter().all(is_scanner);
         held
@@ -187,9 +187,9 @@ impl Held {
         if !known && self.places.len() < MAX_PLACES {
             self.places.push(place);
         }
-        self.refused |= super::is_refused(sighting);
+        self.refused |= super::circumstances::is_refused(sighting);
         self.circumstances.scanner &= sighting.policy.is_scanner(client);
-        self.circumstances.no_choice &= super::has_no_choice(sighting, &self.new);
+        self.circumstances.no_choice &= super::circumstances::has_no_choice(sighting, &self.new);
     }
 }
 

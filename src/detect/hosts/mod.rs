@@ -2,6 +2,7 @@
 
 pub mod backing;
 pub mod case;
+pub mod circumstances;
 pub mod crowd;
 pub mod forgery;
 pub mod hold;
@@ -26,18 +27,17 @@ use super::knowledge::Knowledge;
 use super::memory::Memory;
 use super::observation::Observation;
 use super::sighting::{Detector, HostKey, JudgedChain, Quiet, Sighting, WaitingChain, note_quiet, was_quiet};
-use crate::direction::Direction;
 use crate::policy::{Policy, Severity};
 use crate::time::{Span, Timestamp};
-use crate::tls::Alert;
 use crate::x509::chain::{Path, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::{Certificate, Sha256};
 use backing::{Backing, Edit};
 use case::Case;
+use circumstances::{answer, circumstances, is_refused, issuer_allowed};
 use hold::{Held, Holding};
-use presented::{Presented, target};
-use record::{Answer, HostRecord, Standing};
+use presented::Presented;
+use record::{HostRecord, Standing};
 use sketch::{about, address_hash, estimate, mark, stable_hash, subnet_hash};
 use split::Scope;
 use table::{HostTable, KEEP};
@@ -729,68 +729,11 @@ fn bring_to_first(observation: Option<&Arc<Observation>>, findings: &mut [Findin
     }
 }
 
-/// What came with a certificate that is new.
-fn circumstances(sighting: &Sighting<'_>, (record, new): (&HostRecord, &Presented)) -> score::Circumstances {
-    let answer = answer(sighting);
-    let old = record.expected(new, sighting.at.map(|at| at.seconds()));
-    let revoked = |old: &record::KnownCertificate| {
-        sighting.at.is_some_and(|at| sighting.knowledge.is_revoked((&Sha256(old.issuer), &old.serial), at))
-    };
-    score::Circumstances {
-        other_stack: record.is_other_stack(answer),
-        slow: answer.times.is_some_and(|times| record.answers.is_slow(times)),
-        old_revoked: old.is_some_and(revoked),
-        scanner: sighting.policy.is_scanner(sighting.observation.ends.client.address),
-        // Told by the record when it is judged.
-        elsewhere: false,
-        no_choice: has_no_choice(sighting, new),
-    }
-}
-
-/// The client takes no certificate with a key of another kind than this one.
-pub(super) fn has_no_choice(sighting: &Sighting<'_>, new: &Presented) -> bool {
-    let hello = sighting.observation.handshake.client_hello.as_deref();
-    hello.is_some_and(|hello| !key_choice::takes(hello, !key_choice::is_rsa(new.kind)))
-}
-
 /// The server of a place as [`record::KnownCertificate::servers`] notes it.
 fn server_mark(place: &report::Place) -> u64 {
     let mut servers = [0];
     mark(&mut servers, subnet_hash(place.ends.server.address));
     servers[0]
-}
-
-/// How the server answered the hello.
-fn answer(sighting: &Sighting<'_>) -> Answer {
-    let observation = sighting.observation;
-    let handshake = &observation.handshake;
-    let upper = |hash: u64| u32::try_from(hash >> 32).unwrap_or(0);
-    let stack = sighting.client_kind.zip(sighting.gist.stack).map(|(client, stack)| (upper(client.hash), upper(stack)));
-    Answer { stack, times: handshake.answered_after.zip(observation.connection.syn_rtt) }
-}
-
-/// The client refused the certificate: a fatal alert about it.
-pub(super) fn is_refused(sighting: &Sighting<'_>) -> bool {
-    let handshake = &sighting.observation.handshake;
-    handshake.alerts.iter().any(|alert| is_refusal(alert, handshake.client))
-}
-
-/// bad_certificate, unsupported_certificate, certificate_unknown, unknown_ca or bad_certificate_status_response of a
-/// client. (bad_certificate_hash_value, 114, is what servers say; RFC 6066 section 9.)
-pub(super) fn is_refusal(alert: &Alert, client: Option<Direction>) -> bool {
-    client == Some(alert.direction) && alert.level == 2 && matches!(alert.description, 42 | 43 | 46 | 48 | 113)
-}
-
-fn issuer_allowed(sighting: &Sighting<'_>) -> bool {
-    let Some(entry) = sighting.policy.host_entry(&target(sighting)) else { return false };
-    let paths = sighting.server.map(|judged| judged.report.paths.as_slice()).unwrap_or_default();
-    paths.iter().filter(|path| path.unverified.is_none()).any(|path| {
-        let issuers = path.certificates.iter().skip(1).filter_map(|one| one.facts.as_deref());
-        issuers.into_iter().any(|facts| {
-            forgery::allows_issuer(entry, facts)
-                || entry.caa.iter().any(|domain| super::policy_rules::stands_for(domain, &facts.subject))
-        })
-    })
 }
 
 #[cfg(test)]

@@ -392,7 +392,7 @@ fn an_answer_that_took_too_long() {
     assert!(!answers.is_slow((i64::MAX, 1)));
     for times in [(i64::MAX, 0), (0, i64::MAX), (i64::MAX, i64::MAX), (0, 0)] {
         let mut record = HostRecord::new(&HostKey { name: HOST.to_owned(), port: 443 }, Timestamp(0));
-        (0..600).for_each(|_| record.note_answer(Answer { stack: None, times: Some(times) }));
+        (0..600).for_each(|_| record.note_answer(record::Answer { stack: None, times: Some(times) }));
         record.answers.is_slow(times);
         answers = record.answers;
         assert!(answers.buckets.iter().map(|count| u32::from(*count)).sum::<u32>() > 100);
