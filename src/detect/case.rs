@@ -81,6 +81,7 @@ impl<'a> Case<'a> {
                     not_after: facts.not_after,
                     key_usage: facts.key_usage,
                     misused: !certificate::misuses(chain, facts).is_empty(),
+                    misused_ca: certificate::misused_cas(chain).next().is_some(),
                     weak_key: crypto::key_weakness(facts).is_some(),
                     scts: !facts.scts.is_empty(),
                 }))
@@ -119,6 +120,30 @@ impl<'a> Case<'a> {
     #[cold]
     pub(super) fn subject(&self, rule: &'static Rule, parts: Vec<String>) -> Cause {
         Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() }
+    }
+
+    /// The same for a certificate at this depth of the path: a fault of a CA is one cause at all hosts below it.
+    #[cold]
+    pub(super) fn subject_at(&self, rule: &'static Rule, (depth, parts): (usize, Vec<String>)) -> Cause {
+        let host = if depth == 0 { Arc::clone(self.host) } else { Arc::default() };
+        Cause::Subject { rule: rule.id, host, parts: parts.into() }
+    }
+
+    /// A [`brief`](Self::brief) finding about the first CA of the chain that is misused; its cause is remembered with the
+    /// chain.
+    pub(super) fn brief_of_ca(
+        &self,
+        (rule, known): (&'static Rule, &OnceLock<Box<KnownCause>>),
+        completion: OfCase,
+    ) -> Option<Finding> {
+        let misused = certificate::misused_cas(self.sighting.server?).next()?;
+        let known = known.get_or_init(|| {
+            let cause = self.subject_at(rule, (misused.depth, vec![misused.certificate.to_string()]));
+            Box::new(KnownCause { host: Arc::default(), id: cause.alert_id(), cause })
+        });
+        let mut finding = self.brief((rule, known.cause.clone()), completion);
+        finding.id = Some(known.id);
+        Some(finding)
     }
 
     /// A [`brief`](Self::brief) finding whose cause is rule, host and leaf; remembered with the chain.

@@ -39,6 +39,7 @@ pub(super) fn check(case: &Case<'_>, findings: &mut Vec<Finding>) {
         weak_signature,
         validity_too_long,
         wrong_usage,
+        wrong_usage_of_ca,
         no_sct,
     ];
     for check in checks {
@@ -56,7 +57,8 @@ fn expired(case: &Case<'_>) -> Option<Finding> {
     let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate)?;
     certificate.facts.as_deref()?.not_after?;
     let parts = vec![expired.certificate.to_string(), date(case.sighting.at?)];
-    let mut finding = case.brief((&EXPIRED, case.subject(&EXPIRED, parts)), |case, finding| {
+    let cause = case.subject_at(&EXPIRED, (expired.depth, parts));
+    let mut finding = case.brief((&EXPIRED, cause), |case, finding| {
         let Some(expired) = problem(case, ProblemKind::Expired) else { return };
         let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate);
         let Some(facts) = certificate.and_then(|one| one.facts.as_deref()) else { return };
@@ -248,11 +250,13 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
         quoted(&facts.subject.text),
         quoted(&facts.issuer.text)
     );
-    let mut finding = case.leaf_finding(&CHAIN_SIGNATURE_INVALID, &[leaf.sha256.to_string()], message);
-    if broken == leaf.sha256 {
+    let mut finding = case.leaf_finding(&CHAIN_SIGNATURE_INVALID, &[], message);
+    finding.cause = if broken == leaf.sha256 {
         // One cause with the rules about who it claims as its issuer.
-        finding.cause = Cause::IssuerKey(claimed_issuer(facts));
-    }
+        Cause::IssuerKey(claimed_issuer(facts))
+    } else {
+        case.subject_at(&CHAIN_SIGNATURE_INVALID, (1, vec![broken.to_string()]))
+    };
     let accused = accused.map(|accused| accused.to_string());
     finding.evidence.pro.push(Point {
         id: "signature",
@@ -272,7 +276,8 @@ fn weak_signature(case: &Case<'_>) -> Option<Finding> {
     let facts = certificate.facts.as_deref()?;
     let subject = quoted(&facts.subject.text);
     let message = format!("{} a certificate of {subject} signed with {hash}.", case.gave());
-    let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[certificate.sha256.to_string()], message);
+    let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[], message);
+    finding.cause = case.subject_at(&WEAK_SIGNATURE, (depth, vec![certificate.sha256.to_string()]));
     let whose = if depth == 0 { "the leaf" } else { "a CA above it" };
     let text = format!("whoever finds a collision of {hash} can forge {whose}");
     finding.evidence.pro.push(Point::new("signature", text).observed(hash).expected("SHA-256 or better"));
@@ -349,7 +354,7 @@ fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
     Some(finding)
 }
 
-/// What the certificates of the chain are used for though they are not meant for it.
+/// What the leaf is used for though it is not meant for it.
 #[cold]
 fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
     let (Some(view), Some(server)) = (case.view(), case.sighting.server) else { return Vec::new() };
@@ -363,7 +368,7 @@ fn wrong_usages(case: &Case<'_>) -> Vec<&'static str> {
     reasons
 }
 
-/// What is wrong with the use of a chain whatever the handshake is.
+/// What is wrong with the use of a leaf whatever the handshake is.
 pub(super) fn misuses(server: &JudgedChain, facts: &Facts) -> Vec<&'static str> {
     let mut reasons = Vec::new();
     let judgement = &server.judgement;
@@ -372,20 +377,53 @@ pub(super) fn misuses(server: &JudgedChain, facts: &Facts) -> Vec<&'static str> 
     if is_ca && judgement.ending != Ending::SelfSigned && facts.issuer.normalized != facts.subject.normalized {
         reasons.push(CA_AS_SERVER);
     }
-    for problem in &judgement.problems {
-        let reason = match problem.kind {
-            ProblemKind::NotCa => "an issuer is no CA",
-            ProblemKind::NotForSigning => "an issuer's key is not for signing certificates",
-            ProblemKind::PathLength => "more CAs follow than a path length constraint allows",
-            ProblemKind::NameConstraint => "a name is outside of a CA's name constraints",
-            ProblemKind::Purpose => "the extended key usage is not for servers",
-            _ => continue,
-        };
-        if !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
+    if judgement.problems.iter().any(|problem| problem.kind == ProblemKind::Purpose && problem.depth == 0) {
+        reasons.push("the extended key usage is not for servers");
     }
     reasons
+}
+
+/// What the CAs of a chain are used for though they are not meant for it, the most telling first.
+pub(super) fn misused_cas(server: &JudgedChain) -> impl Iterator<Item = &Problem> {
+    let about = |kind| {
+        matches!(
+            kind,
+            ProblemKind::NotCa
+                | ProblemKind::NotForSigning
+                | ProblemKind::PathLength
+                | ProblemKind::NameConstraint
+                | ProblemKind::Purpose
+        )
+    };
+    server.judgement.problems.iter().filter(move |problem| problem.depth > 0 && about(problem.kind))
+}
+
+/// CERT-010 of a CA: whatever stands below it, this is one cause.
+fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
+    if !case.view()?.misused_ca {
+        return None;
+    }
+    let mut finding = case.brief_of_ca((&WRONG_USAGE, &case.sighting.server?.wrong_usage_of_ca), |case, finding| {
+        let Some(server) = case.sighting.server else { return };
+        let named = |problem: &Problem| {
+            let ca = case.path().iter().find(|one| one.sha256 == problem.certificate);
+            let name = quoted(ca.and_then(|one| one.facts.as_deref()).map_or("", |facts| &facts.subject.text));
+            let reason = match problem.kind {
+                ProblemKind::NotCa => format!("{name} is no CA"),
+                ProblemKind::NotForSigning => format!("the key of {name} is not for signing certificates"),
+                ProblemKind::PathLength => format!("more CAs follow than the path length constraint of {name} allows"),
+                ProblemKind::NameConstraint => format!("a name is outside of the name constraints of {name}"),
+                _ => format!("the extended key usage of {name} is not for servers"),
+            };
+            Point::new("usage", reason).observed(problem.certificate)
+        };
+        finding.evidence.pro = misused_cas(server).map(named).collect();
+        let first = finding.evidence.pro.first().map_or("", |point| &*point.text);
+        finding.message = format!("{} a certificate under a CA that is misused: {first}.", case.gave());
+        finding.evidence.observed = case.seen();
+    })?;
+    lower_unless(case.is_ours(), &mut finding);
+    Some(finding)
 }
 
 /// The key usage lacks what the key exchange needs (RFC 8446 section 4.4.2.2, RFC 5246 section 7.4.2).

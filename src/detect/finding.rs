@@ -155,7 +155,7 @@ pub enum Cause {
     Subject {
         /// Id of the rule.
         rule: &'static str,
-        /// The host, as in [`Finding::host`].
+        /// The host, as in [`Finding::host`]; empty where it is the same at all hosts, as the fault of a CA is.
         host: Arc<str>,
         /// Parts that the rule chooses, in its own order.
         parts: Arc<[String]>,

@@ -523,6 +523,7 @@ impl Judge {
             leaf: OnceLock::new(),
             expiring: OnceLock::new(),
             wrong_usage: OnceLock::new(),
+            wrong_usage_of_ca: OnceLock::new(),
             factorable: OnceLock::new(),
             quiet: Quiet::default(),
         };

@@ -40,16 +40,16 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let at = case.sighting.at?;
     let (facts, standing) = in_crl(case.knowledge, case.path(), at)?;
     let entry = standing.entry;
-    let is_leaf =
-        case.path().first().and_then(|leaf| leaf.facts.as_deref()).is_some_and(|leaf| std::ptr::eq(leaf, facts));
-    let what = if is_leaf { "a certificate that" } else { "a certificate under a CA that" };
+    let depth = depth(case, facts);
+    let what = if depth == 0 { "a certificate that" } else { "a certificate under a CA that" };
     let mut message = format!("{} {what} was {}: {}", case.gave(), since(&standing, at), quoted(&facts.subject.text));
     let stale = standing.list.is_stale(at);
     if stale {
         message.push_str(STALE_WORDS);
     }
     message.push('.');
-    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
+    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[], message);
+    finding.cause = case.subject_at(&REVOKED_BY_CRL, (depth, vec![serial(facts)]));
     if entry.is_compromise() {
         finding.severity = Severity::Critical;
     } else if standing.lifted.is_some() {
@@ -61,6 +61,20 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let text = format!("reason {} ({}) of RFC 5280 section 5.3.1", entry.reason, reason(entry.reason));
     finding.evidence.pro.push(Point { id: "crl", text, observed: Some(serial(facts)), ..Point::default() });
     Some(finding)
+}
+
+/// Whether a certificate is the leaf (0) or one of its CAs (1): a CA that is listed is one cause at all hosts below it.
+fn depth(case: &Case<'_>, facts: &Facts) -> usize {
+    usize::from(case.leaf().is_none_or(|(_, leaf)| !std::ptr::eq(leaf, facts)))
+}
+
+/// Which certificate of a chain it is, for a sentence.
+fn named(depth: usize, facts: &Facts) -> String {
+    if depth == 0 {
+        "a certificate".to_owned()
+    } else {
+        format!("a chain with the CA {},", quoted(&facts.subject.text))
+    }
 }
 
 /// What is said of a list whose successor should be there.
@@ -123,8 +137,10 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
     let (facts, source) = found?;
-    let message = format!("{} a certificate {}: {}.", case.gave(), source.kind.words(""), quoted(&source.text));
-    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[serial(facts)], message);
+    let (depth, words) = (depth(case, facts), source.kind.words(""));
+    let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
+    let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[], message);
+    finding.cause = case.subject_at(&REVOKED_BY_CRL, (depth, vec![serial(facts)]));
     let observed = Some(serial(facts));
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
@@ -269,10 +285,12 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     if lists.has_no_certificates() {
         return None;
     }
-    let found = presented(case).find_map(|(certificate, facts)| Some((certificate, lists.hash(certificate, facts)?)));
-    let (certificate, source) = found?;
-    let message = format!("{} a certificate {}: {}.", case.gave(), source.kind.words(""), quoted(&source.text));
-    let mut finding = case.leaf_finding(&BLOCKLISTED, &[certificate.sha256.to_string()], message);
+    let found = presented(case).find_map(|(one, facts)| Some((one, facts, lists.hash(one, facts)?)));
+    let (certificate, facts, source) = found?;
+    let (depth, words) = (depth(case, facts), source.kind.words(""));
+    let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
+    let mut finding = case.leaf_finding(&BLOCKLISTED, &[], message);
+    finding.cause = case.subject_at(&BLOCKLISTED, (depth, vec![certificate.sha256.to_string()]));
     let observed = Some(certificate.sha256.to_string());
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
@@ -288,7 +306,8 @@ fn known_key(case: &Case<'_>) -> Option<Finding> {
     let lists = Lists::of(case.sighting);
     let found = presented(case).find_map(|(_, facts)| Some((facts, lists.key(facts)?)));
     let (facts, source) = found?;
-    let message = format!("{} a certificate whose private key others know: {}.", case.gave(), quoted(&source));
+    let which = named(depth(case, facts), facts);
+    let message = format!("{} {which} whose private key others know: {}.", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&KNOWN_COMPROMISED_KEY, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);
     let observed = Some(facts.spki_sha256.to_string());

@@ -1,6 +1,8 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod alerts;
+#[cfg(test)]
+mod ca_fault_tests;
 mod case;
 pub mod catalogue;
 mod certificate;

@@ -76,6 +76,8 @@ pub struct JudgedChain {
     pub expiring: OnceLock<Box<KnownCause>>,
     /// Cause of CERT-010 with the host that asked first.
     pub wrong_usage: OnceLock<Box<KnownCause>>,
+    /// Cause of CERT-010 with the first CA that is misused.
+    pub wrong_usage_of_ca: OnceLock<Box<KnownCause>>,
     /// How the leaf's RSA key can be factored; made at its first use.
     pub factorable: OnceLock<Option<WeakRsa>>,
     /// What does not have to be asked again.
@@ -93,6 +95,8 @@ pub struct LeafView {
     pub key_usage: Option<u16>,
     /// `keyUsage` apart, something is wrong with what the chain is used for (CERT-010).
     pub misused: bool,
+    /// Something is wrong with what a CA of the chain is used for (CERT-010).
+    pub misused_ca: bool,
     /// Something is wrong with its key (CRYP-003).
     pub weak_key: bool,
     /// It holds signed certificate timestamps.

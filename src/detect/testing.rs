@@ -75,12 +75,18 @@ impl Ca {
 
     /// A CA that this one signed for.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| ())
+    }
+
+    /// A CA that this one signed for, with something changed about it.
+    pub(crate) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = key();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.not_before = date!(START - 1_000 * DAY);
         params.not_after = date!(START + 2_000 * DAY);
+        change(&mut params);
         let certificate = parse(params.signed_by(&key, &self.issuer).unwrap().der());
         Self { issuer: Issuer::new(params, key), certificate }
     }
@@ -299,6 +305,7 @@ impl Scene {
             leaf: Default::default(),
             expiring: Default::default(),
             wrong_usage: Default::default(),
+            wrong_usage_of_ca: Default::default(),
             report,
             judgement,
             signed_by_own_key,
