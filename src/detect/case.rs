@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use crate::policy::{HostEntry, Target};
 use crate::time::{NANOS_PER_SECOND, ValidityTime};
 use crate::x509::chain::Ending;
-use crate::x509::{Certificate, Facts};
+use crate::x509::{Certificate, Facts, Sha256};
 
 use super::catalogue::{Effect, Rule, Severity};
 use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
@@ -122,28 +122,25 @@ impl<'a> Case<'a> {
         Cause::Subject { rule: rule.id, host: Arc::clone(self.host), parts: parts.into() }
     }
 
-    /// The same for a certificate at this depth of the path: a fault of a CA is one cause at all hosts below it.
+    /// What is wrong with a certificate itself is one cause at all hosts that show it.
     #[cold]
-    pub(super) fn subject_at(&self, rule: &'static Rule, (depth, parts): (usize, Vec<String>)) -> Cause {
-        let host = if depth == 0 { Arc::clone(self.host) } else { Arc::default() };
-        Cause::Subject { rule: rule.id, host, parts: parts.into() }
+    pub(super) fn of_certificate(&self, rule: &'static Rule, parts: Vec<String>) -> Cause {
+        Cause::Subject { rule: rule.id, host: Arc::default(), parts: parts.into() }
     }
 
-    /// A [`brief`](Self::brief) finding about the first CA of the chain that is misused; its cause is remembered with the
-    /// chain.
-    pub(super) fn brief_of_ca(
+    /// A [`brief`](Self::brief) finding about this certificate of the chain; its cause is remembered with the chain.
+    pub(super) fn brief_of(
         &self,
         (rule, known): (&'static Rule, &OnceLock<Box<KnownCause>>),
-        completion: OfCase,
-    ) -> Option<Finding> {
-        let misused = certificate::misused_cas(self.sighting.server?).next()?;
+        (certificate, completion): (&Sha256, OfCase),
+    ) -> Finding {
         let known = known.get_or_init(|| {
-            let cause = self.subject_at(rule, (misused.depth, vec![misused.certificate.to_string()]));
+            let cause = self.of_certificate(rule, vec![certificate.to_string()]);
             Box::new(KnownCause { host: Arc::default(), id: cause.alert_id(), cause })
         });
         let mut finding = self.brief((rule, known.cause.clone()), completion);
         finding.id = Some(known.id);
-        Some(finding)
+        finding
     }
 
     /// A [`brief`](Self::brief) finding whose cause is rule, host and leaf; remembered with the chain.
@@ -186,6 +183,18 @@ impl<'a> Case<'a> {
         let mut finding = self.finding(rule, parts, message);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
         finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() }.into();
+        finding
+    }
+
+    /// A finding about a certificate of the chain, whatever host shows it.
+    #[cold]
+    pub(super) fn certificate_finding(
+        &self,
+        (rule, certificate): (&'static Rule, &Sha256),
+        message: String,
+    ) -> Finding {
+        let mut finding = self.leaf_finding(rule, &[], message);
+        finding.cause = self.of_certificate(rule, vec![certificate.to_string()]);
         finding
     }
 

@@ -57,8 +57,7 @@ fn expired(case: &Case<'_>) -> Option<Finding> {
     let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate)?;
     certificate.facts.as_deref()?.not_after?;
     let parts = vec![expired.certificate.to_string(), date(case.sighting.at?)];
-    let cause = case.subject_at(&EXPIRED, (expired.depth, parts));
-    let mut finding = case.brief((&EXPIRED, cause), |case, finding| {
+    let mut finding = case.brief((&EXPIRED, case.of_certificate(&EXPIRED, parts)), |case, finding| {
         let Some(expired) = problem(case, ProblemKind::Expired) else { return };
         let certificate = case.path().iter().find(|one| one.sha256 == expired.certificate);
         let Some(facts) = certificate.and_then(|one| one.facts.as_deref()) else { return };
@@ -98,22 +97,26 @@ fn expiring(case: &Case<'_>) -> Option<Finding> {
     if left >= limit {
         return None;
     }
-    let mut finding = case.brief_of_leaf((&EXPIRING, &case.sighting.server?.expiring), |case, finding| {
-        let end = case.leaf().and_then(|(_, facts)| facts.not_after);
-        let day = end.map(date).unwrap_or_default();
-        finding.message = format!("{} a certificate that expires on {day}.", case.gave());
-        finding.evidence.observed = case.seen();
-        if let (Some(at), Some(end)) = (case.sighting.at, end) {
-            let text = format!("it ends {} after this handshake", span(at, end));
-            let point = Point::new("validity", text).observed(format!("valid until {end}"));
-            finding.evidence.pro.push(point.expected("a new certificate before that"));
-        }
-    })?;
+    let (leaf, _) = case.leaf()?;
+    let mut finding = case.brief_of((&EXPIRING, &case.sighting.server?.expiring), (&leaf.sha256, tell_expiring));
     if !short && left < days.last()? * DAY {
         finding.severity = Severity::Medium;
     }
     mark_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// Message and evidence of CERT-002.
+fn tell_expiring(case: &Case<'_>, finding: &mut Finding) {
+    let end = case.leaf().and_then(|(_, facts)| facts.not_after);
+    let day = end.map(date).unwrap_or_default();
+    finding.message = format!("{} a certificate that expires on {day}.", case.gave());
+    finding.evidence.observed = case.seen();
+    if let (Some(at), Some(end)) = (case.sighting.at, end) {
+        let text = format!("it ends {} after this handshake", span(at, end));
+        let point = Point::new("validity", text).observed(format!("valid until {end}"));
+        finding.evidence.pro.push(point.expected("a new certificate before that"));
+    }
 }
 
 /// CERT-003.
@@ -124,7 +127,7 @@ fn not_yet_valid(case: &Case<'_>) -> Option<Finding> {
     }
     let (leaf, _) = case.leaf()?;
     let message = format!("{} a certificate that is not valid before {}.", case.gave(), date(begin));
-    let mut finding = case.leaf_finding(&NOT_YET_VALID, &[leaf.sha256.to_string()], message);
+    let mut finding = case.certificate_finding((&NOT_YET_VALID, &leaf.sha256), message);
     let text = format!("it begins {} after this handshake", span(at, begin));
     finding.evidence.pro.push(Point::new("validity", text).observed(at).expected(format!("not before {begin}")));
     lower_unless(case.is_ours(), &mut finding);
@@ -250,13 +253,11 @@ fn chain_signature_invalid(case: &Case<'_>) -> Option<Finding> {
         quoted(&facts.subject.text),
         quoted(&facts.issuer.text)
     );
-    let mut finding = case.leaf_finding(&CHAIN_SIGNATURE_INVALID, &[], message);
-    finding.cause = if broken == leaf.sha256 {
+    let mut finding = case.certificate_finding((&CHAIN_SIGNATURE_INVALID, &broken), message);
+    if broken == leaf.sha256 {
         // One cause with the rules about who it claims as its issuer.
-        Cause::IssuerKey(claimed_issuer(facts))
-    } else {
-        case.subject_at(&CHAIN_SIGNATURE_INVALID, (1, vec![broken.to_string()]))
-    };
+        finding.cause = Cause::IssuerKey(claimed_issuer(facts));
+    }
     let accused = accused.map(|accused| accused.to_string());
     finding.evidence.pro.push(Point {
         id: "signature",
@@ -276,8 +277,7 @@ fn weak_signature(case: &Case<'_>) -> Option<Finding> {
     let facts = certificate.facts.as_deref()?;
     let subject = quoted(&facts.subject.text);
     let message = format!("{} a certificate of {subject} signed with {hash}.", case.gave());
-    let mut finding = case.leaf_finding(&WEAK_SIGNATURE, &[], message);
-    finding.cause = case.subject_at(&WEAK_SIGNATURE, (depth, vec![certificate.sha256.to_string()]));
+    let mut finding = case.certificate_finding((&WEAK_SIGNATURE, &certificate.sha256), message);
     let whose = if depth == 0 { "the leaf" } else { "a CA above it" };
     let text = format!("whoever finds a collision of {hash} can forge {whose}");
     finding.evidence.pro.push(Point::new("signature", text).observed(hash).expected("SHA-256 or better"));
@@ -328,7 +328,7 @@ fn validity_too_long(case: &Case<'_>) -> Option<Finding> {
     let days = lifetime / DAY;
     let message =
         format!("{} a certificate that is valid for {days} days, of which {allowed} are allowed.", case.gave());
-    let mut finding = case.leaf_finding(&VALIDITY_TOO_LONG, &[leaf.sha256.to_string()], message);
+    let mut finding = case.certificate_finding((&VALIDITY_TOO_LONG, &leaf.sha256), message);
     let text = format!("issued on {}, valid until {}", date(begin), date(end));
     let point = Point::new("validity", text).observed(format!("{days} days"));
     finding.evidence.pro.push(point.expected(format!("at most {allowed} days")));
@@ -403,27 +403,33 @@ fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
     if !case.view()?.misused_ca {
         return None;
     }
-    let mut finding = case.brief_of_ca((&WRONG_USAGE, &case.sighting.server?.wrong_usage_of_ca), |case, finding| {
-        let Some(server) = case.sighting.server else { return };
-        let named = |problem: &Problem| {
-            let ca = case.path().iter().find(|one| one.sha256 == problem.certificate);
-            let name = quoted(ca.and_then(|one| one.facts.as_deref()).map_or("", |facts| &facts.subject.text));
-            let reason = match problem.kind {
-                ProblemKind::NotCa => format!("{name} is no CA"),
-                ProblemKind::NotForSigning => format!("the key of {name} is not for signing certificates"),
-                ProblemKind::PathLength => format!("more CAs follow than the path length constraint of {name} allows"),
-                ProblemKind::NameConstraint => format!("a name is outside of the name constraints of {name}"),
-                _ => format!("the extended key usage of {name} is not for servers"),
-            };
-            Point::new("usage", reason).observed(problem.certificate)
-        };
-        finding.evidence.pro = misused_cas(server).map(named).collect();
-        let first = finding.evidence.pro.first().map_or("", |point| &*point.text);
-        finding.message = format!("{} a certificate under a CA that is misused: {first}.", case.gave());
-        finding.evidence.observed = case.seen();
-    })?;
+    let server = case.sighting.server?;
+    let misused = misused_cas(server).next()?;
+    let mut finding =
+        case.brief_of((&WRONG_USAGE, &server.wrong_usage_of_ca), (&misused.certificate, tell_misused_cas));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// Message and evidence of CERT-010 of a CA.
+fn tell_misused_cas(case: &Case<'_>, finding: &mut Finding) {
+    let Some(server) = case.sighting.server else { return };
+    let named = |problem: &Problem| {
+        let ca = case.path().iter().find(|one| one.sha256 == problem.certificate);
+        let name = quoted(ca.and_then(|one| one.facts.as_deref()).map_or("", |facts| &facts.subject.text));
+        let reason = match problem.kind {
+            ProblemKind::NotCa => format!("{name} is no CA"),
+            ProblemKind::NotForSigning => format!("the key of {name} is not for signing certificates"),
+            ProblemKind::PathLength => format!("more CAs follow than the path length constraint of {name} allows"),
+            ProblemKind::NameConstraint => format!("a name is outside of the name constraints of {name}"),
+            _ => format!("the extended key usage of {name} is not for servers"),
+        };
+        Point::new("usage", reason).observed(problem.certificate)
+    };
+    finding.evidence.pro = misused_cas(server).map(named).collect();
+    let first = finding.evidence.pro.first().map_or("", |point| &*point.text);
+    finding.message = format!("{} a chain with an issuer that may not sign it: {first}.", case.gave());
+    finding.evidence.observed = case.seen();
 }
 
 /// The key usage lacks what the key exchange needs (RFC 8446 section 4.4.2.2, RFC 5246 section 7.4.2).

@@ -9,7 +9,7 @@ use crate::tls::fingerprint::ja4::ja4;
 use crate::x509::{AlternativeName, Certificate, Facts};
 
 use super::case::{Case, date, quoted};
-use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Severity};
+use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity};
 use super::certificate::presented;
 use super::crl::Standing;
 use super::finding::{Cause, Finding, Point, add};
@@ -49,7 +49,7 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
     }
     message.push('.');
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[], message);
-    finding.cause = case.subject_at(&REVOKED_BY_CRL, (depth, vec![serial(facts)]));
+    finding.cause = cause(case, &REVOKED_BY_CRL, (depth, serial(facts)));
     if entry.is_compromise() {
         finding.severity = Severity::Critical;
     } else if standing.lifted.is_some() {
@@ -66,6 +66,11 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
 /// Whether a certificate is the leaf (0) or one of its CAs (1): a CA that is listed is one cause at all hosts below it.
 fn depth(case: &Case<'_>, facts: &Facts) -> usize {
     usize::from(case.leaf().is_none_or(|(_, leaf)| !std::ptr::eq(leaf, facts)))
+}
+
+/// A leaf that is listed is told at each host anew: where else it comes up is what one wants to know at once.
+fn cause(case: &Case<'_>, rule: &'static Rule, (depth, subject): (usize, String)) -> Cause {
+    if depth == 0 { case.subject(rule, vec![subject]) } else { case.of_certificate(rule, vec![subject]) }
 }
 
 /// Which certificate of a chain it is, for a sentence.
@@ -140,7 +145,7 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     let (depth, words) = (depth(case, facts), source.kind.words(""));
     let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[], message);
-    finding.cause = case.subject_at(&REVOKED_BY_CRL, (depth, vec![serial(facts)]));
+    finding.cause = cause(case, &REVOKED_BY_CRL, (depth, serial(facts)));
     let observed = Some(serial(facts));
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)
@@ -290,7 +295,7 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     let (depth, words) = (depth(case, facts), source.kind.words(""));
     let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[], message);
-    finding.cause = case.subject_at(&BLOCKLISTED, (depth, vec![certificate.sha256.to_string()]));
+    finding.cause = cause(case, &BLOCKLISTED, (depth, certificate.sha256.to_string()));
     let observed = Some(certificate.sha256.to_string());
     finding.evidence.pro.push(Point { id: "list", text: source.text, observed, ..Point::default() });
     Some(finding)

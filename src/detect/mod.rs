@@ -1,8 +1,6 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod alerts;
-#[cfg(test)]
-mod ca_fault_tests;
 mod case;
 pub mod catalogue;
 mod certificate;
@@ -32,6 +30,8 @@ pub mod named;
 pub mod negotiation;
 pub mod nonces;
 pub mod observation;
+#[cfg(test)]
+mod one_cause_tests;
 mod open_chains;
 mod policy_rules;
 pub mod popular;

@@ -72,7 +72,7 @@ pub struct JudgedChain {
     pub weak_signature: OnceLock<Option<(usize, &'static str)>>,
     /// What most checks ask of the leaf; made at its first use.
     pub leaf: OnceLock<LeafView>,
-    /// Cause of CERT-002 with the host that asked first.
+    /// Cause of CERT-002.
     pub expiring: OnceLock<Box<KnownCause>>,
     /// Cause of CERT-010 with the host that asked first.
     pub wrong_usage: OnceLock<Box<KnownCause>>,

@@ -1,4 +1,5 @@
-//! What is wrong with a CA is one cause, however many hosts stand below it; what is wrong with a leaf is each host's own.
+//! What is wrong with a certificate is one cause at all hosts that show it or stand below it; what is wrong with its use at
+//! a host is the host's own.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rcgen::{
 use super::finding::Finding;
 use super::judge_tests::{Bench, named};
 use super::lists::List;
-use super::testing::{Ca, Plan, ids};
+use super::testing::{Ca, DAY, Plan, START, ids};
 use crate::time::Timestamp;
 use crate::x509::Certificate;
 
@@ -44,6 +45,30 @@ fn assert_one(found: &[Finding], named: &str) {
     }
     let hosts: std::collections::BTreeSet<_> = found.iter().map(|finding| &finding.host).collect();
     assert_eq!(hosts.len(), HOSTS.len(), "each finding names its host");
+}
+
+/// The leaf of all three hosts has this fault.
+#[test]
+fn a_leaf_of_many_hosts_is_one_cause() {
+    let root = Ca::new("Root");
+    let names = HOSTS.map(|(name, _)| name);
+    for (rule, plan, per_host) in [
+        ("CERT-001", Plan::of(&names).dates(START - 90 * DAY, START - DAY), false),
+        ("CERT-002", Plan::of(&names).dates(START - 90 * DAY, START + DAY), false),
+        ("CERT-003", Plan::of(&names).dates(START + DAY, START + 90 * DAY), false),
+        ("CERT-004", Plan::of(&["other.example"]), true),
+        ("CERT-009", Plan::of(&names).dates(START - DAY, START + 900 * DAY), false),
+    ] {
+        let chain = [root.leaf(&plan), Arc::clone(&root.certificate)];
+        let mut bench = Bench::new(&[&root]);
+        let shown = HOSTS.map(|place| bench.handshake(place, &chain));
+        let mut judge = bench.judge();
+        let found: Vec<_> = shown.iter().flat_map(|one| judge.observe(one, Timestamp(0))).collect();
+        let causes: std::collections::BTreeSet<_> =
+            found.iter().filter(|one| one.rule.id.ends_with(rule)).map(|one| one.cause.alert_id()).collect();
+        assert_eq!(causes.len(), if per_host { HOSTS.len() } else { 1 }, "{rule}");
+        assert_eq!(found.iter().filter(|one| one.rule.id.ends_with(rule)).count(), HOSTS.len(), "{rule}");
+    }
 }
 
 fn changed(change: impl FnOnce(&mut CertificateParams)) -> (Ca, Ca) {
