@@ -129,6 +129,11 @@ impl Knowledge {
         revoked_by(signed, &About { serial, is_ca: false, urls: &[] }, at).is_some()
     }
 
+    /// Whether the policy gives the certificate of a proxy's CA with this key.
+    pub fn has_proxy(&self, spki: &Sha256) -> bool {
+        self.proxies.iter().any(|ca| ca.facts.as_deref().is_some_and(|facts| facts.spki_sha256 == *spki))
+    }
+
     /// Whether the owner of a host lists this certificate in its `certificates_file`.
     pub fn is_listed(&self, entry: &HostEntry, sha256: &Sha256) -> bool {
         self.certificates.get(&entry.line).is_some_and(|file| file.contains(&sha256.0))
