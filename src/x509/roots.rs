@@ -59,6 +59,12 @@ impl TrustAnchors {
         self.keys.iter().any(|(_, key)| key == spki)
     }
 
+    /// One with this key.
+    pub fn with_key(&self, spki: &Sha256) -> Option<&Arc<Certificate>> {
+        let has_key = |one: &&Arc<Certificate>| one.facts.as_deref().is_some_and(|facts| facts.spki_sha256 == *spki);
+        self.index.subjects.values().flatten().find(has_key)
+    }
+
     /// Anchors that may have issued a certificate.
     pub fn issuers_of(&self, child: &Facts) -> Vec<&Arc<Certificate>> {
         self.index.issuers_of(child)
