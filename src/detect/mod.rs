@@ -9,6 +9,7 @@ pub mod client_kind;
 #[cfg(test)]
 mod condition_tests;
 pub mod crl;
+mod crl_signers;
 mod crypto;
 mod dh_groups;
 pub mod finding;

@@ -19,6 +19,7 @@ use super::catalogue::{
     BLOCKLISTED, CLIENT_CERT_REVOKED_OR_EXPIRED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity,
 };
 use super::crl::About;
+use super::crl_signers::IssuedBy;
 use super::finding::{AlertId, Cause, Finding, Point};
 use super::knowledge::Knowledge;
 use super::listed::{Kind, Lists, STALE_WORDS, reason, serial, since};
@@ -202,8 +203,8 @@ fn in_crl(
 ) -> Option<(String, Kind, bool)> {
     let mut times = times.iter().copied().collect::<BTreeSet<_>>().into_iter().rev();
     let (standing, at) = times.find_map(|at| {
-        let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
-        Some((issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?, at))
+        let mut issuers = issuers.iter().map(|issuer| IssuedBy { issuer, above: None });
+        Some((issuers.find_map(|by| knowledge.revoked(by, facts, at))?, at))
     })?;
     let entry = standing.entry;
     let late = if standing.list.is_stale(at) { STALE_WORDS } else { "" };
