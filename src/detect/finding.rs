@@ -315,8 +315,10 @@ pub struct KnownHost {
     pub support: u64,
     /// First of them.
     pub since: Option<crate::time::Timestamp>,
-    /// Different clients, about.
+    /// Different clients, about; at least so many where `clients_more` says so.
     pub clients: u64,
+    /// There were more clients than can be told apart.
+    pub clients_more: bool,
     /// SHA-256 of its certificates, the most seen first.
     pub certificates: Vec<Sha256>,
     /// Its issuers as text.

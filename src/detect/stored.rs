@@ -138,6 +138,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// How many clients a full sketch of the inventory tells, or one with a single free bit: 512 x ln(512).
+pub const MANY_CLIENTS: u64 = 3_194;
+/// How many there were then for certain: nineteen of twenty bits are set by so many.
+const LEAST_CLIENTS: u64 = 1_536;
+
 /// A serial number without leading zeros.
 fn significant(serial: &[u8]) -> &[u8] {
     let zeros = serial.iter().take_while(|octet| **octet == 0).count();
@@ -249,7 +254,11 @@ impl Use {
     pub fn text(&self) -> String {
         let server = format!("{}:{}", self.server.address.to_canonical(), self.server.port);
         let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
-        let by = if self.clients == 1 { "one client".to_owned() } else { format!("about {} clients", self.clients) };
+        let by = match self.clients {
+            1 => "one client".to_owned(),
+            MANY_CLIENTS.. => format!("more than {LEAST_CLIENTS} clients"),
+            clients => format!("about {clients} clients"),
+        };
         format!("{} at {server}, {times}, {} to {}, {by}", shown(&self.host), second(self.first), second(self.last))
     }
 }
