@@ -133,19 +133,14 @@ impl Policy {
 
     /// The proxy with this key that may intercept this client.
     pub fn interception_for(&self, spki: &Digest, client: IpAddr) -> Option<&Interception> {
-        self.interceptions.iter().find(|proxy| {
-            proxy.spki.contains(spki)
-                && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
-        })
+        self.interceptions_of(client).find(|proxy| proxy.spki.contains(spki))
     }
 
-    /// The proxies that may intercept this client, of whose CAs the policy names only keys, so that it cannot be told whether
-    /// one signed a certificate until its CA's own is seen.
-    pub fn interceptions_by_key(&self, client: IpAddr) -> impl Iterator<Item = &Interception> {
-        self.interceptions.iter().filter(move |proxy| {
-            proxy.ca.is_empty()
-                && (proxy.clients.is_empty() || proxy.clients.iter().any(|network| network.contains(client)))
-        })
+    /// The proxies that may intercept this client.
+    pub fn interceptions_of(&self, client: IpAddr) -> impl Iterator<Item = &Interception> {
+        self.interceptions
+            .iter()
+            .filter(move |proxy| proxy.clients.is_empty() || proxy.clients.iter().any(|n| n.contains(client)))
     }
 
     /// The entry for a client certificate: by key before by subject, then in order of the file. `subject` gives the

@@ -45,7 +45,10 @@ const TABLES: &[&str] = &["src/tls/names.rs"];
 const SHARED_STATE: &[(&str, &str)] = &[
     ("src/x509/", "memos of pure functions of the certificate's bytes"),
     ("src/event/context.rs", "names of files and interfaces, told before their first frame"),
-    ("src/detect/knowledge.rs", "memos of pure functions of certificates and lists"),
+    (
+        "src/detect/knowledge.rs",
+        "memos of pure functions of certificates and lists, and CAs that signed a list, noted by the one thread that judges",
+    ),
     ("src/detect/memory.rs", "the seed of hashes, drawn once"),
     ("src/detect/sighting.rs", "what the one thread that judges does not have to ask again"),
     ("src/inventory/", "what the writing thread has not committed yet, read back in the one thread that judges"),

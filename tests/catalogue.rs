@@ -8,7 +8,7 @@ use tlswatch::detect::catalogue::rules;
 const JUDGE: &str = "src/detect/judge_tests.rs";
 const HOSTS: &str = "src/detect/hosts/tests.rs";
 const KEYS: &str = "src/detect/keys.rs";
-const CLIENTS: &str = "src/detect/client_certificates.rs";
+const CLIENTS: &str = "src/detect/client_certificates/tests.rs";
 const NEGOTIATION: &str = "src/detect/negotiation.rs";
 const INTERCEPTORS: &str = "src/detect/interceptors.rs";
 const WATCH: &str = "src/detect/watch.rs";

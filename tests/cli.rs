@@ -542,6 +542,33 @@ fn whose_signatures_a_file_of_ca_authorises_is_told() {
     assert_eq!(run.code, 2);
 }
 
+/// Who gives a trusted root's key as that of his own CA authorises more than he means.
+#[test]
+fn keys_of_trusted_roots_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mozilla = tlswatch::x509::Certificate::parse(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].as_ref());
+    let mozilla = mozilla.facts.as_deref().unwrap();
+    let (root, _) = authority("Corporate Root", None);
+    let own = tlswatch::x509::Certificate::parse(root.der());
+    let own = own.facts.as_deref().unwrap().spki_sha256;
+    fs::write(folder.path().join("root.pem"), root.pem()).unwrap();
+    let path = folder.path().join("policy.toml");
+    let proxy = |key| format!("[[interception]]\nname = \"p\"\nspki = [\"{key}\"]\nmode = \"authorised\"\n");
+    let check = |rest: &str| {
+        fs::write(&path, format!("version = 1\n[trust]\nroots = [\"root.pem\"]\n{rest}")).unwrap();
+        tlswatch(&["policy", "check", text(&path)])
+    };
+    let run = check(&proxy(mozilla.spki_sha256));
+    let mistake = format!("line 4, column 1: interception.spki: this is the key of {}, a root", mozilla.subject.text);
+    assert!(run.code == 2 && run.stderr.contains(&mistake), "{}", run.stderr);
+    let run = check(&proxy(own));
+    let warning = "line 4: interception.spki: CN=Corporate Root is a root of trust.roots: ";
+    assert!(run.code == 0 && run.stderr.contains(warning), "{}", run.stderr);
+    let run = check(&format!("[[internal_ca]]\nname = \"c\"\nspki = [\"{}\"]\n", mozilla.spki_sha256));
+    let warning = format!("line 4: internal_ca.spki: {} is a root that browsers trust: ", mozilla.subject.text);
+    assert!(run.code == 0 && run.stderr.contains(&warning), "{}", run.stderr);
+}
+
 type CaIssuer = rcgen::Issuer<'static, rcgen::KeyPair>;
 
 /// As it happens, a chain whose issuer was not seen waits for it: what was told cannot be taken back.

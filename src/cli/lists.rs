@@ -58,25 +58,13 @@ pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyEr
         };
         note(file, read);
     }
-    let mut proxies = std::mem::take(&mut knowledge.policy.interceptions);
-    for proxy in &mut proxies {
-        for file in &proxy.ca {
-            let path = folder.join(&file.path);
-            let read = cas(&path).and_then(|found| {
-                proxy.spki.extend(keys_of_proxy(&found, knowledge).map_err(|error| about(&path, &error))?);
-                knowledge.proxies.extend(found);
-                Ok(())
-            });
-            note(file, read);
-        }
-    }
-    knowledge.policy.interceptions = proxies;
     for entry in &knowledge.policy.hosts {
         if let Some(file) = &entry.certificates_file {
             let read = certificates(&folder.join(&file.path));
             note(file, read.map(|found| drop(knowledge.certificates.insert(entry.line, found))));
         }
     }
+    wrong.extend(read_proxies(knowledge, folder));
     wrong
 }
 
@@ -133,15 +121,58 @@ fn cas(path: &Path) -> Result<Vec<Arc<Certificate>>, String> {
     if found.is_empty() { Err(about(path, "no CA certificate in PEM or DER")) } else { Ok(found) }
 }
 
-/// The keys that make a proxy of these CAs: of those that issued no other one of them. What is above them is there to build
-/// paths: to authorise it would authorise all that it ever signed.
-fn keys_of_proxy(cas: &[Arc<Certificate>], knowledge: &Knowledge) -> Result<Vec<Digest>, String> {
-    let facts = || cas.iter().filter_map(|ca| Some((ca, ca.facts.as_deref()?)));
-    for (_, root) in facts() {
-        if knowledge.anchors.has_key(&root.spki_sha256) || knowledge.builtin.has_key(&root.spki_sha256) {
-            return Err(format!("{} is a trusted root, not a proxy's CA", root.subject.text));
+/// Reads the CAs of each proxy, and asks whose keys the policy authorises. All files of one proxy are one list of CAs.
+fn read_proxies(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyError> {
+    let mut wrong = Vec::new();
+    let mut proxies = std::mem::take(&mut knowledge.policy.interceptions);
+    for proxy in &mut proxies {
+        let mut found: Vec<Arc<Certificate>> = Vec::new();
+        for file in &proxy.ca {
+            let path = folder.join(&file.path);
+            let read = cas(&path).and_then(|cas| {
+                no_root_is_a_proxy(&cas, knowledge).map_err(|error| about(&path, &error))?;
+                found.extend(cas);
+                Ok(())
+            });
+            wrong.extend(read.err().map(|what| file.wrong(&what)));
+        }
+        let public = proxy.spki.iter().find_map(|key| knowledge.builtin.with_key(&Sha256(*key)));
+        if let Some(root) = public.and_then(|root| root.facts.as_deref()) {
+            let message = format!(
+                "interception.spki: this is the key of {}, a root that browsers trust, not of a proxy's CA",
+                root.subject.text
+            );
+            wrong.push(PolicyError { line: proxy.line, column: 1, message });
+        }
+        match keys_of_proxy(&found) {
+            Ok(keys) => proxy.spki.extend(keys),
+            Err(error) => wrong.extend(proxy.ca.first().map(|file| file.wrong(&error))),
+        }
+        knowledge.proxies.extend(found);
+    }
+    knowledge.policy.interceptions = proxies;
+    wrong
+}
+
+/// Refuses trusted roots, and what one that browsers trust signed, as CAs of a proxy.
+fn no_root_is_a_proxy(cas: &[Arc<Certificate>], knowledge: &Knowledge) -> Result<(), String> {
+    for (ca, facts) in cas.iter().filter_map(|ca| Some((ca, ca.facts.as_deref()?))) {
+        if knowledge.anchors.has_key(&facts.spki_sha256) || knowledge.builtin.has_key(&facts.spki_sha256) {
+            return Err(format!("{} is a trusted root, not a proxy's CA", facts.subject.text));
+        }
+        let roots = knowledge.builtin.issuers_of(facts).into_iter().filter_map(|root| root.facts.as_deref());
+        if let Some(root) = roots.into_iter().find(|root| verify_certificate(ca, &root.key) == Verdict::Good) {
+            let (ca, root) = (&facts.subject.text, &root.subject.text);
+            return Err(format!("{ca} is a public CA, for {root} signed it: no proxy's"));
         }
     }
+    Ok(())
+}
+
+/// The keys that make a proxy of these CAs: of those that issued no other one of them. What is above them is there to build
+/// paths: to authorise it would authorise all that it ever signed.
+fn keys_of_proxy(cas: &[Arc<Certificate>]) -> Result<Vec<Digest>, String> {
+    let facts = || cas.iter().filter_map(|ca| Some((ca, ca.facts.as_deref()?)));
     let is_above = |issuer: &Facts| {
         facts().any(|(child, below)| {
             below.issuer.normalized == issuer.subject.normalized
@@ -153,8 +184,8 @@ fn keys_of_proxy(cas: &[Arc<Certificate>], knowledge: &Knowledge) -> Result<Vec<
         facts().filter(|(_, issuer)| is_above(issuer)).map(|(_, issuer)| issuer.spki_sha256).collect();
     let keys = facts().map(|(_, one)| one.spki_sha256).filter(|key| !above.contains(key));
     let keys: BTreeSet<Digest> = keys.map(|key| key.0).collect();
-    if keys.is_empty() {
-        return Err("every CA in it issued another one: which is the proxy's is not clear".to_owned());
+    if keys.is_empty() && !cas.is_empty() {
+        return Err("every CA of the proxy issued another one: which is the proxy's is not clear".to_owned());
     }
     Ok(keys.into_iter().collect())
 }
@@ -165,8 +196,13 @@ pub(crate) fn proxies(knowledge: &Knowledge) -> Vec<(usize, String)> {
     let told = entries.map(|proxy| {
         let facts = knowledge.proxies.iter().filter_map(|ca| ca.facts.as_deref());
         let taken = facts.filter(|facts| proxy.spki.contains(&facts.spki_sha256.0));
-        let names: BTreeSet<&str> = taken.map(|facts| facts.subject.text.as_str()).collect();
-        (proxy.line, Vec::from_iter(names).join("; "))
+        let taken: BTreeSet<(&str, Sha256)> = taken.map(|facts| (&*facts.subject.text, facts.spki_sha256)).collect();
+        // Of one name, the key tells which.
+        let named = taken.iter().map(|(name, key)| match taken.iter().filter(|(other, _)| other == name).count() {
+            1 => (*name).to_owned(),
+            _ => format!("{name} (key {key})"),
+        });
+        (proxy.line, Vec::from_iter(named).join("; "))
     });
     told.collect()
 }
@@ -399,7 +435,8 @@ mod tests {
         let key = |one: &Arc<Certificate>| one.facts.as_deref().unwrap().spki_sha256.0;
         let mut knowledge = Knowledge::default();
         let keys = |cas: &[&Arc<Certificate>], knowledge: &Knowledge| {
-            keys_of_proxy(&cas.iter().map(|ca| Arc::clone(ca)).collect::<Vec<_>>(), knowledge)
+            let cas = cas.iter().map(|ca| Arc::clone(ca)).collect::<Vec<_>>();
+            no_root_is_a_proxy(&cas, knowledge).and_then(|()| keys_of_proxy(&cas))
         };
         let sorted =
             |cas: &[&Arc<Certificate>]| Ok(BTreeSet::from_iter(cas.iter().map(|ca| key(ca))).into_iter().collect());
@@ -417,6 +454,42 @@ mod tests {
         let mozilla = Arc::new(Certificate::parse(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].as_ref()));
         knowledge = Knowledge { builtin: TrustAnchors::mozilla(), ..Knowledge::default() };
         assert!(keys(&[&proxy, &mozilla], &knowledge).is_err(), "also where --no-builtin-roots leaves it out");
+        knowledge.builtin = TrustAnchors::default();
+        knowledge.builtin.add(Arc::clone(&root));
+        let told = keys(&[&second], &knowledge).unwrap_err();
+        assert_eq!(told, "CN=Second Proxy CA is a public CA, for CN=Corporate Root signed it: no proxy's");
+        assert_eq!(keys(&[&namesake], &knowledge), sorted(&[&namesake]), "names are not signatures");
+
+        // Each CA in a file of its own; and the same name under two keys.
+        let folder = tempfile::tempdir().unwrap();
+        for (file, ca) in [("root.pem", &root), ("proxy.pem", &proxy), ("namesake.pem", &namesake)] {
+            fs::write(folder.path().join(file), &ca.der).unwrap();
+        }
+        let read = |files: &str| {
+            let text = format!("version = 1\n[[interception]]\nname = \"p\"\nca = [{files}]\nmode = \"authorised\"\n");
+            let mut knowledge = Knowledge { policy: Policy::parse(&text, &[]).unwrap(), ..Knowledge::default() };
+            assert_eq!(read_all(&mut knowledge, folder.path()), []);
+            (knowledge.policy.interceptions[0].spki.clone(), proxies(&knowledge).remove(0).1)
+        };
+        let (taken, told) = read("\"root.pem\", \"proxy.pem\"");
+        assert_eq!((taken, told.as_str()), (vec![key(&proxy)], "CN=Proxy CA"));
+        let (taken, told) = read("\"root.pem\", \"namesake.pem\"");
+        assert_eq!((taken.len(), told.matches("CN=Corporate Root (key ").count()), (2, 2), "{told}");
+    }
+
+    #[test]
+    fn a_root_that_browsers_trust_is_no_proxys_key() {
+        let public = Certificate::parse(webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].as_ref());
+        let public = public.facts.as_deref().unwrap();
+        for (key, mistakes) in [(public.spki_sha256, 1), (Sha256([7; 32]), 0)] {
+            let text =
+                format!("version = 1\n[[interception]]\nname = \"p\"\nspki = [\"{key}\"]\nmode = \"authorised\"\n");
+            let policy = Policy::parse(&text, &[]).unwrap();
+            let mut knowledge = Knowledge { policy, builtin: TrustAnchors::mozilla(), ..Knowledge::default() };
+            let wrong = read_all(&mut knowledge, Path::new(""));
+            assert_eq!(wrong.len(), mistakes, "{wrong:?}");
+            assert!(wrong.iter().all(|one| one.line == 2 && one.message.contains(&public.subject.text)), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         }
         return exit::USAGE;
     }
+    for warning in trusted_keys(&knowledge) {
+        tell(&printable(&format!("{}: {warning}", file.display())));
+    }
     for (line, names) in proxies(&knowledge) {
         tell(&printable(&format!(
             "{}: line {line}: interception: ca authorises what these sign: {names}",
@@ -95,6 +98,32 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         )));
     }
     if print("the policy is good\n") == 0 { 0 } else { exit::FAILURE }
+}
+
+/// Keys of trusted roots that an entry takes for those of a CA of the owner's own.
+fn trusted_keys(knowledge: &Knowledge) -> Vec<Warning> {
+    let policy = &knowledge.policy;
+    let proxies = policy.interceptions.iter().flat_map(|entry| entry.spki.iter().map(move |key| (entry.line, key)));
+    let proxies = proxies.filter_map(|(line, key)| {
+        let root = knowledge.anchors.with_key(&Sha256(*key))?.facts.as_deref()?;
+        let message = format!(
+            "interception.spki: {} is a root of trust.roots: what the proxy signs for other clients is trusted too",
+            root.subject.text
+        );
+        Some(Warning { line, message })
+    });
+    let internal = policy.internal_cas.iter().flat_map(|entry| entry.spki.iter().map(move |key| (entry.line, key)));
+    let internal = internal.filter_map(|(line, key)| {
+        let root = knowledge.builtin.with_key(&Sha256(*key))?.facts.as_deref()?;
+        let message = format!(
+            "internal_ca.spki: {} is a root that browsers trust: all that it signs for anybody counts as yours",
+            root.subject.text
+        );
+        Some(Warning { line, message })
+    });
+    let mut all: Vec<Warning> = proxies.chain(internal).collect();
+    all.sort();
+    all
 }
 
 /// Cipher suites that no server can choose: every handshake with the host would be against the policy.

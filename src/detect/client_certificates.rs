@@ -1,8 +1,12 @@
 //! Certificates of clients: where, with what and by whom they are used (CERT-030 to 034).
 
+mod accepted;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use accepted::{Accepted, KnownIssuer};
 
 use super::catalogue::{
     CLIENT_CERT_NEW_LOCATION, CLIENT_CERT_NEW_SOFTWARE, CLIENT_CERT_REVOKED_OR_EXPIRED, CLIENT_CERT_TWO_PLACES,
@@ -19,6 +23,7 @@ use super::policy_rules::listed;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
+use crate::x509::chain::Path;
 use crate::x509::judge::ProblemKind;
 use crate::x509::{Certificate, Facts, Sha256};
 
@@ -55,6 +60,8 @@ struct Usage {
     uses: u32,
     places: Vec<Spot>,
     software: Vec<Software>,
+    /// Uses shortly after one in another known place.
+    together: u32,
 }
 
 /// A prefix that a key was used from.
@@ -74,35 +81,6 @@ struct Software {
     fingerprint: Box<str>,
     /// It appeared in a known place after the key was known; an update if no other is seen again.
     update: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Accepted {
-    first: Timestamp,
-    count: u32,
-    issuers: Vec<KnownIssuer>,
-}
-
-/// An issuer of client certificates. Clients need not send their CA.
-#[derive(Clone, Copy, Debug)]
-struct KnownIssuer {
-    /// Of its name and key identifier.
-    name: Sha256,
-    /// Its key, once it was seen.
-    key: Option<Sha256>,
-}
-
-impl Accepted {
-    /// Whether it accepted this issuer before. One that was known by its name is known by its key from then on, and where no
-    /// key was seen the name is enough.
-    fn knows(&mut self, issuer: KnownIssuer) -> bool {
-        let Some(key) = issuer.key else { return self.issuers.iter().any(|known| known.name == issuer.name) };
-        if self.issuers.iter().any(|known| known.key == Some(key)) {
-            return true;
-        }
-        let named = self.issuers.iter_mut().find(|known| known.name == issuer.name && known.key.is_none());
-        named.map(|known| known.key = Some(key)).is_some()
-    }
 }
 
 /// One use of a key.
@@ -173,9 +151,11 @@ impl ClientCertificates {
             let others = usage.places.iter();
             let others = others.filter(|spot| spot.network != place && clock.since(spot.last) <= window);
             let other = others.min_by_key(|spot| !spot.known);
-            if known && !roaming && new_place && allowed != Some(true) {
+            let shared = i64::from(usage.together) >= least;
+            if known && !roaming && !shared && new_place && allowed != Some(true) {
                 told.extend(other.map(|other| used.two_places(other)));
             }
+            usage.together = usage.together.saturating_add(u32::from(!new_place && other.is_some_and(|one| one.known)));
             if let Some(kind) = sighting.client_kind {
                 told.extend(usage.software(used, &kind.ja4, (known, outside)));
             }
@@ -192,7 +172,12 @@ impl ClientCertificates {
         let sighting = used.sighting;
         let path = sighting.client.and_then(|chain| chain.report.paths.first());
         let above = path.and_then(|path| path.certificates.get(1)).and_then(|one| one.facts.as_deref());
-        let issuer = KnownIssuer { name: Sha256(sha2_of(used.facts)), key: above.map(|facts| facts.spki_sha256) };
+        let verified = path.map(Path::verified).and_then(|path| path.get(2)).and_then(|one| one.facts.as_deref());
+        let issuer = KnownIssuer {
+            name: Sha256(sha2_of(used.facts)),
+            key: above.map(|facts| facts.spki_sha256),
+            above: verified.map(|facts| facts.spki_sha256),
+        };
         let fresh = || Accepted { first: sighting.clock, count: 0, issuers: Vec::new() };
         let (server, _) = self.servers.entry(sighting.host, fresh);
         let server = server?;
@@ -227,7 +212,7 @@ impl ClientCertificates {
 
 impl Usage {
     fn new(clock: Timestamp) -> Self {
-        Self { first: clock, last: clock, uses: 0, places: Vec::new(), software: Vec::new() }
+        Self { first: clock, last: clock, uses: 0, places: Vec::new(), software: Vec::new(), together: 0 }
     }
 
     /// What earlier runs stored of a key: how it stood at the end of them.
@@ -257,6 +242,14 @@ impl Usage {
             let lasts = i64::from(spot.uses) >= least && spot.last.since(spot.first) >= THREE_DAYS;
             spot.known = !key_was_known || lasts;
         }
+        // Whether they took turns is not stored, only that they went on beside each other.
+        let lasting = |spot: &&Spot| spot.known && i64::from(spot.uses) >= least;
+        let beside =
+            |one: &Spot, other: &Spot| one.last.min(other.last).since(one.first.max(other.first)) >= THREE_DAYS;
+        let lasting: Vec<&Spot> = spots.iter().filter(lasting).collect();
+        let is_shared =
+            lasting.iter().zip(1..).any(|(one, next)| lasting.iter().skip(next).any(|two| beside(one, two)));
+        usage.together = if is_shared { u32::try_from(least).unwrap_or(u32::MAX) } else { 0 };
         spots.sort_by_key(|spot| std::cmp::Reverse(spot.last));
         spots.truncate(MAX_PLACES);
         usage.places = spots;
@@ -502,297 +495,4 @@ fn sha2_of(facts: &Facts) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::detect::testing::{Ca, DAY, Plan, START, Scene, ids, of};
-
-    const HOST: &str = "api.example.com";
-
-    struct World {
-        scene: Scene,
-        rules: ClientCertificates,
-        ca: Ca,
-        chain: Vec<Arc<Certificate>>,
-    }
-
-    impl World {
-        /// A certificate used `uses` times from 10.1.0.11, a quarter of a day apart.
-        fn new(uses: usize) -> Self {
-            let ca = Ca::new("Client CA");
-            let chain = ca.chain(&Plan::of(&["backup-7"]));
-            let mut world = Self { scene: Scene::new(&[&ca]), rules: ClientCertificates::default(), ca, chain };
-            for _ in 0..uses {
-                assert!(world.used("10.1.0.11").is_empty());
-                world.scene.now += DAY / 4;
-            }
-            world
-        }
-
-        fn used(&mut self, client: &str) -> Vec<Finding> {
-            self.used_with(client, &|_| {})
-        }
-
-        fn used_with(&mut self, client: &str, change: &dyn Fn(&mut crate::tls::Handshake)) -> Vec<Finding> {
-            let mut observation = self.scene.handshake(client, "203.0.113.10", &[]);
-            observation.client_chain.clone_from(&self.chain);
-            change(&mut observation.handshake);
-            let mut findings = Vec::new();
-            self.scene.with(HOST, &observation, |sighting| self.rules.observe(sighting, &mut findings));
-            findings
-        }
-    }
-
-    fn other_software(handshake: &mut crate::tls::Handshake) {
-        handshake.client_hello.as_mut().unwrap().cipher_suites.push(0x1301);
-    }
-
-    #[test]
-    fn new_location_of_a_known_certificate() {
-        let mut world = World::new(20);
-        let found = world.used("10.2.0.22");
-        assert_eq!((ids(&found), found[0].severity), (vec!["CERT-030"], Severity::Medium));
-        assert!(found[0].message.contains("\"backup-7\"") && found[0].message.contains("10.2.0.0/24"));
-        let point = &found[0].evidence.pro[0];
-        assert_eq!(point.text, "20 uses from 1 other place");
-        assert_eq!(point.expected.as_deref(), Some("10.1.0.0/24"));
-        let observed = found[0].evidence.observed.as_ref().unwrap();
-        assert_eq!((observed.sha256, observed.chain_status), (world.chain[0].sha256, "trusted"));
-        assert!(world.used("10.1.0.99").is_empty(), "the same /24");
-        assert_eq!(ids(&World::new(9).used("10.2.0.22")), [] as [&str; 0], "not known");
-        let mut young = World::new(0);
-        for _ in 0..20 {
-            young.used("10.1.0.11");
-        }
-        assert!(young.used("10.2.0.22").is_empty(), "not three days");
-        let found = World::new(20).used_with("10.2.0.22", &|handshake| handshake.established = Some(false));
-        assert_eq!(found[0].severity, Severity::Low, "a try");
-        let mut roaming = World::new(0);
-        for client in 0..20 {
-            roaming.used(&format!("10.{}.0.1", client % 5));
-            roaming.scene.now += DAY / 4;
-        }
-        assert!(roaming.used("10.9.0.22").is_empty(), "it roams");
-    }
-
-    #[test]
-    fn a_theft_is_one_cause_with_all_that_speaks_for_it() {
-        let mut world = World::new(20);
-        world.used("10.1.0.11");
-        let found = world.used_with("10.2.0.22", &other_software);
-        assert_eq!(ids(&found), ["CERT-030", "CERT-031", "CERT-032"]);
-        for one in &found {
-            assert_eq!(one.cause, found[0].cause);
-            let mut points: Vec<_> = one.evidence.pro.iter().map(|point| point.id).collect();
-            points.sort_unstable();
-            assert_eq!(points, ["place", "places", "software"]);
-        }
-        // The same at another host, and not from another place.
-        let mut observation = world.scene.handshake("10.2.0.99", "203.0.113.11", &[]);
-        observation.client_chain.clone_from(&world.chain);
-        let mut elsewhere = Vec::new();
-        world.scene.with("vpn.example.com", &observation, |sighting| world.rules.observe(sighting, &mut elsewhere));
-        assert_eq!(elsewhere[0].cause, found[0].cause);
-        assert_ne!(world.used("10.3.0.22")[0].cause, found[0].cause);
-    }
-
-    #[test]
-    fn policy_judges_without_history() {
-        let mut world = World::new(1);
-        world.scene.policy(
-            "version = 1\n[[client_certificate]]\nmatch = { subject = \"CN=backup-*\" }\nallowed_from = [\"10.1.0.0/16\"]\nsensitive = true\n",
-        );
-        assert!(world.used("10.1.9.9").is_empty());
-        let found = world.used("10.2.0.22");
-        assert_eq!((ids(&found), found[0].severity), (vec!["CERT-030"], Severity::High));
-    }
-
-    #[test]
-    fn two_places_at_once() {
-        for (pause, fires) in [(600, true), (601, false)] {
-            let mut world = World::new(20);
-            world.used("10.1.0.11");
-            world.scene.now += pause;
-            let found = world.used("10.2.0.22");
-            assert_eq!(of(&found, "CERT-031").is_some(), fires);
-            let Some(found) = of(&found, "CERT-031") else { continue };
-            assert!(found.message.contains("600 s after it was used from 10.1.0.0/24"), "{}", found.message);
-            let point = &found.evidence.pro[0];
-            let sides = (point.observed.as_deref(), point.expected.as_deref());
-            assert_eq!(sides, (Some("10.2.0.0/24"), Some("10.1.0.0/24")));
-        }
-        // Both places are old acquaintances.
-        let mut pair = World::new(0);
-        for round in 0..30 {
-            pair.used(["10.1.0.11", "10.2.0.22"][round % 2]);
-            pair.scene.now += if round % 2 == 0 { 60 } else { DAY / 4 };
-        }
-        pair.used("10.1.0.11");
-        assert!(pair.used("10.2.0.22").is_empty());
-    }
-
-    #[test]
-    fn new_software() {
-        let found = World::new(20).used_with("10.2.0.22", &other_software);
-        let told = of(&found, "CERT-032").unwrap();
-        assert_eq!(told.severity, Severity::High, "and a new place");
-        let (observed, expected) = (&told.evidence.pro[0].observed, &told.evidence.pro[0].expected);
-        assert!(observed.is_some() && expected.is_some() && observed != expected, "{:?}", told.evidence);
-        let mut world = World::new(20);
-        let found = world.used_with("10.1.0.11", &other_software);
-        assert_eq!((ids(&found), found[0].effect), (vec!["CERT-032"], Effect::Mark));
-        assert!(world.used_with("10.1.0.11", &other_software).is_empty());
-        let found = world.used("10.1.0.11");
-        assert_eq!((found[0].severity, found[0].effect), (Severity::Medium, Effect::Alert), "no update after all");
-        assert!(World::new(5).used_with("10.1.0.11", &other_software).is_empty());
-    }
-
-    #[test]
-    fn revoked_whether_accepted_or_not() {
-        let ca = Ca::new("CA");
-        let chain = ca.chain(&Plan::of(&["lost"]));
-        let facts = chain[0].facts.as_deref().unwrap();
-        let (sha256, spki) = (chain[0].sha256, facts.spki_sha256);
-        let number: String = facts.serial.iter().map(|octet| format!("{octet:02x}")).collect();
-        for (inline, fires) in [
-            (format!("certificates = [\"{sha256}\"]"), true),
-            (format!("serials = [{{ issuer = \"CN=CA\", serial = \"{number}\" }}]"), true),
-            (format!("serials = [{{ issuer = \"CN=Other\", serial = \"{number}\" }}]"), false),
-            (format!("certificates = [\"{spki}\"]"), false),
-        ] {
-            for established in [true, false] {
-                let mut world = World::new(0);
-                world.chain.clone_from(&chain);
-                world.scene.policy(&format!("version = 1\n[[compromised]]\n{inline}\nreason = \"lost\"\n"));
-                let found = world.used_with("10.1.0.11", &|handshake| handshake.established = Some(established));
-                let revoked = of(&found, "CERT-033").map(|one| one.severity);
-                assert_eq!(revoked, fires.then_some(Severity::High), "{inline}");
-                let words = "which the policy names as compromised (policy line 2: lost), and the server";
-                assert!(of(&found, "CERT-033").is_none_or(|one| one.message.contains(words)), "{found:?}");
-            }
-        }
-        let list = |signer: &Ca| {
-            let list = rcgen::CertificateRevocationListParams {
-                this_update: rcgen::date_time_ymd(2026, 2, 2),
-                next_update: rcgen::date_time_ymd(2026, 4, 2),
-                crl_number: rcgen::SerialNumber::from_slice(&[1]),
-                issuing_distribution_point: None,
-                revoked_certs: vec![rcgen::RevokedCertParams {
-                    serial_number: rcgen::SerialNumber::from_slice(&facts.serial),
-                    revocation_time: rcgen::date_time_ymd(2026, 2, 1),
-                    reason_code: None,
-                    invalidity_date: None,
-                }],
-                key_identifier_method: rcgen::KeyIdMethod::Sha256,
-            };
-            crate::detect::crl::Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap()
-        };
-        for (crls, fires) in [(list(&ca), true), (list(&Ca::new("CA")), false)] {
-            let mut world = World::new(0);
-            world.chain.clone_from(&chain);
-            world.scene.knowledge.crls = crls;
-            let found = world.used("10.1.0.11");
-            assert_eq!(of(&found, "CERT-033").is_some(), fires);
-            if let Some(one) = of(&found, "CERT-033") {
-                assert!(
-                    one.message.contains("that was revoked on 2026-02-01 (by a CRL), and the server"),
-                    "{}",
-                    one.message
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn lists_that_revoke_nothing_do_not_say_so() {
-        use crate::detect::knowledge::NamedList;
-        use crate::detect::lists::List;
-        let mut world = World::new(0);
-        let facts = world.chain[0].facts.clone().unwrap();
-        let number: String = facts.serial.iter().map(|octet| format!("{octet:02x}")).collect();
-        for (list, words) in [
-            (List::certificates(&world.chain[0].sha256.to_string()), "which stands in a block list (list line 1)"),
-            (List::serials(&format!("{number} CN=Client CA")), "whose issuer and serial number stand in a list (list"),
-        ] {
-            world.scene.knowledge.blocklists = vec![NamedList { name: "list".to_owned(), list }];
-            let found = world.used("10.1.0.11");
-            let message = &of(&found, "CERT-033").unwrap().message;
-            assert!(message.contains(words) && !message.contains("revoked"), "{message}");
-        }
-    }
-
-    #[test]
-    fn expired_and_accepted() {
-        for (until, established, organization, fires) in [
-            (START - 5, true, "CA", true),
-            (START + 5, true, "CA", false),
-            (START - 5, false, "CA", false),
-            (START - 5, true, "Apple iPhone Device CA", false),
-        ] {
-            let mut world = World::new(0);
-            world.chain = Ca::new(organization).chain(&Plan::of(&["old"]).dates(START - DAY, until));
-            let found = world.used_with("10.1.0.11", &|handshake| handshake.established = Some(established));
-            assert_eq!(ids(&found) == ["CERT-033"], fires);
-        }
-    }
-
-    #[test]
-    fn unexpected_issuer() {
-        for (before, fires) in [(30, true), (29, false)] {
-            let mut world = World::new(before);
-            world.chain = Ca::new("Another CA").chain(&Plan::of(&["backup-8"]));
-            assert_eq!(ids(&world.used("10.1.0.11")) == ["CERT-034"], fires);
-            assert!(world.used("10.1.0.11").is_empty(), "once");
-            world.chain = world.ca.chain(&Plan::of(&["backup-9"]));
-            assert!(world.used("10.1.0.11").is_empty(), "the known issuer");
-        }
-    }
-
-    /// What earlier runs stored.
-    #[derive(Debug)]
-    struct Before(Vec<ClientUse>);
-
-    impl Backing for Before {
-        fn read(&self, _: &HostKey) -> Option<crate::detect::hosts::record::HostRecord> {
-            None
-        }
-
-        fn write(&self, _: &crate::detect::hosts::record::HostRecord) {}
-
-        fn client_uses(&self) -> Vec<ClientUse> {
-            self.0.clone()
-        }
-    }
-
-    #[test]
-    fn uses_of_earlier_runs_count() {
-        let told = |past: &[(&str, i64, i64, u32)], client: &str| {
-            let mut world = World::new(0);
-            let key = world.chain[0].facts.as_deref().unwrap().spki_sha256;
-            let at = |day: i64| Timestamp::new(world.scene.now + day * 86_400, 0);
-            let one = |(address, first, last, count): &(&str, i64, i64, u32)| ClientUse {
-                key,
-                address: address.parse().unwrap(),
-                first: at(*first),
-                last: at(*last),
-                count: *count,
-            };
-            let past = Before(past.iter().map(one).collect());
-            world.rules.set_backing(&past);
-            ids(&world.used(client))
-        };
-        let new = vec!["CERT-030"];
-        assert_eq!(told(&[("10.0.0.1", -9, -1, 10)], "10.9.0.1"), new);
-        assert_eq!(told(&[("10.0.0.1", -9, -1, 9)], "10.9.0.1"), [] as [&str; 0], "too few uses");
-        assert_eq!(told(&[("10.0.0.1", -3, -1, 10)], "10.9.0.1"), [] as [&str; 0], "too short");
-        assert_eq!(told(&[("10.0.0.1", -9, -1, 10)], "10.0.0.77"), [] as [&str; 0], "the same network");
-        assert_eq!(told(&[("10.0.0.1", 0, 9, 10)], "10.9.0.1"), [] as [&str; 0], "nothing of now or later");
-        // A place that came before the key was known is its own, one that came later only when it lasts.
-        let home = ("10.0.0.1", -30, -1, 60);
-        assert_eq!(told(&[home, ("10.9.0.1", -29, -1, 2)], "10.9.0.1"), [] as [&str; 0]);
-        assert_eq!(told(&[home, ("10.9.0.1", -5, -4, 2)], "10.9.0.1"), new);
-        assert_eq!(told(&[home, ("10.9.0.1", -5, -4, 20)], "10.9.0.1"), new, "many in a day");
-        assert_eq!(told(&[home, ("10.9.0.1", -5, -1, 20)], "10.9.0.1"), [] as [&str; 0], "it lasts");
-        let four = ["10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1"].map(|address| (address, -30, -1, 9));
-        assert_eq!(told(&[&[home][..], &four].concat(), "10.9.0.1"), [] as [&str; 0], "it roams");
-    }
-}
+mod tests;

@@ -128,7 +128,7 @@ impl Crl {
             |extension: &X509Extension<'_>| number(extension.value).filter(|_| extension.oid.as_bytes() == NUMBER);
         let number = crl.extensions().iter().find_map(number_of).unwrap_or_default();
         let read = scope_of(crl.extensions())
-            .and_then(|scope| Ok((entries(crl.iter_revoked_certificates(), (&scope, &issuer))?, scope)));
+            .and_then(|scope| Ok((entries(crl.iter_revoked_certificates(), &issuer)?, scope)));
         let (revoked, scope, unusable) = match read {
             Ok((revoked, scope)) => (revoked, scope, None),
             Err(unusable) => (HashMap::new(), Scope::default(), Some(unusable)),
@@ -254,9 +254,12 @@ fn scope_of(extensions: &[X509Extension<'_>]) -> Result<Scope, Unusable> {
 
 /// The entries about certificates of the issuer of the list itself: who else's an indirect list names has to be looked up
 /// by that name, and by a key that is not known here.
+///
+/// An entry without a name is about the issuer of the one before (RFC 5280 section 5.3.3), also where a list names issuers
+/// though it does not say that it is indirect: what may be about another CA's certificate must revoke none of this one's.
 fn entries<'a, 'b: 'a>(
     all: impl Iterator<Item = &'a RevokedCertificate<'b>>,
-    (scope, issuer): (&Scope, &str),
+    issuer: &str,
 ) -> Result<HashMap<Vec<u8>, Revoked>, Unusable> {
     let mut revoked = HashMap::new();
     let mut is_own = true;
@@ -273,12 +276,8 @@ fn entries<'a, 'b: 'a>(
                 _ => {}
             }
         }
-        let is_this_own = named.as_ref().is_none_or(|named| named.iter().any(|name| **name == *issuer));
-        // In an indirect list an entry without a name is about the issuer of the one before (RFC 5280 section 5.3.3).
-        match (named.is_some(), scope.indirect) {
-            (true, _) => is_own = is_this_own,
-            (false, true) => {}
-            (false, false) => is_own = true,
+        if let Some(named) = named {
+            is_own = named.iter().any(|name| **name == *issuer);
         }
         if is_own {
             let reason = entry.reason_code().map_or(0, |(_, reason)| reason.0);

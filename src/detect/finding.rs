@@ -17,6 +17,7 @@ use super::catalogue::{
     SHARED_PUBLIC_KEY, Severity,
 };
 use super::certificate::Untrusted;
+use super::hosts::presented::clipped;
 use super::observation::{Ends, Observation};
 
 /// What a rule found in one observation. Alerts are made of the findings of one cause.
@@ -242,6 +243,29 @@ impl DerefMut for Reasons {
     }
 }
 
+impl Reasons {
+    /// Bytes held.
+    pub fn weight(&self) -> usize {
+        self.0.as_deref().map_or(0, |evidence| size_of_val(evidence).saturating_add(evidence.heap()))
+    }
+
+    /// Leaves the first reason, clipped, and what is short in any case: there are too many alerts for more.
+    #[cold]
+    pub fn shorten(&mut self) {
+        let Some(evidence) = self.0.take().map(|evidence| *evidence) else { return };
+        let Evidence { verdict, score, observed, mut proofs, mut pro, mut contra, .. } = evidence;
+        let mut left = Evidence { verdict: clipped(&verdict).to_owned(), score, observed, ..Evidence::default() };
+        for (from, to) in [(&mut proofs, &mut left.proofs), (&mut pro, &mut left.pro), (&mut contra, &mut left.contra)]
+        {
+            if !from.is_empty() {
+                *to = vec![from.swap_remove(0).clipped()];
+                break;
+            }
+        }
+        self.0 = Some(Box::new(left));
+    }
+}
+
 impl From<Evidence> for Reasons {
     fn from(evidence: Evidence) -> Self {
         Self(Some(Box::new(evidence)))
@@ -269,6 +293,19 @@ pub struct Evidence {
     pub next_steps: Vec<String>,
 }
 
+impl Evidence {
+    /// Bytes on the heap.
+    fn heap(&self) -> usize {
+        let points = [&self.proofs, &self.pro, &self.contra];
+        let texts = points.into_iter().flatten().map(Point::heap).sum::<usize>();
+        let places = points.into_iter().map(Vec::capacity).sum::<usize>() * size_of::<Point>();
+        let strings = |all: &[String]| all.iter().map(|text| text.capacity() + size_of::<String>()).sum::<usize>();
+        let known = self.baseline.as_ref();
+        let known = known.map_or(0, |one| strings(&one.issuers) + one.certificates.capacity() * size_of::<Sha256>());
+        self.verdict.capacity() + places + texts + known + strings(&self.next_steps)
+    }
+}
+
 /// One piece of evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Point {
@@ -289,6 +326,18 @@ impl Point {
     #[cold]
     pub fn new(id: &'static str, text: impl Into<String>) -> Self {
         Self { id, text: text.into(), ..Self::default() }
+    }
+
+    /// Bytes on the heap.
+    fn heap(&self) -> usize {
+        let texts = [Some(&self.text), self.observed.as_ref(), self.expected.as_ref()];
+        texts.into_iter().flatten().map(String::capacity).sum()
+    }
+
+    /// With its texts clipped.
+    fn clipped(self) -> Self {
+        let short = |text: String| clipped(&text).to_owned();
+        Self { text: short(self.text), observed: self.observed.map(short), expected: self.expected.map(short), ..self }
     }
 
     /// With what was seen.
@@ -315,8 +364,10 @@ pub struct KnownHost {
     pub support: u64,
     /// First of them.
     pub since: Option<crate::time::Timestamp>,
-    /// Different clients, about.
+    /// Different clients, about; at least so many where `clients_more` says so.
     pub clients: u64,
+    /// There were more clients than can be told apart.
+    pub clients_more: bool,
     /// SHA-256 of its certificates, the most seen first.
     pub certificates: Vec<Sha256>,
     /// Its issuers as text.

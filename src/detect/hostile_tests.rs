@@ -494,3 +494,32 @@ fn findings_tell_so_much_of_a_name() {
         assert!(longest < Some(2_000), "{}: {longest:?}", finding.rule.id);
     }
 }
+
+/// Who may intercept is a CA of the owner's. One that browsers trust signs for everybody: whatever the policy says, what it
+/// signed is not authorised.
+#[test]
+fn a_public_ca_is_no_proxy_of_ours() {
+    let (public, ours, other) = (Ca::new("Public Root"), Ca::new("Our Root"), Ca::new("Other Public Root"));
+    let (private, below) = (ours.intermediate("Our Proxy"), other.intermediate("Public Issuer"));
+    let sites = [HOST, "www.example.org", "www.example.net"];
+    let genuine = sites.map(|site| (site, public.chain(&Plan::of(&[site]))));
+    let shared = Arc::new(key());
+    let found_with = |policy: &str, signer: &Ca, root: &Ca| {
+        let mut shown: Vec<_> = genuine.iter().map(|(site, chain)| (*site, "10.1.0.1", chain.clone())).collect();
+        shown.extend(sites.map(|site| {
+            let mut chain = signer.chain(&Plan::of(&[site]).keyed(&shared));
+            chain.push(Arc::clone(&root.certificate));
+            (site, "10.2.0.2", chain)
+        }));
+        told(&judged(Bench::new(&[&public, &other]).public().policy(policy), &shown))
+    };
+    for (signer, root, alerts) in [(&private, &ours, false), (&below, &other, true)] {
+        let without = found_with("", signer, root);
+        assert!(!without.is_empty());
+        for named in [signer, root] {
+            let policy =
+                format!("[[interception]]\nname = \"p\"\nspki = [\"{}\"]\nmode = \"authorised\"\n", spki(named));
+            assert_eq!(found_with(&policy, signer, root), if alerts { without.clone() } else { Vec::new() });
+        }
+    }
+}

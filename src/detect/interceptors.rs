@@ -244,12 +244,12 @@ impl Interceptors {
         places.retain(|earlier| sighting.clock.since(earlier.moment.order.clock) <= window);
         // The handshake at hand heads the alert.
         places.insert(0, place);
-        let asked = domains.names();
+        let (asked, least) = (domains.names(), domains.at_least());
         if !self.portals.contains(&leaf) {
             self.portals.insert(leaf, ());
         }
         let what = format!(
-            "the certificate of {}, as it did for {} unrelated domains ({})",
+            "the certificate of {}, as it did for {least}{} unrelated domains ({})",
             some_names(&new.names),
             asked.len(),
             some_names(&asked)
@@ -257,7 +257,7 @@ impl Interceptors {
         let point = Point {
             id: "domains",
             points: 0,
-            text: format!("{} unrelated domains, none of them in the certificate", asked.len()),
+            text: format!("{least}{} unrelated domains, none of them in the certificate", asked.len()),
             observed: Some(some_names(&new.names)),
             expected: Some(some_names(&asked)),
         };
@@ -290,8 +290,9 @@ impl Signer {
         let known = self.domains.known_as_public(public, usize::MAX);
         let domains = self.domains.names();
         let clients = estimate(&self.clients);
+        let least = self.domains.at_least();
         let what = format!(
-            "a certificate from {}, which signed for {} domains ({}) and {} {}",
+            "a certificate from {}, which signed for {least}{} domains ({}) and {} {}",
             new.issuer_phrase(),
             domains.len(),
             some_names(&domains),
@@ -305,8 +306,9 @@ impl Signer {
         };
         let listed: Vec<String> = domains.iter().take(10).cloned().collect();
         let more = domains.len().saturating_sub(listed.len());
-        let listed = if more > 0 { format!("{} and {more} more", listed.join(", ")) } else { listed.join(", ") };
-        point("domains", format!("{} unrelated domains, {known} known as public", domains.len()), Some(listed));
+        let listed = if more > 0 { format!("{} and {least}{more} more", listed.join(", ")) } else { listed.join(", ") };
+        let text = format!("{least}{} unrelated domains, {least}{known} known as public", domains.len());
+        point("domains", text, Some(listed));
         if keys == 1 {
             point("leaf_key", "all leaves have one key".to_owned(), Some(new.spki.to_string()));
         }
@@ -333,6 +335,11 @@ impl Domains {
     fn known_as_public(&self, public: &Memory<u64, ()>, most: usize) -> usize {
         let is_public = |domain: &&Domain| domain.popular || public.contains(&domain.hash);
         self.known.iter().filter(is_public).take(most).count()
+    }
+
+    /// What is said before their number where more are not kept.
+    fn at_least(&self) -> &'static str {
+        if self.known.len() >= MAX_DOMAINS { "at least " } else { "" }
     }
 
     /// Their names in order.
@@ -434,6 +441,22 @@ mod tests {
         let key = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
         let ours = format!("version = 1\n[[internal_ca]]\nname = \"ours\"\nspki = [\"{key}\"]\n");
         assert!(run(&["a.example.net"], &DOMAINS, 1, &ours).is_empty(), "a CA of ours");
+    }
+
+    #[test]
+    fn more_domains_than_are_kept_are_not_told_as_a_number() {
+        let proxy = Ca::new("Proxy");
+        for (count, wanted) in [(58, "signed for 63 domains ("), (80, "signed for at least 64 domains (")] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Interceptors::default());
+            let mut found = Vec::new();
+            let popular = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com"];
+            let names: Vec<String> = (0..count).map(|number| format!("www.example{number}.net")).collect();
+            for name in names.iter().map(String::as_str).chain(popular) {
+                found.extend(show(&mut scene, &mut rules, name, (&proxy, name)));
+            }
+            let last = found.last().unwrap();
+            assert!(last.message.contains(wanted), "{}", last.message);
+        }
     }
 
     #[test]

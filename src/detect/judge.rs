@@ -415,6 +415,7 @@ impl Judge {
             }
             self.pool.prove(&ca.sha256);
         }
+        knowledge.note_cas(&self.pool);
         self.knowledge = knowledge;
         self.lent = None;
     }
@@ -563,6 +564,7 @@ impl Judge {
             for certificate in presented {
                 if self.pool.add(certificate) {
                     self.generation += 1;
+                    self.knowledge.note_ca(certificate);
                     if self.open.is_some() {
                         self.fresh.push(Arc::clone(certificate));
                     }
@@ -596,6 +598,7 @@ fn pool_of(knowledge: &Knowledge, mut pool: Pool) -> Pool {
         pool.add(ca);
         pool.prove(&ca.sha256);
     }
+    knowledge.note_cas(&pool);
     pool
 }
 

@@ -288,14 +288,15 @@ impl KeyUse {
         let one_issuer = self.uses.iter().all(|one| one.issuer == new.issuer.key);
         let cause = if one_issuer && !new.self_signed { new.cause() } else { Cause::LeafKey(new.spki) };
         let domains = self.domains();
+        let least = if self.uses.len() >= MAX_USES { "at least " } else { "" };
         let what = if self.authority {
             "a certificate whose key is also that of a CA".to_owned()
         } else {
-            format!("a certificate whose key {} certificates of {} have", self.uses.len(), some_names(&domains))
+            format!("a certificate whose key {least}{} certificates of {} have", self.uses.len(), some_names(&domains))
         };
         let mut finding = place.finding((&SHARED_PUBLIC_KEY, cause), &what, new);
         finding.severity = severity;
-        let text = format!("{} certificates of {} domains have this key", self.uses.len(), domains.len());
+        let text = format!("{least}{} certificates of {least}{} domains have this key", self.uses.len(), domains.len());
         finding.evidence.pro.push(Point {
             id: "key",
             points: 0,
@@ -580,6 +581,14 @@ mod tests {
         assert!(keys(&mut scene, &siblings).is_empty());
         let owned = |name| Plan { organization: Some("Example Inc"), ..Plan::of(&[name]).keyed(&shared) };
         assert!(keys(&mut scene, &names.map(|name| (name, private.chain(&owned(name))))).is_empty());
+        // No more are kept.
+        let many: Vec<_> = (0..10).map(|number| format!("www.example{number}.net")).collect();
+        let many: Vec<_> =
+            many.iter().map(|name| (name.as_str(), private.chain(&Plan::of(&[name]).keyed(&shared)))).collect();
+        let found = keys(&mut scene, &many);
+        let last = found.last().unwrap();
+        assert!(last.message.contains("whose key at least 8 certificates"), "{}", last.message);
+        assert!(last.evidence.pro[0].text.starts_with("at least 8 certificates of at least 8 domains"));
         // Other keys.
         assert!(keys(&mut scene, &names.map(|name| (name, private.chain(&Plan::of(&[name]))))).is_empty());
     }

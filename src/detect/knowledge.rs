@@ -8,13 +8,13 @@ use dashmap::DashMap;
 
 use crate::policy::{Attribute, Digest, HostEntry, Policy};
 use crate::time::ValidityTime;
+use crate::x509::chain::SignatureMemo;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::sct::Logs;
-use crate::x509::signature::{Algorithm, Verdict, verify};
-use crate::x509::{Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
+use crate::x509::{Certificate, KeyKind, Name, PublicKey, Sha256};
 use sha2::Digest as _;
 
-use super::crl::{About, Crl, Standing, revoked_by};
+use super::crl::{About, Crl, revoked_by};
 use super::lists::{BADKEYS_ENTRY, List, badkeys_list};
 
 /// Everything that is known before the first packet.
@@ -44,6 +44,10 @@ pub struct Knowledge {
     pub certificates: BTreeMap<usize, HashSet<Digest>>,
     /// Which CRL is signed by which key: found once.
     pub crl_signatures: DashMap<(usize, Sha256), bool>,
+    /// Certificates of CAs whose key signed a CRL, as they were seen.
+    pub crl_signers: DashMap<usize, Vec<Arc<Certificate>>>,
+    /// Signatures among those and the issuers of certificates.
+    pub signatures: SignatureMemo,
 }
 
 /// A list and what to call it.
@@ -98,35 +102,16 @@ impl KeyFile {
 }
 
 impl Knowledge {
-    /// CRLs of this issuer whose signature its key made.
-    pub fn crls_of<'a>(&'a self, issuer: &'a Facts) -> impl Iterator<Item = &'a Crl> {
-        self.crls.iter().enumerate().filter(move |(_, crl)| *crl.issuer == *issuer.subject.normalized).filter_map(
-            move |(place, crl)| {
-                let key = (place, issuer.spki_sha256);
-                let known = self.crl_signatures.get(&key).map(|known| *known);
-                let signed = known.unwrap_or_else(|| {
-                    let signed = crl.is_signed(|octets, oid, signature| {
-                        let algorithm = Algorithm { oid, parameters: &[] };
-                        verify(&issuer.key, algorithm, octets, signature) == Verdict::Good
-                    });
-                    self.crl_signatures.insert(key, signed);
-                    signed
-                });
-                signed.then_some(crl)
-            },
-        )
-    }
-
-    /// What the CRLs of its issuer say of a certificate at a time.
-    pub fn revoked<'a>(&'a self, issuer: &'a Facts, child: &Facts, at: ValidityTime) -> Option<Standing<'a>> {
-        revoked_by(|| self.crls_of(issuer), &About::of(child), at)
-    }
-
     /// Whether CRLs that this key is known to have signed list the leaf of this serial number at a time.
     pub fn is_revoked(&self, (issuer, serial): (&Sha256, &[u8]), at: ValidityTime) -> bool {
         let is_signed = |place| self.crl_signatures.get(&(place, *issuer)).is_some_and(|signed| *signed);
         let signed = || self.crls.iter().enumerate().filter(|(place, _)| is_signed(*place)).map(|(_, crl)| crl);
         revoked_by(signed, &About { serial, is_ca: false, urls: &[] }, at).is_some()
+    }
+
+    /// Whether the policy gives the certificate of a proxy's CA with this key.
+    pub fn has_proxy(&self, spki: &Sha256) -> bool {
+        self.proxies.iter().any(|ca| ca.facts.as_deref().is_some_and(|facts| facts.spki_sha256 == *spki))
     }
 
     /// Whether the owner of a host lists this certificate in its `certificates_file`.

@@ -12,6 +12,7 @@ use super::case::{Case, date, quoted};
 use super::catalogue::{BLOCKLISTED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity};
 use super::certificate::presented;
 use super::crl::Standing;
+use super::crl_signers::IssuedBy;
 use super::finding::{Cause, Finding, Point, add};
 use super::knowledge::{Knowledge, attributes};
 use super::lists::Entry;
@@ -119,7 +120,7 @@ pub(super) fn reason(code: u8) -> &'static str {
     }
 }
 
-/// The first certificate of a path that a CRL of its issuer lists, and what it says.
+/// The first certificate of a path that a CRL of its issuer lists, by whichever of its keys, and what it says.
 pub(super) fn in_crl<'a>(
     knowledge: &'a Knowledge,
     path: &'a [Arc<Certificate>],
@@ -128,10 +129,11 @@ pub(super) fn in_crl<'a>(
     if knowledge.crls.is_empty() {
         return None;
     }
-    path.windows(2).find_map(|pair| {
-        let [child, issuer] = pair else { return None };
-        let (child, issuer) = (child.facts.as_deref()?, issuer.facts.as_deref()?);
-        Some((child, knowledge.revoked(issuer, child, at)?))
+    path.iter().zip(1_usize..).find_map(|(child, above)| {
+        let child = child.facts.as_deref()?;
+        let issuer = path.get(above)?;
+        let above = path.get(above.saturating_add(1)).and_then(|one| one.facts.as_deref());
+        Some((child, knowledge.revoked(IssuedBy { issuer, above }, child, at)?))
     })
 }
 

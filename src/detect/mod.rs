@@ -7,8 +7,11 @@ mod certificate;
 pub mod client_certificates;
 pub mod client_kind;
 #[cfg(test)]
+mod company_tests;
+#[cfg(test)]
 mod condition_tests;
 pub mod crl;
+mod crl_signers;
 mod crypto;
 mod dh_groups;
 pub mod finding;

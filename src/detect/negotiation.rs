@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::catalogue::{DOWNGRADE_SENTINEL, FALLBACK_SIGNAL, SERVER_CHOICE_NOT_OFFERED, Severity, VERSION_REGRESSION};
 use super::finding::{Cause, Finding, Point, add};
 use super::hosts::report::{Place, client_text};
-use super::hosts::sketch::{address_hash, mark, stable_hash_of, subnet_hash};
+use super::hosts::sketch::{address_hash, stable_hash_of, subnet_hash};
 use super::memory::Memory;
 use super::sighting::Sighting;
 use crate::time::{NANOS_PER_SECOND, Timestamp};
@@ -24,6 +24,8 @@ const MAX_KINDS: usize = 200_000;
 const MAX_TALKS: usize = 200_000;
 /// Handshakes of TLS 1.3 from which a step back is one.
 const STEADY: u32 = 50;
+/// Subnets of servers that are remembered of one kind of client.
+const SERVERS: usize = 8;
 /// Steps back from which it is told.
 const STEPS: u32 = 3;
 /// Clients with the sentinel from which the server is said to be broken.
@@ -44,7 +46,32 @@ pub struct Negotiation {
 struct Kind {
     tls13: u32,
     steps: u32,
-    servers: [u64; 1],
+    servers: Servers,
+}
+
+/// Subnets of servers that spoke TLS 1.3 lately, each by a part of its hash, the latest first; 0 where there is none. Who moves
+/// among more of them is asked only about the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Servers([u16; SERVERS]);
+
+impl Servers {
+    fn mark(&mut self, server: u16) {
+        if self.0.first() != Some(&server) {
+            let end = self.0.iter().position(|known| *known == server).unwrap_or(SERVERS - 1);
+            if let Some(moved) = self.0.get_mut(..=end) {
+                moved.rotate_right(1);
+            }
+            if let Some(first) = self.0.first_mut() {
+                *first = server;
+            }
+        }
+    }
+
+    /// 16 bits of the hash of a server's subnet.
+    fn part(sighting: &Sighting<'_>) -> u16 {
+        let [.., one, other] = subnet_hash(sighting.observation.ends.server.address).to_be_bytes();
+        u16::from_be_bytes([one, other]).max(1)
+    }
 }
 
 /// What a host spoke with one client.
@@ -140,14 +167,14 @@ impl Negotiation {
         let key = mixed(host, sighting.client_kind?.hash);
         let (kind, _) = self.kinds.entry(&key, Kind::default);
         let kind = kind?;
-        let server = subnet_hash(sighting.observation.ends.server.address);
+        let server = Servers::part(sighting);
         if version >= 0x0304 {
             kind.tls13 = kind.tls13.saturating_add(1);
             kind.steps = 0;
-            mark(&mut kind.servers, server);
+            kind.servers.mark(server);
             return None;
         }
-        let same_place = super::hosts::sketch::is_marked(&kind.servers, server);
+        let same_place = kind.servers.0.contains(&server);
         if version < 0x0300 || kind.tls13 < STEADY || !same_place {
             return None;
         }
@@ -624,6 +651,32 @@ mod tests {
             };
             assert!(show(&mut scene, &mut rules, "10.0.0.1", other).is_empty());
             assert!(show(&mut scene, &mut rules, "10.0.0.1", &|_, _| {}).is_empty());
+        }
+    }
+
+    /// A name that dozens of server subnets answer for: one that never spoke TLS 1.3 did not step back.
+    #[test]
+    fn a_step_back_is_one_of_the_same_place() {
+        let serve = |(rules, server): (&mut Negotiation, &str), tls13: bool| {
+            let mut scene = Scene::new(&[]);
+            let mut observation = scene.handshake("10.0.0.1", server, &[]);
+            observation.handshake.client_hello.as_mut().unwrap().supported_versions = vec![0x0304, 0x0303].into();
+            observation.handshake.server_hello.as_mut().unwrap().selected_version = tls13.then_some(0x0304);
+            let mut found = Vec::new();
+            scene.with("www.example.com", &observation, |one| rules.observe(one, (false, false), &mut found));
+            ids(&found) == ["MITM-014"]
+        };
+        for places in [1_u32, 4, 60] {
+            let mut rules = Negotiation::default();
+            for handshake in 0..120 {
+                assert!(!serve((&mut rules, &format!("203.0.{}.10", handshake % places)), true));
+            }
+            let told = (0..150).filter(|other| serve((&mut rules, &format!("198.51.{other}.10")), false)).count();
+            assert_eq!(told, 0, "{places}: others");
+            // What it spoke with last, it spoke with now.
+            let last = format!("203.0.{}.77", 119 % places);
+            let told: Vec<bool> = (0..3).map(|_| serve((&mut rules, &last), false)).collect();
+            assert_eq!(told, [false, false, true], "{places}");
         }
     }
 

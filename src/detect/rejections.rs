@@ -40,6 +40,8 @@ struct Refused {
     lately: (Timestamp, u32, u32),
     /// Handshakes before the window, and how many of them were refused.
     before: (u32, u32),
+    /// Of these some were forgotten: it is a rate.
+    halved: bool,
     since: Timestamp,
     /// Where it was refused, and how, until it was told; each client once.
     waiting: Vec<(Place, &'static str)>,
@@ -101,10 +103,15 @@ impl Rejections {
         let certificate = new.map(|new| Arc::clone(&new.leaf));
         let earlier = match host.before {
             // Handshakes are counted since the first refusal.
-            (_, 0) => "no refusal is known from before".to_owned(),
+            (_, 0) if !host.halved => "no refusal is known from before".to_owned(),
+            (_, 0) => "hardly a refusal is known from before".to_owned(),
+            (all, refused) if host.halved => format!("about {refused} of {} before", counted(all.into(), "handshake")),
             (all, refused) => format!("{refused} of {} before", counted(all.into(), "handshake")),
         };
-        let text = format!("refused by {}; {earlier}", counted(u64::try_from(clients).unwrap_or(u64::MAX), "client"));
+        // The first of more have left.
+        let least = if host.events.len() >= MAX_EVENTS { "at least " } else { "" };
+        let counted = counted(u64::try_from(clients).unwrap_or(u64::MAX), "client");
+        let text = format!("refused by {least}{counted}; {earlier}");
         let mut waiting = std::mem::take(&mut host.waiting);
         waiting.retain(|(earlier, _)| {
             let is_here = earlier.ends.client.address == place.ends.client.address;
@@ -113,7 +120,8 @@ impl Rejections {
         // The handshake at hand heads the alert.
         waiting.insert(0, (place.clone(), refusal));
         let seconds = window.nanos() / crate::time::NANOS_PER_SECOND;
-        let others = if clients > 1 { format!(", as {clients} clients did within {seconds} s") } else { String::new() };
+        let others =
+            if clients > 1 { format!(", as {least}{clients} clients did within {seconds} s") } else { String::new() };
         findings.extend(waiting.into_iter().map(|(place, refusal)| {
             let client = client_text(place.ends.client.address);
             let message = format!("Client {client} refused the certificate of {} ({refusal}){others}.", place.host);
@@ -140,6 +148,7 @@ impl Refused {
             events: VecDeque::new(),
             lately: (clock, 0, 0),
             before: (0, 0),
+            halved: false,
             since: clock,
             waiting: Vec::new(),
             cause: None,
@@ -149,6 +158,7 @@ impl Refused {
     fn note(&mut self, clock: Timestamp, (client, refused): (u64, bool), window: Span) {
         if clock.since(self.since) > WEEK {
             // Half of what was counted stays: the rate of the last week or two.
+            self.halved |= self.before.0 > 0;
             (self.before, self.since) = ((self.before.0 / 2, self.before.1 / 2), clock);
         }
         let (since, all, old) = self.lately;
@@ -263,16 +273,23 @@ mod tests {
             assert_eq!(last.len(), if fires { 3 } else { 0 }, "the clients before too");
         }
         // What was before is told, and that nothing was.
-        for (before, wanted) in [
-            (0, "refused by 3 clients; no refusal is known from before"),
-            (1, "refused by 3 clients; 1 of 2 handshakes before"),
+        for (before, days, wanted) in [
+            (0, 2, "refused by 3 clients; no refusal is known from before"),
+            (1, 2, "refused by 3 clients; 1 of 2 handshakes before"),
+            // Half of what was is forgotten each week.
+            (5, 9, "refused by 3 clients; about 2 of 6 handshakes before"),
+            (1, 9, "refused by 3 clients; hardly a refusal is known from before"),
         ] {
             let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
             for _ in 0..before {
                 get(&mut scene, &mut rules, 9, &refuse);
                 get(&mut scene, &mut rules, 9, &|_| {});
             }
-            scene.now += 2 * DAY;
+            scene.now += DAY;
+            if days > 7 {
+                get(&mut scene, &mut rules, 8, &|_| {});
+            }
+            scene.now += (days - 1) * DAY;
             let mut last = Vec::new();
             for client in 1..=3 {
                 last = get(&mut scene, &mut rules, client, &refuse);

@@ -19,6 +19,7 @@ use super::catalogue::{
     BLOCKLISTED, CLIENT_CERT_REVOKED_OR_EXPIRED, INDICATOR_MATCH, KNOWN_COMPROMISED_KEY, REVOKED_BY_CRL, Rule, Severity,
 };
 use super::crl::About;
+use super::crl_signers::IssuedBy;
 use super::finding::{AlertId, Cause, Finding, Point};
 use super::knowledge::Knowledge;
 use super::listed::{Kind, Lists, STALE_WORDS, reason, serial, since};
@@ -137,6 +138,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// How many clients a full sketch of the inventory tells, or one with a single free bit: 512 x ln(512).
+pub const MANY_CLIENTS: u64 = 3_194;
+/// How many there were then for certain: nineteen of twenty bits are set by so many.
+const LEAST_CLIENTS: u64 = 1_536;
+
 /// A serial number without leading zeros.
 fn significant(serial: &[u8]) -> &[u8] {
     let zeros = serial.iter().take_while(|octet| **octet == 0).count();
@@ -202,8 +208,8 @@ fn in_crl(
 ) -> Option<(String, Kind, bool)> {
     let mut times = times.iter().copied().collect::<BTreeSet<_>>().into_iter().rev();
     let (standing, at) = times.find_map(|at| {
-        let mut issuers = issuers.iter().filter_map(|issuer| issuer.facts.as_deref());
-        Some((issuers.find_map(|issuer| knowledge.revoked(issuer, facts, at))?, at))
+        let mut issuers = issuers.iter().map(|issuer| IssuedBy { issuer, above: None });
+        Some((issuers.find_map(|by| knowledge.revoked(by, facts, at))?, at))
     })?;
     let entry = standing.entry;
     let late = if standing.list.is_stale(at) { STALE_WORDS } else { "" };
@@ -248,7 +254,11 @@ impl Use {
     pub fn text(&self) -> String {
         let server = format!("{}:{}", self.server.address.to_canonical(), self.server.port);
         let times = if self.count == 1 { "once".to_owned() } else { format!("{} times", self.count) };
-        let by = if self.clients == 1 { "one client".to_owned() } else { format!("about {} clients", self.clients) };
+        let by = match self.clients {
+            1 => "one client".to_owned(),
+            MANY_CLIENTS.. => format!("more than {LEAST_CLIENTS} clients"),
+            clients => format!("about {clients} clients"),
+        };
         format!("{} at {server}, {times}, {} to {}, {by}", shown(&self.host), second(self.first), second(self.last))
     }
 }

@@ -76,9 +76,9 @@ impl Watch {
 }
 
 impl Watch {
-    /// Which proxies of the policy showed their CA: whoever claims to be one of these can be told from it.
+    /// Which CAs of the policy's proxies were seen: whoever claims to be one of these can be told from it.
     fn note_proxies(&mut self, sighting: &Sighting<'_>) {
-        for proxy in sighting.policy.interceptions.iter().filter(|proxy| proxy.ca.is_empty()) {
+        for proxy in &sighting.policy.interceptions {
             let chain = sighting.observation.server_chain.iter().skip(1);
             let keys = chain.filter_map(|one| one.facts.as_deref()).map(|facts| facts.spki_sha256);
             self.proxies.extend(keys.filter(|key| proxy.spki.contains(&key.0)));
@@ -87,14 +87,19 @@ impl Watch {
 
     /// Where a proxy may intercept the client, only its key is known, and nobody knows who signed this: it may be the proxy,
     /// or whoever takes its name. Both are told, a level lower and with what is open.
-    fn leave_open(&self, new: &Presented, policy: &Policy, (findings, before): (&mut [Finding], usize)) {
+    fn leave_open(&self, sighting: &Sighting<'_>, new: &Presented, (findings, before): (&mut [Finding], usize)) {
+        let Sighting { policy, knowledge, .. } = sighting;
         if new.issuer.verified || policy.interceptions.is_empty() {
             return;
         }
         for finding in findings.iter_mut().skip(before) {
             let about = finding.rule == &NEW_INTERCEPTION_CA || finding.rule == &CLIENTS_REJECT_CERTIFICATE;
-            let unseen = |proxy: &&Interception| !proxy.spki.iter().any(|key| self.proxies.contains(&Sha256(*key)));
-            let proxy = finding.ends.and_then(|ends| policy.interceptions_by_key(ends.client.address).find(unseen));
+            // Of several CAs each may be the one.
+            let unseen = |proxy: &&Interception| {
+                let mut keys = proxy.spki.iter().map(|key| Sha256(*key));
+                keys.any(|key| !self.proxies.contains(&key) && !knowledge.has_proxy(&key))
+            };
+            let proxy = finding.ends.and_then(|ends| policy.interceptions_of(ends.client.address).find(unseen));
             let Some(proxy) = proxy.filter(|_| about) else { continue };
             finding.severity = match finding.severity {
                 Severity::Critical => Severity::High,
@@ -107,8 +112,7 @@ impl Watch {
                 quoted(&proxy.name)
             );
             finding.evidence.contra.push(Point { id: "proxy", text, ..Point::default() });
-            let step =
-                "Give the certificate of the proxy's CA as `ca` of its [[interception]]: then this is decided at once.";
+            let step = "Give the certificates of the proxy's CAs as `ca` of its [[interception]]: then this is decided at once.";
             finding.evidence.next_steps.push(step.to_owned());
         }
     }
@@ -130,7 +134,7 @@ impl Detector for Watch {
             let shared = if authorised { None } else { self.keys.observe(sighting, new, findings) };
             let before = findings.len();
             self.interceptors.observe(sighting, new, findings);
-            self.leave_open(new, sighting.policy, (findings, before));
+            self.leave_open(sighting, new, (findings, before));
             let portal = self.interceptors.is_portal(&new.leaf.sha256);
             if let Some(key) = shared {
                 self.hosts.note_shared_key(&key);
@@ -148,7 +152,7 @@ impl Detector for Watch {
             let before = findings.len();
             self.rejections.observe(sighting, (new.as_deref(), doubted), findings);
             if let Some(new) = &new {
-                self.leave_open(new, sighting.policy, (findings, before));
+                self.leave_open(sighting, new, (findings, before));
             }
         }
     }

@@ -252,9 +252,8 @@ pub fn describe(record: &HostRecord) -> String {
     let known = record.known_host(last);
     line(&format!("{} port {}", record.name, record.port));
     line(&format!("  phase        {}: {}", known.phase, phase_text(record.phase(last), record)));
-    let clients = u32::try_from(known.clients).unwrap_or(u32::MAX);
+    let (clients, words) = record.accepted_clients();
     let of = if clients == 1 { "client" } else { "clients" };
-    let words = u32::try_from(record.clients.len()).unwrap_or(u32::MAX);
     line(&format!("  handshakes   {} with a certificate, {} {of}", record.support, about(clients, words)));
     line(&format!("  seen         {} to {}", Timestamp(record.first).rfc3339(), last.rfc3339()));
     for issuer in &record.issuers {

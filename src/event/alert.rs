@@ -211,6 +211,7 @@ fn baseline(w: &mut Writer<'_>, known: &KnownHost) {
         w.append("since", |out| since.rfc3339().append_to(out));
     }
     w.number("clients", known.clients);
+    w.flag("clients_more", known.clients_more);
     w.appended("certificates", &known.certificates, |out, sha256| push_hex(out, &sha256.0, UPPER));
     w.texts("issuers", &known.issuers);
     w.text("phase", known.phase);

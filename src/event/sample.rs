@@ -235,6 +235,7 @@ pub(crate) fn alert(observation: Observation) -> alerts::Alert {
             support: 3,
             since: Some(Timestamp(0)),
             clients: 2,
+            clients_more: true,
             certificates: vec![Sha256([1; 32])],
             issuers: vec!["CN=b".to_owned()],
             phase: "learning",

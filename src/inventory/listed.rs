@@ -16,6 +16,7 @@ use crate::detect::stored::{Digests, Listed, Use, Wanted, hits};
 use crate::packet::{Endpoint, Transport};
 use crate::time::{NANOS_PER_SECOND, Timestamp, ValidityTime};
 use crate::x509::chain::SignatureMemo;
+use crate::x509::roots::Pool;
 use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, KeyKind, PublicKey, Sha256};
 
@@ -321,6 +322,7 @@ impl<'a> Authorities<'a> {
         if by_name.is_empty() {
             return Ok(Self { knowledge, by_name, memo });
         }
+        knowledge.note_cas(&Pool::new(0));
         let mut statement = connection.prepare(
             "SELECT der.der FROM certificate JOIN der ON der.certificate = certificate.id WHERE certificate.is_ca = 1
              ORDER BY certificate.last DESC, certificate.id LIMIT ?",
@@ -330,7 +332,9 @@ impl<'a> Authorities<'a> {
             let ca = Certificate::parse(&der?);
             let name = ca.facts.as_deref().and_then(|facts| by_name.get_mut(&facts.subject.normalized));
             if let Some(cas) = name {
-                cas.push(Arc::new(ca));
+                let ca = Arc::new(ca);
+                knowledge.note_ca(&ca);
+                cas.push(ca);
             }
         }
         Ok(Self { knowledge, by_name, memo })

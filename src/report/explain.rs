@@ -96,10 +96,16 @@ fn side_by_side(page: &mut Page, evidence: &Value) {
         return;
     }
     let of = |value: &Value, word: &str, pointer: &str| prefixed(word, text(value, pointer));
+    let clients = match known.get("clients").and_then(Value::as_u64) {
+        _ if known.get("clients_more").and_then(Value::as_bool) == Some(true) => "clients more than ",
+        // By a sketch that tells so few apart.
+        Some(0..=3) => "clients ",
+        _ => "clients about ",
+    };
     let left = [
         prefixed("handshakes ", number(known, "/support")),
         of(known, "since ", "/since"),
-        prefixed("clients ", number(known, "/clients")),
+        prefixed(clients, number(known, "/clients")),
         of(known, "phase ", "/phase"),
         prefixed("certificate ", short(&list(known, "/certificates", 1))),
         prefixed("issuers ", list(known, "/issuers", LISTED)),

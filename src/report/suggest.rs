@@ -42,7 +42,8 @@ pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> St
         let known = record.known_host(Timestamp(record.last));
         // Writing to a String cannot fail.
         let (support, clients) = (counted(record.support.into(), "handshake"), counted(known.clients, "client"));
-        let _ = writeln!(hosts, "\n# {support}, about {clients}, {}", known.phase);
+        let about = if known.clients_more { "more than" } else { "about" };
+        let _ = writeln!(hosts, "\n# {support}, {about} {clients}, {}", known.phase);
         for issuer in &record.issuers {
             let _ = writeln!(hosts, "# issuer: {}", printable(&issuer.text));
         }

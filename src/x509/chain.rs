@@ -25,6 +25,13 @@ pub struct SignatureMemo {
     limit: usize,
 }
 
+impl Default for SignatureMemo {
+    /// For a few thousand verdicts.
+    fn default() -> Self {
+        Self::new(1 << 20)
+    }
+}
+
 impl SignatureMemo {
     /// A memo of about `bytes` bytes.
     pub fn new(bytes: usize) -> Self {

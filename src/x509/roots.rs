@@ -59,6 +59,17 @@ impl TrustAnchors {
         self.keys.iter().any(|(_, key)| key == spki)
     }
 
+    /// Those with this subject (RFC 5280 section 7.1), in order of insertion.
+    pub fn named(&self, subject: &str) -> &[Arc<Certificate>] {
+        self.index.named(subject)
+    }
+
+    /// One with this key.
+    pub fn with_key(&self, spki: &Sha256) -> Option<&Arc<Certificate>> {
+        let has_key = |one: &&Arc<Certificate>| one.facts.as_deref().is_some_and(|facts| facts.spki_sha256 == *spki);
+        self.index.subjects.values().flatten().find(has_key)
+    }
+
     /// Anchors that may have issued a certificate.
     pub fn issuers_of(&self, child: &Facts) -> Vec<&Arc<Certificate>> {
         self.index.issuers_of(child)
@@ -157,6 +168,11 @@ impl Pool {
         self.index.remove(certificate);
     }
 
+    /// Those with this subject (RFC 5280 section 7.1), in order of insertion.
+    pub fn named(&self, subject: &str) -> &[Arc<Certificate>] {
+        self.index.named(subject)
+    }
+
     /// Whether a certificate of the pool is part of a trusted path.
     pub fn is_proven(&self, sha256: &Sha256) -> bool {
         self.known.get(sha256) == Some(&true)
@@ -209,6 +225,10 @@ impl Index {
         if let Some(facts) = certificate.facts.as_deref() {
             self.subjects.entry(facts.subject.normalized.clone()).or_default().push(Arc::clone(certificate));
         }
+    }
+
+    fn named(&self, subject: &str) -> &[Arc<Certificate>] {
+        self.subjects.get(subject).map_or(&[], Vec::as_slice)
     }
 
     fn remove(&mut self, certificate: &Certificate) {

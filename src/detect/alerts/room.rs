@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 /// One of so many causes leaves at once at most: looking for them costs a look at all.
 const LEAVING: usize = 16;
 
-/// Bytes of handshakes that alerts hold. Beyond, an alert tells what its finding knows: ends, frame, a certificate of usual
-/// size.
+/// Bytes of handshakes and evidence that alerts hold. Beyond, an alert tells what its finding knows: ends, frame, a
+/// certificate and evidence of usual size.
 pub(super) const BYTES: usize = 512 << 20;
-/// A certificate that is held beyond that, up to twice as many bytes.
+/// A certificate, or evidence, that is held beyond that, up to twice as many bytes. Of other evidence the first point is left.
 pub(super) const USUAL: usize = 64 << 10;
 
 /// Whether anybody is told of it, and how grave it is.
@@ -149,6 +149,10 @@ impl Alert {
             self.head.observation = None;
             let room = most.saturating_mul(2).saturating_sub(*held).min(USUAL);
             self.head.certificate.take_if(|leaf| leaf.weight() > room);
+            let leaf = self.head.certificate.as_ref().map_or(0, |leaf| leaf.weight());
+            if self.head.evidence.weight() > room.saturating_sub(leaf) {
+                self.head.evidence.shorten();
+            }
             self.held = self.weight();
         }
         *held = held.saturating_add(self.held);
@@ -156,6 +160,7 @@ impl Alert {
 
     fn weight(&self) -> usize {
         let leaf = self.head.certificate.as_ref().map_or(0, |leaf| leaf.weight());
-        self.observation.as_deref().map_or(0, Observation::weight).max(leaf)
+        let words = self.head.message.len().saturating_add(self.head.evidence.weight());
+        self.observation.as_deref().map_or(0, Observation::weight).max(leaf).saturating_add(words)
     }
 }

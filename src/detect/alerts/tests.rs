@@ -441,7 +441,8 @@ fn handshakes_of_alerts_are_bounded_in_bytes() {
     };
     for long in [10, 20_000] {
         let observation = Arc::new(made(long));
-        let weight = observation.weight();
+        // Besides, each holds its message.
+        let weight = observation.weight() + finding(&UNTRUSTED_ISSUER, 10, 10).message.len();
         let mut alerts = Alerts { held: (0, 5 * weight + 1), ..Alerts::new(When::AtEnd) };
         for (rule, key) in [(&UNTRUSTED_ISSUER, 0..20), (&LEAF_SIGNED_BY_OWN_KEY, 10..30)] {
             for key in key {
@@ -466,5 +467,51 @@ fn handshakes_of_alerts_are_bounded_in_bytes() {
             alerts.retract(id, LEAF_SIGNED_BY_OWN_KEY.id);
         }
         assert_eq!((alerts.iter().count(), alerts.held.0), (0, 0));
+    }
+}
+
+/// Nor with evidence, of which some rules write much: what is left of it says why.
+#[test]
+fn evidence_of_alerts_is_bounded_in_bytes() {
+    use crate::detect::finding::{Evidence, KnownHost, Point};
+    let point = |id| Point::new(id, "p".repeat(900)).observed("o".repeat(900)).expected("e".repeat(900));
+    let evidence = |proofs: usize| Evidence {
+        verdict: "v".to_owned(),
+        score: Some(70),
+        proofs: vec![point("P3"); proofs],
+        pro: vec![point("H1"); 10],
+        contra: vec![point("B1"); 10],
+        baseline: Some(KnownHost { issuers: vec!["i".repeat(900); 8], ..KnownHost::default() }),
+        next_steps: vec!["s".repeat(900); 3],
+        ..Evidence::default()
+    };
+    const MOST: usize = 1 << 20;
+    for proofs in [0, 2] {
+        let mut alerts = Alerts { held: (0, MOST), ..Alerts::new(When::AtEnd) };
+        for key in 0..200 {
+            let flood = Finding { evidence: evidence(proofs).into(), ..finding(&UNTRUSTED_ISSUER, key, key.into()) };
+            take(&mut alerts, flood);
+        }
+        let texts = |alert: &Alert| {
+            let evidence = &alert.head.evidence;
+            let points = [&evidence.proofs, &evidence.pro, &evidence.contra].into_iter().flatten();
+            let texts =
+                points.flat_map(|one| [Some(&one.text), one.observed.as_ref(), one.expected.as_ref()]).flatten();
+            let others = evidence.baseline.iter().flat_map(|known| &known.issuers).chain(&evidence.next_steps);
+            texts.chain(others).map(String::len).sum::<usize>()
+        };
+        let sum: usize = alerts.iter().map(texts).sum();
+        // Twice what is held of handshakes, and the little that is always left.
+        assert!((MOST..2 * MOST + 200 * 1_000).contains(&sum), "{sum}");
+        assert!(alerts.held.0 >= sum && alerts.held.0 == alerts.iter().map(|alert| alert.held).sum::<usize>());
+        let (whole, cut): (Vec<&Alert>, Vec<&Alert>) = alerts.iter().partition(|one| one.head.evidence.pro.len() == 10);
+        assert!(whole.len() > 10 && cut.len() > 10 && whole.len() + cut.len() == 200);
+        for one in cut {
+            let evidence = &one.head.evidence;
+            let told = if proofs > 0 { &evidence.proofs } else { &evidence.pro };
+            assert_eq!((told[0].id, evidence.score), (if proofs > 0 { "P3" } else { "H1" }, Some(70)));
+            assert!(told[0].observed.as_ref().is_some_and(|text| text.starts_with('o') && text.len() <= 256));
+            assert_eq!(evidence.proofs.len() + evidence.pro.len() + evidence.contra.len(), 1);
+        }
     }
 }

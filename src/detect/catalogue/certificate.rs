@@ -275,7 +275,8 @@ pub static REVOKED_BY_CRL: Rule = Rule {
     version: "2",
     techniques: &[OBTAIN_CERTIFICATES],
     description: "The serial number stands in a CRL of [trust] crls whose issuer is the certificate's and whose signature \
-        verified under that issuer's key, with a revocation date or an invalidityDate not later than the packet time; or \
+        verified under that issuer's key, or under another key of the same CA (one of the keys signed the other's certificate, \
+        or one CA signed both), with a revocation date or an invalidityDate not later than the packet time; or \
         issuer and serial number stand in a list. Critical when the reason is keyCompromise, cACompromise or aACompromise. \
         With a CRL past its nextUpdate the confidence is 60 and the message says so. The reason removeFromCRL \
         does not count. A CRL counts for the certificates of its issuingDistributionPoint only: those of users or \

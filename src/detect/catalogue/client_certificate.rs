@@ -54,7 +54,8 @@ pub static CLIENT_CERT_TWO_PLACES: Rule = Rule {
         prefixes, while the certificate is neither roaming nor known as shared between these two prefixes. One alert \
         with CERT-030.",
     false_positives: "Address pools and pairs of machines that share a certificate: prefixes that were used together before \
-        are learned.",
+        are learned, and a key that was used ten times within the window of a use in another known prefix is shared: then \
+        it is always in several places, and a new one of them is CERT-030 alone.",
     remedy: "Ask the owner which of the two is theirs, and revoke the certificate if one is not.",
     references: &["RFC 8446 section 4.4.2"],
     settings: &[Setting {
@@ -117,7 +118,8 @@ pub static CLIENT_CERT_UNEXPECTED_ISSUER: Rule = Rule {
     version: "1",
     techniques: &[FORGE_CERTIFICATES, TRUSTED_RELATIONSHIP],
     description: "A server accepted client certificates of a stable set of issuer keys (at least 30 established handshakes \
-        over 24 hours), and an established handshake carries one of another issuer key.",
+        over 24 hours), and an established handshake carries one of another issuer key, of which was not seen that the CA \
+        that signed an accepted issuer signed it, too.",
     false_positives: "A planned change of the client CA: once per server and issuer.",
     remedy: "Look at the server's list of client CAs: who added this one?",
     references: &["RFC 8446 section 4.3.2"],

@@ -384,8 +384,8 @@ pub static VERSION_REGRESSION: Rule = Rule {
     version: "1",
     techniques: &[DOWNGRADE],
     description: "The host made at least 50 handshakes of TLS 1.3 with clients of the same JA4 that offer 1.3, and now \
-        selects 1.2 or less for the same JA4 from the same server prefix, three times or once together with \
-        evidence about its certificate.",
+        selects 1.2 or less for the same JA4 from one of the last eight server prefixes (/24, /64) that spoke 1.3 with it, \
+        three times or once together with evidence about its certificate.",
     false_positives: "Servers in maintenance, hosts with several operators (no alert on hosts that are known as multi).",
     remedy: "Ask the operator for the change. If there was none, compare with a capture close to the server.",
     references: &["RFC 8446 appendix D"],

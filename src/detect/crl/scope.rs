@@ -31,8 +31,6 @@ pub struct Scope {
     pub only_cas: bool,
     /// onlyContainsAttributeCerts: no certificate of TLS.
     pub only_attributes: bool,
-    /// indirectCRL: its entries may be about certificates of other issuers.
-    pub indirect: bool,
     /// URIs of the distribution point; empty where it has none.
     pub urls: Box<[String]>,
     /// deltaCRLIndicator: the number of the list that this one adds to.
@@ -81,7 +79,8 @@ impl Scope {
                 0x82 => self.only_cas = flag()?,
                 // A list for some reasons only says nothing of the others, and what it says is true.
                 0x83 => {}
-                0x84 => self.indirect = flag()?,
+                // Whether entries may be about others' certificates is told by the entries.
+                0x84 => drop(flag()?),
                 0x85 => self.only_attributes = flag()?,
                 _ => return None,
             }

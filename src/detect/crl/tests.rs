@@ -187,7 +187,19 @@ fn entries_of_an_indirect_list_belong_to_their_issuer() {
         (1..=5_u8).filter(|serial| crl.revoked(&leaf(&[*serial]), NOW).is_some()).collect::<Vec<_>>()
     };
     assert_eq!(own(&[point(&[&[0x84, 1, 0xff]])]), [1, 4, 5], "names are compared without regard to case");
-    assert_eq!(own(&[]), [1, 3, 4, 5], "no indirect list: only the entry itself");
+    assert_eq!(own(&[]), [1, 4, 5], "a list that names issuers and does not say that it is indirect");
+    // Names that are no directory name are none of ours, and of several names each counts.
+    let names = |names: &[&[u8]]| extension(&[0x1d], true, &value(0x30, names));
+    let other = value(0xa4, &[&common_name("Other CA")]);
+    let ours = value(0xa4, &[&common_name("CA")]);
+    for (named, expected) in
+        [(names(&[&value(0x82, &[b"CA"])]), vec![1]), (names(&[&other, &ours]), vec![1, 2, 3]), (names(&[]), vec![1])]
+    {
+        let entries = [listed(&[1], &[]), listed(&[2], &[named]), listed(&[3], &[])];
+        let crl = list("240602000000Z", &entries, &[point(&[&[0x84, 1, 0xff]])]);
+        let found: Vec<u8> = (1..=3_u8).filter(|serial| crl.revoked(&leaf(&[*serial]), NOW).is_some()).collect();
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]

@@ -400,3 +400,20 @@ fn victims_are_no_clients_of_the_baseline() {
         assert_eq!(clients, if forged { 6 } else { 8 });
     }
 }
+
+/// A full sketch tells that there were many, and no number of them.
+#[test]
+fn more_clients_than_are_told_apart_are_no_number() {
+    for (clients, wanted) in [(300_u32, false), (8_000, true)] {
+        let (mut world, genuine) = world(6);
+        let record = |world: &World| world.hosts.table().iter().next().unwrap().clone();
+        for client in 0..clients {
+            world.serve(&format!("10.5.{}.{}", client / 250, client % 250), &genuine);
+        }
+        let known = record(&world).known_host(Timestamp::new(world.scene.now, 0));
+        assert_eq!(known.clients_more, wanted, "{clients}");
+        assert!(if wanted { known.clients == 1_536 } else { known.clients.abs_diff(306) < 40 }, "{}", known.clients);
+        let text = crate::detect::why_not::describe(&record(&world));
+        assert!(text.contains(if wanted { "more than 1536 clients" } else { "about " }), "{text}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::forgery::{self, Known};
 use super::hold::Held;
-use super::presented::{Asked, Presented};
+use super::presented::{Asked, Presented, is_of_browsers};
 use super::record::{KnownCertificate, Phase, Standing};
 use super::report::Place;
 use super::sketch::{estimate, is_marked, stable_hash, subnet_hash};
@@ -219,7 +219,8 @@ impl Hosts {
         let (host, leaf) = (witness.host.clone(), witness.new.leaf.sha256);
         let asked = Asked { chain, presented: &waiting.observation.server_chain, host: &host, policy };
         let Some(again) = witness.new.again(&asked, &self.memo) else { return };
-        let keys: Vec<Sha256> = again.signers(chain).collect();
+        let keys: Vec<Sha256> =
+            if is_of_browsers(chain, knowledge) { Vec::new() } else { again.signers(chain).collect() };
         let is_authorised = |place: &Place| {
             let client = place.ends.client.address;
             keys.iter().any(|key| policy.interception_for(&key.0, client).is_some())

@@ -325,6 +325,39 @@ fn any_proxy_of_the_client_whose_ca_was_not_seen_may_be_the_one() {
     }
 }
 
+/// A proxy with two CAs, of which one was seen: the other may be the one.
+#[test]
+fn each_ca_of_a_proxy_is_seen_or_not() {
+    let (first, second) = (Ca::new("First Proxy CA"), Ca::new("Second Proxy CA"));
+    let key = |ca: &Ca| ca.certificate.facts.as_ref().unwrap().spki_sha256;
+    let sites = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "github.com"];
+    for (keys, file, open) in [
+        (vec![key(&first), key(&second)], None, true),
+        (vec![key(&first)], None, false),
+        // The policy gives the certificate of one, and the key of the other.
+        (vec![key(&first), key(&second)], Some(&first), true),
+        (vec![key(&first), key(&second)], Some(&second), false),
+    ] {
+        let keys: Vec<String> = keys.iter().map(|key| format!("\"{key}\"")).collect();
+        let ca = file.map_or("", |_| "ca = [\"proxy.pem\"]\n");
+        let policy =
+            format!("[[interception]]\nname = \"p\"\nspki = [{}]\n{ca}mode = \"authorised\"\n", keys.join(", "));
+        let mut bench = Bench::new(&[]).policy(&policy);
+        bench.knowledge.proxies = file.map(|ca| Arc::clone(&ca.certificate)).into_iter().collect();
+        let mut shown = vec![("www.example.org", "10.2.0.8", first.chain(&Plan::of(&["www.example.org"])))];
+        shown.extend(sites.map(|site| (site, "10.2.0.9", vec![second.leaf(&Plan::of(&[site]))])));
+        let found = judged(bench, &shown);
+        let told = found.iter().find(|one| one.rule.id.ends_with("MITM-007"));
+        match file {
+            Some(ca) if key(ca) == key(&second) => assert!(told.is_none(), "{:?}", ids(&found)),
+            _ => {
+                let told = told.unwrap();
+                assert_eq!(told.evidence.contra.iter().any(|point| point.id == "proxy"), open, "{policy}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_trusted_certificate_that_came_alone_is_no_suspect() {
     let (public, other) = (Ca::new("Public Root"), Ca::new("Other CA"));

@@ -6,6 +6,7 @@ use super::record::Made;
 use super::sketch::stable_hash;
 use crate::detect::finding::{Cause, Seen};
 use crate::detect::interception_products::{Product, product_of};
+use crate::detect::knowledge::Knowledge;
 use crate::detect::sighting::{HostKey, JudgedChain, Sighting, claimed_issuer};
 use crate::policy::{Policy, Target, registrable_domain};
 use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
@@ -158,7 +159,7 @@ impl Presented {
         }
         let client = sighting.observation.ends.client.address;
         let authorised = lasting.signers(judged).find_map(|key| sighting.policy.interception_for(&key.0, client));
-        Some(match authorised {
+        Some(match authorised.filter(|_| !is_of_browsers(judged, sighting.knowledge)) {
             Some(proxy) => Arc::new(Self { authorised: Some(proxy.name.clone()), ..Self::clone(lasting) }),
             None => Arc::clone(lasting),
         })
@@ -378,6 +379,12 @@ fn chosen_path(judged: &JudgedChain) -> Option<&Path> {
     let chosen = &judged.judgement.path;
     let same = |path: &&Path| path.certificates.iter().map(|one| one.sha256).eq(chosen.iter().copied());
     judged.report.paths.iter().find(same).or_else(|| judged.report.paths.first())
+}
+
+/// It leads to one of Mozilla's roots: no proxy of the owner's is below one, whatever the policy says.
+pub fn is_of_browsers(judged: &JudgedChain, knowledge: &Knowledge) -> bool {
+    let root = chosen_path(judged).and_then(|path| path.certificates.last());
+    judged.judgement.ending == Ending::Anchor && root.is_some_and(|root| knowledge.builtin.is_anchor(root))
 }
 
 /// The certificate whose key verified the leaf.

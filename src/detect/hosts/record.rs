@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key_choice::is_rsa;
 use super::presented::Presented;
-use super::sketch::{address_hash, estimate, mark, subnet_hash};
+use super::sketch::{address_hash, estimate, least_of_full, mark, subnet_hash};
 use crate::detect::finding::KnownHost;
 use crate::detect::observation::Ends;
 use crate::detect::sighting::HostKey;
@@ -664,25 +664,28 @@ impl HostRecord {
     pub fn known_host(&self, at: Timestamp) -> KnownHost {
         let mut certificates: Vec<_> = self.accepted().collect();
         certificates.sort_by_key(|known| (std::cmp::Reverse(known.count), known.sha256));
+        let (clients, words) = self.accepted_clients();
+        let least = least_of_full(clients, words);
         KnownHost {
             support: self.accepted().map(|known| u64::from(known.count)).sum(),
             since: Some(Timestamp(self.first)),
-            clients: self.accepted_clients().into(),
+            clients: least.unwrap_or(clients).into(),
+            clients_more: least.is_some(),
             certificates: certificates.iter().map(|known| Sha256(known.sha256)).collect(),
             issuers: self.issuers.iter().map(|issuer| issuer.text.as_ref().to_owned()).collect(),
             phase: self.phase(at).name(),
         }
     }
 
-    /// Clients that got an accepted certificate, about.
-    fn accepted_clients(&self) -> u32 {
+    /// Clients that got an accepted certificate, about, and the words of the sketch that tells it.
+    pub fn accepted_clients(&self) -> (u32, u32) {
         let all = estimate(&self.clients);
         if self.certificates.iter().all(|known| known.standing == Standing::Accepted) {
-            return all;
+            return (all, u32::try_from(self.clients.len()).unwrap_or(u32::MAX));
         }
         let union =
             self.accepted().fold([0; 2], |union, known| [union[0] | known.clients[0], union[1] | known.clients[1]]);
-        estimate(&union).min(all)
+        (estimate(&union).min(all), 2)
     }
 
     /// Bytes held, heap included.

@@ -182,10 +182,10 @@ impl Tally<'_> {
                 }
             }
             self.compared(("H2a", 15), "the issuer's key was never seen for this host", values);
-            // Who is in the list of roots is known to everybody, whether or not it was seen here.
+            // Who is in the list of roots, or named by the owner, is known, whether or not it was seen here.
             match self.question.network.issuer_known {
                 true => {}
-                false if new.public => self.pending += 10,
+                false if new.is_trusted() => self.pending += 10,
                 false => self.against("H2b", 10, "nor for any other host"),
             }
             if new.strength < old.strength {

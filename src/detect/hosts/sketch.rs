@@ -68,18 +68,25 @@ pub fn estimate(words: &[u64]) -> u32 {
 
 /// An [`estimate`] from a sketch of so many words in words: what a full one tells is only that there were many.
 #[cold]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most 512 x ln(512)")]
 pub fn about(count: u32, words: u32) -> String {
     let bits = words.saturating_mul(64);
-    let last = (f64::from(bits) * f64::from(bits).ln()) as u32;
-    if count >= last {
-        // Nineteen of twenty bits are set by so many.
-        format!("more than {}", bits.saturating_mul(3))
-    } else if count > bits / 8 {
+    if let Some(least) = least_of_full(count, words) {
+        format!("more than {least}")
+    } else if u64::from(count) * u64::from(count.saturating_sub(1)) * 16 > u64::from(bits) {
+        // Two of so many share a bit in more than one of thirty cases.
         format!("about {count}")
     } else {
         count.to_string()
     }
+}
+
+/// What is certain where a sketch of so many words is full, so that the [`estimate`] says only that there were many.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most 512 x ln(512)")]
+pub fn least_of_full(count: u32, words: u32) -> Option<u32> {
+    let bits = words.saturating_mul(64);
+    let last = (f64::from(bits) * f64::from(bits).ln()) as u32;
+    // Nineteen of twenty bits are set by so many.
+    (bits > 0 && count >= last).then(|| bits.saturating_mul(3))
 }
 
 #[cfg(test)]
@@ -89,7 +96,7 @@ mod tests {
     #[test]
     fn words_say_no_more_than_a_sketch_knows() {
         for (clients, wanted) in
-            [(3_u32, "3"), (60, "about "), (300, "about "), (3_000, "more than 384"), (9_999, "more")]
+            [(3_u32, "3"), (5, "about "), (60, "about "), (300, "about "), (3_000, "more than 384"), (9_999, "more")]
         {
             let mut bitmap = [0_u64; 2];
             (0..clients).for_each(|client| mark(&mut bitmap, stable_hash(&client.to_be_bytes())));

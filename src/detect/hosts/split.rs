@@ -170,8 +170,10 @@ impl SplitView {
             id: "view",
             points: 0,
             text: format!(
-                "{} clients got the other one in {} handshakes, none of them this one",
+                "{} clients got the other one in {}{} handshakes, none of them this one",
                 self.many(),
+                // Each of two hours is counted so far.
+                if self.handshakes >= u32::from(u16::MAX) { "at least " } else { "" },
                 self.handshakes
             ),
             observed: Some(new.leaf.sha256.to_string()),
