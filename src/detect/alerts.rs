@@ -32,6 +32,10 @@ const CAUSES: usize = 50_000;
 const IDS: usize = 8_192;
 /// Hosts, clients and handshakes that one alert tells apart; beyond, its numbers are lower bounds.
 const KEPT: usize = 4_096;
+/// Hosts, clients and handshakes that all alerts tell apart together: some 64 MB. Beyond, an alert tells [`FEW`] of each.
+const LISTED: usize = 2 << 20;
+/// Hosts, clients and handshakes that an alert tells apart however many other alerts there are.
+const FEW: usize = 16;
 /// Handshakes that one alert names.
 const SAMPLES: usize = 10;
 /// Alerts of one rule in a minute, as it happens.
@@ -168,6 +172,8 @@ pub struct Alerts {
     full: Option<Full>,
     /// Bytes of handshakes that alerts hold, and how many they may.
     held: (usize, usize),
+    /// Hosts, clients and handshakes that alerts tell apart, and how many they may.
+    listed: (usize, usize),
     gone: Gone,
     /// What became of findings.
     pub counts: Counts,
@@ -188,6 +194,7 @@ impl Default for Alerts {
             capacity: CAUSES,
             full: None,
             held: (0, BYTES),
+            listed: (0, LISTED),
             gone: Gone::default(),
             counts: Counts::default(),
         }
@@ -239,11 +246,14 @@ impl Alerts {
         let full = is_new && !self.has_room(of, clock);
         let backing = self.backing.as_deref();
         let old = backing.is_some_and(|backing| backing.was_read(finding.ends.as_ref(), &finding.moment));
+        let most = self.most();
         match self.causes.get_mut(&key) {
             Some(alert) => {
-                if alert.take((finding, old), observation) {
+                let before = alert.listed();
+                if alert.take((finding, old, most), observation) {
                     alert.hold(&mut self.held);
                 }
+                self.listed.0 = self.listed.0.saturating_add(alert.listed()).saturating_sub(before);
             }
             None if full => {
                 self.counts.overflow += 1;
@@ -254,6 +264,7 @@ impl Alerts {
                 let mut alert = Alert::new(key, (finding, old), observation());
                 alert.earlier = earlier;
                 alert.hold(&mut self.held);
+                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 if self.when == When::AtOnce && !old {
                     alert.go_on(clock);
                 }
@@ -321,6 +332,7 @@ impl Alerts {
             alert.noted = false;
             if alert.rules.is_empty() {
                 self.held.0 = self.held.0.saturating_sub(alert.held);
+                self.listed.0 = self.listed.0.saturating_sub(alert.listed());
                 self.causes.remove(&key);
             }
         }
@@ -335,7 +347,11 @@ impl Alerts {
             let Some(mut moved) = self.causes.remove(&(from, suppressed)) else { continue };
             moved.id = to;
             match self.causes.get_mut(&(to, suppressed)) {
-                Some(alert) => alert.absorb(*moved),
+                Some(alert) => {
+                    let before = alert.listed().saturating_add(moved.listed());
+                    alert.absorb(*moved);
+                    self.listed.0 = self.listed.0.saturating_add(alert.listed()).saturating_sub(before);
+                }
                 None => {
                     self.causes.insert((to, suppressed), moved);
                 }
@@ -353,6 +369,11 @@ impl Alerts {
         let mut alerts: Vec<_> = self.causes.iter().collect();
         alerts.sort_unstable_by_key(|(key, _)| **key);
         alerts.into_iter().map(|(_, alert)| &**alert)
+    }
+
+    /// How many hosts, clients and handshakes an alert may tell apart now.
+    fn most(&self) -> usize {
+        if self.listed.0 < self.listed.1 { KEPT } else { FEW }
     }
 
     fn id(&mut self, finding: &Finding) -> AlertId {
@@ -419,8 +440,13 @@ impl Alert {
             noted: false,
             head: finding.clone(),
         };
-        alert.count_in(finding, old);
+        alert.count_in(finding, old, FEW);
         alert
+    }
+
+    /// Hosts, clients and handshakes that it tells apart.
+    fn listed(&self) -> usize {
+        self.hosts.len().saturating_add(self.clients.len()).saturating_add(self.counted.len())
     }
 
     /// What is to be remembered of the cause over all runs; `None` when an earlier run has all of it.
@@ -471,10 +497,10 @@ impl Alert {
     /// Counts a finding; whether it heads the alert now.
     fn take(
         &mut self,
-        (finding, old): (&Finding, bool),
+        (finding, old, most): (&Finding, bool, usize),
         observation: impl FnOnce() -> Option<Arc<Observation>>,
     ) -> bool {
-        self.count_in(finding, old);
+        self.count_in(finding, old, most);
         let heads = finding.precedence() < self.head.precedence();
         if heads {
             self.head = finding.clone();
@@ -508,7 +534,7 @@ impl Alert {
         }
     }
 
-    fn count_in(&mut self, finding: &Finding, old: bool) {
+    fn count_in(&mut self, finding: &Finding, old: bool, most: usize) {
         let again = |known: &Finding| std::ptr::eq(known.rule, finding.rule) && Arc::ptr_eq(&known.host, &finding.host);
         // Nearly always the rule and the host of the head.
         let is_head = again(&self.head);
@@ -522,7 +548,7 @@ impl Alert {
         self.first_seen = self.first_seen.min(at);
         self.last_seen = self.last_seen.max(at);
         if !is_known && !finding.host.is_empty() {
-            self.hosts.insert(Arc::clone(&finding.host));
+            self.hosts.insert(Arc::clone(&finding.host), most);
         }
         // Several rules may hold for one handshake, and what was held for more evidence comes after others.
         let order = finding.moment.order;
@@ -536,13 +562,13 @@ impl Alert {
             return;
         }
         self.last_counted = Some(order);
-        if self.counted.len() < KEPT {
+        if self.counted.len() < most {
             self.counted.insert(place, order);
         }
         self.count = self.count.saturating_add(1);
         self.fresh = self.fresh.saturating_add(u64::from(!old));
         if let Some(ends) = finding.ends {
-            self.clients.insert(ends.client.address);
+            self.clients.insert(ends.client.address, most);
             if self.samples.len() < SAMPLES {
                 self.samples.push(Sample { ends, frame: finding.moment.frame });
             }

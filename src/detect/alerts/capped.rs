@@ -15,10 +15,10 @@ pub struct Capped<T> {
 }
 
 impl<T: Ord + Hash> Capped<T> {
-    /// Adds an item, while there is room.
-    pub(super) fn insert(&mut self, item: T) {
+    /// Adds an item, while there are fewer than `most`.
+    pub(super) fn insert(&mut self, item: T, most: usize) {
         // While there is room one search does: most are new.
-        if self.items.len() < KEPT {
+        if self.items.len() < most {
             self.items.insert(item);
         } else {
             self.overflow |= !self.items.contains(&item);
@@ -31,7 +31,7 @@ impl<T: Ord + Hash> Capped<T> {
         // In order: which ones there is room for does not depend on chance.
         let mut items: Vec<T> = other.items.into_iter().collect();
         items.sort_unstable();
-        items.into_iter().for_each(|item| self.insert(item));
+        items.into_iter().for_each(|item| self.insert(item, KEPT));
     }
 
     /// In order.
@@ -71,16 +71,16 @@ mod tests {
 
     fn of(items: impl IntoIterator<Item = usize>) -> Capped<usize> {
         let mut set = Capped::default();
-        items.into_iter().for_each(|item| set.insert(item));
+        items.into_iter().for_each(|item| set.insert(item, KEPT));
         set
     }
 
     #[test]
     fn the_first_are_kept_and_more_are_told() {
         let mut set = of((0..KEPT).rev());
-        set.insert(7);
+        set.insert(7, KEPT);
         assert!(!set.is_full() && set.len() == KEPT);
-        set.insert(KEPT);
+        set.insert(KEPT, KEPT);
         assert!(set.is_full() && set.iter().copied().eq(0..KEPT));
     }
 

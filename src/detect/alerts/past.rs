@@ -47,16 +47,20 @@ impl Alerts {
         alert.count = count.max(1);
         // What earlier runs told of it is among what is stored.
         alert.fresh = earlier.map_or(count, |earlier| count.saturating_sub(earlier.count)).max(1);
-        hosts.iter().for_each(|host| alert.hosts.insert(Arc::clone(host)));
-        clients.iter().for_each(|client| alert.clients.insert(*client));
+        let most = self.most();
+        hosts.iter().for_each(|host| alert.hosts.insert(Arc::clone(host), most));
+        clients.iter().for_each(|client| alert.clients.insert(*client, most));
         match self.causes.get_mut(&key) {
             Some(known) => {
+                let before = known.listed();
                 // What this run counted of the cause is stored as well.
                 alert.count = count.saturating_sub(known.count);
                 alert.fresh = alert.count;
                 known.absorb(alert);
+                self.listed.0 = self.listed.0.saturating_add(known.listed()).saturating_sub(before);
             }
             None => {
+                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 self.causes.insert(key, Box::new(alert));
             }
         }

@@ -117,6 +117,7 @@ impl Alerts {
     fn leave(&mut self, key: &CauseKey) {
         let Some(alert) = self.causes.remove(key) else { return };
         self.held.0 = self.held.0.saturating_sub(alert.held);
+        self.listed.0 = self.listed.0.saturating_sub(alert.listed());
         if let Some(at) = alert.waits_until() {
             self.waiting.remove(&(at, *key));
         }

@@ -515,3 +515,28 @@ fn evidence_of_alerts_is_bounded_in_bytes() {
         }
     }
 }
+
+/// What alerts tell apart is bounded over all of them; their counts stay exact, and an alert says that there were more.
+#[test]
+fn lists_of_all_alerts_have_one_bound() {
+    let mut alerts = Alerts { listed: (0, 500), capacity: 40, ..Alerts::new(When::AtEnd) };
+    let sum = |alerts: &Alerts| alerts.causes.values().map(|alert| alert.listed()).sum::<usize>();
+    for second in 1..=100 {
+        for key in 0..30 {
+            take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, key, second));
+            assert_eq!(alerts.listed.0, sum(&alerts));
+        }
+    }
+    assert!(alerts.listed.0 <= 500 + 30 * 3 * FEW, "{}", alerts.listed.0);
+    assert!(alerts.iter().all(|alert| alert.count == 100 && alert.hosts.len() >= FEW && alert.hosts.is_full()));
+    // Whatever leaves gives its room back.
+    let id = |key| Cause::IssuerKey(Sha256([key; 32])).alert_id();
+    alerts.unite(id(1), id(0));
+    alerts.retract(id(2), LEAF_SIGNED_BY_OWN_KEY.id);
+    assert_eq!((alerts.listed.0, alerts.causes.len()), (sum(&alerts), 28));
+    for key in 100..160 {
+        take(&mut alerts, finding(&NEW_INTERCEPTION_CA, key, 200));
+    }
+    assert_eq!((alerts.listed.0, alerts.causes.len()), (sum(&alerts), 40));
+    assert_eq!(alerts.causes.values().map(|alert| alert.listed()).min(), Some(2), "of those that came last");
+}
