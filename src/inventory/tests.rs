@@ -283,13 +283,29 @@ fn alerts_and_captures_come_back() {
         severity: 73,
         json: "{}".to_owned(),
     };
-    inventory.put_alert(alert.clone()).unwrap();
+    let about = |host: &str| vec![(Named::Host, host.to_owned()), (Named::Client, "10.0.0.1".to_owned())];
+    inventory.put_alert(alert.clone(), about("a.example:443")).unwrap();
+    inventory.put_alert(alert.clone(), about("b.example:444")).unwrap();
     let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
     assert!(!inventory.store().has_capture(&capture.digest).unwrap());
     inventory.put_capture(capture.clone()).unwrap();
     inventory.commit().unwrap();
-    assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert));
+    assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert.clone()));
     assert_eq!(inventory.store().alert("ab").unwrap(), None);
+    // What one run saw is not forgotten for what the next one saw.
+    let hosts = ["a.example:443", "b.example:444"].map(str::to_owned).to_vec();
+    assert_eq!(inventory.store().about("ab12", Named::Host).unwrap(), (hosts, false));
+    assert_eq!(inventory.store().about("ab12", Named::Client).unwrap().0, ["10.0.0.1"]);
+    let found = inventory.store().alerts_about("a.example").unwrap();
+    assert_eq!(found, [(alert.clone(), vec!["a.example:443".to_owned()])]);
+    assert!(inventory.store().alerts_about("example").unwrap().is_empty());
+    assert!(inventory.store().alerts_about_many().unwrap().is_empty());
+    let many = (0..5_000).map(|number| (Named::Host, format!("h{number}.example:443"))).collect();
+    inventory.put_alert(alert.clone(), many).unwrap();
+    inventory.commit().unwrap();
+    let (hosts, full) = inventory.store().about("ab12", Named::Host).unwrap();
+    assert_eq!((hosts.len(), full), (4_096, true));
+    assert_eq!(inventory.store().alerts_about_many().unwrap(), ["ab12"]);
     assert!(inventory.store().has_capture(&capture.digest).unwrap());
 }
 
