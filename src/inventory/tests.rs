@@ -309,6 +309,36 @@ fn alerts_and_captures_come_back() {
     assert!(inventory.store().has_capture(&capture.digest).unwrap());
 }
 
+#[test]
+fn of_many_certificates_the_first_are_shown_and_of_many_names_how_many_more_there_are() {
+    use crate::detect::testing::{Ca, Plan};
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for number in 0..120 {
+        let mut observation = sample::observation();
+        Arc::make_mut(&mut observation.server_chain[0]).sha256 = Sha256([number; 32]);
+        give(&mut gather, &observation);
+    }
+    let names: Vec<String> = (0..300).map(|number| format!("h{number}.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut observation = sample::observation();
+    observation.server_chain = vec![Ca::new("Root").leaf(&Plan::of(&names))];
+    give(&mut gather, &observation);
+    gather.flush().unwrap();
+    let store = inventory.store();
+    for (digits, all, many) in [("", 100, true), ("0", 16, false), ("ffff", 0, false)] {
+        let (answers, more) = store.show(digits).unwrap();
+        assert_eq!((answers[0].rows.len(), more), (all, many), "{digits}");
+        // Places are of the certificates that are shown.
+        assert_eq!(answers[1].digests(), answers[0].digests());
+    }
+    let digest = observation.server_chain[0].sha256.to_string().to_ascii_lowercase();
+    let facts = made(&store.show(&digest).unwrap().0[0]);
+    assert_eq!(facts.len(), 1);
+    assert!(facts[0].iter().any(|cell| cell.text().ends_with(" (+44)")), "{facts:?}");
+    assert!(!made(&store.show("00").unwrap().0[0])[0].iter().any(|cell| cell.text().contains("(+")));
+}
+
 /// Statements check their plans in tests: see `answer::prepare`.
 #[test]
 fn no_question_grows_with_the_square() {
@@ -349,7 +379,7 @@ fn no_question_grows_with_the_square() {
         }
     }
     store.shared_factors(10).unwrap();
-    assert!(store.show("00").unwrap().iter().any(|answer| !answer.rows.is_empty()));
+    assert!(store.show("00").unwrap().0.iter().any(|answer| !answer.rows.is_empty()));
     // The server's address finds its hosts.
     let at = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
     let address = sample::observation().ends.server.address.to_string();
