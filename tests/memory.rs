@@ -326,7 +326,27 @@ fn a_suggested_policy_is_a_good_one() {
     std::fs::write(&policy, &suggested).unwrap();
     text(&["policy", "check", policy.to_str().unwrap()]);
     let none = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1000000"]);
-    assert!(!none.contains("[[host]]"), "{none}");
+    assert!(!none.contains("[[host]]") && none.contains("# left out: 3 hosts with fewer than 1000000"), "{none}");
+}
+
+/// What was seen is allowed: the names in the certificates of a private CA, too, that no client asked for.
+#[test]
+fn a_suggested_policy_is_silent_about_what_it_was_made_from() {
+    for name in ["benign-private-pki", "benign-wildcard-many-hosts", "benign-no-sni", "ipv6"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (inventory, policy) = (folder.path().join("inventory"), folder.path().join("policy.toml"));
+        let (path, policy) = (inventory.to_str().unwrap(), policy.to_str().unwrap());
+        let capture = capture(&format!("{name}.pcap"));
+        let read = ["read", capture.to_str().unwrap(), "--quiet", "-o", "-"];
+        text(&[&read[..], &["--inventory", path]].concat());
+        let suggested = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1"]);
+        assert!(suggested.contains("[[internal_ca]]"), "{suggested}");
+        std::fs::write(policy, &suggested).unwrap();
+        let events = text(&[&read[..], &["--policy", policy]].concat());
+        let of_policy =
+            events.lines().find(|line| line.contains("\"dataset\":\"tlswatch.alert\"") && line.contains("TLSW-POL"));
+        assert_eq!(of_policy, None, "{name}: {suggested}");
+    }
 }
 
 #[test]

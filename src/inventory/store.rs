@@ -348,6 +348,19 @@ impl Store {
         Ok(connection.prepare_cached("SELECT 1 FROM key WHERE spki_sha256 = ?")?.exists([spki.0])?)
     }
 
+    /// Alternative names in a certificate, of very many the first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn names_in(&self, certificate: &Sha256) -> Result<Vec<String>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT name FROM certificate_name JOIN certificate ON certificate.id = certificate WHERE sha256 = ?",
+        )?;
+        let found = statement.query_map([certificate.0], |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     /// Alerts whose id begins with these digits, or all, the gravest and latest first; at most 10,000.
     ///
     /// # Errors
