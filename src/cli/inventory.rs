@@ -1,13 +1,15 @@
 //! `tlswatch inventory`: questions to an inventory.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use console::Term;
 
+use crate::capture::Progress;
 use crate::cli::judgement::KnowledgeArguments;
+use crate::cli::progress::Bar;
 use crate::cli::{available, columns, complain, exit, print_with, tell};
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::{Answer, Effort, Filter, InventoryError, Question, Store};
@@ -314,7 +316,11 @@ impl InventoryArguments {
         };
         let question = match &self.command {
             InventoryCommand::AuditKeys { keys } => {
-                let (answer, [left_out, more]) = store.shared_factors(*keys)?;
+                let mut bar = Bar::of_work(std::io::stderr().is_terminal());
+                let tell_how_far = &mut |done, all| bar.show(Progress { read: done, total: Some(all) });
+                let found = store.shared_factors(*keys, tell_how_far);
+                bar.finish();
+                let (answer, [left_out, more]) = found?;
                 if left_out > 0 {
                     tell(&format!("{left_out} keys were not looked at: --keys"));
                 }

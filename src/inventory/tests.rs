@@ -378,7 +378,7 @@ fn no_question_grows_with_the_square() {
             assert!(answer.rows.len() <= filter.rows());
         }
     }
-    store.shared_factors(10).unwrap();
+    store.shared_factors(10, &mut |_, _| {}).unwrap();
     assert!(store.show("00").unwrap().0.iter().any(|answer| !answer.rows.is_empty()));
     // The server's address finds its hosts.
     let at = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
