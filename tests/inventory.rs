@@ -274,6 +274,77 @@ fn filters_take_less() {
     assert_eq!(owned.len(), hosts.len());
     assert!(owned.iter().all(|row| row["owner"] == "web team"));
     assert!(rows(&["list", "--owner", "nobody"]).is_empty());
+    let told = ask(&inventory, &["list", "--owner", "nobody"]).stderr;
+    assert!(String::from_utf8_lossy(&told).contains("the list of owners has no 'nobody'"));
+}
+
+#[test]
+fn a_filter_that_finds_nothing_or_is_not_heeded_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    for (host, why) in [
+        ("www.example.com:443", "without a port"),
+        ("[2001:db8::1]:443", "without a port"),
+        ("*", "a star"),
+        (".", "there is nothing"),
+        ("www.*.com", "a star"),
+        ("192.168.1", "10.1.0.0/16"),
+        ("10.0.0.0/33", "a network"),
+        ("", "there is nothing"),
+    ] {
+        let output = ask(&inventory, &["list", "--host", host]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains(why), "{host}: {told}");
+    }
+    for host in
+        ["www.example.com", "*.example.com", "WWW.example.com.", "203.0.113.10", "ip:203.0.113.10", "::/0", "0.0.0.0/0"]
+    {
+        assert!(ask(&inventory, &["list", "--host", host]).status.success(), "{host}");
+    }
+    for arguments in [
+        &["show", "a", "--issuer", "x"][..],
+        &["show", "a", "--limit", "1"],
+        &["audit-keys", "--host", "www.example.com"],
+        &["list", "--limit", "0"],
+    ] {
+        assert_eq!(ask(&inventory, arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// What a host showed lately is not what others showed lately of what it once showed.
+#[test]
+fn what_was_seen_since_was_seen_at_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("i.db");
+    assert!(read(&inventory, 100, &[]).status().unwrap().success());
+    let count = |question: &str, host: &str, since: &str| {
+        let json = text(&inventory, &[question, "--host", host, "--since", since, "--format", "json"]);
+        serde_json::from_str::<serde_json::Value>(&json).unwrap().as_array().unwrap().len()
+    };
+    let connection = Connection::open(&inventory).unwrap();
+    let (name, ip): (String, String) = connection
+        .query_row(
+            "SELECT name.name, endpoint.ip FROM sighting AS s JOIN name ON name.id = s.name
+             JOIN endpoint ON endpoint.id = s.endpoint WHERE name.name = 'www.example.com' AND s.role = 0 LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    let since = "2100-01-01";
+    // Others show all of it later.
+    connection.execute("UPDATE certificate SET last = 4200000000000000000", []).unwrap();
+    connection.execute("UPDATE host SET last = 4200000000000000000", []).unwrap();
+    for question in ["list", "issuers", "keys"] {
+        assert!(count(question, &name, "2000-01-01") > 0);
+        assert_eq!((count(question, &name, since), count(question, &ip, since)), (0, 0), "{question}");
+    }
+    // Found by its name it is there, by the address only if a certificate came from there since.
+    let all = count("hosts", &ip, "2000-01-01");
+    assert!(count("hosts", &name, since) == 1 && count("hosts", &ip, since) < all);
+    connection.execute("UPDATE sighting SET last = 4200000000000000000", []).unwrap();
+    assert!(count("list", &name, since) > 0 && count("list", &ip, since) > 0);
+    assert_eq!(count("hosts", &ip, since), all);
 }
 
 #[test]

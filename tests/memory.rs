@@ -217,6 +217,54 @@ fn why_there_is_no_alert_is_said() {
     assert!(!tlswatch(&["why-not", "www.example.com"]).status.success());
 }
 
+/// What one run saw of a cause is not lost when the next one sees more of it.
+#[test]
+fn an_alert_of_several_runs_names_the_hosts_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    let (path, capture) = (inventory.to_str().unwrap(), capture("demo.pcap"));
+    let cut = "2026-11-21T22:12:30Z";
+    let mut alerts = Vec::new();
+    for part in [["--to", cut], ["--from", cut]] {
+        let all = [&["read", capture.to_str().unwrap(), "--quiet", "-o", "-", "--inventory", path][..], &part].concat();
+        let events = text(&all);
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let alert = events.rev().find(|event| event["event"]["kind"] == "alert").unwrap();
+        let alert = &alert["tlswatch"]["alert"];
+        alerts.push((alert["id"].as_str().unwrap().to_owned(), alert["hosts"]["count"].as_u64().unwrap()));
+    }
+    assert_eq!((alerts[0].0 == alerts[1].0, alerts[0].1, alerts[1].1), (true, 3, 3));
+    let explained = text(&["explain", &alerts[0].0, "--inventory", path]);
+    let hosts = explained.lines().find(|line| line.starts_with("hosts ")).unwrap();
+    assert!(hosts.contains("www.example.com:443") && hosts.ends_with("(6)"), "{hosts}");
+    for host in ["www.example.com", "www.example.de:443"] {
+        let said = text(&["why-not", host, "--inventory", path]);
+        assert!(said.contains(&format!("alert {}", alerts[0].0)), "{said}");
+    }
+    assert!(text(&["why-not", "www.example.com:444", "--inventory", path]).contains("no alert names it"));
+}
+
+#[test]
+fn who_asks_about_an_address_hears_of_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = folder.path().join("inventory");
+    let (path, capture) = (inventory.to_str().unwrap(), capture("demo.pcap"));
+    let capture = capture.to_str().unwrap();
+    text(&["read", capture, "--quiet", "-o", "-", "--inventory", path]);
+    let named = "asked there for login.example.net:443: ask about these";
+    for host in ["203.0.113.11", "ip:203.0.113.11:443"] {
+        let said = text(&["why-not", host, "--inventory", path]);
+        assert!(said.contains(named) && !said.contains("nothing is known"), "{said}");
+        let said = text(&["why-not", host, capture]);
+        assert!(said.contains(named), "{said}");
+    }
+    let said = text(&["why-not", "203.0.113.250", "--inventory", path]);
+    assert!(said.contains("nothing is known") && said.contains("no certificate from it was seen"), "{said}");
+    // Captures say what became of it, too.
+    let said = text(&["why-not", "login.example.net", capture]);
+    assert!(said.lines().last().unwrap().starts_with("alert "), "{said}");
+}
+
 fn text(arguments: &[&str]) -> String {
     let output = tlswatch(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -278,7 +326,27 @@ fn a_suggested_policy_is_a_good_one() {
     std::fs::write(&policy, &suggested).unwrap();
     text(&["policy", "check", policy.to_str().unwrap()]);
     let none = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1000000"]);
-    assert!(!none.contains("[[host]]"), "{none}");
+    assert!(!none.contains("[[host]]") && none.contains("# left out: 3 hosts with fewer than 1000000"), "{none}");
+}
+
+/// What was seen is allowed: the names in the certificates of a private CA, too, that no client asked for.
+#[test]
+fn a_suggested_policy_is_silent_about_what_it_was_made_from() {
+    for name in ["benign-private-pki", "benign-wildcard-many-hosts", "benign-no-sni", "ipv6"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (inventory, policy) = (folder.path().join("inventory"), folder.path().join("policy.toml"));
+        let (path, policy) = (inventory.to_str().unwrap(), policy.to_str().unwrap());
+        let capture = capture(&format!("{name}.pcap"));
+        let read = ["read", capture.to_str().unwrap(), "--quiet", "-o", "-"];
+        text(&[&read[..], &["--inventory", path]].concat());
+        let suggested = text(&["policy", "suggest", "--inventory", path, "--handshakes", "1"]);
+        assert!(suggested.contains("[[internal_ca]]"), "{suggested}");
+        std::fs::write(policy, &suggested).unwrap();
+        let events = text(&[&read[..], &["--policy", policy]].concat());
+        let of_policy =
+            events.lines().find(|line| line.contains("\"dataset\":\"tlswatch.alert\"") && line.contains("TLSW-POL"));
+        assert_eq!(of_policy, None, "{name}: {suggested}");
+    }
 }
 
 #[test]

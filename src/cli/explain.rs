@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cli::judgement::cannot_read;
 use crate::cli::{complain, exit, print, tell};
-use crate::inventory::{Store, StoredAlert};
+use crate::inventory::{InventoryError, Named, Store, StoredAlert};
 use crate::report::explain::{alert_id, explain};
 use crate::text::printable;
 
@@ -62,7 +62,8 @@ impl ExplainArguments {
         let failed = |error: &dyn std::fmt::Display| printable(&format!("{}: {error}", path.display())).into_owned();
         let store = Store::open_to_ask(path).map_err(|error| failed(&error))?;
         let alerts = store.alerts(Some(&self.alert)).map_err(|error| failed(&error))?;
-        Ok(alerts.iter().filter_map(with_total).collect())
+        let events = alerts.iter().filter_map(|alert| with_total(&store, alert).transpose());
+        events.collect::<Result<_, _>>().map_err(|error| failed(&error))
     }
 
     fn in_events(&self, path: &Path) -> Result<Vec<Value>, String> {
@@ -92,12 +93,24 @@ impl ExplainArguments {
     }
 }
 
-/// The event as it was last told, with what all runs together have counted.
-fn with_total(alert: &StoredAlert) -> Option<Value> {
-    let mut event: Value = serde_json::from_str(&alert.json).ok()?;
-    let told = event.pointer_mut("/tlswatch/alert").and_then(Value::as_object_mut)?;
+/// The event as it was last told, with what all runs together have counted; `None` if it is none.
+fn with_total(store: &Store, alert: &StoredAlert) -> Result<Option<Value>, InventoryError> {
+    let Ok(mut event) = serde_json::from_str::<Value>(&alert.json) else { return Ok(None) };
+    let Some(told) = event.pointer_mut("/tlswatch/alert").and_then(Value::as_object_mut) else { return Ok(None) };
     told.insert("count".to_owned(), alert.count.into());
     told.insert("first_seen".to_owned(), alert.first.rfc3339().to_string().into());
     told.insert("last_seen".to_owned(), alert.last.rfc3339().to_string().into());
-    Some(event)
+    told.insert("rules".to_owned(), store.about(&alert.id, Named::Rule)?.0.into());
+    for (named, member, list) in [(Named::Host, "hosts", "names"), (Named::Client, "clients", "ip")] {
+        let (all, full) = store.about(&alert.id, named)?;
+        let Some(one) = told.get_mut(member).and_then(Value::as_object_mut) else { continue };
+        let last = one.get("count").and_then(Value::as_u64).unwrap_or(0);
+        let count = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        if full {
+            one.insert("more".to_owned(), true.into());
+        }
+        one.insert("count".to_owned(), count.max(last).into());
+        one.insert(list.to_owned(), all.into());
+    }
+    Ok(Some(event))
 }

@@ -1,12 +1,15 @@
 //! `tlswatch inventory`: questions to an inventory.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use console::Term;
 
+use crate::capture::Progress;
 use crate::cli::judgement::KnowledgeArguments;
+use crate::cli::progress::Bar;
 use crate::cli::{available, columns, complain, exit, print_with, tell};
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::{Answer, Effort, Filter, InventoryError, Question, Store};
@@ -33,7 +36,7 @@ pub(crate) struct InventoryArguments {
     owner: Option<String>,
 
     /// Only this host: a name, *.name, an address or a network
-    #[arg(long, value_name = "HOST", global = true)]
+    #[arg(long, value_name = "HOST", global = true, value_parser = host_wanted)]
     host: Option<String>,
 
     /// Only what was seen (or changed) since this time, or this long before the last packet (7d)
@@ -45,7 +48,7 @@ pub(crate) struct InventoryArguments {
     at: Option<Timestamp>,
 
     /// At most so many rows
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 
     #[command(subcommand)]
@@ -150,6 +153,28 @@ pub(crate) fn digits(text: &str) -> Result<String, String> {
     if good { Ok(text) } else { Err("write up to 64 hexadecimal digits".to_owned()) }
 }
 
+/// What can be a name, `*.name`, an address or a network: anything else would quietly find nothing.
+fn host_wanted(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("ip:").unwrap_or(text);
+    let (address, bits) = host.split_once('/').map_or((host, None), |(address, bits)| (address, Some(bits)));
+    let wrong = match (address.parse::<IpAddr>(), bits) {
+        (Ok(_), None) => None,
+        (Ok(IpAddr::V4(_)), Some(bits)) if bits.parse::<u8>().is_ok_and(|bits| bits <= 32) => None,
+        (Ok(IpAddr::V6(_)), Some(bits)) if bits.parse::<u8>().is_ok_and(|bits| bits <= 128) => None,
+        (_, Some(_)) => Some("a network is written as 10.0.0.0/8 or fd00::/8"),
+        (Err(_), None) if host.contains(['[', ']', ':']) => Some("it is given without a port"),
+        (Err(_), None) if host.strip_prefix("*.").unwrap_or(host).contains('*') => {
+            Some("a star stands only at the beginning, for all names below: *.example.org")
+        }
+        (Err(_), None) if host.trim_matches(['.', '*']).is_empty() => Some("there is nothing in it"),
+        (Err(_), None) if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            Some("that is a part of an address: 10.1.0.0/16 says which")
+        }
+        (Err(_), None) => None,
+    };
+    wrong.map_or_else(|| Ok(text.to_owned()), |wrong| Err(format!("a name, *.name, an address or a network: {wrong}")))
+}
+
 /// `30d`, `12h`, `2w`.
 fn span(text: &str) -> Result<Span, String> {
     let wrong = || "write 30d, 12h or 2w".to_owned();
@@ -170,6 +195,9 @@ const MANY_KEYS: u64 = 2_000;
 impl InventoryArguments {
     pub(crate) fn run(&self) -> u8 {
         let Some(path) = &self.inventory else { return complain("which inventory? --inventory FILE") };
+        if let Err(wrong) = self.takes_filters() {
+            return complain(&wrong);
+        }
         let failed = |error: &dyn std::fmt::Display| {
             tell(&printable(&format!("{}: {error}", path.display())));
             exit::FAILURE
@@ -208,11 +236,21 @@ impl InventoryArguments {
             }
             Ok((answers, format)) => {
                 if answers.iter().all(|answer| answer.rows.is_empty()) {
-                    tell(match (store.last_packet(), &self.command) {
-                        (Ok(None), _) => "the inventory is empty",
-                        (_, InventoryCommand::AuditKeys { .. }) => "no keys that were looked at share a factor",
-                        (_, InventoryCommand::AuditLists { .. }) => "no list names anything in the inventory",
-                        _ => "nothing is in the inventory that fits",
+                    let unknown = self.owner.as_ref().filter(|owner| matches!(store.has_owner(owner), Ok(false)));
+                    tell(&match (store.last_packet(), &self.command) {
+                        (Ok(None), _) => "the inventory is empty".to_owned(),
+                        (_, InventoryCommand::AuditKeys { .. }) => {
+                            "no keys that were looked at share a factor".to_owned()
+                        }
+                        (_, InventoryCommand::AuditLists { .. }) => {
+                            "no list names anything in the inventory".to_owned()
+                        }
+                        _ => match unknown {
+                            Some(owner) => {
+                                format!("the list of owners has no '{}' (inventory owners import)", printable(owner))
+                            }
+                            None => "nothing is in the inventory that fits".to_owned(),
+                        },
                     });
                 }
                 print_with(|out| write_answers(&store, (&answers, format), out))
@@ -221,12 +259,28 @@ impl InventoryArguments {
         }
     }
 
+    /// What a command does not heed is refused: its answer would be taken for another one's.
+    fn takes_filters(&self) -> Result<(), String> {
+        let filters = [&self.issuer, &self.owner, &self.host].into_iter().any(Option::is_some);
+        let filters = filters || self.since.is_some() || self.at.is_some();
+        let wrong = match &self.command {
+            InventoryCommand::AuditLists { .. } if filters => {
+                "audit-lists looks at everything: of the filters it takes --limit only"
+            }
+            InventoryCommand::AuditKeys { .. } if filters || self.limit.is_some() => {
+                "audit-keys compares all keys: it takes no filters, and --keys N for how many"
+            }
+            InventoryCommand::Show { .. } if filters || self.limit.is_some() => {
+                "show takes no filters: it shows the certificates whose SHA-256 begins so"
+            }
+            InventoryCommand::Owners { .. } if filters || self.limit.is_some() => "owners takes no filters",
+            _ => return Ok(()),
+        };
+        Err(wrong.to_owned())
+    }
+
     /// The lists to look things up in.
     fn knowledge(&self, arguments: &KnowledgeArguments) -> Result<Knowledge, String> {
-        let filters = [&self.issuer, &self.owner, &self.host].into_iter().any(Option::is_some);
-        if filters || self.since.is_some() || self.at.is_some() {
-            return Err("audit-lists looks at everything: of the filters it takes --limit only".to_owned());
-        }
         let knowledge = arguments.read()?;
         if knowledge.has_lists() {
             Ok(knowledge)
@@ -262,7 +316,11 @@ impl InventoryArguments {
         };
         let question = match &self.command {
             InventoryCommand::AuditKeys { keys } => {
-                let (answer, [left_out, more]) = store.shared_factors(*keys)?;
+                let mut bar = Bar::of_work(std::io::stderr().is_terminal());
+                let tell_how_far = &mut |done, all| bar.show(Progress { read: done, total: Some(all) });
+                let found = store.shared_factors(*keys, tell_how_far);
+                bar.finish();
+                let (answer, [left_out, more]) = found?;
                 if left_out > 0 {
                     tell(&format!("{left_out} keys were not looked at: --keys"));
                 }
@@ -271,7 +329,13 @@ impl InventoryArguments {
                 }
                 return Ok((vec![answer], self.format));
             }
-            InventoryCommand::Show { sha256 } => return Ok((store.show(sha256)?, self.format)),
+            InventoryCommand::Show { sha256 } => {
+                let (answers, more) = store.show(sha256)?;
+                if more {
+                    tell("more certificates than these begin so: give more digits");
+                }
+                return Ok((answers, self.format));
+            }
             InventoryCommand::Expiring { within } => Question::Expiring(*within),
             InventoryCommand::Issuers => Question::Issuers,
             InventoryCommand::Keys => Question::Keys,

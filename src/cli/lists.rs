@@ -22,8 +22,11 @@ use crate::text::printable;
 use crate::time::Timestamp;
 use crate::x509::roots::{TrustAnchors, certificates as certificates_of, may_be_ca};
 use crate::x509::sct::Logs;
-use crate::x509::signature::{Verdict, verify_certificate};
+use crate::x509::signature::{Algorithm, Verdict, verify, verify_certificate};
 use crate::x509::{Certificate, Facts, Sha256};
+
+/// Bad lines of a list that are told.
+const TOLD: usize = 10;
 
 /// Reads every file that the policy of `knowledge` names. Paths are relative to `folder`, the policy file's.
 ///
@@ -41,7 +44,12 @@ pub(crate) fn read_all(knowledge: &mut Knowledge, folder: &Path) -> Vec<PolicyEr
             Vec::new()
         });
         for file in each {
-            note(named, crls(&file).map(|crls| knowledge.crls.extend(crls)));
+            let read = crls(&file);
+            if read.as_ref().is_ok_and(|crls| crls.iter().any(|crl| is_forged(crl, &knowledge.anchors))) {
+                let what = "not signed by the trusted CA of that name: it says nothing of that CA's certificates";
+                tell(&about(&file, what));
+            }
+            note(named, read.map(|crls| knowledge.crls.extend(crls)));
         }
     }
     for file in &trust.ct_logs {
@@ -244,13 +252,19 @@ fn list(path: &Path, format: ListFormat) -> Result<NamedList, String> {
         ListFormat::Serials => List::serials(&text),
         ListFormat::Badkeys => return Err(about(path, "badkeys' list holds keys, not certificates")),
     };
+    // One of indicators may begin so; one that was fetched from others did not come.
+    if list.is_empty() {
+        tell(&about(path, "there is nothing in this list"));
+    }
     Ok(named(path, list))
 }
 
 fn named(path: &Path, list: List) -> NamedList {
-    if let Some(first) = list.bad_lines.first() {
-        let many = list.bad_lines.len();
-        tell(&about(path, &format!("{many} lines are not understood and left out, the first is line {first}")));
+    if !list.bad_lines.is_empty() {
+        let first: Vec<String> = list.bad_lines.iter().take(TOLD).map(usize::to_string).collect();
+        let more = list.bad_lines.len().saturating_sub(first.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        tell(&about(path, &format!("lines are not understood and left out: {}{more}", first.join(", "))));
     }
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     NamedList { name, list }
@@ -287,6 +301,20 @@ fn crls(path: &Path) -> Result<Vec<Crl>, String> {
         crl.unusable.is_none()
     });
     Ok(crls)
+}
+
+/// Whether a list names a trusted CA that did not sign it. Who signed in the name of others is not known here.
+fn is_forged(crl: &Crl, anchors: &TrustAnchors) -> bool {
+    let named = anchors.named(&crl.issuer);
+    let signed = |ca: &Arc<Certificate>| {
+        ca.facts.as_deref().is_some_and(|facts| {
+            crl.is_signed(|octets, oid, signature| {
+                // What cannot be verified is not known to be forged.
+                verify(&facts.key, Algorithm { oid, parameters: &[] }, octets, signature) != Verdict::Bad
+            })
+        })
+    };
+    !named.is_empty() && !named.iter().any(signed)
 }
 
 /// The file itself, or the files of a folder in order of their names.
@@ -343,6 +371,32 @@ mod tests {
         assert_eq!(file.find(&key(&[2, 1])), None);
         fs::write(&path, [0; 17]).unwrap();
         assert!(key_file(&path).is_err());
+    }
+
+    #[test]
+    fn a_list_that_its_ca_did_not_sign_is_known() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let list = |params: &rcgen::CertificateParams, key: &rcgen::KeyPair| {
+            let issuer = rcgen::Issuer::from_params(params, key);
+            let crl = rcgen::CertificateRevocationListParams {
+                this_update: rcgen::date_time_ymd(2026, 1, 1),
+                next_update: rcgen::date_time_ymd(2026, 2, 1),
+                crl_number: 1.into(),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: rcgen::KeyIdMethod::Sha256,
+            };
+            Crl::read(crl.signed_by(&issuer).unwrap().der()).unwrap().remove(0)
+        };
+        let keys = [rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap()];
+        let root = params.self_signed(&keys[0]).unwrap();
+        let mut anchors = TrustAnchors::default();
+        // Of a CA that is not trusted nobody knows who signed.
+        assert!(!is_forged(&list(&params, &keys[1]), &anchors));
+        anchors.add(Arc::new(Certificate::parse(root.der())));
+        assert!(!is_forged(&list(&params, &keys[0]), &anchors));
+        assert!(is_forged(&list(&params, &keys[1]), &anchors));
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl Memory {
         self.uncounted
     }
 
+    /// How many of the captures the inventory has already, and how many there are: those that can be told apart.
+    pub(crate) fn known(&self) -> (usize, usize) {
+        (self.counted.files.len(), self.captures.len())
+    }
+
     /// The sink of the run; `whole`: the captures are read without leaving anything out.
     pub(crate) fn sink(&self, batch: u32, whole: bool) -> Gather {
         let batch = usize::try_from(batch).unwrap_or(crate::inventory::BATCH_HANDSHAKES);

@@ -1,4 +1,4 @@
-//! The progress bar of `read`, on a terminal only.
+//! The progress bar of what takes long, on a terminal only.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -8,19 +8,33 @@ use crate::capture::Progress;
 pub(crate) struct Bar {
     bar: Option<ProgressBar>,
     known: bool,
+    /// Where the end is known.
+    style: &'static str,
 }
 
 impl Bar {
     /// Draws to standard error when `wanted`.
     pub(crate) fn new(wanted: bool) -> Self {
+        Self::styled(
+            wanted,
+            ["{bytes} read, {bytes_per_sec}", "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left"],
+        )
+    }
+
+    /// Of work that is no reading.
+    pub(crate) fn of_work(wanted: bool) -> Self {
+        Self::styled(wanted, ["", "{bar:30} {percent}% {eta} left"])
+    }
+
+    fn styled(wanted: bool, [unknown, known]: [&'static str; 2]) -> Self {
         let bar = wanted.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(4));
-            if let Ok(style) = ProgressStyle::with_template("{bytes} read, {bytes_per_sec}") {
+            if let Ok(style) = ProgressStyle::with_template(unknown) {
                 bar.set_style(style);
             }
             bar
         });
-        Self { bar, known: false }
+        Self { bar, known: false, style: known }
     }
 
     /// Shows how far it got.
@@ -31,8 +45,7 @@ impl Bar {
         {
             self.known = true;
             bar.set_length(total);
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
-            {
+            if let Ok(style) = ProgressStyle::with_template(self.style) {
                 bar.set_style(style);
             }
         }

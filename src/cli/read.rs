@@ -17,7 +17,7 @@ use crate::packet::ChecksumMode;
 use crate::pipeline::judgement::Judging;
 use crate::pipeline::{self, Options, Outcome, PipelineError, Selection};
 use crate::sink::{Ndjson, PemFolder, Sink, SinkError};
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::time::Timestamp;
 
 /// Most workers by default: beyond, the reader is what takes the time.
@@ -207,7 +207,15 @@ impl ReadArguments {
                 };
             }
         }
-        let mut bar = Bar::new(!self.quiet && std::io::stderr().is_terminal());
+        let watched = !self.quiet && std::io::stderr().is_terminal();
+        if let Some(memory) = memory.as_ref().filter(|_| watched && self.inventory.is_some()) {
+            let (known, all) = memory.known();
+            if known > 0 {
+                let all = counted(u64::try_from(all).unwrap_or(u64::MAX), "capture");
+                tell(&format!("already in the inventory, not counted again (--again): {known} of {all}"));
+            }
+        }
+        let mut bar = Bar::new(watched);
         let run = (&self.options(judging), context);
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
         bar.finish();

@@ -1,6 +1,6 @@
 //! `tlswatch rules` and `tlswatch policy`: what is looked for, and whether a policy file is good.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -15,7 +15,7 @@ use crate::detect::knowledge::Knowledge;
 use crate::inventory::{InventoryError, Store};
 use crate::policy::{Day, HostEntry, Policy, Warning, warnings};
 use crate::report::suggest::suggest;
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::time::Timestamp;
 use crate::tls::names::cipher_suite;
 use crate::x509::Sha256;
@@ -162,18 +162,31 @@ fn thresholds(policy: &Policy) -> Vec<Warning> {
 fn suggestions(inventory: &Path, handshakes: u32) -> u8 {
     let read = || {
         let store = Store::open_to_ask(inventory)?;
-        let mut records = Vec::new();
+        let (mut records, mut few) = (Vec::new(), 0_u64);
         for (key, ..) in store.baselines(None)? {
             let record = store.baseline(&key)?.and_then(|bytes| HostRecord::from_bytes(&bytes));
-            records.extend(record.filter(|record| record.support >= handshakes));
-        }
-        let mut keys = HashSet::new();
-        for issuer in records.iter().flat_map(|record| record.accepted().map(|known| known.issuer)) {
-            if store.has_key(&Sha256(issuer))? {
-                keys.insert(issuer);
+            match record {
+                Some(record) if record.support >= handshakes => records.push(record),
+                _ => few += 1,
             }
         }
-        Ok::<_, InventoryError>(suggest(&records, |key| keys.contains(key)))
+        let mut keys = HashSet::new();
+        let mut names = HashMap::new();
+        for known in records.iter().flat_map(HostRecord::accepted) {
+            if store.has_key(&Sha256(known.issuer))? {
+                keys.insert(known.issuer);
+            }
+            if !known.public {
+                names.insert(known.sha256, store.names_in(&Sha256(known.sha256))?);
+            }
+        }
+        let of = |certificate: &[u8; 32]| names.get(certificate).cloned().unwrap_or_default();
+        let mut text = suggest(&records, |key| keys.contains(key), of);
+        if few > 0 {
+            let hosts = counted(few, "host");
+            text.push_str(&format!("\n# left out: {hosts} with fewer than {handshakes} handshakes (--handshakes N)\n"));
+        }
+        Ok::<_, InventoryError>(text)
     };
     match read() {
         Ok(text) => print(&text),

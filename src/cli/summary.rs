@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::display_filter;
-use crate::report::{AlertRow, Summary};
+use crate::report::{AlertRow, NAMED, Summary};
 use crate::sink::{About, Event, Sink, SinkError};
 
 /// Collects events for the summary; its text is there after the last event.
@@ -44,6 +44,18 @@ impl Sink for SummarySink {
                 message: view.alert.head.message.clone(),
                 count: view.alert.count,
                 times: [view.alert.first_seen, view.alert.last_seen],
+                about: [
+                    (
+                        view.alert.hosts.iter().take(NAMED).map(ToString::to_string).collect(),
+                        view.alert.hosts.len(),
+                        view.alert.hosts.is_full(),
+                    ),
+                    (
+                        view.alert.clients.iter().take(NAMED).map(ToString::to_string).collect(),
+                        view.alert.clients.len(),
+                        view.alert.clients.is_full(),
+                    ),
+                ],
                 display_filter: display_filter(view.alert),
             }),
             About::Certificate(_) => {}

@@ -1,5 +1,6 @@
 //! `tlswatch why-not`: why no alert was told about a host.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use crate::cli::read::{finish, worker_count};
 use crate::cli::{complain, exit, print, tell};
 use crate::detect::alerts::When;
 use crate::detect::hosts::record::HostRecord;
-use crate::detect::why_not::{describe, review};
+use crate::detect::sighting::HostKey;
+use crate::detect::why_not::{NAMED, alert_line, at_this_address, describe, review};
 use crate::event::{Context, Detail, Observer};
 use crate::inventory::{InventoryError, Store, stand_in};
 use crate::pipeline::judgement::Judging;
@@ -97,8 +99,7 @@ impl WhyNotArguments {
             Err(errors) => return Ok(complain(&errors)),
         };
         let mut text = String::new();
-        let (name, port) = &self.host;
-        for key in store.hosts_named(name)?.into_iter().filter(|key| port.is_none_or(|port| port == key.port)) {
+        for key in self.hosts(&store)? {
             let record = store.baseline(&key)?.and_then(|bytes| HostRecord::from_bytes(&bytes));
             let record = record.filter(|record| record.key() == key);
             match &record {
@@ -111,31 +112,88 @@ impl WhyNotArguments {
             text.push_str(&again.replace(&format!("client {client} "), "a client "));
         }
         if text.is_empty() {
-            text.push_str("nothing is known of this host: no handshake with it was seen\n");
+            text.push_str(&self.unknown(&store)?);
         }
-        let mut told = 0_u32;
-        for alert in store.alerts(None)? {
-            let Ok(event) = serde_json::from_str::<Value>(&alert.json) else { continue };
-            let names = event.pointer("/tlswatch/alert/hosts/names").and_then(Value::as_array);
-            let about = |name: &Value| name.as_str().is_some_and(|name| self.is_host(name));
-            if names.is_some_and(|names| names.iter().any(about)) {
-                told += 1;
-                let word = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-                let line = format!("alert {} {}: {}", alert.id, word("/rule/id"), word("/message"));
-                text.push_str(&printable(&line));
-                text.push('\n');
+        text.push_str(&self.alerts(&store)?);
+        Ok(print(&text))
+    }
+
+    /// What to say where nothing is known of the host itself.
+    fn unknown(&self, store: &Store) -> Result<String, InventoryError> {
+        let Some(address) = self.host.0.strip_prefix("ip:") else {
+            return Ok("nothing is known of this host: no handshake with it was seen\n".to_owned());
+        };
+        let address = address.trim_matches(['[', ']']);
+        let (mut named, port) = (BTreeSet::new(), self.host.1);
+        let mut more = false;
+        for host in store.names_at(address)?.iter().filter(|host| port.is_none_or(|port| port == host.port)) {
+            if named.len() < NAMED {
+                named.insert(host.to_string());
+            } else {
+                more = true;
             }
         }
-        if told == 0 {
+        if named.is_empty() {
+            let hidden = "servers that hide their certificate are known by name only";
+            return Ok(format!("nothing is known of this address: no certificate from it was seen ({hidden})\n"));
+        }
+        let text =
+            format!("no certificate came from it without a name being asked for; {}", at_this_address((&named, more)));
+        Ok(format!("{}\n", printable(&text)))
+    }
+
+    /// What was told of it, and what may have been.
+    fn alerts(&self, store: &Store) -> Result<String, InventoryError> {
+        let mut text = String::new();
+        let mut told = Vec::new();
+        let mut about = store.alerts_about(&self.host.0)?;
+        about.extend(self.outer().map(|outer| store.alerts_about(&outer)).transpose()?.unwrap_or_default());
+        for (alert, hosts) in about {
+            if told.contains(&alert.id) {
+                continue;
+            }
+            let Ok(event) = serde_json::from_str::<Value>(&alert.json) else { continue };
+            if hosts.iter().any(|host| self.is_host(host)) {
+                let word = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                text.push_str(&alert_line(&alert.id, (word("/rule/id"), word("/message"))));
+                told.push(alert.id);
+            }
+        }
+        let many = store.alerts_about_many()?.into_iter().filter(|alert| !told.contains(alert));
+        let many: Vec<String> =
+            many.map(|alert| format!("alert {alert} is about more hosts than are kept: maybe it, too\n")).collect();
+        if told.is_empty() && many.is_empty() {
             text.push_str("no alert names it\n");
         }
-        Ok(print(&text))
+        text.extend(many);
+        Ok(text)
+    }
+
+    /// The host with an encrypted ClientHello, of which only the outer name is seen: who asks for a name means it, too.
+    fn outer(&self) -> Option<String> {
+        let name = &self.host.0;
+        (!name.starts_with("ip:") && !name.starts_with("ech:")).then(|| format!("ech:{name}"))
+    }
+
+    /// The hosts that the inventory has by this name and port.
+    fn hosts(&self, store: &Store) -> Result<Vec<HostKey>, InventoryError> {
+        let (name, port) = &self.host;
+        let mut found = store.hosts_named(name)?;
+        for key in self.outer().map(|outer| store.hosts_named(&outer)).transpose()?.unwrap_or_default() {
+            // What is kept beside baselines does not tell the two apart.
+            if store.baseline(&key)?.is_some() {
+                found.push(key);
+            }
+        }
+        found.retain(|key| port.is_none_or(|port| port == key.port));
+        Ok(found)
     }
 
     /// Whether `name:port` of an alert is this host.
     fn is_host(&self, name: &str) -> bool {
         let (wanted, wanted_port) = &self.host;
         let is_port = |port: &str| wanted_port.is_none_or(|wanted| port == wanted.to_string());
-        name.rsplit_once(':').is_some_and(|(name, port)| name == wanted && is_port(port))
+        let is_name = |name: &str| name == wanted || self.outer().is_some_and(|outer| name == outer);
+        name.rsplit_once(':').is_some_and(|(name, port)| is_name(name) && is_port(port))
     }
 }

@@ -139,6 +139,17 @@ impl List {
         Some(())
     }
 
+    /// Nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+            && self.keys.is_empty()
+            && self.serials.is_empty()
+            && self.bare_serials.is_empty()
+            && self.fingerprints.is_empty()
+            && self.names.is_empty()
+            && self.addresses.is_empty()
+    }
+
     /// The entry of an address.
     pub fn address(&self, address: IpAddr) -> Option<&Entry> {
         self.addresses.find(address).map(|(_, entry)| entry)

@@ -211,12 +211,17 @@ impl HostKey {
         let name = match (name, may_hide_name(handshake)) {
             (Some(name), false) => name,
             (Some(name), true) => format!("ech:{name}"),
-            (None, _) => match ends.server.address {
-                IpAddr::V4(address) => format!("ip:{address}"),
-                IpAddr::V6(address) => format!("ip:[{address}]"),
-            },
+            (None, _) => Self::name_of(ends.server.address),
         };
         Self { name, port }
+    }
+
+    /// What stands for the name where a client gave none.
+    pub fn name_of(server: IpAddr) -> String {
+        match server {
+            IpAddr::V4(address) => format!("ip:{address}"),
+            IpAddr::V6(address) => format!("ip:[{address}]"),
+        }
     }
 
     /// The server name, where there is one: also the outer one of an encrypted ClientHello.

@@ -384,7 +384,7 @@ fn alert(listed: &[Listed], policy: &Policy) -> Option<Past> {
         let text = format!("clients that used it as their own: {}", named.join(", "));
         finding.evidence.pro.push(Point { id: "clients", text, ..Point::default() });
     }
-    finding.evidence.verdict = "used before the list had it".to_owned();
+    finding.evidence.verdict = "used before this list was loaded".to_owned();
     Some(Past {
         hosts: uses.iter().map(|(place, _)| shown(&place.host).into()).collect(),
         clients: owners.into_iter().collect(),

@@ -1,9 +1,10 @@
 //! Why there is no alert about a host: what was seen of it, what was found and why it was not told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::alerts::{Alert, Alerts};
 use super::catalogue::Effect;
 use super::finding::Finding;
 use super::hosts::Hosts;
@@ -24,6 +25,9 @@ use crate::x509::chain::SignatureMemo;
 /// Different findings that are kept.
 const FINDINGS: usize = 200;
 
+/// Names at one address that are told.
+pub const NAMED: usize = 10;
+
 /// Bytes of each memo while one host is judged again.
 const REVIEW_BYTES: usize = 4 << 20;
 
@@ -36,12 +40,17 @@ pub struct WhyNot {
     /// Name part of the host, as in [`HostKey`].
     name: String,
     handshakes: u64,
+    /// Of these with an encrypted ClientHello, where the name that is seen may be only the outer one.
+    outer: u64,
     chains: u64,
     encrypted: u64,
     resumed: u64,
     incomplete: u64,
     findings: BTreeMap<(&'static str, Fate), (u64, String)>,
     left_out: u64,
+    /// Hosts that clients asked for by name at this address, if the host is one.
+    named: BTreeSet<String>,
+    more_named: bool,
 }
 
 /// What became of a finding.
@@ -58,21 +67,27 @@ impl WhyNot {
         Self {
             name: name.to_owned(),
             handshakes: 0,
+            outer: 0,
             chains: 0,
             encrypted: 0,
             resumed: 0,
             incomplete: 0,
             findings: BTreeMap::new(),
             left_out: 0,
+            named: BTreeSet::new(),
+            more_named: false,
         }
     }
 
     /// Takes note of a handshake.
     pub fn observe(&mut self, observation: &Observation) {
-        if HostKey::of(observation).name != self.name {
+        let key = HostKey::of(observation);
+        if !self.is_about(&key.name) {
+            self.also_at(&key, observation);
             return;
         }
         self.handshakes += 1;
+        self.outer += u64::from(key.name != self.name);
         let handshake = &observation.handshake;
         if !observation.server_chain.is_empty() {
             self.chains += 1;
@@ -85,10 +100,27 @@ impl WhyNot {
         }
     }
 
+    /// Whether a host of this name is the one asked about: who asks for a name means it with an encrypted ClientHello, too.
+    fn is_about(&self, name: &str) -> bool {
+        name == self.name || name.strip_prefix("ech:") == Some(&self.name)
+    }
+
+    /// Takes note of another name at the address that is asked about.
+    fn also_at(&mut self, key: &HostKey, observation: &Observation) {
+        if !self.name.starts_with("ip:") || HostKey::name_of(observation.ends.server.address) != self.name {
+            return;
+        }
+        if self.named.len() < NAMED {
+            self.named.insert(key.to_string());
+        } else {
+            self.more_named |= !self.named.contains(&key.to_string());
+        }
+    }
+
     /// Takes note of a finding.
     pub fn found(&mut self, finding: &Finding) {
         let host = finding.host.rsplit_once(':').map_or(&*finding.host, |(name, _)| name);
-        if host != self.name {
+        if !self.is_about(host) {
             return;
         }
         let fate = match (finding.effect, finding.suppressed_by) {
@@ -104,8 +136,8 @@ impl WhyNot {
         self.findings.entry(key).or_insert_with(|| (0, finding.message.clone())).0 += 1;
     }
 
-    /// The answer at the end of a run.
-    pub fn text(&self, hosts: Option<&Hosts>) -> String {
+    /// The answer at the end of a run; `alerts` are all that were made, if that is known.
+    pub fn text(&self, hosts: Option<&Hosts>, alerts: Option<&Alerts>) -> String {
         let mut out = String::new();
         let mut line = |text: &str| {
             // Writing to a String cannot fail.
@@ -118,7 +150,11 @@ impl WhyNot {
         if self.handshakes == 0 {
             line("  no handshake asked for this host: another name, or ip:ADDRESS without one?");
         }
+        if !self.named.is_empty() {
+            line(&format!("  {}", at_this_address((&self.named, self.more_named))));
+        }
         let reasons = [
+            (self.outer, "with an encrypted ClientHello, whose name may be only the outer one"),
             (self.encrypted, "in TLS 1.3, which hides the certificate: only what is in clear was judged"),
             (self.resumed, "resumed a session: no certificate is sent"),
             (self.incomplete, "ended before the certificate, or it was not in the capture"),
@@ -126,16 +162,37 @@ impl WhyNot {
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
             line(&format!("  {count} {reason}"));
         }
-        out.push_str(&self.findings_text());
-        let Some(hosts) = hosts else { return out };
-        for record in hosts.table().iter().filter(|record| *record.name == *self.name) {
-            out.push_str(&describe(record));
+        out.push_str(&self.findings_text(alerts));
+        if let Some(hosts) = hosts {
+            for record in hosts.table().iter().filter(|record| self.is_about(&record.name)) {
+                out.push_str(&describe(record));
+            }
+            out.push_str(&self.cases_text(hosts));
         }
-        out.push_str(&self.cases_text(hosts));
+        out.push_str(&alerts.map(|alerts| self.alerts_text(alerts)).unwrap_or_default());
         out
     }
 
-    fn findings_text(&self) -> String {
+    /// Alerts about the host.
+    fn told<'a>(&'a self, alerts: &'a Alerts) -> impl Iterator<Item = &'a Alert> {
+        let about = |host: &Arc<str>| host.rsplit_once(':').is_some_and(|(name, _)| self.is_about(name));
+        alerts.iter().filter(move |alert| !alert.suppressed && alert.hosts.iter().any(about))
+    }
+
+    fn alerts_text(&self, alerts: &Alerts) -> String {
+        let told: String = self
+            .told(alerts)
+            .map(|alert| alert_line(&alert.id.to_string(), (alert.head.rule.id, &alert.head.message)))
+            .collect();
+        let full = alerts.iter().any(|alert| !alert.suppressed && alert.hosts.is_full());
+        match (told.is_empty(), full) {
+            (false, _) => told,
+            (true, true) => "no alert is known to name it; one is about more hosts than are kept\n".to_owned(),
+            (true, false) => "no alert names it\n".to_owned(),
+        }
+    }
+
+    fn findings_text(&self, alerts: Option<&Alerts>) -> String {
         let mut out = String::new();
         let mut line = |text: &str| {
             // Writing to a String cannot fail.
@@ -143,7 +200,11 @@ impl WhyNot {
         };
         line("findings");
         for ((rule, fate), (count, message)) in &self.findings {
+            let told = |alerts| self.told(alerts).any(|alert| alert.rules.contains(rule));
             let fate = match fate {
+                Fate::Alert if alerts.is_some_and(|alerts| !told(alerts)) => {
+                    "no alert at the end: what came later explains it, or there was no room".to_owned()
+                }
                 Fate::Alert => "alerts".to_owned(),
                 Fate::Suppressed(at) => format!("suppressed by line {at} of the policy"),
                 Fate::Mark => "only marks: no alert by itself, or for this host".to_owned(),
@@ -160,12 +221,27 @@ impl WhyNot {
     }
 
     fn cases_text(&self, hosts: &Hosts) -> String {
-        let cases: String = hosts.cases(&self.name).map(Case::text).collect();
+        let outer = format!("ech:{}", self.name);
+        let cases: String = hosts.cases(&self.name).chain(hosts.cases(&outer)).map(Case::text).collect();
         match cases.as_str() {
             "" => "no certificate of it was unexpected\n".to_owned(),
             cases => format!("last unexpected certificate\n{cases}"),
         }
     }
+}
+
+/// An alert in a line: its id, rule and message.
+pub fn alert_line(id: &str, (rule, message): (&str, &str)) -> String {
+    let mut line = printable(&format!("alert {id} {rule}: {message}")).into_owned();
+    line.push('\n');
+    line
+}
+
+/// Says by which names clients asked at an address, and whether there are more.
+pub fn at_this_address((named, more): (&BTreeSet<String>, bool)) -> String {
+    let named = named.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if more { " and more" } else { "" };
+    format!("clients that named a host asked there for {named}{more}: ask about these")
 }
 
 /// A baseline as it was before the certificate that is looked at, and what a person accepted.
@@ -236,7 +312,7 @@ pub fn review(
     if by_hand {
         out.push_str("a person accepted it (tlswatch baseline accept): it is no unexpected certificate\n");
     }
-    out.push_str(&why_not.findings_text());
+    out.push_str(&why_not.findings_text(None));
     out.push_str(&judge.known_hosts().map(|hosts| why_not.cases_text(hosts)).unwrap_or_default());
     out
 }
@@ -326,11 +402,54 @@ mod tests {
         why.found(&finding);
         finding.host = "other.example.com:443".into();
         why.found(&finding);
-        let text = why.text(None);
+        let text = why.text(None, None);
         assert!(text.contains("TLSW-CERT-001 (once, alerts): gone\\u{1b}[2J"), "{text}");
         assert!(text.contains("TLSW-CERT-001 (2 times, suppressed by line 7 of the policy)"), "{text}");
         assert!(text.contains("TLSW-MITM-002 (once, only marks"), "{text}");
         assert!(text.contains("no handshake asked for this host"), "{text}");
+    }
+
+    #[test]
+    fn an_encrypted_hello_is_about_the_name_that_shows() {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        let chain = public.chain(&Plan::of(&["www.example.com"]));
+        let mut observation = scene.handshake("10.1.0.1", "192.0.2.1", &chain);
+        let handshake = &mut observation.handshake;
+        let hello = handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(b"www.example.com".as_slice().into());
+        hello.encrypted_client_hello = true;
+        handshake.server_hello = None;
+        let mut why = WhyNot::new("www.example.com");
+        why.observe(&observation);
+        let text = why.text(None, None);
+        assert!(text.contains("1 handshakes") && text.contains("1 with an encrypted ClientHello"), "{text}");
+        let mut why = WhyNot::new("ech:www.example.com");
+        why.observe(&observation);
+        assert!(!why.text(None, None).contains("may be only the outer one"));
+    }
+
+    #[test]
+    fn what_was_taken_back_does_not_alert() {
+        let finding = |rule| {
+            let mut finding = Finding::new(rule, Cause::LeafKey(Sha256([1; 32])), Moment::default(), "odd".to_owned());
+            finding.host = "www.example.com:443".into();
+            finding
+        };
+        let mut why = WhyNot::new("www.example.com");
+        let mut alerts = Alerts::default();
+        for rule in [&EXPIRED, &UNEXPECTED_CERTIFICATE] {
+            why.found(&finding(rule));
+            alerts.take(&finding(rule), || None, Timestamp(0));
+        }
+        let id = finding(&EXPIRED).cause.alert_id();
+        let text = why.text(None, Some(&alerts));
+        assert!(text.contains("TLSW-CERT-001 (once, alerts)") && text.contains(&format!("alert {id} ")), "{text}");
+        alerts.retract(id, EXPIRED.id);
+        let text = why.text(None, Some(&alerts));
+        assert!(text.contains("TLSW-CERT-001 (once, no alert at the end"), "{text}");
+        alerts.retract(id, UNEXPECTED_CERTIFICATE.id);
+        assert!(why.text(None, Some(&alerts)).ends_with("no alert names it\n"));
     }
 
     #[test]
@@ -341,14 +460,14 @@ mod tests {
         let site = "www.example.com";
         scene.serve(&mut watch, (site, "10.1.0.1"), &public.chain(&Plan::of(&[site])));
         let why = WhyNot::new(site);
-        let text = why.text(Some(watch.hosts()));
+        let text = why.text(Some(watch.hosts()), None);
         assert!(
             text.contains("no certificate of it was unexpected") && text.contains("phase        learning"),
             "{text}"
         );
         scene.serve(&mut watch, (site, "10.2.0.22"), &Ca::new("Gate").chain(&Plan::of(&[site])));
         scene.finish(&mut watch);
-        let text = why.text(Some(watch.hosts()));
+        let text = why.text(Some(watch.hosts()), None);
         assert!(text.contains("last unexpected certificate") && text.contains("Gate"), "{text}");
         assert!(text.contains("suspect") && text.contains("accepted"), "{text}");
     }

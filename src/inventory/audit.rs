@@ -38,9 +38,15 @@ impl Store {
     /// because there are more than `limit` (the most recently seen ones are looked at); and the number of keys that share a
     /// factor too and of which no pairs are given, because there are too many.
     ///
+    /// `tell` hears how much of a long run is done, and how much there is.
+    ///
     /// # Errors
     /// When SQLite fails.
-    pub fn shared_factors(&self, limit: u32) -> Result<(Answer, [u64; 2]), InventoryError> {
+    pub fn shared_factors(
+        &self,
+        limit: u32,
+        tell: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Answer, [u64; 2]), InventoryError> {
         let connection = self.connection();
         let mut statement = prepare(
             &connection,
@@ -56,7 +62,7 @@ impl Store {
         let moduli: Vec<&[u8]> = keys.iter().map(|(modulus, ..)| modulus.as_slice()).collect();
         let mut rows = Vec::new();
         let quick = is_quick(&moduli) && are_coprime(&moduli) == Some(true);
-        let shared = if quick { Shared::default() } else { batch_gcd::shared_factors(&moduli) };
+        let shared = if quick { Shared::default() } else { batch_gcd::shared_factors(&moduli, tell) };
         for (one, other) in shared.pairs {
             let (Some(one), Some(other)) = (keys.get(one), keys.get(other)) else { continue };
             let cells = [one, other].into_iter().flat_map(|(_, spki, subject)| {

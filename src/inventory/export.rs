@@ -16,12 +16,15 @@ const GAP: usize = 2;
 /// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
 const DIGITS: usize = 16;
 
+/// Characters of a day.
+const DAY: usize = "2024-06-01".len();
+
 /// The column with the SHA-256 of a certificate.
 const CERTIFICATE: &str = "sha256";
 
 impl Answer {
     /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
-    /// the widest columns until a line fits; without, nothing is.
+    /// times to their day and the widest columns until a line fits; without, nothing is.
     ///
     /// # Errors
     /// When `out` fails.
@@ -30,16 +33,26 @@ impl Answer {
         // Nothing is kept of a row but its widths: an answer may have a million of them.
         let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
         let mut words = vec![false; widths.len()];
+        let mut times = vec![false; widths.len()];
         let mut text = String::new();
         let measured: Result<(), Infallible> = self.rows.each(|row| {
-            for ((width, words), cell) in widths.iter_mut().zip(&mut words).zip(row) {
+            for (((width, words), times), cell) in widths.iter_mut().zip(&mut words).zip(&mut times).zip(row) {
                 for_terminal((cell, digits), &mut text);
                 *width = (*width).max(text.chars().count());
                 *words |= matches!(cell, Cell::Text(_) | Cell::Digest(_));
+                *times |= matches!(cell, Cell::Time(_) | Cell::Day(_));
             }
             Ok(())
         });
         let Ok(()) = measured;
+        let gaps = GAP * widths.len().saturating_sub(1);
+        // Where there is little room, the day of each time tells more than the hour of one and nothing of a name.
+        let days = width.is_some_and(|width| widths.iter().sum::<usize>().saturating_add(gaps) > width);
+        for (width, name) in
+            widths.iter_mut().zip(&self.columns).zip(&times).filter(|(_, times)| days && **times).map(|(one, _)| one)
+        {
+            *width = DAY.max(name.len());
+        }
         match width {
             Some(width) => shorten(&mut widths, &words, width),
             None => widths.iter_mut().for_each(|width| *width = (*width).min(ALIGNED)),
@@ -50,6 +63,9 @@ impl Answer {
             line.clear();
             for (cell, most) in row.iter().zip(&widths) {
                 for_terminal((cell, digits), &mut text);
+                if days && matches!(cell, Cell::Time(_) | Cell::Day(_)) {
+                    text.truncate(text.find('T').unwrap_or(text.len()));
+                }
                 let shown = if width.is_some() { cut(&text, *most) } else { text.as_str().into() };
                 line.push_str(&shown);
                 let missing = most.saturating_sub(shown.chars().count());
@@ -267,6 +283,10 @@ mod tests {
                 "{longest}\n{table}"
             );
         }
+        // A day is whole where an hour would be cut, and an hour is there where it fits.
+        let table = written(|out| hostile().write_table(out, Some(80)));
+        assert!(table.contains(" 2024-06-01 ") && !table.contains("2024-06-01T"), "{table}");
+        assert!(written(|out| hostile().write_table(out, Some(300))).contains("2024-06-01T05:55:05Z"));
         let mut long = hostile();
         let Rows::Made(rows) = &mut long.rows else { unreachable!() };
         rows[0][1] = Cell::Text("x".repeat(60_000).into());

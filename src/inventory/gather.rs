@@ -20,7 +20,7 @@ use super::parts::{Counted, number};
 use super::prints::Prints;
 use super::sketch::Sketch;
 use super::writer::Order;
-use super::{Inventory, StoredAlert};
+use super::{Inventory, Named, StoredAlert};
 
 /// Bytes of DER after which a batch is written: certificates dominate what it holds.
 const BATCH_BYTES: usize = 16 << 20;
@@ -317,7 +317,13 @@ impl Gather {
             severity: total.severity.number(),
             json: String::from_utf8_lossy(line).trim_end().to_owned(),
         };
-        self.inventory.put_alert(stored).map_err(SinkError::from)
+        let hosts = alert.hosts.iter().map(|host| (Named::Host, host.to_string()));
+        let clients = alert.clients.iter().map(|client| (Named::Client, client.to_string()));
+        let rules = alert.rules.iter().map(|rule| (Named::Rule, (*rule).to_owned()));
+        let full = [(alert.hosts.is_full(), Named::Host), (alert.clients.is_full(), Named::Client)];
+        let more = full.iter().filter(|(full, _)| *full).map(|(_, kind)| (Named::More, kind.name().to_owned()));
+        let about = hosts.chain(clients).chain(rules).chain(more).collect();
+        self.inventory.put_alert(stored, about).map_err(SinkError::from)
     }
 
     fn send(&mut self) -> Result<(), SinkError> {

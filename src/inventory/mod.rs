@@ -324,12 +324,12 @@ impl Inventory {
         self.send(Order::Expire(before))
     }
 
-    /// Keeps an alert, so that its cause is not told again.
+    /// Keeps an alert, so that its cause is not told again; what it is about comes to what earlier runs knew.
     ///
     /// # Errors
     /// When the writer failed.
-    pub fn put_alert(&self, alert: StoredAlert) -> Result<(), InventoryError> {
-        self.send(Order::Alert(Box::new(alert)))
+    pub fn put_alert(&self, alert: StoredAlert, about: Vec<(Named, String)>) -> Result<(), InventoryError> {
+        self.send(Order::Alert(Box::new((alert, about))))
     }
 
     /// Notes that a capture was read to its end.
@@ -416,6 +416,31 @@ pub struct StoredAlert {
     pub severity: u8,
     /// The event.
     pub json: String,
+}
+
+/// What an alert is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A server, `name:port`.
+    Host,
+    /// Address of a client.
+    Client,
+    /// Id of a rule that holds for it.
+    Rule,
+    /// The kind of which there are more than are kept.
+    More,
+}
+
+impl Named {
+    /// As it stands in table `alert_about`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Client => "client",
+            Self::Rule => "rule",
+            Self::More => "more",
+        }
+    }
 }
 
 /// A capture as it is remembered.

@@ -51,6 +51,16 @@ impl Pattern {
     }
 }
 
+impl Store {
+    /// Whether the imported list names this owner.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn has_owner(&self, owner: &str) -> Result<bool, InventoryError> {
+        Ok(self.connection().prepare_cached("SELECT 1 FROM owner WHERE owner = ? LIMIT 1")?.exists([owner])?)
+    }
+}
+
 impl fmt::Display for Pattern {
     /// As [`of`](Pattern::of) reads it, the same for all ways to write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

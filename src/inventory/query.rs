@@ -1,13 +1,13 @@
 //! The questions that people ask of an inventory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
-use crate::x509::Sha256;
+use crate::x509::{AlternativeName, Certificate, Facts, Sha256};
 
 use super::answer::{Answer, Cell, Columns, Kind, Rows, ask};
 use super::owners::{Owned, Owners, Pattern};
@@ -132,13 +132,14 @@ impl Store {
         Ok(answer)
     }
 
-    /// Everything about the certificates whose SHA-256 begins with these hexadecimal digits: facts, then places.
+    /// Everything about the certificates whose SHA-256 begins with these hexadecimal digits: facts, then places; of many
+    /// the first 100. Says whether there are more.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn show(&self, digits: &str) -> Result<Vec<Answer>, InventoryError> {
+    pub fn show(&self, digits: &str) -> Result<(Vec<Answer>, bool), InventoryError> {
         let connection = self.connection();
-        let Some((from, to)) = digest_range(digits) else { return Ok(Vec::new()) };
+        let Some((from, to)) = digest_range(digits) else { return Ok((Vec::new(), false)) };
         let mut wanted = Where::new();
         wanted.and("c.sha256 BETWEEN ? AND ?", [Value::Blob(from.to_vec()), Value::Blob(to.to_vec())]);
         let mut facts = wanted.ask(
@@ -167,11 +168,22 @@ impl Store {
                  (SELECT group_concat(name, ' ') FROM certificate_name WHERE certificate = c.id),
                  c.first, c.last, c.count
                  FROM certificate AS c LEFT JOIN issuer ON issuer.id = c.issuer LEFT JOIN key ON key.id = c.key
-                 WHERE {} ORDER BY c.id LIMIT 100",
-                wanted.text()
+                 WHERE {} ORDER BY c.sha256 LIMIT {}",
+                wanted.text(),
+                SHOWN.saturating_add(1)
             ),
         )?;
         facts.title = "certificates";
+        let more = facts.rows.len() > SHOWN;
+        if let Rows::Made(rows) = &mut facts.rows {
+            rows.truncate(SHOWN);
+        }
+        for row in made(&mut facts) {
+            count_more_names(&connection, row)?;
+        }
+        if let Some(last) = facts.digests().last() {
+            wanted.and("c.sha256 <= ?", [Value::Blob(last.0.to_vec())]);
+        }
         let mut places = wanted.ask(
             &connection,
             &[
@@ -192,12 +204,12 @@ impl Store {
                  s.first, s.last, s.count, s.clients
                  FROM certificate AS c JOIN sighting AS s ON s.certificate = c.id JOIN role ON role.id = s.role
                  JOIN name ON name.id = s.name JOIN endpoint ON endpoint.id = s.endpoint
-                 WHERE {} ORDER BY c.id, s.role, name.name, endpoint.ip, endpoint.port",
+                 WHERE {} ORDER BY c.sha256, s.role, name.name, endpoint.ip, endpoint.port",
                 wanted.text()
             ),
         )?;
         places.title = "places";
-        Ok(vec![facts, places])
+        Ok((vec![facts, places], more))
     }
 
     /// The bytes of a certificate.
@@ -205,12 +217,40 @@ impl Store {
     /// # Errors
     /// When SQLite fails.
     pub fn der(&self, sha256: &Sha256) -> Result<Option<Vec<u8>>, InventoryError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(
-            "SELECT der FROM der JOIN certificate ON certificate.id = der.certificate WHERE sha256 = ?",
-        )?;
-        Ok(statement.query_row([sha256.0], |row| row.get(0)).optional()?)
+        Ok(der(&self.connection(), sha256)?)
     }
+}
+
+fn der(connection: &Connection, sha256: &Sha256) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection
+        .prepare_cached("SELECT der FROM der JOIN certificate ON certificate.id = der.certificate WHERE sha256 = ?")?;
+    statement.query_row([sha256.0], |row| row.get(0)).optional()
+}
+
+/// Says behind the names of a certificate, of which not all have rows, how many more it has.
+fn count_more_names(connection: &Connection, row: &mut [Cell]) -> rusqlite::Result<()> {
+    let Some(Cell::Digest(digest)) = row.first() else { return Ok(()) };
+    let Ok(sha256) = <[u8; 32]>::try_from(&**digest).map(Sha256) else { return Ok(()) };
+    let mut rows = connection.prepare_cached(
+        "SELECT count(*) FROM certificate_name JOIN certificate ON certificate.id = certificate WHERE sha256 = ?",
+    )?;
+    let listed = rows.query_row([sha256.0], |row| row.get::<_, u32>(0))?;
+    let listed = usize::try_from(listed).unwrap_or(usize::MAX);
+    let Some(der) = der(connection, &sha256)? else { return Ok(()) };
+    let all = Certificate::parse(&der).facts.map_or(0, |facts| distinct_names(&facts));
+    if let (Some(Cell::Text(names)), true) = (row.get_mut(NAMES_COLUMN), all > listed) {
+        *names = format!("{names} (+{})", all.saturating_sub(listed)).into();
+    }
+    Ok(())
+}
+
+fn distinct_names(facts: &Facts) -> usize {
+    let names = facts.alternative_names.iter().filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(name.to_lowercase()),
+        AlternativeName::Ip(address) => Some(address.to_string()),
+        _ => None,
+    });
+    names.collect::<HashSet<String>>().len()
 }
 
 /// The least and the greatest digest that begin with these hexadecimal digits; `None` when they are no digits.
@@ -225,6 +265,11 @@ pub(super) fn digest_range(digits: &str) -> Option<([u8; 32], [u8; 32])> {
     }
     fits.then_some((from, to))
 }
+
+/// Certificates that are shown together.
+const SHOWN: usize = 100;
+/// Which column of them has the names.
+const NAMES_COLUMN: usize = 12;
 
 /// Kind and size of a key.
 const KEY: &str = "key.algorithm || ' ' || coalesce(key.curve, key.bits)";
@@ -269,10 +314,16 @@ fn select(connection: &Connection, filter: &Filter, owners: &Owners) -> rusqlite
 fn of_certificates((filter, wanted): (&Filter, bool)) -> Where {
     let mut conditions = Where::new();
     if wanted {
+        // There and then: a certificate that others still show may have left the host long ago.
+        let since = filter.since.map(|since| Value::Integer(since.0));
+        let then = since.as_ref().map_or("", |_| "AND last >= ?");
         conditions.and(
-            "c.id IN (SELECT certificate FROM sighting WHERE name IN temp.wanted_name
-             UNION ALL SELECT certificate FROM sighting WHERE endpoint IN (SELECT id FROM temp.wanted_endpoint))",
-            [],
+            &format!(
+                "c.id IN (SELECT certificate FROM sighting WHERE name IN temp.wanted_name {then}
+                 UNION ALL SELECT certificate FROM sighting
+                 WHERE endpoint IN (SELECT id FROM temp.wanted_endpoint) {then})"
+            ),
+            since.clone().into_iter().chain(since),
         );
     }
     if let Some(issuer) = &filter.issuer {
@@ -405,12 +456,16 @@ fn keys(connection: &Connection, wanted: (&Filter, bool), reused: bool) -> rusql
 fn of_hosts((filter, wanted): (&Filter, bool)) -> Where {
     let mut conditions = Where::new();
     if wanted {
+        let since = filter.since.map(|since| Value::Integer(since.0));
+        let then = since.as_ref().map_or("", |_| "AND sighting.last >= ?");
         conditions.and(
             // By the places of each host: to gather the hosts of all places takes three times as long where all are wanted.
-            "(host.name IN temp.wanted_name OR EXISTS (SELECT 1 FROM sighting
-              CROSS JOIN temp.wanted_endpoint AS wanted ON wanted.id = sighting.endpoint AND wanted.port = host.port
-              AND wanted.transport = host.transport WHERE sighting.name = host.name))",
-            [],
+            &format!(
+                "(host.name IN temp.wanted_name OR EXISTS (SELECT 1 FROM sighting
+                  CROSS JOIN temp.wanted_endpoint AS wanted ON wanted.id = sighting.endpoint AND wanted.port = host.port
+                  AND wanted.transport = host.transport WHERE sighting.name = host.name {then}))"
+            ),
+            since,
         );
     }
     if let Some(since) = filter.since {

@@ -83,6 +83,23 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Hosts that clients asked for by name and that showed a certificate at this address.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn names_at(&self, address: &str) -> Result<Vec<HostKey>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(
+            "SELECT DISTINCT name.name, endpoint.port FROM endpoint JOIN sighting ON sighting.endpoint = endpoint.id
+             JOIN name ON name.id = sighting.name
+             WHERE endpoint.ip = ? AND name.name NOT LIKE 'ip:%' ORDER BY 1, 2 LIMIT 1000",
+        )?;
+        let found = statement.query_map([address], |row| Ok(HostKey { name: row.get(0)?, port: row.get(1)? }))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
 /// An address of nobody (RFC 1122 section 3.2.1.3: network 0) that stands for the clients of a host judged again: one that
 /// the sketch of its clients has already, so that it does not make them one more.
 pub fn stand_in(clients: &[u64]) -> IpAddr {

@@ -8,7 +8,7 @@ use super::InventoryError;
 pub(super) const APPLICATION_ID: i32 = 0x544c_5357;
 
 /// What leads from each version to the next; a file of version n has had the first n. Never change one that was released.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// What was seen.
 const VERSION_1: &str = "
@@ -208,6 +208,29 @@ CREATE TABLE fingerprint_use (
 ) WITHOUT ROWID;
 ";
 
+/// What alerts are about, over all runs: an event has a part of what its own run saw.
+const VERSION_5: &str = "
+-- Hosts and clients of an alert, and rules that hold for it: kind is host, client or rule; or more, with the kind of which
+-- there are more than are kept.
+CREATE TABLE alert_about (
+    alert TEXT NOT NULL REFERENCES alert,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (alert, kind, value)
+) WITHOUT ROWID;
+CREATE INDEX alert_about_value ON alert_about (kind, value);
+INSERT OR IGNORE INTO alert_about SELECT alert.id, 'host', one.value
+    FROM alert, json_each(CASE WHEN json_valid(alert.json) THEN alert.json END, '$.tlswatch.alert.hosts.names') AS one;
+INSERT OR IGNORE INTO alert_about SELECT alert.id, 'client', one.value
+    FROM alert, json_each(CASE WHEN json_valid(alert.json) THEN alert.json END, '$.tlswatch.alert.clients.ip') AS one;
+INSERT OR IGNORE INTO alert_about SELECT id, 'more', 'host' FROM alert WHERE json_valid(json)
+    AND json_extract(json, '$.tlswatch.alert.hosts.count') > json_array_length(json, '$.tlswatch.alert.hosts.names');
+INSERT OR IGNORE INTO alert_about SELECT id, 'more', 'client' FROM alert WHERE json_valid(json)
+    AND json_extract(json, '$.tlswatch.alert.clients.count') > json_array_length(json, '$.tlswatch.alert.clients.ip');
+INSERT OR IGNORE INTO alert_about SELECT alert.id, 'rule', one.value
+    FROM alert, json_each(CASE WHEN json_valid(alert.json) THEN alert.json END, '$.tlswatch.alert.rules') AS one;
+";
+
 /// Version that this program writes.
 pub(super) fn current_version() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
@@ -298,6 +321,25 @@ mod tests {
             let owners: i64 = connection.query_row("SELECT count(*) FROM owner", [], |row| row.get(0)).unwrap();
             assert_eq!(owners, i64::from(old >= 1));
         }
+    }
+
+    #[test]
+    fn what_older_alerts_were_about_is_taken_over() {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate_to(&connection, 4).unwrap();
+        let event = r#"{"tlswatch":{"alert":{"rules":["TLSW-MITM-007"],"hosts":{"count":3,"names":["a:443","b:443"]},
+            "clients":{"count":1,"ip":["10.0.0.1"]}}}}"#;
+        let alert = "INSERT INTO alert VALUES (?, 1, 2, 3, 73, ?)";
+        connection.execute(alert, ["ab", event]).unwrap();
+        connection.execute(alert, ["cd", "{}"]).unwrap();
+        connection.execute(alert, ["ef", "no JSON"]).unwrap();
+        migrate(&connection).unwrap();
+        let about: String = connection
+            .query_row("SELECT group_concat(alert || ' ' || kind || ' ' || value, ', ') FROM alert_about", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(about, "ab client 10.0.0.1, ab host a:443, ab host b:443, ab more host, ab rule TLSW-MITM-007");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
-use super::{InventoryError, StoredAlert, edits, lock, schema};
+use super::{InventoryError, Named, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
@@ -348,6 +348,19 @@ impl Store {
         Ok(connection.prepare_cached("SELECT 1 FROM key WHERE spki_sha256 = ?")?.exists([spki.0])?)
     }
 
+    /// Alternative names in a certificate, of very many the first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn names_in(&self, certificate: &Sha256) -> Result<Vec<String>, InventoryError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT name FROM certificate_name JOIN certificate ON certificate.id = certificate WHERE sha256 = ?",
+        )?;
+        let found = statement.query_map([certificate.0], |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     /// Alerts whose id begins with these digits, or all, the gravest and latest first; at most 10,000.
     ///
     /// # Errors
@@ -360,6 +373,59 @@ impl Store {
         )?;
         let found = statement.query_map([digits], stored_alert)?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Alerts about a server of this name (as in [`HostKey`]), at whatever port, the gravest and latest first; each with
+    /// the servers of that name.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn alerts_about(&self, name: &str) -> Result<Vec<(StoredAlert, Vec<String>)>, InventoryError> {
+        let connection = self.connection();
+        // A semicolon follows a colon.
+        let mut statement = connection.prepare_cached(
+            "SELECT id, first, last, count, severity, json, value FROM alert_about JOIN alert ON id = alert
+             WHERE kind = 'host' AND value >= ?1 || ':' AND value < ?1 || ';'
+             ORDER BY severity DESC, last DESC, id, value",
+        )?;
+        let mut rows = statement.query([name])?;
+        let mut found: Vec<(StoredAlert, Vec<String>)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (alert, value) = (stored_alert(row)?, row.get(6)?);
+            match found.last_mut().filter(|(last, _)| last.id == alert.id) {
+                Some((_, values)) => values.push(value),
+                None => found.push((alert, vec![value])),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ids of alerts about more servers than are kept of one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn alerts_about_many(&self) -> Result<Vec<String>, InventoryError> {
+        let connection = self.connection();
+        let sql = "SELECT alert FROM alert_about WHERE kind = ? AND value = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_map([Named::More.name(), Named::Host.name()], |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// What an alert is about, over all runs; and whether there was more than is kept.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn about(&self, id: &str, named: Named) -> Result<(Vec<String>, bool), InventoryError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT value FROM alert_about WHERE alert = ? AND kind = ? ORDER BY value")?;
+        let found = statement.query_map(params![id, named.name()], |row| row.get(0))?;
+        let found = found.collect::<Result<Vec<String>, _>>()?;
+        let mut more =
+            connection.prepare_cached("SELECT 1 FROM alert_about WHERE alert = ? AND kind = ? AND value = ?")?;
+        let full = more.exists(params![id, Named::More.name(), named.name()])?;
+        Ok((found, full))
     }
 
     /// An alert that was told before.

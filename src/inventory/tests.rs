@@ -283,14 +283,60 @@ fn alerts_and_captures_come_back() {
         severity: 73,
         json: "{}".to_owned(),
     };
-    inventory.put_alert(alert.clone()).unwrap();
+    let about = |host: &str| vec![(Named::Host, host.to_owned()), (Named::Client, "10.0.0.1".to_owned())];
+    inventory.put_alert(alert.clone(), about("a.example:443")).unwrap();
+    inventory.put_alert(alert.clone(), about("b.example:444")).unwrap();
     let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
     assert!(!inventory.store().has_capture(&capture.digest).unwrap());
     inventory.put_capture(capture.clone()).unwrap();
     inventory.commit().unwrap();
-    assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert));
+    assert_eq!(inventory.store().alert("ab12").unwrap(), Some(alert.clone()));
     assert_eq!(inventory.store().alert("ab").unwrap(), None);
+    // What one run saw is not forgotten for what the next one saw.
+    let hosts = ["a.example:443", "b.example:444"].map(str::to_owned).to_vec();
+    assert_eq!(inventory.store().about("ab12", Named::Host).unwrap(), (hosts, false));
+    assert_eq!(inventory.store().about("ab12", Named::Client).unwrap().0, ["10.0.0.1"]);
+    let found = inventory.store().alerts_about("a.example").unwrap();
+    assert_eq!(found, [(alert.clone(), vec!["a.example:443".to_owned()])]);
+    assert!(inventory.store().alerts_about("example").unwrap().is_empty());
+    assert!(inventory.store().alerts_about_many().unwrap().is_empty());
+    let many = (0..5_000).map(|number| (Named::Host, format!("h{number}.example:443"))).collect();
+    inventory.put_alert(alert.clone(), many).unwrap();
+    inventory.commit().unwrap();
+    let (hosts, full) = inventory.store().about("ab12", Named::Host).unwrap();
+    assert_eq!((hosts.len(), full), (4_096, true));
+    assert_eq!(inventory.store().alerts_about_many().unwrap(), ["ab12"]);
     assert!(inventory.store().has_capture(&capture.digest).unwrap());
+}
+
+#[test]
+fn of_many_certificates_the_first_are_shown_and_of_many_names_how_many_more_there_are() {
+    use crate::detect::testing::{Ca, Plan};
+    let inventory = Arc::new(Inventory::in_memory().unwrap());
+    let mut gather = Gather::new(Arc::clone(&inventory), 4);
+    for number in 0..120 {
+        let mut observation = sample::observation();
+        Arc::make_mut(&mut observation.server_chain[0]).sha256 = Sha256([number; 32]);
+        give(&mut gather, &observation);
+    }
+    let names: Vec<String> = (0..300).map(|number| format!("h{number}.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut observation = sample::observation();
+    observation.server_chain = vec![Ca::new("Root").leaf(&Plan::of(&names))];
+    give(&mut gather, &observation);
+    gather.flush().unwrap();
+    let store = inventory.store();
+    for (digits, all, many) in [("", 100, true), ("0", 16, false), ("ffff", 0, false)] {
+        let (answers, more) = store.show(digits).unwrap();
+        assert_eq!((answers[0].rows.len(), more), (all, many), "{digits}");
+        // Places are of the certificates that are shown.
+        assert_eq!(answers[1].digests(), answers[0].digests());
+    }
+    let digest = observation.server_chain[0].sha256.to_string().to_ascii_lowercase();
+    let facts = made(&store.show(&digest).unwrap().0[0]);
+    assert_eq!(facts.len(), 1);
+    assert!(facts[0].iter().any(|cell| cell.text().ends_with(" (+44)")), "{facts:?}");
+    assert!(!made(&store.show("00").unwrap().0[0])[0].iter().any(|cell| cell.text().contains("(+")));
 }
 
 /// Statements check their plans in tests: see `answer::prepare`.
@@ -332,8 +378,8 @@ fn no_question_grows_with_the_square() {
             assert!(answer.rows.len() <= filter.rows());
         }
     }
-    store.shared_factors(10).unwrap();
-    assert!(store.show("00").unwrap().iter().any(|answer| !answer.rows.is_empty()));
+    store.shared_factors(10, &mut |_, _| {}).unwrap();
+    assert!(store.show("00").unwrap().0.iter().any(|answer| !answer.rows.is_empty()));
     // The server's address finds its hosts.
     let at = |host: &str| Filter { host: Some(host.to_owned()), ..Filter::default() };
     let address = sample::observation().ends.server.address.to_string();

@@ -14,7 +14,7 @@ use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
 use super::gather::{Batch, Span};
 use super::prints;
 use super::sketch::Sketch;
-use super::{Capture, InventoryError, Store, StoredAlert, Unwritten, lock};
+use super::{Capture, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
 
 /// Orders of one transaction.
 pub(super) const TOGETHER: usize = 16;
@@ -36,7 +36,7 @@ pub(super) enum Order {
     /// Host records.
     Records(Vec<Remembered>),
     /// An alert.
-    Alert(Box<StoredAlert>),
+    Alert(Box<(StoredAlert, Vec<(Named, String)>)>),
     /// A capture that was read.
     Capture(Box<Capture>),
     /// Handshakes that were counted of a capture that was read in part.
@@ -401,7 +401,10 @@ fn write_record(connection: &Connection, remembered: &Remembered) -> rusqlite::R
     Ok(())
 }
 
-fn write_alert(connection: &Connection, alert: &StoredAlert) -> rusqlite::Result<()> {
+/// Hosts, and clients, of one alert that are kept.
+const ABOUT: i64 = 4_096;
+
+fn write_alert(connection: &Connection, (alert, about): &(StoredAlert, Vec<(Named, String)>)) -> rusqlite::Result<()> {
     let count = i64::try_from(alert.count).unwrap_or(i64::MAX);
     connection.prepare_cached("INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
         alert.id,
@@ -411,6 +414,22 @@ fn write_alert(connection: &Connection, alert: &StoredAlert) -> rusqlite::Result
         alert.severity,
         alert.json
     ])?;
+    let mut known = connection.prepare_cached("SELECT count(*) FROM alert_about WHERE alert = ? AND kind = ?")?;
+    let mut there =
+        connection.prepare_cached("SELECT 1 FROM alert_about WHERE alert = ? AND kind = ? AND value = ?")?;
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO alert_about VALUES (?, ?, ?)")?;
+    for of_kind in about.chunk_by(|(one, _), (other, _)| one == other) {
+        let Some((kind, _)) = of_kind.first() else { continue };
+        let mut count: i64 = known.query_row(params![alert.id, kind.name()], |row| row.get(0))?;
+        for (_, value) in of_kind {
+            if count < ABOUT {
+                count = count.saturating_add(i64::from(insert.execute(params![alert.id, kind.name(), value])? > 0));
+            } else if !there.exists(params![alert.id, kind.name(), value])? {
+                insert.execute(params![alert.id, Named::More.name(), kind.name()])?;
+                break;
+            }
+        }
+    }
     Ok(())
 }
 

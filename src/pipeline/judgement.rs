@@ -250,7 +250,7 @@ impl Judgement {
 
     /// Why there is no alert about the host that was asked for.
     pub fn why_not(&self) -> Option<String> {
-        self.why_not.as_ref().map(|why_not| why_not.text(self.judge.known_hosts()))
+        self.why_not.as_ref().map(|why_not| why_not.text(self.judge.known_hosts(), Some(&self.alerts)))
     }
 
     /// Counts what became of findings.

@@ -1,8 +1,9 @@
 //! What is allowed but hardly meant: the warnings of `tlswatch policy check`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{ClientMatch, Day, HostMatch, Policy};
+use super::{Cidr, ClientMatch, Day, HostMatch, Policy, Suppression};
 
 /// Something in a policy that is worth a second look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +33,8 @@ pub fn warnings(policy: &Policy, today: Option<Day>) -> Vec<Warning> {
 fn hosts(policy: &Policy, today: Option<Day>, out: &mut Vec<Warning>) {
     for entry in &policy.hosts {
         let mut warn = |message: String| out.push(Warning { line: entry.line, message });
-        if entry.pins.len() == 1 && entry.issuers.is_empty() {
+        let pins: BTreeSet<_> = entry.pins.iter().collect();
+        if pins.len() == 1 && entry.issuers.is_empty() {
             warn("host: one pin only; without a backup pin the next change of the key is an alert".to_owned());
         }
         let says_nothing = entry.pins.is_empty()
@@ -55,6 +57,9 @@ fn hosts(policy: &Policy, today: Option<Day>, out: &mut Vec<Warning>) {
         }
         if entry.issuer_names.iter().any(super::NamePattern::matches_anything) {
             warn("host.issuer_names: a name of stars only allows every issuer".to_owned());
+        }
+        if is_everywhere(&entry.places) {
+            warn("host.places: the server may stand anywhere".to_owned());
         }
         for pattern in &entry.patterns {
             match &pattern.host {
@@ -96,18 +101,35 @@ fn suppressions(policy: &Policy, today: Option<Day>, out: &mut Vec<Warning>) {
         } else if everywhere {
             warn("suppress: silences the rule everywhere; [rules.\"ID\"] enabled = false says so plainly".to_owned());
         }
-        let earlier = policy.suppressions.iter().take(place).find(|earlier| {
-            earlier.rule == entry.rule
-                && earlier.src == entry.src
-                && earlier.dst == entry.dst
-                && earlier.host == entry.host
-                && earlier.client_certificate == entry.client_certificate
-                && earlier.until.is_none_or(|last| entry.until.is_some_and(|own| own <= last))
-        });
+        let families = |networks: &[Cidr]| [true, false].map(|four| networks.iter().any(|one| one.is_ipv4() == four));
+        let ([src4, src6], [dst4, dst6]) = (families(&entry.src), families(&entry.dst));
+        if (src4 && !src6 && dst6 && !dst4) || (src6 && !src4 && dst4 && !dst6) {
+            warn("suppress: never used, no connection has IPv4 on one side and IPv6 on the other".to_owned());
+        }
+        let earlier = policy.suppressions.iter().take(place).find(|earlier| covers(earlier, entry));
         if let Some(earlier) = earlier {
             warn(format!("suppress: never used, line {} holds as long for the same", earlier.line));
         }
     }
+}
+
+/// Whether everything that `narrow` silences is silenced by `wide` already.
+fn covers(wide: &Suppression, narrow: &Suppression) -> bool {
+    let networks = |wide: &[Cidr], narrow: &[Cidr]| {
+        let within = |one: &Cidr| wide.iter().any(|other| other.covers(*one));
+        wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(within))
+    };
+    wide.rule.covers(&narrow.rule)
+        && networks(&wide.src, &narrow.src)
+        && networks(&wide.dst, &narrow.dst)
+        && (wide.host.is_none() || wide.host == narrow.host)
+        && (wide.client_certificate.is_none() || wide.client_certificate == narrow.client_certificate)
+        && wide.until.is_none_or(|last| narrow.until.is_some_and(|own| own <= last))
+}
+
+/// Networks that take every address of a family.
+fn is_everywhere(networks: &[Cidr]) -> bool {
+    networks.iter().any(|network| network.prefix() == 0)
 }
 
 fn others(policy: &Policy, out: &mut Vec<Warning>) {
@@ -119,6 +141,8 @@ fn others(policy: &Policy, out: &mut Vec<Warning>) {
         let mut warn = |message: String| out.push(Warning { line: entry.line, message });
         if entry.clients.is_empty() {
             warn("interception: without clients the proxy may intercept everybody".to_owned());
+        } else if is_everywhere(&entry.clients) {
+            warn("interception.clients: the proxy may intercept everybody".to_owned());
         }
         if entry.ca.is_empty() {
             warn("interception: without ca it cannot be told what the proxy signed before its CA was seen".to_owned());
@@ -131,10 +155,16 @@ fn others(policy: &Policy, out: &mut Vec<Warning>) {
         if entry.names.is_empty() {
             let message = "internal_ca: without names it may sign for every host".to_owned();
             out.push(Warning { line: entry.line, message });
+        } else if entry.names.iter().any(|name| name.host == HostMatch::Any) {
+            let message = "internal_ca.names: it may sign for every host".to_owned();
+            out.push(Warning { line: entry.line, message });
         }
     }
     for (place, entry) in policy.client_certificates.iter().enumerate() {
         let mut warn = |message: String| out.push(Warning { line: entry.line, message });
+        if is_everywhere(&entry.allowed_from) {
+            warn("client_certificate.allowed_from: it may be used anywhere".to_owned());
+        }
         if matches!(&entry.matches, ClientMatch::Subject(pattern) if pattern.matches_anything()) {
             warn("client_certificate.match: matches every certificate".to_owned());
         }

@@ -310,6 +310,11 @@ impl RulePattern {
         self.prefix && self.text.is_empty()
     }
 
+    /// Whether every rule of the other pattern is one of this one, as far as the texts tell.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self == other || (self.prefix && other.text.starts_with(&self.text))
+    }
+
     pub(super) fn rank(&self) -> (bool, usize) {
         (!self.prefix, self.text.len())
     }

@@ -42,6 +42,11 @@ impl Cidr {
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
     }
 
+    /// Whether it is one of IPv4.
+    pub fn is_ipv4(self) -> bool {
+        self.address.is_ipv4()
+    }
+
     /// Length of the prefix in bits.
     pub fn prefix(self) -> u8 {
         self.prefix

@@ -219,6 +219,22 @@ fn severities_and_settings() {
     assert!(!policy.is_enabled(&RULES[0]) && policy.is_enabled(&RULES[1]));
 }
 
+fn silenced(rule: &str, src: &str) -> String {
+    format!("[[suppress]]\nrule = {rule}\npermanent = true\nsrc = [\"{src}\"]\nreason = \"x\"\n")
+}
+
+#[test]
+fn a_wider_suppression_after_a_narrower_one_is_used() {
+    for (first, second) in [
+        (("\"TLSW-CERT-002\"", "10.1.0.0/16"), ("\"TLSW-CERT-*\"", "10.0.0.0/8")),
+        (("\"TLSW-CERT-*\"", "10.1.0.0/16"), ("\"TLSW-CERT-002\"", "10.0.0.0/8")),
+        (("\"TLSW-CERT-*\"", "10.0.0.0/8"), ("\"TLSW-MITM-002\"", "10.1.0.0/16")),
+    ] {
+        let body = format!("{}{}", silenced(first.0, first.1), silenced(second.0, second.1));
+        assert_eq!(warnings(&policy(&body), Some(Day(0))), [], "{body}");
+    }
+}
+
 #[test]
 fn warnings_name_line_and_reason() {
     let pin = "0".repeat(64);
@@ -241,6 +257,26 @@ fn warnings_name_line_and_reason() {
         ("[[suppress]]\nrule = \"*\"\npermanent = true\nreason = \"x\"".to_owned(), 2, "every rule"),
         ("[[severity]]\nrule = \"*\"\nset = 21\n[[severity]]\nrule = \"*\"\nset = 47".to_owned(), 2, "never used"),
         ("[[compromised]]\nreason = \"x\"".to_owned(), 2, "names nothing"),
+        (format!("[[host]]\nmatch = [\"a.example.com\"]\npins = [\"{pin}\", \"{pin}\"]"), 2, "backup"),
+        ("[[host]]\nmatch = [\"a.example.com\"]\nplaces = [\"0.0.0.0/0\"]".to_owned(), 2, "anywhere"),
+        (
+            "[[suppress]]\nrule = \"expiring\"\npermanent = true\nsrc = [\"10.0.0.0/8\"]\ndst = [\"fd00::/8\"]\nreason = \"x\""
+                .to_owned(),
+            2,
+            "never used, no connection",
+        ),
+        (format!("{}{}", silenced("\"TLSW-CERT-*\"", "10.0.0.0/8"), silenced("\"TLSW-CERT-002\"", "10.1.0.0/16")), 7, "never used, line 2"),
+        (
+            format!("[[interception]]\nname = \"P\"\nspki = [\"{pin}\"]\nclients = [\"::/0\"]\nmode = \"authorised\""),
+            2,
+            "everybody",
+        ),
+        (format!("[[internal_ca]]\nname = \"C\"\nspki = [\"{pin}\"]\nnames = [\"*\"]"), 2, "every host"),
+        (
+            "[[client_certificate]]\nmatch = { subject = \"CN=a\" }\nallowed_from = [\"0.0.0.0/0\"]".to_owned(),
+            2,
+            "anywhere",
+        ),
     ] {
         let found = warnings(&policy(&body), Some(Day::of_date(2026, 1, 1)));
         assert!(found.iter().any(|w| w.line == line && w.message.contains(part)), "{body}: {found:?}");

@@ -37,11 +37,14 @@ pub fn explain(event: &Value) -> String {
     page.entry("handshakes", number(alert, "/count"));
     page.entry("first", text(alert, "/first_seen"));
     page.entry("last", text(alert, "/last_seen"));
-    for (title, values, count) in
-        [("hosts", "/hosts/names", "/hosts/count"), ("clients", "/clients/ip", "/clients/count")]
-    {
-        let values = list(alert, values, LISTED);
-        page.entry(title, if values.is_empty() { values } else { format!("{values} ({})", number(alert, count)) });
+    for (title, [values, count, more]) in [
+        ("hosts", ["/hosts/names", "/hosts/count", "/hosts/more"]),
+        ("clients", ["/clients/ip", "/clients/count", "/clients/more"]),
+    ] {
+        let listed = list(alert, values, LISTED);
+        let least = if alert.pointer(more).and_then(Value::as_bool) == Some(true) { "at least " } else { "" };
+        let count = format!(" ({least}{})", number(alert, count));
+        page.entry(title, if listed.is_empty() { listed } else { listed + &count });
     }
     evidence(&mut page, alert.get("evidence").unwrap_or(&Value::Null));
     advice(&mut page, event);

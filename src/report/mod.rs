@@ -4,4 +4,4 @@ pub mod explain;
 pub mod suggest;
 pub mod summary;
 
-pub use summary::{AlertRow, Summary};
+pub use summary::{AlertRow, NAMED, Summary};

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::detect::hosts::record::{HostRecord, KnownCertificate};
+use crate::policy::{HostMatch, HostPattern, registrable_domain};
 use crate::text::{counted, printable};
 use crate::time::Timestamp;
 
@@ -14,16 +16,25 @@ use crate::time::Timestamp;
 const NAMES: usize = 200;
 
 /// Writes entries for these hosts; `is_key` says whether a digest is that of a key that was seen: the issuer of a
-/// certificate that came alone is not known by its key. Everything is to be looked at before it is used.
-pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> String {
+/// certificate that came alone is not known by its key. `names_of` gives the names in a certificate: its CA may sign
+/// them all. Everything is to be looked at before it is used.
+pub fn suggest(
+    records: &[HostRecord],
+    is_key: impl Fn(&[u8; 32]) -> bool,
+    names_of: impl Fn(&[u8; 32]) -> Vec<String>,
+) -> String {
     let mut out = String::from(
         "# Made from an inventory. It says what was seen, not what is right: read every entry before you use it.\n\
          version = 1\n",
     );
+    let mut left_out = 0_u64;
     let mut private: BTreeMap<[u8; 32], (String, BTreeSet<String>)> = BTreeMap::new();
     let mut hosts = String::new();
     for record in records {
-        let Some(pattern) = pattern(record) else { continue };
+        let Some(pattern) = pattern(record) else {
+            left_out = left_out.saturating_add(1);
+            continue;
+        };
         let (mut issuers, mut pins) = (BTreeSet::new(), BTreeSet::new());
         for known in record.accepted() {
             if known.self_signed {
@@ -32,11 +43,15 @@ pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> St
                 issuers.insert(known.issuer);
                 if !known.public {
                     let text = issuer_text(record, known);
-                    private.entry(known.issuer).or_insert_with(|| (text, BTreeSet::new())).1.insert(name(&pattern));
+                    let names = &mut private.entry(known.issuer).or_insert_with(|| (text, BTreeSet::new())).1;
+                    names.insert(name(&pattern));
+                    // What is no pattern no entry can allow.
+                    names.extend(names_of(&known.sha256).into_iter().filter(|name| is_pattern(name)));
                 }
             }
         }
         if issuers.is_empty() && pins.is_empty() {
+            left_out = left_out.saturating_add(1);
             continue;
         }
         let known = record.known_host(Timestamp(record.last));
@@ -55,13 +70,22 @@ pub fn suggest(records: &[HostRecord], is_key: impl Fn(&[u8; 32]) -> bool) -> St
         }
     }
     for (key, (text, names)) in private {
-        let more = names.len().saturating_sub(NAMES);
         let _ = writeln!(out, "\n# not a public CA: is it yours?");
-        if more > 0 {
-            let _ = writeln!(out, "# and {more} more names");
-        }
         let _ = writeln!(out, "[[internal_ca]]\nname = {}\nspki = [{}]", string(&text), string(&pin(&key)));
-        let _ = writeln!(out, "names = [{}]", list(names.into_iter().take(NAMES)));
+        let names = if names.len() > NAMES { names.iter().map(|name| level(name)).collect() } else { names };
+        if names.len() > NAMES {
+            // A part of them would make an alert of every other one.
+            let _ = writeln!(
+                out,
+                "# names = []  # it signed for more than {NAMES} domains: without names it may sign for all"
+            );
+        } else {
+            let _ = writeln!(out, "names = [{}]", list(names.into_iter()));
+        }
+    }
+    if left_out > 0 {
+        let why = "no issuer by its key, or a name that may be only the outer one";
+        let _ = writeln!(out, "\n# left out: {}, of which there is {why}", counted(left_out, "host"));
     }
     out.push_str(&hosts);
     out
@@ -80,6 +104,19 @@ fn pattern(record: &HostRecord) -> Option<String> {
 fn name(pattern: &str) -> String {
     let name = pattern.rsplit_once(':').map_or(pattern, |(name, _)| name);
     name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).to_owned()
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.parse::<HostPattern>().is_ok_and(|pattern| pattern.port.is_none() && pattern.host != HostMatch::Any)
+}
+
+/// All names beside this one, where they belong to one owner.
+fn level(name: &str) -> String {
+    let parent = name.split_once('.').map(|(_, parent)| parent).filter(|_| name.parse::<IpAddr>().is_err());
+    match parent.filter(|parent| registrable_domain(parent).is_some()) {
+        Some(parent) => format!("*.{parent}"),
+        None => name.to_owned(),
+    }
 }
 
 fn issuer_text(record: &HostRecord, known: &KnownCertificate) -> String {
@@ -120,14 +157,28 @@ mod tests {
             scene.serve(&mut watch, (site, "10.1.0.1"), &ca.chain(&Plan::of(&[site])));
         }
         let records: Vec<HostRecord> = watch.hosts().table().iter().cloned().collect();
-        let text = suggest(&records, |_| true);
+        let text = suggest(&records, |_| true, |_| Vec::new());
         assert!(!text.contains('\u{1b}'), "{text}");
         let policy = Policy::parse(&text, &known_rules()).unwrap();
         assert_eq!((policy.hosts.len(), policy.internal_cas.len(), policy.suppressions.len()), (2, 1, 0), "{text}");
         assert!(policy.hosts.iter().all(|host| !host.issuers.is_empty()), "{text}");
         // Keys that nobody has seen are not suggested.
-        let policy = Policy::parse(&suggest(&records, |_| false), &known_rules()).unwrap();
+        let policy = Policy::parse(&suggest(&records, |_| false, |_| Vec::new()), &known_rules()).unwrap();
         assert!(policy.hosts.is_empty() && policy.internal_cas.is_empty());
+        assert!(suggest(&records, |_| false, |_| Vec::new()).contains("# left out: 2 hosts"));
+        // What its certificates name, the CA may sign; what is no pattern is not written.
+        let names = ["*.corp.example", "10.1.0.1", "*", "a b", "x:443", "2001:db8::1"].map(str::to_owned).to_vec();
+        let policy = Policy::parse(&suggest(&records, |_| true, |_| names.clone()), &known_rules()).unwrap();
+        let [ca] = policy.internal_cas.as_slice() else { panic!("one") };
+        let allowed = ["intra.corp.example", "*.corp.example", "10.1.0.1", "2001:db8::1"].map(|name| ca.allows(name));
+        assert_eq!((allowed, ca.allows("www.example.com")), ([true; 4], false));
+        // Of very many none is left to alert.
+        let many: Vec<String> = (0..5_000).map(|number| format!("h{number}.corp.example")).collect();
+        let policy = Policy::parse(&suggest(&records, |_| true, |_| many.clone()), &known_rules()).unwrap();
+        assert!(many.iter().all(|name| policy.internal_cas[0].allows(name)) && policy.internal_cas[0].names.len() < 5);
+        let many: Vec<String> = (0..5_000).map(|number| format!("www.h{number}.example")).collect();
+        let policy = Policy::parse(&suggest(&records, |_| true, |_| many.clone()), &known_rules()).unwrap();
+        assert!(policy.internal_cas[0].names.is_empty());
     }
 
     #[test]

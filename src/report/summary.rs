@@ -24,6 +24,8 @@ use table::{Align, Table};
 const ROWS: usize = 20;
 /// Hosts, certificates and pairs of version and cipher that are remembered.
 const REMEMBERED: usize = 10_000;
+/// Hosts and clients of an alert that are named.
+pub const NAMED: usize = 5;
 /// Bytes of a name that are remembered: what a column could never show need not be kept.
 const TEXT: usize = 200;
 
@@ -40,6 +42,8 @@ pub struct AlertRow {
     pub message: String,
     /// How often it was found.
     pub count: u64,
+    /// Hosts and clients, the first of them, each with how many there are, at least if there are more than are counted.
+    pub about: [(Vec<String>, usize, bool); 2],
     /// First and last packet time.
     pub times: [Timestamp; 2],
     /// Shows the first connection in Wireshark; empty when it is about none.
@@ -171,6 +175,18 @@ impl Summary {
             }
             let [first, last] = alert.times.map(|time| time.rfc3339().to_string().chars().take(19).collect::<String>());
             let _ = writeln!(text, "    from {first}Z to {last}Z");
+            for (what, (first, count, more)) in ["hosts", "clients"].iter().zip(&alert.about) {
+                // The sentence names the only one.
+                if *count > 1 {
+                    let least = if *more { "at least " } else { "" };
+                    let rest = count.saturating_sub(first.len());
+                    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+                    let line = format!("{least}{count} {what}: {}{rest}", first.join(", "));
+                    for line in folded(&printable(&line), self.width.saturating_sub(4)) {
+                        let _ = writeln!(text, "    {line}");
+                    }
+                }
+            }
             if !alert.display_filter.is_empty() {
                 let _ = writeln!(text, "    wireshark {}", printable(&alert.display_filter));
             }
@@ -477,6 +493,7 @@ mod tests {
             rule: "B".into(),
             message: "late\u{1b}[2J".into(),
             count: 1,
+            about: [(vec!["late.example:443".into()], 1, false), (vec!["10.0.0.1".into()], 1, false)],
             times: [Timestamp::new(1_717_243_200, 5); 2],
             display_filter: String::new(),
         });
@@ -486,6 +503,10 @@ mod tests {
             rule: "A".into(),
             message: "first".into(),
             count: 2,
+            about: [
+                (["a", "b", "c", "d", "e"].map(|name| format!("{name}\u{1b}.example:443")).to_vec(), 4_096, true),
+                (vec!["10.0.0.1".into(), "10.0.0.2".into()], 2, false),
+            ],
             times: [Timestamp::new(1_717_243_200, 5), Timestamp::new(1_717_243_299, 0)],
             display_filter: "ip.addr == 192.0.2.1".into(),
         });

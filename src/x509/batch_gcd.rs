@@ -31,8 +31,10 @@ pub struct Shared {
 /// Moduli that are empty, even or longer than 16,384 bits are left out. Time grows little faster than the number of bits;
 /// memory is up to a hundred times the moduli: 20,000 keys of 2,048 bits take half a minute of one core and half a gigabyte,
 /// 100,000 some five minutes and two.
-pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
-    let mut suspects = suspects(moduli);
+///
+/// `tell` hears from time to time how much of the work is done, and how much there is.
+pub fn shared_factors(moduli: &[&[u8]], tell: &mut dyn FnMut(u64, u64)) -> Shared {
+    let mut suspects = suspects(moduli, tell);
     let left_out = suspects.len().saturating_sub(MAX_SUSPECTS);
     suspects.truncate(MAX_SUSPECTS);
     let mut pairs = Vec::new();
@@ -50,11 +52,11 @@ pub fn shared_factors(moduli: &[&[u8]]) -> Shared {
 
 /// Places of the moduli that have a factor in common with another one, in order. Takes what [`shared_factors`] takes.
 pub fn sharing(moduli: &[&[u8]]) -> Vec<usize> {
-    suspects(moduli).into_iter().map(|(place, _)| place).collect()
+    suspects(moduli, &mut |_, _| {}).into_iter().map(|(place, _)| place).collect()
 }
 
 /// Moduli that have a factor in common with another one, and what they have in common with all others.
-fn suspects(moduli: &[&[u8]]) -> Vec<(usize, BigUint)> {
+fn suspects(moduli: &[&[u8]], tell: &mut dyn FnMut(u64, u64)) -> Vec<(usize, BigUint)> {
     let odd = |modulus: &&[u8]| modulus.len() <= MAX_OCTETS && modulus.last().is_some_and(|last| last & 1 == 1);
     let numbers: Vec<(usize, BigUint)> = moduli
         .iter()
@@ -63,14 +65,52 @@ fn suspects(moduli: &[&[u8]]) -> Vec<(usize, BigUint)> {
         .map(|(place, modulus)| (place, BigUint::from_bytes_be(modulus)))
         .filter(|(_, number)| number.bits() > 1)
         .collect();
-    let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect());
+    let all: u64 = numbers.iter().map(|(_, number)| weight(number)).sum();
+    let levels = u64::from(numbers.len().max(1).next_power_of_two().ilog2());
+    let per_level = UP.saturating_add(DOWN).saturating_mul(levels);
+    let mut work = Work { all, done: 0, units: per_level.saturating_add(DIVIDE).saturating_add(COMPARE), tell };
+    let others = products_of_others(numbers.iter().map(|(_, number)| number.clone()).collect(), &mut work);
     // Two have a factor in common where these parts do, which are shorter.
-    let parts = numbers.iter().zip(&others).map(|((place, number), others)| (*place, gcd(number, others)));
+    let parts = numbers.iter().zip(&others).map(|((place, number), others)| {
+        work.did(weight(number), COMPARE);
+        (*place, gcd(number, others))
+    });
     parts.filter(|(_, part)| *part != one()).collect()
 }
 
+/// Parts of the work, for each bit of the moduli: a level of the tree upwards, the division, a level downwards, and the
+/// comparison of each with its remainder. Rough: they only say how far it is.
+const UP: u64 = 3;
+const DIVIDE: u64 = 24;
+const DOWN: u64 = 3;
+const COMPARE: u64 = 6;
+
+/// How far it got.
+struct Work<'a> {
+    /// Bits of all moduli.
+    all: u64,
+    /// Bits times parts.
+    done: u64,
+    /// Parts for each bit.
+    units: u64,
+    tell: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Work<'_> {
+    /// So many bits went through a part of so much weight.
+    fn did(&mut self, bits: u64, weight: u64) {
+        self.done = self.done.saturating_add(bits.saturating_mul(weight));
+        let all = self.all.saturating_mul(self.units);
+        (self.tell)(self.done.min(all), all);
+    }
+}
+
+fn weight(number: &BigUint) -> u64 {
+    u64::try_from(number.bits()).unwrap_or(u64::MAX)
+}
+
 /// For each number the product of all others modulo the number.
-fn products_of_others(numbers: Vec<BigUint>) -> Vec<BigUint> {
+fn products_of_others(numbers: Vec<BigUint>, work: &mut Work<'_>) -> Vec<BigUint> {
     if numbers.len() < 2 {
         return vec![one(); numbers.len()];
     }
@@ -86,7 +126,11 @@ fn products_of_others(numbers: Vec<BigUint>) -> Vec<BigUint> {
         let next = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => multiply(left, right),
+                [left, right] => {
+                    let product = multiply(left, right);
+                    work.did(weight(&product), UP);
+                    product
+                }
                 rest => rest.iter().fold(one(), |product, number| product * number),
             })
             .collect();
@@ -99,6 +143,7 @@ fn products_of_others(numbers: Vec<BigUint>) -> Vec<BigUint> {
     let scale = root.bits() + GUARD;
     let mut bits = vec![scale];
     let mut fractions = vec![low_bits(divide_scaled(&sum, &root, scale), scale)];
+    work.did(work.all, DIVIDE);
     drop((root, sum));
     while let Some(level) = levels.pop() {
         let mut next = Vec::with_capacity(level.len());
@@ -111,6 +156,7 @@ fn products_of_others(numbers: Vec<BigUint>) -> Vec<BigUint> {
                         let scaled = low_bits(multiply(&fraction, sibling), bits);
                         next.push(scaled >> (bits.saturating_sub(kept)));
                         next_bits.push(kept.min(bits));
+                        work.did(weight(mine), DOWN);
                     }
                 }
                 _ => {
@@ -189,6 +235,23 @@ fn gcd(number: &BigUint, other: &BigUint) -> BigUint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn found_among(moduli: &[&[u8]]) -> Shared {
+        shared_factors(moduli, &mut |_, _| {})
+    }
+
+    #[test]
+    fn how_far_it_got_is_told_up_to_the_end() {
+        let moduli: Vec<Vec<u8>> =
+            (0..1_000_u32).map(|number| (number * 2 + 0xff00_0001).to_be_bytes().to_vec()).collect();
+        let mut told = Vec::new();
+        shared_factors(&moduli.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut |done, all| told.push((done, all)));
+        let all = told[0].1;
+        assert!(told.is_sorted() && told.iter().all(|(done, one)| *one == all && *done <= all));
+        // Odd ones out go up a level for nothing, and products may lack a bit.
+        assert!(told.len() > 2_000 && told.last().unwrap().0 > all / 10 * 9, "{:?} of {all}", told.last());
+    }
+
     use proptest::prelude::*;
 
     /// Odd primes below 2,000.
@@ -214,7 +277,7 @@ mod tests {
 
     fn find(moduli: &[u32]) -> Vec<(usize, usize)> {
         let bytes: Vec<_> = moduli.iter().map(|modulus| modulus.to_be_bytes()).collect();
-        shared_factors(&bytes.iter().map(<[u8; 4]>::as_slice).collect::<Vec<_>>()).pairs
+        found_among(&bytes.iter().map(<[u8; 4]>::as_slice).collect::<Vec<_>>()).pairs
     }
 
     proptest! {
@@ -244,7 +307,7 @@ mod tests {
             let numbers: Vec<BigUint> = moduli.iter().map(odd).collect();
             let all = numbers.iter().fold(one(), |product, number| product * number);
             let plain: Vec<BigUint> = numbers.iter().map(|number| &all / number % number).collect();
-            prop_assert_eq!(products_of_others(numbers), plain);
+            prop_assert_eq!(products_of_others(numbers, &mut Work { all: 0, done: 0, units: 0, tell: &mut |_, _| {} }), plain);
         }
 
         #[test]
@@ -288,7 +351,7 @@ mod tests {
         moduli[523] *= &shared;
         let bytes: Vec<Vec<u8>> = moduli.iter().map(BigUint::to_bytes_be).collect();
         let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-        assert_eq!(shared_factors(&slices), Shared { pairs: vec![(5, 523)], left_out: 0 });
+        assert_eq!(found_among(&slices), Shared { pairs: vec![(5, 523)], left_out: 0 });
     }
 
     #[test]
@@ -296,7 +359,7 @@ mod tests {
         let moduli: Vec<Vec<u8>> = (0..u32::try_from(MAX_SUSPECTS).unwrap() + 7)
             .map(|number| BigUint::from(3 * (2 * u64::from(number) + 1_000_001)).to_bytes_be())
             .collect();
-        let found = shared_factors(&moduli.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let found = found_among(&moduli.iter().map(Vec::as_slice).collect::<Vec<_>>());
         assert_eq!((found.pairs.len(), found.left_out), (MAX_SUSPECTS * (MAX_SUSPECTS - 1) / 2, 7));
     }
 
@@ -304,8 +367,8 @@ mod tests {
     fn hostile_moduli_are_left_out() {
         let long = vec![0xff; MAX_OCTETS + 1];
         let all: [&[u8]; 7] = [&[], &[0], &[1], &[0, 0, 1], &long, &long, &[15]];
-        assert_eq!(shared_factors(&all), Shared::default());
-        assert_eq!(shared_factors(&[]), Shared::default());
-        assert_eq!(shared_factors(&[&[15], &[0, 15], &[21]]).pairs, [(0, 1), (0, 2), (1, 2)]);
+        assert_eq!(found_among(&all), Shared::default());
+        assert_eq!(found_among(&[]), Shared::default());
+        assert_eq!(found_among(&[&[15], &[0, 15], &[21]]).pairs, [(0, 1), (0, 2), (1, 2)]);
     }
 }

@@ -277,7 +277,7 @@ fn alert(one: &Indicated, policy: &Policy) -> Option<Past> {
         let text = format!("{} more handshakes: with which clients and hosts is not kept", one.elsewhere);
         evidence.pro.push(Point { id: "seen", text, ..Point::default() });
     }
-    evidence.verdict = "seen before the list had it".to_owned();
+    evidence.verdict = "seen before this list was loaded".to_owned();
     let mut clients: Vec<IpAddr> = places.iter().filter_map(|place| place.client).collect();
     clients.sort_unstable();
     clients.dedup();
