@@ -639,7 +639,7 @@ fn an_open_chain_is_told_when_it_is_certain() {
         // Nobody showed the intermediate.
         let alerts = about(&read(&open, stream));
         assert_eq!(alerts.len(), 1, "{stream:?}");
-        assert!(alerts[0]["message"].as_str().unwrap().ends_with("not seen in this capture."));
+        assert!(alerts[0]["message"].as_str().unwrap().ends_with(", which was not seen."));
         assert_eq!((&alerts[0]["source"]["ip"], &alerts[0]["destination"]["port"]), (&"10.0.0.1".into(), &443.into()));
         assert!(alerts[0]["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
         assert_eq!(alerts[0]["tlswatch"]["alert"]["status"], "new");

@@ -11,7 +11,7 @@ use super::catalogue::{Effect, Rule, Severity};
 use super::finding::{Cause, Completion, Evidence, Finding, OfCase, Seen};
 use super::gist::KnownHost;
 use super::knowledge::Knowledge;
-use super::sighting::{KnownCause, LeafView, Sighting};
+use super::sighting::{JudgedChain, KnownCause, LeafView, Sighting};
 use super::{certificate, crypto};
 
 /// A sighting with the policy's view of its host.
@@ -183,6 +183,17 @@ impl<'a> Case<'a> {
         let mut finding = self.finding(rule, parts, message);
         finding.certificate = self.sighting.observation.server_chain.first().cloned();
         finding.evidence = Evidence { observed: self.seen(), ..Evidence::default() }.into();
+        finding
+    }
+
+    /// A finding about a leaf that somebody issued who should not: below an issuer that nobody trusts one cause with all else
+    /// that it does.
+    #[cold]
+    pub(super) fn issued_finding(&self, rule: &'static Rule, leaf: &Certificate, message: String) -> Finding {
+        let mut finding = self.leaf_finding(rule, &[leaf.sha256.to_string()], message);
+        if let Some(cause) = self.sighting.server.and_then(JudgedChain::cause) {
+            finding.cause = cause;
+        }
         finding
     }
 

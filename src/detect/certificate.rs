@@ -16,8 +16,8 @@ use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
 /// What an issuer is that leads nowhere, and one that nobody presented.
-const NO_ANCHOR: &str = "no trust anchor";
-const NOT_SEEN: &str = "not seen in this capture";
+const NO_ANCHOR: &str = "is no trust anchor";
+const NOT_SEEN: &str = "was not seen";
 /// What a leaf is that says that it is a CA.
 const CA_AS_SERVER: &str = "the certificate of the server says that it is a CA's";
 /// Clocks may differ by so many seconds.
@@ -190,7 +190,7 @@ impl Untrusted {
         let Some(facts) = leaf.facts.as_deref() else { return };
         let issuer = quoted(&facts.issuer.text);
         finding.message =
-            format!("{} gave client {client} a certificate of {issuer}, which is {}.", finding.host, self.why);
+            format!("{} gave client {client} a certificate of {issuer}, which {}.", finding.host, self.why);
         let text = if self.why == NOT_SEEN { "nobody presented its issuer" } else { "no path leads to a trust anchor" };
         finding.evidence.pro = vec![Point::new("path", text).observed(issuer).expected("an issuer that is trusted")];
         let Self { sct, chain_status, .. } = self;

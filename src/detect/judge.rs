@@ -307,6 +307,12 @@ impl Judge {
         if let Some(chain) = server.as_deref().filter(|_| is_open) {
             self.hold(chain, (&case, clock), &mut findings);
             self.hold_undecided(chain, (observation, clock), &mut findings);
+            // Its issuer has only a name as yet.
+            if let Some(claimed) = chain.cause()
+                && findings.iter().any(|one| one.cause == claimed)
+            {
+                self.incomplete.entry(&claimed, || observation.server_chain.clone());
+            }
         }
         for finding in &mut findings {
             // What needs no case can be written when the findings before it were counted: many of one cause come at once.

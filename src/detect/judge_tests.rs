@@ -226,7 +226,7 @@ fn as_it_happens_an_open_chain_waits_for_its_issuer() {
     let mut judge = bench.judge();
     judge.hold_open_chains(When::AtOnce);
     assert_eq!(judge.observe(&alone, at(0)).len(), 0);
-    assert!(judge.finish()[0].message.ends_with("not seen in this capture."));
+    assert!(judge.finish()[0].message.ends_with(", which was not seen."));
     let mut judge = Bench::new(&[]).judge();
     judge.hold_open_chains(When::AtEnd);
     let found = [judge.observe(&alone, at(0)).len(), judge.advance(at(1 << 30)).len(), judge.finish().len()];

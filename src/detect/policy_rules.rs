@@ -67,7 +67,7 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
         case.gave(),
         quoted(&facts.issuer.text)
     );
-    let mut finding = case.leaf_finding(&ISSUER_NOT_ALLOWED, &[leaf.sha256.to_string()], message);
+    let mut finding = case.issued_finding(&ISSUER_NOT_ALLOWED, leaf, message);
     let point = Point::new("policy", "no issuer of its path is one that the policy names for this host");
     finding.evidence.pro.push(point.observed(quoted(&facts.issuer.text)).expected(allowed_issuers(entry)));
     finding.undecided = undecided;
@@ -133,7 +133,7 @@ fn unlisted_certificate(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     }
     let message =
         format!("{} a certificate of {} that its owner does not list.", case.gave(), quoted(&facts.issuer.text));
-    let mut finding = case.leaf_finding(&UNLISTED_CERTIFICATE, &[leaf.sha256.to_string()], message);
+    let mut finding = case.issued_finding(&UNLISTED_CERTIFICATE, leaf, message);
     let listed = match &entry.certificates_file {
         Some(file) => format!("one of {}", file.path),
         None => format!("one of the {} that the policy lists", entry.certificates.len()),

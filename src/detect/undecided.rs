@@ -1,7 +1,7 @@
 //! Pins and allowed issuers (MITM-001, POL-001) where a chain lacks an issuer: what becomes of such findings.
 
 use super::catalogue::{Effect, ISSUER_NOT_ALLOWED, Severity};
-use super::finding::{Doubt, Finding};
+use super::finding::{Cause, Doubt, Finding};
 use super::hosts::forgery::allows_path;
 use super::judge::asked_for;
 use super::policy_rules::stands_for;
@@ -29,6 +29,10 @@ pub(super) fn told(mut finding: Finding, chain: &JudgedChain) -> Option<Finding>
         return left_open(finding);
     }
     finding.undecided = None;
+    if let Some(cause) = chain.cause().filter(|_| matches!(finding.cause, Cause::IssuerKey(_))) {
+        // Its issuer has a key now, and not only a name.
+        (finding.cause, finding.id) = (cause, None);
+    }
     if finding.rule == &ISSUER_NOT_ALLOWED {
         finding.effect = finding.rule.effect;
     }
@@ -62,6 +66,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::detect::alerts::When;
+    use crate::detect::finding::AlertId;
+    use crate::detect::judge::Afterthought;
     use crate::detect::judge_tests::Bench;
     use crate::detect::observation::Observation;
     use crate::detect::testing::{Ca, Plan};
@@ -71,7 +77,15 @@ pub(super) mod tests {
     const HOST: &str = "www.example.com";
 
     /// A judge with all rules about hosts that reads a capture, and what it says of these handshakes.
-    pub(in crate::detect) fn judged(mut bench: Bench, shown: &[(&str, &str, Vec<Arc<Certificate>>)]) -> Vec<Finding> {
+    pub(in crate::detect) fn judged(bench: Bench, shown: &[(&str, &str, Vec<Arc<Certificate>>)]) -> Vec<Finding> {
+        judged_and_united(bench, shown).0
+    }
+
+    /// The same, and which alerts are parts of others in the end.
+    fn judged_and_united(
+        mut bench: Bench,
+        shown: &[(&str, &str, Vec<Arc<Certificate>>)],
+    ) -> (Vec<Finding>, Vec<(AlertId, AlertId)>) {
         let mut observations = Vec::new();
         for (host, client, chain) in shown {
             bench.scene.now += 20;
@@ -87,7 +101,11 @@ pub(super) mod tests {
         let mut found: Vec<Finding> = observations.iter().flat_map(|one| judge.observe(one, clock(one))).collect();
         found.extend(judge.finish());
         found.retain(|finding| finding.effect == Effect::Alert);
-        found
+        let united = judge.completed().into_iter().filter_map(|(id, afterthought)| match afterthought {
+            Afterthought::Unite(to) => Some((id, to)),
+            Afterthought::Retract(_) => None,
+        });
+        (found, united.collect())
     }
 
     #[test]
@@ -121,6 +139,42 @@ pub(super) mod tests {
                 let doubtful = found.iter().filter(|one| one.message.contains("was not seen"));
                 assert!(doubtful.clone().all(|one| one.confidence == CONFIDENCE), "{case:?}");
                 assert_eq!(doubtful.count(), usize::from(!sent && !seen));
+            }
+        }
+    }
+
+    /// A proxy that no policy allows is one cause at all hosts, by whatever rule, and also where its CA is sent once only.
+    #[test]
+    fn an_issuer_that_is_not_allowed_is_one_cause() {
+        let (genuine, proxy) = (Ca::new("Genuine CA"), Ca::new("Proxy CA"));
+        let spki = genuine.certificate.facts.as_ref().unwrap().spki_sha256;
+        let hosts = ["www.example.com", "mail.example.net", "wiki.example.org"];
+        let entry = |(number, host): (usize, &&str)| {
+            let rule = ["issuers", "pins", "certificates"][number];
+            format!("[[host]]\nmatch = [\"{host}\"]\n{rule} = [\"{spki}\"]\n")
+        };
+        let policy: String = hosts.iter().enumerate().map(entry).collect();
+        for sent in [true, false] {
+            let mut shown = Vec::new();
+            for (number, host) in hosts.into_iter().enumerate() {
+                let mut chain = proxy.chain(&Plan::of(&[host]));
+                chain.truncate(if sent || number == 2 { 2 } else { 1 });
+                shown.push((host, "10.1.0.1", chain));
+            }
+            let (found, united) = judged_and_united(Bench::new(&[&genuine]).policy(&policy), &shown);
+            let key = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+            let told = |one: &&Finding| ["MITM-001", "POL-001", "POL-002"].iter().any(|id| one.rule.id.ends_with(id));
+            let told: Vec<_> = found.iter().filter(told).collect();
+            assert_eq!(told.len(), 5, "{:?}", crate::detect::testing::ids(&found));
+            // What was told when only the name of the issuer was known is of one cause with the rest in the end.
+            let id = |cause: &Cause| {
+                united
+                    .iter()
+                    .find(|(from, _)| *from == cause.alert_id())
+                    .map_or_else(|| cause.alert_id(), |(_, to)| *to)
+            };
+            for one in told {
+                assert_eq!(id(&one.cause), Cause::IssuerKey(key).alert_id(), "{sent} {} {}", one.rule.id, one.message);
             }
         }
     }

@@ -17,7 +17,7 @@ use super::knowledge::Knowledge;
 use super::observation::Observation;
 use super::sighting::HostKey;
 use super::watch::Watch;
-use crate::text::printable;
+use crate::text::{counted, printable};
 use crate::time::Timestamp;
 use crate::x509::Sha256;
 use crate::x509::chain::SignatureMemo;
@@ -144,8 +144,10 @@ impl WhyNot {
             let _ = writeln!(out, "{}", printable(text));
         };
         line(&format!(
-            "{}: {} handshakes, {} with a certificate of the server",
-            self.name, self.handshakes, self.chains
+            "{}: {}, {} with a certificate of the server",
+            self.name,
+            counted(self.handshakes, "handshake"),
+            self.chains
         ));
         if self.handshakes == 0 {
             line("  no handshake asked for this host: another name, or ip:ADDRESS without one?");
@@ -423,7 +425,7 @@ mod tests {
         let mut why = WhyNot::new("www.example.com");
         why.observe(&observation);
         let text = why.text(None, None);
-        assert!(text.contains("1 handshakes") && text.contains("1 with an encrypted ClientHello"), "{text}");
+        assert!(text.contains("1 handshake,") && text.contains("1 with an encrypted ClientHello"), "{text}");
         let mut why = WhyNot::new("ech:www.example.com");
         why.observe(&observation);
         assert!(!why.text(None, None).contains("may be only the outer one"));

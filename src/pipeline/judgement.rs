@@ -227,18 +227,18 @@ impl Judgement {
                 self.panics += 1;
                 Vec::new()
             });
-        for (id, afterthought) in self.judge.completed() {
-            match afterthought {
-                Afterthought::Unite(other) => self.alerts.unite(id, other),
-                Afterthought::Retract(rule) => self.alerts.retract(id, rule),
-            }
-        }
         let mut due = self.past(clock);
         if let Some(why_not) = &mut self.why_not {
             found.iter_mut().for_each(Finding::complete);
             found.iter().for_each(|finding| why_not.found(finding));
         }
         self.take(&mut found, &mut due, clock);
+        for (id, afterthought) in self.judge.completed() {
+            match afterthought {
+                Afterthought::Unite(other) => self.alerts.unite(id, other),
+                Afterthought::Retract(rule) => self.alerts.retract(id, rule),
+            }
+        }
         due.extend(self.alerts.finish());
         self.shown(due)
     }
