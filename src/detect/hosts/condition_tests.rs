@@ -1,0 +1,235 @@
+//! Conditions that would stay unseen if they were negated: what becomes a baseline, what a case tells, who is told.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyIdMethod};
+
+use super::score::Others;
+use super::tests::{HOST, world};
+use super::*;
+use crate::detect::testing::{Ca, DAY, Plan, START, Scene, key, of, parse};
+use crate::direction::Direction;
+use crate::tls::Alert;
+use crate::x509::Certificate;
+
+const VICTIM: &str = "10.7.7.7";
+
+fn key_of(host: &str) -> HostKey {
+    HostKey { name: host.to_owned(), port: 443 }
+}
+
+/// Hosts with the roots of a scene.
+fn started(roots: &[&Ca]) -> (Scene, Hosts) {
+    let scene = Scene::new(roots);
+    let hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    (scene, hosts)
+}
+
+fn clients(found: &[Finding]) -> Vec<String> {
+    let mut clients: Vec<_> = found.iter().map(|one| one.ends.unwrap().client.address.to_string()).collect();
+    clients.sort();
+    clients.dedup();
+    clients
+}
+
+fn standing(hosts: &Hosts, leaf: &Certificate) -> Option<Standing> {
+    hosts.table.get(&key_of(HOST))?.certificate(&leaf.sha256).map(|known| known.standing)
+}
+
+/// One that bears name and key identifier of a CA whose key it has not.
+fn impostor(of: &Ca) -> Ca {
+    let facts = of.certificate.facts.as_deref().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, facts.subject.common_names[0].as_str());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_identifier_method = KeyIdMethod::PreSpecified(facts.subject_key_identifier.as_deref().unwrap().to_vec());
+    let key = key();
+    let certificate = parse(params.self_signed(&key).unwrap().der());
+    Ca { issuer: rcgen::Issuer::new(params, key), certificate }
+}
+
+#[test]
+fn a_case_says_what_kind_of_renewal_it_is_and_that_a_host_is_learned() {
+    let mut world = world(1).0;
+    let shared = Arc::new(key());
+    let first = world.public.chain(&Plan::of(&[HOST, "example.com"]).keyed(&shared));
+    world.serve("10.0.0.1", &first);
+    world.end();
+    let moved = Ca::new("Other Public Root");
+    Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&moved.certificate));
+    let plan = || Plan::of(&[HOST, "example.com"]);
+    for (chain, verdict) in [
+        (moved.chain(&plan().keyed(&shared)), "renewal with the same key"),
+        (world.public.chain(&plan()), "renewal by the same issuer"),
+        (moved.chain(&plan().dates(START - 5 * DAY - 77, START + 85 * DAY)), "unusual"),
+    ] {
+        let mut case = world.score(&chain, Others::default(), false);
+        assert_eq!(case.verdict(), verdict);
+        for learning in [true, false] {
+            case.learning = learning;
+            assert_eq!(case.text().contains("still being learned"), learning);
+        }
+    }
+}
+
+#[test]
+fn the_kind_of_change_is_that_of_the_certificate_it_is_asked_for() {
+    let kind = |renewed: bool, asked: bool| {
+        let mut world = world(1).0;
+        let plan = Plan::of(&[HOST, "example.com"]);
+        let chain = if renewed { world.public.chain(&plan) } else { Ca::new("Proxy CA").chain(&plan) };
+        world.serve("10.0.0.1", &chain);
+        world.end();
+        world.hosts.take_rotation(&if asked { chain[0].sha256 } else { Sha256([9; 32]) })
+    };
+    assert_eq!(kind(true, true), Some("rotation_same_issuer"));
+    assert_eq!(kind(true, false), None);
+    assert_eq!(kind(false, true), None, "what is suspected did not come into the baseline");
+}
+
+#[test]
+fn a_better_certificate_is_a_change_of_public_issuer_only_where_it_is_public() {
+    for (ours, kind) in [(false, Some("issuer_change_public")), (true, None)] {
+        let ca = Ca::new("New CA");
+        let (mut scene, mut hosts) = started(&[&ca]);
+        if ours {
+            let spki = ca.certificate.facts.as_deref().unwrap().spki_sha256;
+            scene.policy(&format!("version = 1\n[[internal_ca]]\nname = \"ours\"\nspki = [\"{spki}\"]\n"));
+        }
+        scene.serve(&mut hosts, (HOST, "10.0.0.1"), &Ca::new("Old CA").chain(&Plan::of(&[HOST])));
+        let better = ca.chain(&Plan::of(&[HOST]));
+        scene.serve(&mut hosts, (HOST, "10.0.0.1"), &better);
+        assert_eq!(hosts.take_rotation(&better[0].sha256), kind);
+    }
+}
+
+/// An interception product is no baseline, though it comes first; one that the owner names as the own CA is.
+#[test]
+fn a_product_that_comes_first_is_not_expected() {
+    for ours in [false, true] {
+        let (mut scene, mut hosts) = started(&[]);
+        let product = Ca::new("FortiGate CA");
+        if ours {
+            let spki = product.certificate.facts.as_deref().unwrap().spki_sha256;
+            scene.policy(&format!("version = 1\n[[internal_ca]]\nname = \"ours\"\nspki = [\"{spki}\"]\n"));
+        }
+        let chain = product.chain(&Plan::of(&[HOST]));
+        let found = scene.serve(&mut hosts, (HOST, VICTIM), &chain);
+        assert_eq!(of(&found, "MITM-006").is_some(), !ours);
+        assert_eq!(standing(&hosts, &chain[0]), Some(if ours { Standing::Accepted } else { Standing::Suspect }));
+    }
+}
+
+/// Section 3.3 of the catalogue: 14 days, five clients, two subnets, a public root.
+#[test]
+fn what_many_get_for_long_from_a_public_ca_is_believed() {
+    let believed = |days: i64, clients: u8, subnets: u8, public: bool| {
+        let (mut world, expected) = world(6);
+        world.scene.policy("version = 1\n[rules.\"TLSW-MITM-002\"]\nmedium = 25\n");
+        let moved = Ca::new("Other Root");
+        if public {
+            Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&moved.certificate));
+        }
+        let chain = moved.chain(&Plan::of(&[HOST, "example.com"]));
+        let mut found = Vec::new();
+        for client in 0..clients {
+            found.extend(world.serve(&format!("10.20.{}.{}", client % subnets, client + 1), &chain));
+        }
+        found.extend(world.serve("10.0.0.1", &expected));
+        found.extend(world.end());
+        assert!(of(&found, "MITM-002").is_some());
+        assert_eq!(standing(&world.hosts, &chain[0]), Some(Standing::Suspect));
+        world.scene.now += days * DAY;
+        let mut found = world.serve("10.20.0.1", &chain);
+        found.extend(world.end());
+        let is_believed = standing(&world.hosts, &chain[0]) == Some(Standing::Accepted);
+        assert_eq!(of(&found, "MITM-002").is_none(), is_believed);
+        is_believed
+    };
+    assert!(believed(14, 5, 2, true));
+    assert!(!believed(13, 5, 2, true), "too short");
+    assert!(!believed(14, 4, 2, true), "too few clients");
+    assert!(!believed(14, 5, 1, true), "one subnet");
+    assert!(!believed(14, 5, 2, false), "no public root");
+}
+
+/// The chain of a handshake that came before was found to claim a CA that did not sign it: the next client is told too.
+#[test]
+fn every_client_of_an_impostor_is_told() {
+    let public = Ca::new("Public Root");
+    let (scene, mut hosts) = started(&[&public]);
+    let mut scene = scene;
+    let chain = impostor(&public).chain(&Plan::of(&[HOST]));
+    let at = Some(crate::time::ValidityTime(scene.now));
+    let known = scene.judged(&chain, (at, Some(HOST)), crate::x509::judge::Purpose::Server).unwrap();
+    for client in ["10.7.7.7", "10.7.7.8", "10.7.7.9"] {
+        let observation = scene.handshake(client, "203.0.113.10", &chain);
+        let mut found = Vec::new();
+        scene.with_judged((HOST, &observation), Some(&known), |sighting| hosts.observe(sighting, &mut found));
+        assert_eq!(clients(&found), [client]);
+        assert_eq!(of(&found, "MITM-005").unwrap().severity, Severity::Critical);
+    }
+}
+
+#[test]
+fn who_signed_is_said_to_be_trusted_not_trusted_or_unverified() {
+    let (public, private) = (Ca::new("Public Root"), Ca::new("Private CA"));
+    for (sent, kind) in [(2, "\"CN=Private CA\" (not trusted)"), (1, "\"CN=Private CA\" (unverified)")] {
+        let (mut scene, mut hosts) = started(&[&public]);
+        scene.serve(&mut hosts, (HOST, "10.0.0.1"), &public.chain(&Plan::of(&[HOST])));
+        let chain = private.chain(&Plan::of(&[HOST]));
+        scene.serve(&mut hosts, (HOST, VICTIM), &chain[..sent]);
+        let found = scene.finish(&mut hosts);
+        let message = &of(&found, "MITM-002").unwrap().message;
+        assert!(message.contains(kind), "{message}");
+    }
+}
+
+/// Names are the alternative ones; only where there are none, the common name (RFC 6125 section 6.4.4).
+#[test]
+fn copies_are_told_by_names_or_by_the_common_name_alone() {
+    let copied = |alternative: bool, [genuine, copy]: [&str; 2]| {
+        let public = Ca::new("Public Root");
+        let (mut scene, mut hosts) = started(&[&public]);
+        let chain = |ca: &Ca, name: &str, from: i64| {
+            let names: &[&str] = if alternative { &[HOST] } else { &[] };
+            let mut params =
+                CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+            let plan = Plan { common_name: name.to_owned(), serial: vec![0x11; 16], ..Plan::of(&[HOST]) };
+            let made = plan.dates(from, START + 50 * DAY).params();
+            params.distinguished_name = made.distinguished_name;
+            (params.not_before, params.not_after) = (made.not_before, made.not_after);
+            params.serial_number = made.serial_number;
+            params.use_authority_key_identifier_extension = true;
+            vec![parse(params.signed_by(&key(), &ca.issuer).unwrap().der()), Arc::clone(&ca.certificate)]
+        };
+        scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain(&public, genuine, START - 9 * DAY));
+        let found = scene.serve(&mut hosts, (HOST, VICTIM), &chain(&Ca::new("Proxy CA"), copy, START - DAY));
+        of(&found, "MITM-004").is_some()
+    };
+    assert!(copied(false, [HOST, HOST]));
+    assert!(!copied(false, [HOST, "mail.example.com"]));
+    assert!(copied(true, [HOST, "Example Inc."]), "its alternative names are the same");
+}
+
+/// What comes first, and is the forgery, tells as much as one that comes second.
+#[test]
+fn the_client_that_got_the_forgery_first_refused_it() {
+    for (description, refused) in [(Some(48), true), (Some(45), false), (None, false)] {
+        let public = Ca::new("Public Root");
+        let (mut scene, mut hosts) = started(&[&public]);
+        let forged = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+        let mut first = scene.handshake(VICTIM, "203.0.113.10", &forged);
+        let alert = |description| Alert { direction: Direction::LowToHigh, level: 2, description };
+        first.handshake.alerts = description.into_iter().map(alert).collect();
+        scene.show(&mut hosts, HOST, &first);
+        let genuine = public.chain(&Plan::of(&[HOST]));
+        for number in 0..24 {
+            scene.now += 20;
+            scene.serve(&mut hosts, (HOST, &format!("10.{}.0.{}", number % 3, number % 6)), &genuine);
+        }
+        let found = scene.finish(&mut hosts);
+        let evidence = &of(&found, "MITM-002").unwrap().evidence;
+        assert_eq!(evidence.pro.iter().any(|point| point.id == "H15"), refused);
+    }
+}
