@@ -233,3 +233,171 @@ fn the_client_that_got_the_forgery_first_refused_it() {
         assert_eq!(evidence.pro.iter().any(|point| point.id == "H15"), refused);
     }
 }
+
+/// So many handshakes of six clients in three subnets, a pause between each two.
+fn serve_others(
+    scene: &mut Scene,
+    hosts: &mut Hosts,
+    (handshakes, pause): (usize, i64),
+    at: (&str, &[Arc<Certificate>]),
+) {
+    let (server, chain) = at;
+    for number in 0..handshakes {
+        scene.now += pause;
+        let observation = scene.handshake(&format!("10.{}.0.{}", number % 3, number % 6), server, chain);
+        scene.show(hosts, HOST, &observation);
+    }
+}
+
+const SERVER: &str = "203.0.113.10";
+const OTHER_SERVER: &str = "198.51.100.10";
+
+/// A copy is expected no more, though it is not known who got it; what copied nothing stays.
+#[test]
+fn a_copy_of_an_earlier_run_is_doubted() {
+    for (copies, newer) in [(true, false), (false, false), (false, true)] {
+        let public = Ca::new("Public Root");
+        let (mut scene, mut before) = started(&[&public]);
+        let genuine = Plan::of(&[HOST]);
+        let genuine = if newer { genuine.dates(START + 10, START + 90 * DAY) } else { genuine };
+        let mut forged = Plan::of(&[HOST]);
+        if copies {
+            forged.serial.clone_from(&genuine.serial);
+        }
+        let forged = Ca::new("Proxy CA").chain(&forged);
+        scene.serve(&mut before, (HOST, VICTIM), &forged);
+        let mut hosts = if newer { before } else { Hosts::new(Arc::clone(&scene.anchors), 100) };
+        if !newer {
+            hosts.restore(before_of(&mut scene, &forged));
+        }
+        scene.now += 60;
+        let found = scene.serve(&mut hosts, (HOST, "10.0.0.1"), &public.chain(&genuine));
+        assert_eq!(of(&found, "MITM-004").is_some(), copies);
+        let wanted = if copies { Standing::Suspect } else { Standing::Accepted };
+        assert_eq!(standing(&hosts, &forged[0]), Some(wanted), "{copies} {newer}");
+    }
+}
+
+/// The baseline of an earlier run in which the victim got this.
+fn before_of(scene: &mut Scene, chain: &[Arc<Certificate>]) -> HostRecord {
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    scene.serve(&mut hosts, (HOST, VICTIM), chain);
+    hosts.table.iter().next().unwrap().clone()
+}
+
+/// Two backends of which one is not renewed yet look alike, unless the host is well known.
+#[test]
+fn what_comes_again_from_another_server_counts_at_hosts_that_are_known() {
+    for (handshakes, pause, told) in [(12, 20, false), (40, DAY / 10, true)] {
+        let public = Ca::new("Public Root");
+        let (mut scene, mut hosts) = started(&[&public]);
+        let (forged, genuine) = (Ca::new("Proxy CA").chain(&Plan::of(&[HOST])), public.chain(&Plan::of(&[HOST])));
+        scene.serve(&mut hosts, (HOST, VICTIM), &forged);
+        serve_others(&mut scene, &mut hosts, (handshakes, pause), (OTHER_SERVER, &genuine));
+        assert!(scene.finish(&mut hosts).is_empty());
+        scene.serve(&mut hosts, (HOST, VICTIM), &forged);
+        serve_others(&mut scene, &mut hosts, (1, 20), (SERVER, &genuine));
+        let found = scene.finish(&mut hosts);
+        assert_eq!(of(&found, "MITM-002").is_some(), told, "{handshakes}");
+        assert!(!told || clients(&found) == [VICTIM]);
+    }
+}
+
+/// The CA above a leaf that came alone is seen.
+fn complete(scene: &mut Scene, hosts: &mut Hosts, (leaf, ca): (&Arc<Certificate>, &Ca)) {
+    let issuer = &leaf.facts.as_deref().unwrap().issuer.normalized;
+    let waiting = hosts.lacking(issuer, None).unwrap();
+    let whole = [Arc::clone(leaf), Arc::clone(&ca.certificate)];
+    let at = Some(crate::time::ValidityTime(scene.now));
+    let judged = scene.judged(&whole, (at, Some(HOST)), crate::x509::judge::Purpose::Server).unwrap();
+    hosts.complete(&waiting, &judged, &scene.knowledge);
+}
+
+/// Nobody whom the proxy may intercept is told, and where nobody else got its certificate, it never was one of the host.
+#[test]
+fn who_may_be_intercepted_does_not_count_once_the_proxy_is_known() {
+    for (seen, others) in [(false, true), (true, true), (true, false)] {
+        let (public, proxy) = (Ca::new("Public Root"), Ca::new("Proxy CA"));
+        let (mut scene, mut hosts) = started(&[&public]);
+        let spki = proxy.certificate.facts.as_deref().unwrap().spki_sha256;
+        let policy = format!(
+            "version = 1\n[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"10.2.0.0/16\"]\nmode = \"authorised\"\n"
+        );
+        scene.policy(&policy);
+        scene.knowledge.policy = std::mem::take(&mut scene.policy);
+        scene.policy(&policy);
+        let forged = proxy.leaf(&Plan::of(&[HOST]));
+        let alone = [Arc::clone(&forged)];
+        for client in [Some("10.2.9.9"), others.then_some("10.6.0.9")].into_iter().flatten() {
+            scene.serve(&mut hosts, (HOST, client), &alone);
+        }
+        if seen {
+            complete(&mut scene, &mut hosts, (&forged, &proxy));
+        }
+        let wanted = (!seen || others).then_some(Standing::Accepted);
+        assert_eq!(standing(&hosts, &forged), wanted);
+        serve_others(&mut scene, &mut hosts, (24, 20), (SERVER, &public.chain(&Plan::of(&[HOST]))));
+        let found = scene.finish(&mut hosts);
+        let wanted: &[&str] = match (seen, others) {
+            (true, true) => &["10.6.0.9"],
+            (true, false) => &[],
+            (false, _) => &["10.2.9.9", "10.6.0.9"],
+        };
+        assert_eq!(clients(&found), wanted, "{seen} {others}");
+    }
+}
+
+/// A leaf that came alone is trusted after all. What replaced it tells nothing against it any more; where it came second, it is
+/// judged as what it is. What else is held of the host stays.
+#[test]
+fn a_case_of_what_turns_out_to_be_trusted() {
+    for first in [true, false] {
+        let (public, other) = (Ca::new("Public Root"), Ca::new("Other Public Root"));
+        let (mut scene, mut hosts) = started(&[&public, &other]);
+        let issuer = other.intermediate("Other Public CA");
+        let (leaf, expected) = (issuer.leaf(&Plan::of(&[HOST])), public.chain(&Plan::of(&[HOST])));
+        let alone = [Arc::clone(&leaf)];
+        if first {
+            scene.serve(&mut hosts, (HOST, VICTIM), &alone);
+        }
+        serve_others(&mut scene, &mut hosts, (9, 20), (SERVER, &expected));
+        scene.serve(&mut hosts, (HOST, VICTIM), &alone);
+        scene.serve(&mut hosts, (HOST, "10.8.8.8"), &Ca::new("Proxy CA").chain(&Plan::of(&[HOST])));
+        assert_eq!(standing(&hosts, &leaf), Some(Standing::Held));
+        complete(&mut scene, &mut hosts, (&leaf, &issuer));
+        serve_others(&mut scene, &mut hosts, (1, 20), (SERVER, &expected));
+        assert_eq!(standing(&hosts, &leaf), Some(if first { Standing::Accepted } else { Standing::Held }));
+        let mut found = scene.finish(&mut hosts);
+        found.retain(|one| one.rule.id.ends_with("MITM-002"));
+        assert_eq!(clients(&found), if first { vec!["10.8.8.8"] } else { vec![VICTIM, "10.8.8.8"] });
+        for one in found {
+            let lost_trust = one.evidence.pro.iter().any(|point| point.id == "H1");
+            assert_eq!(lost_trust, one.ends.unwrap().client.address.to_string() == "10.8.8.8");
+        }
+    }
+}
+
+/// The certificate that a held one copies comes second: whoever got the copy is told, whether it comes again or not.
+#[test]
+fn what_is_held_is_found_to_be_a_copy() {
+    for (again, same) in [(true, true), (false, true), (true, false), (false, false)] {
+        let (mut world, _) = world(6);
+        let genuine = Plan::of(&[HOST, "example.com"]);
+        let mut copy = Plan::of(&[HOST, "example.com"]);
+        if same {
+            copy.serial.clone_from(&genuine.serial);
+        }
+        let copy = Ca::new("Proxy CA").chain(&copy);
+        assert!(world.serve(VICTIM, &copy).is_empty());
+        let mut found = world.serve("10.0.0.1", &world.public.chain(&genuine));
+        if again {
+            found.extend(world.serve(VICTIM, &copy));
+        }
+        found.extend(world.end());
+        assert_eq!(of(&found, "MITM-004").is_some(), same, "{again}");
+        assert_eq!(clients(&found), [VICTIM]);
+        let case = of(&found, "MITM-002").unwrap();
+        assert_eq!(case.severity, if same { Severity::Critical } else { Severity::High }, "{again}");
+        assert_eq!(case.evidence.proofs.len(), usize::from(same), "{again}");
+    }
+}
