@@ -292,3 +292,103 @@ fn rsa_keys_have_the_bits_that_the_policy_asks_for() {
         assert_eq!(how(&found, "POL-003").is_some(), fires, "{bits}");
     }
 }
+
+/// Who may intercept a client need not be trusted by anybody else; another client's chain is that of an unknown issuer.
+#[test]
+fn an_authorised_proxy_is_no_untrusted_issuer() {
+    let proxy = Ca::new("Proxy");
+    let above = proxy.intermediate("Proxy for www");
+    let entry = |clients: &str| {
+        let spki = spki(&proxy.certificate);
+        format!(
+            "[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"{clients}\"]\nmode = \"authorised\"\n"
+        )
+    };
+    let chain =
+        [above.leaf(&Plan::of(&["www.example.com"])), Arc::clone(&above.certificate), Arc::clone(&proxy.certificate)];
+    for (policy, told) in
+        [(entry("10.1.0.0/16"), NONE.as_slice()), (entry("10.2.0.0/16"), &["CERT-005"]), (String::new(), &["CERT-005"])]
+    {
+        assert_eq!(ids(&Bench::new(&[]).policy(&policy).findings(HOME, &chain)), told, "{policy}");
+    }
+}
+
+/// A forged leaf has one cause with what else is said of its issuer; a CA that nobody signed is its own.
+#[test]
+fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
+    let root = Ca::new("Root");
+    let mut broken = root.intermediate("Issuing CA");
+    let spoilt = |certificate: &crate::x509::Certificate| {
+        let mut der = certificate.der.to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        parse(&der)
+    };
+    let anchor = || Arc::clone(&root.certificate);
+    let forged = [spoilt(&root.leaf(&Plan::of(&["www.example.com"]))), anchor()];
+    let found = Bench::new(&[&root]).findings(WWW, &forged);
+    let cause = &of(&found, "CERT-007").unwrap().cause;
+    assert!(matches!(cause, super::finding::Cause::IssuerKey(_)), "{cause:?}");
+    broken.certificate = spoilt(&broken.certificate);
+    let below = ["www.example.com", "www.example.net"].map(|name| {
+        let chain = [broken.leaf(&Plan::of(&[name])), Arc::clone(&broken.certificate), anchor()];
+        let found = Bench::new(&[&root]).findings((name, WWW.1), &chain);
+        of(&found, "CERT-007").unwrap().cause.clone()
+    });
+    assert_eq!(below[0], below[1]);
+    assert!(!matches!(below[0], super::finding::Cause::IssuerKey(_)), "{:?}", below[0]);
+}
+
+/// A client certificate used twenty times from 10.1.0.11, and what is said when 10.2.0.22 uses it.
+fn used_elsewhere(
+    policy: &str,
+    crls: Vec<super::crl::Crl>,
+    chain: &[Arc<crate::x509::Certificate>],
+) -> Vec<super::finding::Finding> {
+    let mut scene = super::testing::Scene::new(&[]);
+    scene.policy(&format!("version = 1\n{policy}"));
+    scene.knowledge.crls = crls;
+    let mut rules = super::client_certificates::ClientCertificates::default();
+    let mut found = Vec::new();
+    for client in ["10.1.0.11"; 20].into_iter().chain(["10.2.0.22"]) {
+        scene.now += DAY / 4;
+        let mut observation = scene.handshake(client, "203.0.113.10", &[]);
+        observation.client_chain = chain.to_vec();
+        found.clear();
+        scene.with("api.example.com", &observation, |sighting| rules.observe(sighting, &mut found));
+    }
+    found
+}
+
+#[test]
+fn a_new_place_is_told_beside_those_that_the_policy_or_habit_expects() {
+    let chain = Ca::new("Client CA").chain(&Plan::of(&["backup-7"]));
+    let entry = |rest: &str| format!("[[client_certificate]]\nmatch = {{ subject = \"CN=backup-*\" }}\n{rest}\n");
+    for (policy, expected, sensitive) in [
+        (entry("allowed_from = [\"10.1.0.0/16\", \"10.3.0.0/16\"]"), "10.1.0.0/16, 10.3.0.0/16", false),
+        (entry("sensitive = true"), "10.1.0.0/24", true),
+        (String::new(), "10.1.0.0/24", false),
+    ] {
+        let found = used_elsewhere(&policy, Vec::new(), &chain);
+        let told = of(&found, "CERT-030").unwrap();
+        assert_eq!(told.evidence.pro[0].expected.as_deref(), Some(expected));
+        assert_eq!(told.severity == Severity::High, sensitive, "{policy}");
+    }
+}
+
+#[test]
+fn a_client_certificate_under_a_revoked_ca_is_told_from_one_that_is_revoked() {
+    let root = Ca::new("Client Root");
+    let issuer = root.intermediate("Client CA");
+    let chain = [issuer.leaf(&Plan::of(&["backup-7"])), Arc::clone(&issuer.certificate), Arc::clone(&root.certificate)];
+    for (place, by, what) in [(0, &issuer, "that was revoked"), (1, &root, "under a CA that was revoked")] {
+        let entry = rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&chain[place].facts.as_deref().unwrap().serial),
+            revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let found = used_elsewhere("", vec![crl_of(by, (1, 2), vec![entry])], &chain);
+        let message = &of(&found, "CERT-033").unwrap().message;
+        assert!(message.contains(&format!("at api.example.com:443 {what} on 2026-01-01")), "{message}");
+    }
+}
