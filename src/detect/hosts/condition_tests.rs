@@ -389,7 +389,11 @@ fn what_is_held_is_found_to_be_a_copy() {
         }
         let copy = Ca::new("Proxy CA").chain(&copy);
         assert!(world.serve(VICTIM, &copy).is_empty());
+        // It has a twin of another CA: that is the same copy.
+        let twin = Ca::new("Other Public Root");
+        Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&twin.certificate));
         let mut found = world.serve("10.0.0.1", &world.public.chain(&genuine));
+        found.extend(world.serve("10.0.0.1", &twin.chain(&genuine)));
         if again {
             found.extend(world.serve(VICTIM, &copy));
         }
@@ -399,5 +403,26 @@ fn what_is_held_is_found_to_be_a_copy() {
         let case = of(&found, "MITM-002").unwrap();
         assert_eq!(case.severity, if same { Severity::Critical } else { Severity::High }, "{again}");
         assert_eq!(case.evidence.proofs.len(), usize::from(same), "{again}");
+    }
+}
+
+/// The policy is read again while a case is held: what it pins from then on is a proof for the case, too.
+#[test]
+fn a_proof_that_comes_while_a_case_is_held_counts() {
+    for pinned in [true, false] {
+        let (mut world, expected) = world(6);
+        let forged = Ca::new("Proxy CA").chain(&Plan::of(&[HOST]));
+        assert!(world.serve(VICTIM, &forged).is_empty());
+        if pinned {
+            let spki = expected[0].facts.as_deref().unwrap().spki_sha256;
+            world.scene.policy(&format!("version = 1\n[[host]]\nmatch = [\"{HOST}\"]\npins = [\"{spki}\"]\n"));
+        }
+        for _ in 0..2 {
+            assert_eq!(of(&world.serve(VICTIM, &forged), "MITM-001").is_some(), pinned);
+        }
+        let found = world.end();
+        let case = of(&found, "MITM-002").unwrap();
+        assert_eq!(case.severity, if pinned { Severity::Critical } else { Severity::High });
+        assert_eq!(case.evidence.proofs.len(), usize::from(pinned));
     }
 }

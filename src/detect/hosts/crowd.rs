@@ -384,7 +384,7 @@ mod tests {
         busy.get(&mut crowds, (7, 0..600));
         first.get(&mut crowds, (7, 0..600));
         let mut lost = 0;
-        for number in 1..100 {
+        for number in 1..400 {
             Host::new(number).get(&mut crowds, (7, 0..600));
             lost += usize::from(crowds.place(&busy.known, busy.owner).is_none());
             busy.get(&mut crowds, (7, 0..1));
@@ -397,7 +397,7 @@ mod tests {
         assert!(crowds.may_have(&first.known, first.owner, (client(1_000_000), 7)), "not known any more");
         // What was not used in this or the last hour is no loss.
         let before = crowds.forgotten();
-        (200..210).for_each(|number| Host::new(number).get(&mut crowds, (70, 0..600)));
+        (1_200..1_210).for_each(|number| Host::new(number).get(&mut crowds, (70, 0..600)));
         assert_eq!(crowds.forgotten(), before);
     }
 
