@@ -392,3 +392,39 @@ fn a_client_certificate_under_a_revoked_ca_is_told_from_one_that_is_revoked() {
         assert!(message.contains(&format!("at api.example.com:443 {what} on 2026-01-01")), "{message}");
     }
 }
+
+/// What a host showed last, as an earlier run stored it.
+#[derive(Debug)]
+struct Before(super::hosts::record::HostRecord);
+
+impl super::hosts::backing::Backing for Before {
+    fn read(&self, _: &super::sighting::HostKey) -> Option<super::hosts::record::HostRecord> {
+        Some(self.0.clone())
+    }
+
+    fn write(&self, _: &super::hosts::record::HostRecord) {}
+}
+
+/// A capture may be read after a later one: the key is compared with that of the certificate before, not of one that came later.
+#[test]
+fn the_certificate_before_is_none_that_came_later() {
+    let ca = Ca::new("Root");
+    let kept = Arc::new(key());
+    let plan = || Plan::of(&["www.example.com"]);
+    for (before, later, fires) in [(true, false, true), (false, true, false)] {
+        let chain = |same: bool| ca.chain(&if same { plan().keyed(&kept) } else { plan() });
+        let mut bench = Bench::new(&[&ca]).policy(&policy_of("key_reuse = false"));
+        let mut hosts = super::hosts::Hosts::new(Arc::clone(&bench.scene.anchors), 10);
+        for (day, same) in [(-10, before), (10, later)] {
+            bench.scene.now = START + day * DAY;
+            bench.scene.serve(&mut hosts, ("www.example.com", "10.1.0.1"), &chain(same));
+        }
+        let stored = hosts.table().iter().next().unwrap().clone();
+        bench.scene.now = START;
+        let observation = bench.handshake(WWW, &chain(true));
+        let mut judge = bench.judge();
+        judge.set_backing(Arc::new(Before(stored)));
+        let found = judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        assert_eq!(how(&found, "POL-003").is_some(), fires, "{before} {later}");
+    }
+}

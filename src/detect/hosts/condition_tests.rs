@@ -426,3 +426,39 @@ fn a_proof_that_comes_while_a_case_is_held_counts() {
         assert_eq!(case.evidence.proofs.len(), usize::from(pinned));
     }
 }
+
+/// The CA that is named may have a key that we cannot use: whether the leaf signed itself is asked all the same.
+#[test]
+fn an_issuer_of_an_unknown_curve_hides_no_own_key() {
+    for curve in ["brainpoolP256r1", "secp256r1"] {
+        let (mut scene, mut hosts) = started(&[]);
+        let own = Arc::new(key());
+        let proxy = Ca::with_key("Proxy CA", rcgen::KeyPair::try_from(own.serialize_der()).unwrap());
+        let mut shown = Certificate::clone(&Ca::new("Proxy CA").certificate);
+        shown.facts.as_mut().unwrap().key.curve = Some(curve.to_owned());
+        let found =
+            scene.serve(&mut hosts, (HOST, VICTIM), &[proxy.leaf(&Plan::of(&[HOST]).keyed(&own)), Arc::new(shown)]);
+        assert!(of(&found, "MITM-003").is_some(), "{curve}");
+    }
+}
+
+/// How a host answers is known by many handshakes: one that was answered otherwise, or many kinds of clients that came once
+/// each, do not make it forgotten.
+#[test]
+fn habits_outlast_what_comes_once() {
+    let mut record = HostRecord::new(&key_of(HOST), Timestamp(0));
+    let answer = |kind, stack| record::Answer { stack: Some((kind, stack)), times: None };
+    (0..12).for_each(|_| record.note_answer(answer(1, 7)));
+    assert!(record.is_other_stack(answer(1, 8)));
+    record.note_answer(answer(1, 8));
+    assert!(record.is_other_stack(answer(1, 8)) && !record.is_other_stack(answer(1, 7)));
+    for kind in 2..100 {
+        record.note_answer(answer(kind, 7));
+        assert_eq!(record.stacks.len(), usize::try_from(kind).unwrap().min(record::MAX_STACKS));
+    }
+    assert!(record.is_other_stack(answer(1, 8)));
+    // What was no habit is forgotten at once: the host answers so from now on.
+    record.note_answer(answer(99, 8));
+    (0..9).for_each(|_| record.note_answer(answer(99, 8)));
+    assert!(record.is_other_stack(answer(99, 7)));
+}
