@@ -462,3 +462,27 @@ fn habits_outlast_what_comes_once() {
     (0..9).for_each(|_| record.note_answer(answer(99, 8)));
     assert!(record.is_other_stack(answer(99, 7)));
 }
+
+/// An issuer is known for as long as a certificate of it is accepted.
+#[test]
+fn issuers_go_with_the_last_of_their_certificates() {
+    for doubted in [true, false] {
+        let (mut scene, mut hosts) = started(&[]);
+        let ca = Ca::new("Private CA");
+        let leaves = [(); 2].map(|()| ca.chain(&Plan::of(&[HOST])));
+        for chain in &leaves {
+            scene.serve(&mut hosts, (HOST, "10.0.0.1"), chain);
+            scene.finish(&mut hosts);
+        }
+        let record = hosts.table.get_mut(&key_of(HOST)).unwrap();
+        assert_eq!((record.accepted().count(), record.issuers.len()), (2, 1));
+        for (left, chain) in [1, 0].into_iter().zip(&leaves) {
+            if doubted {
+                record.doubt(&chain[0].sha256, Standing::Suspect);
+            } else {
+                record.forget(&chain[0].sha256);
+            }
+            assert_eq!((record.accepted().count(), record.issuers.len()), (left, left));
+        }
+    }
+}

@@ -400,3 +400,56 @@ fn certificates_of_servers_far_apart_are_not_compared() {
         assert_eq!(crowd.hosts.views.held().0, views, "{second}");
     }
 }
+
+/// What is said of MITM-008 when a client comes.
+fn told_of(crowd: &mut Crowd, client: &str, new: bool) -> Vec<Finding> {
+    let (chain, judged) = &crowd.chains[usize::from(new)];
+    let observation = crowd.scene.handshake(client, "203.0.113.10", chain);
+    let (hosts, mut findings) = (&mut crowd.hosts, Vec::new());
+    crowd.scene.with_judged((HOST, &observation), Some(judged), |sighting| hosts.observe(sighting, &mut findings));
+    findings.retain(|finding| finding.rule.id.ends_with("MITM-008"));
+    findings
+}
+
+/// How many get the other certificate is told by what counts them: sketches know a few, filters many.
+#[test]
+fn the_majority_is_counted() {
+    for others in [12, 1_500] {
+        let mut crowd = Crowd::new(true, Net::Wide, 1);
+        for number in 0..others {
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        crowd.serve("10.150.0.3", true);
+        crowd.scene.now += 60;
+        let client = crowd.client(1);
+        crowd.serve(&client, false);
+        let message = &told_of(&mut crowd, "10.150.0.3", true)[0].message;
+        let told = message.split(" clients got another").next().unwrap().rsplit(' ').next().unwrap();
+        let told: u64 = told.parse().unwrap();
+        assert!(told.abs_diff(others) <= others / 10, "{message}");
+    }
+}
+
+/// Eight handshakes of the few wait until it is clear that the others go on to get the former certificate; more are counted.
+#[test]
+fn all_who_waited_are_told() {
+    for (victims, told, lost) in [(1, 1, 0), (2, 2, 0), (8, 8, 0), (10, 8, 2)] {
+        let mut crowd = Crowd::new(true, Net::Wide, 1);
+        for hour in 0..3 {
+            crowd.scene.now = START + hour * HOUR;
+            for number in 0..100 {
+                let client = crowd.client(number);
+                crowd.serve(&client, false);
+            }
+        }
+        for number in 1..=victims {
+            assert!(told_of(&mut crowd, &format!("10.150.0.{number}"), true).is_empty());
+        }
+        crowd.scene.now += 60;
+        let client = crowd.client(1);
+        let found = told_of(&mut crowd, &client, false);
+        let clients: std::collections::BTreeSet<_> = found.iter().map(|one| one.ends.unwrap().client.address).collect();
+        assert_eq!((clients.len(), crowd.hosts.views.forgotten()), (told, lost));
+    }
+}
