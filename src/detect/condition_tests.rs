@@ -428,3 +428,26 @@ fn the_certificate_before_is_none_that_came_later() {
         assert_eq!(how(&found, "POL-003").is_some(), fires, "{before} {later}");
     }
 }
+
+/// A chain that was looked at before is told again to whoever gets it next.
+#[test]
+fn every_client_of_a_shared_key_is_told() {
+    use super::sighting::Detector as _;
+    let shared = Arc::new(key());
+    let (first, second) = (Ca::new("One CA"), Ca::new("Another CA"));
+    let mut scene = super::testing::Scene::new(&[]);
+    let mut watch = super::watch::Watch::new(Arc::clone(&scene.anchors), 100);
+    let chain = first.chain(&Plan::of(&["www.example.org"]).keyed(&shared));
+    scene.serve(&mut watch, ("www.example.org", "10.1.0.1"), &chain);
+    let chain = second.chain(&Plan::of(&["www.example.com"]).keyed(&shared));
+    let at = (Some(crate::time::ValidityTime(scene.now)), Some("www.example.com"));
+    let known = scene.judged(&chain, at, crate::x509::judge::Purpose::Server).unwrap();
+    for client in ["10.1.0.1", "10.1.0.2", "10.1.0.3"] {
+        let observation = scene.handshake(client, "203.0.113.10", &chain);
+        let mut found = Vec::new();
+        scene.with_judged(("www.example.com", &observation), Some(&known), |sighting| {
+            watch.observe(sighting, &mut found)
+        });
+        assert!(of(&found, "KEY-001").is_some(), "{client}: {:?}", ids(&found));
+    }
+}
