@@ -486,3 +486,26 @@ fn issuers_go_with_the_last_of_their_certificates() {
         }
     }
 }
+
+/// Who accepts a certificate accepts its issuer: once, and no more issuers are kept than there is room for.
+#[test]
+fn an_accepted_certificate_brings_its_issuer_once() {
+    let (mut world, _) = world(1);
+    for number in 0..10_usize {
+        let ca = Ca::new(&format!("Private CA {number}"));
+        // All of them have room in one record.
+        let chains: Vec<_> = (0..if number < 4 { 2 } else { 1 }).map(|_| ca.chain(&Plan::of(&[HOST]))).collect();
+        for chain in &chains {
+            world.serve("10.0.0.1", chain);
+            world.end();
+            assert_eq!(standing(&world.hosts, &chain[0]), Some(Standing::Suspect));
+        }
+        for chain in &chains {
+            assert!(world.hosts.accept(&key_of(HOST), &chain[0].sha256));
+            let record = world.hosts.table.get(&key_of(HOST)).unwrap();
+            assert_eq!(record.issuers.len(), (number + 2).min(record::MAX_ISSUERS));
+            let issuer = ca.certificate.facts.as_deref().unwrap().spki_sha256;
+            assert!(record.issuers.iter().any(|known| known.key == issuer.0));
+        }
+    }
+}
