@@ -451,3 +451,52 @@ fn every_client_of_a_shared_key_is_told() {
         assert!(of(&found, "KEY-001").is_some(), "{client}: {:?}", ids(&found));
     }
 }
+
+/// A handshake of TLS 1.2 in which this is changed chose what was not offered, or shows that a better offer was lost.
+fn is_odd(change: impl FnOnce(&mut crate::tls::Handshake)) -> bool {
+    let mut observation = super::testing::Scene::new(&[]).handshake("10.1.0.1", "203.0.113.10", &[]);
+    change(&mut observation.handshake);
+    super::negotiation::is_odd_choice(&observation.handshake)
+}
+
+#[test]
+fn sentinels_of_dtls_need_an_offer_of_dtls_1_3() {
+    let odd = |offered: &[u16], chosen: u16, last: u8| {
+        is_odd(|one| {
+            one.protocol = crate::tls::Protocol::Dtls;
+            one.client_hello.as_mut().unwrap().supported_versions = offered.to_vec().into();
+            let hello = one.server_hello.as_mut().unwrap();
+            hello.legacy_version = chosen;
+            hello.random[24..].copy_from_slice(b"DOWNGRD\x01");
+            hello.random[31] = last;
+        })
+    };
+    assert!(odd(&[0xfefc, 0xfefd], 0xfefd, 1));
+    assert!(odd(&[0xfefc, 0xfefd, 0xfeff], 0xfeff, 0));
+    assert!(!odd(&[0xfefc, 0xfefd], 0xfefd, 2), "no sentinel");
+    assert!(!odd(&[0xfefd], 0xfefd, 1), "the client offers no more");
+    assert!(!odd(&[], 0xfefd, 1));
+}
+
+/// Extensions of large numbers, and groups of a client that names none (RFC 8422 section 4: then the server may choose).
+#[test]
+fn what_was_sent_or_left_open_is_no_odd_choice() {
+    let extension = |kind| crate::tls::Extension { kind, body: 0..0 };
+    for (sent, odd) in [(Some(0x754f), false), (Some(0x754e), true), (None, true)] {
+        let found = is_odd(|one| {
+            one.client_hello.as_mut().unwrap().extensions.extend(sent.map(extension));
+            one.server_hello.as_mut().unwrap().extensions.push(extension(0x754f));
+        });
+        assert_eq!(found, odd, "{sent:?}");
+    }
+    for (groups, odd) in [(&[29][..], true), (&[23, 29], false), (&[], false)] {
+        let found = is_odd(|one| {
+            one.client_hello.as_mut().unwrap().groups = groups.to_vec().into();
+            one.server_key_exchange = Some(Box::new(ServerKeyExchange {
+                kind: crate::tls::KeyExchange::Ecdhe { group: 23, public: 0..0 },
+                ..ServerKeyExchange::default()
+            }));
+        });
+        assert_eq!(found, odd, "{groups:?}");
+    }
+}
