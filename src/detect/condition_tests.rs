@@ -292,3 +292,211 @@ fn rsa_keys_have_the_bits_that_the_policy_asks_for() {
         assert_eq!(how(&found, "POL-003").is_some(), fires, "{bits}");
     }
 }
+
+/// Who may intercept a client need not be trusted by anybody else; another client's chain is that of an unknown issuer.
+#[test]
+fn an_authorised_proxy_is_no_untrusted_issuer() {
+    let proxy = Ca::new("Proxy");
+    let above = proxy.intermediate("Proxy for www");
+    let entry = |clients: &str| {
+        let spki = spki(&proxy.certificate);
+        format!(
+            "[[interception]]\nname = \"ours\"\nspki = [\"{spki}\"]\nclients = [\"{clients}\"]\nmode = \"authorised\"\n"
+        )
+    };
+    let chain =
+        [above.leaf(&Plan::of(&["www.example.com"])), Arc::clone(&above.certificate), Arc::clone(&proxy.certificate)];
+    for (policy, told) in
+        [(entry("10.1.0.0/16"), NONE.as_slice()), (entry("10.2.0.0/16"), &["CERT-005"]), (String::new(), &["CERT-005"])]
+    {
+        assert_eq!(ids(&Bench::new(&[]).policy(&policy).findings(HOME, &chain)), told, "{policy}");
+    }
+}
+
+/// A forged leaf has one cause with what else is said of its issuer; a CA that nobody signed is its own.
+#[test]
+fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
+    let root = Ca::new("Root");
+    let mut broken = root.intermediate("Issuing CA");
+    let spoilt = |certificate: &crate::x509::Certificate| {
+        let mut der = certificate.der.to_vec();
+        *der.last_mut().unwrap() ^= 1;
+        parse(&der)
+    };
+    let anchor = || Arc::clone(&root.certificate);
+    let forged = [spoilt(&root.leaf(&Plan::of(&["www.example.com"]))), anchor()];
+    let found = Bench::new(&[&root]).findings(WWW, &forged);
+    let cause = &of(&found, "CERT-007").unwrap().cause;
+    assert!(matches!(cause, super::finding::Cause::IssuerKey(_)), "{cause:?}");
+    broken.certificate = spoilt(&broken.certificate);
+    let below = ["www.example.com", "www.example.net"].map(|name| {
+        let chain = [broken.leaf(&Plan::of(&[name])), Arc::clone(&broken.certificate), anchor()];
+        let found = Bench::new(&[&root]).findings((name, WWW.1), &chain);
+        of(&found, "CERT-007").unwrap().cause.clone()
+    });
+    assert_eq!(below[0], below[1]);
+    assert!(!matches!(below[0], super::finding::Cause::IssuerKey(_)), "{:?}", below[0]);
+}
+
+/// A client certificate used twenty times from 10.1.0.11, and what is said when 10.2.0.22 uses it.
+fn used_elsewhere(
+    policy: &str,
+    crls: Vec<super::crl::Crl>,
+    chain: &[Arc<crate::x509::Certificate>],
+) -> Vec<super::finding::Finding> {
+    let mut scene = super::testing::Scene::new(&[]);
+    scene.policy(&format!("version = 1\n{policy}"));
+    scene.knowledge.crls = crls;
+    let mut rules = super::client_certificates::ClientCertificates::default();
+    let mut found = Vec::new();
+    for client in ["10.1.0.11"; 20].into_iter().chain(["10.2.0.22"]) {
+        scene.now += DAY / 4;
+        let mut observation = scene.handshake(client, "203.0.113.10", &[]);
+        observation.client_chain = chain.to_vec();
+        found.clear();
+        scene.with("api.example.com", &observation, |sighting| rules.observe(sighting, &mut found));
+    }
+    found
+}
+
+#[test]
+fn a_new_place_is_told_beside_those_that_the_policy_or_habit_expects() {
+    let chain = Ca::new("Client CA").chain(&Plan::of(&["backup-7"]));
+    let entry = |rest: &str| format!("[[client_certificate]]\nmatch = {{ subject = \"CN=backup-*\" }}\n{rest}\n");
+    for (policy, expected, sensitive) in [
+        (entry("allowed_from = [\"10.1.0.0/16\", \"10.3.0.0/16\"]"), "10.1.0.0/16, 10.3.0.0/16", false),
+        (entry("sensitive = true"), "10.1.0.0/24", true),
+        (String::new(), "10.1.0.0/24", false),
+    ] {
+        let found = used_elsewhere(&policy, Vec::new(), &chain);
+        let told = of(&found, "CERT-030").unwrap();
+        assert_eq!(told.evidence.pro[0].expected.as_deref(), Some(expected));
+        assert_eq!(told.severity == Severity::High, sensitive, "{policy}");
+    }
+}
+
+#[test]
+fn a_client_certificate_under_a_revoked_ca_is_told_from_one_that_is_revoked() {
+    let root = Ca::new("Client Root");
+    let issuer = root.intermediate("Client CA");
+    let chain = [issuer.leaf(&Plan::of(&["backup-7"])), Arc::clone(&issuer.certificate), Arc::clone(&root.certificate)];
+    for (place, by, what) in [(0, &issuer, "that was revoked"), (1, &root, "under a CA that was revoked")] {
+        let entry = rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(&chain[place].facts.as_deref().unwrap().serial),
+            revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let found = used_elsewhere("", vec![crl_of(by, (1, 2), vec![entry])], &chain);
+        let message = &of(&found, "CERT-033").unwrap().message;
+        assert!(message.contains(&format!("at api.example.com:443 {what} on 2026-01-01")), "{message}");
+    }
+}
+
+/// What a host showed last, as an earlier run stored it.
+#[derive(Debug)]
+struct Before(super::hosts::record::HostRecord);
+
+impl super::hosts::backing::Backing for Before {
+    fn read(&self, _: &super::sighting::HostKey) -> Option<super::hosts::record::HostRecord> {
+        Some(self.0.clone())
+    }
+
+    fn write(&self, _: &super::hosts::record::HostRecord) {}
+}
+
+/// A capture may be read after a later one: the key is compared with that of the certificate before, not of one that came later.
+#[test]
+fn the_certificate_before_is_none_that_came_later() {
+    let ca = Ca::new("Root");
+    let kept = Arc::new(key());
+    let plan = || Plan::of(&["www.example.com"]);
+    for (before, later, fires) in [(true, false, true), (false, true, false)] {
+        let chain = |same: bool| ca.chain(&if same { plan().keyed(&kept) } else { plan() });
+        let mut bench = Bench::new(&[&ca]).policy(&policy_of("key_reuse = false"));
+        let mut hosts = super::hosts::Hosts::new(Arc::clone(&bench.scene.anchors), 10);
+        for (day, same) in [(-10, before), (10, later)] {
+            bench.scene.now = START + day * DAY;
+            bench.scene.serve(&mut hosts, ("www.example.com", "10.1.0.1"), &chain(same));
+        }
+        let stored = hosts.table().iter().next().unwrap().clone();
+        bench.scene.now = START;
+        let observation = bench.handshake(WWW, &chain(true));
+        let mut judge = bench.judge();
+        judge.set_backing(Arc::new(Before(stored)));
+        let found = judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        assert_eq!(how(&found, "POL-003").is_some(), fires, "{before} {later}");
+    }
+}
+
+/// A chain that was looked at before is told again to whoever gets it next.
+#[test]
+fn every_client_of_a_shared_key_is_told() {
+    use super::sighting::Detector as _;
+    let shared = Arc::new(key());
+    let (first, second) = (Ca::new("One CA"), Ca::new("Another CA"));
+    let mut scene = super::testing::Scene::new(&[]);
+    let mut watch = super::watch::Watch::new(Arc::clone(&scene.anchors), 100);
+    let chain = first.chain(&Plan::of(&["www.example.org"]).keyed(&shared));
+    scene.serve(&mut watch, ("www.example.org", "10.1.0.1"), &chain);
+    let chain = second.chain(&Plan::of(&["www.example.com"]).keyed(&shared));
+    let at = (Some(crate::time::ValidityTime(scene.now)), Some("www.example.com"));
+    let known = scene.judged(&chain, at, crate::x509::judge::Purpose::Server).unwrap();
+    for client in ["10.1.0.1", "10.1.0.2", "10.1.0.3"] {
+        let observation = scene.handshake(client, "203.0.113.10", &chain);
+        let mut found = Vec::new();
+        scene.with_judged(("www.example.com", &observation), Some(&known), |sighting| {
+            watch.observe(sighting, &mut found)
+        });
+        assert!(of(&found, "KEY-001").is_some(), "{client}: {:?}", ids(&found));
+    }
+}
+
+/// A handshake of TLS 1.2 in which this is changed chose what was not offered, or shows that a better offer was lost.
+fn is_odd(change: impl FnOnce(&mut crate::tls::Handshake)) -> bool {
+    let mut observation = super::testing::Scene::new(&[]).handshake("10.1.0.1", "203.0.113.10", &[]);
+    change(&mut observation.handshake);
+    super::negotiation::is_odd_choice(&observation.handshake)
+}
+
+#[test]
+fn sentinels_of_dtls_need_an_offer_of_dtls_1_3() {
+    let odd = |offered: &[u16], chosen: u16, last: u8| {
+        is_odd(|one| {
+            one.protocol = crate::tls::Protocol::Dtls;
+            one.client_hello.as_mut().unwrap().supported_versions = offered.to_vec().into();
+            let hello = one.server_hello.as_mut().unwrap();
+            hello.legacy_version = chosen;
+            hello.random[24..].copy_from_slice(b"DOWNGRD\x01");
+            hello.random[31] = last;
+        })
+    };
+    assert!(odd(&[0xfefc, 0xfefd], 0xfefd, 1));
+    assert!(odd(&[0xfefc, 0xfefd, 0xfeff], 0xfeff, 0));
+    assert!(!odd(&[0xfefc, 0xfefd], 0xfefd, 2), "no sentinel");
+    assert!(!odd(&[0xfefd], 0xfefd, 1), "the client offers no more");
+    assert!(!odd(&[], 0xfefd, 1));
+}
+
+/// Extensions of large numbers, and groups of a client that names none (RFC 8422 section 4: then the server may choose).
+#[test]
+fn what_was_sent_or_left_open_is_no_odd_choice() {
+    let extension = |kind| crate::tls::Extension { kind, body: 0..0 };
+    for (sent, odd) in [(Some(0x754f), false), (Some(0x754e), true), (None, true)] {
+        let found = is_odd(|one| {
+            one.client_hello.as_mut().unwrap().extensions.extend(sent.map(extension));
+            one.server_hello.as_mut().unwrap().extensions.push(extension(0x754f));
+        });
+        assert_eq!(found, odd, "{sent:?}");
+    }
+    for (groups, odd) in [(&[29][..], true), (&[23, 29], false), (&[], false)] {
+        let found = is_odd(|one| {
+            one.client_hello.as_mut().unwrap().groups = groups.to_vec().into();
+            one.server_key_exchange = Some(Box::new(ServerKeyExchange {
+                kind: crate::tls::KeyExchange::Ecdhe { group: 23, public: 0..0 },
+                ..ServerKeyExchange::default()
+            }));
+        });
+        assert_eq!(found, odd, "{groups:?}");
+    }
+}

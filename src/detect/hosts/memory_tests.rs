@@ -13,10 +13,12 @@ struct Stored {
     expired: std::sync::Mutex<Vec<Timestamp>>,
     accepted: std::sync::Mutex<Vec<Sha256>>,
     edits: std::sync::Mutex<Vec<Edit>>,
+    asked: std::sync::Mutex<usize>,
 }
 
 impl Backing for Stored {
     fn read(&self, key: &HostKey) -> Option<HostRecord> {
+        *self.asked.lock().unwrap() += 1;
         self.record.lock().unwrap().clone().filter(|record| record.key() == *key)
     }
 
@@ -176,4 +178,69 @@ fn a_certificate_accepted_before_it_is_shown_is_taken() {
         assert_eq!(standing == Standing::Accepted, by_hand);
         assert_eq!(record.support, 4);
     }
+}
+
+/// Of several cases of a host only that which a person accepted is dropped.
+#[test]
+fn what_is_accepted_while_it_is_held_leaves_the_other_cases() {
+    let public = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&public]);
+    let stored = Arc::new(Stored::default());
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+    hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+    scene.serve(&mut hosts, (HOST, "10.0.0.1"), &public.chain(&Plan::of(&[HOST])));
+    let ours = Ca::new("Ours").chain(&Plan::of(&[HOST]));
+    scene.serve(&mut hosts, (HOST, "10.0.0.2"), &ours);
+    scene.serve(&mut hosts, (HOST, "10.0.0.3"), &Ca::new("Not Ours").chain(&Plan::of(&[HOST])));
+    stored.accepted.lock().unwrap().push(ours[0].sha256);
+    stored.edits.lock().unwrap().push(Edit::Accept(HostKey { name: HOST.to_owned(), port: 443 }));
+    let found = scene.finish(&mut hosts);
+    let clients: Vec<_> = found.iter().map(|one| one.ends.unwrap().client.address.to_string()).collect();
+    assert_eq!(clients, ["10.0.0.3"]);
+}
+
+/// The times of captures are no reason to write, to look for edits or to take baselines out of the file before the end.
+#[test]
+fn captures_change_the_file_at_their_end() {
+    for offline in [true, false] {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        scene.offline = offline;
+        let stored = Arc::new(Stored::default());
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+        hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+        let chain = public.chain(&Plan::of(&[HOST]));
+        for _ in 0..3 {
+            scene.serve(&mut hosts, (HOST, "10.0.0.1"), &chain);
+            scene.now += DAY;
+        }
+        assert_eq!(stored.record.lock().unwrap().is_none(), offline);
+        assert_eq!(stored.expired.lock().unwrap().is_empty(), offline);
+        scene.finish(&mut hosts);
+        assert_eq!(stored.record.lock().unwrap().as_ref().unwrap().support, 3);
+    }
+}
+
+/// A host that shows no certificate and has no baseline is looked up once; one that left memory is looked up again.
+#[test]
+fn hosts_without_certificates_are_asked_for_once() {
+    let public = Ca::new("Public Root");
+    let mut scene = Scene::new(&[&public]);
+    let stored = Arc::new(Stored::default());
+    let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 1);
+    hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+    let show = |scene: &mut Scene, hosts: &mut Hosts, host: &str, chain: &[Arc<Certificate>]| {
+        let observation = scene.handshake("10.0.0.1", "203.0.113.10", chain);
+        scene.show(hosts, host, &observation);
+        std::mem::take(&mut *stored.asked.lock().unwrap())
+    };
+    let chain = |host: &str| public.chain(&Plan::of(&[host]));
+    assert_eq!(show(&mut scene, &mut hosts, "a.example", &[]), 1);
+    assert_eq!(show(&mut scene, &mut hosts, "a.example", &[]), 0);
+    assert_eq!(show(&mut scene, &mut hosts, HOST, &chain(HOST)), 1);
+    assert_eq!(show(&mut scene, &mut hosts, HOST, &[]), 0, "it is known");
+    assert_eq!(show(&mut scene, &mut hosts, "b.example", &chain("b.example")), 1);
+    assert!(!hosts.knows(&HostKey { name: HOST.to_owned(), port: 443 }));
+    show(&mut scene, &mut hosts, HOST, &[]);
+    assert!(hosts.knows(&HostKey { name: HOST.to_owned(), port: 443 }), "what it showed was stored");
 }

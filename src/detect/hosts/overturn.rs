@@ -14,6 +14,7 @@ use super::{Hosts, bring_to_first};
 use crate::detect::catalogue::{CLONED_CERTIFICATE, ISSUER_IMPERSONATION, UNEXPECTED_CERTIFICATE};
 use crate::detect::finding::{Cause, Finding, Point};
 use crate::detect::knowledge::Knowledge;
+use crate::detect::observation::Observation;
 use crate::detect::sighting::{HostKey, JudgedChain, Sighting, WaitingChain};
 use crate::time::{Span, Timestamp};
 use crate::x509::chain::Ending;
@@ -33,14 +34,23 @@ impl Hosts {
         // What many got over days does not fall by one certificate.
         let steady = record.phase(sighting.clock) != Phase::Learning;
         let doubtful = record.certificates.iter().filter(|known| !new.unasked || known.is_for(new));
-        let doubtful = doubtful.filter(|known| !known.trusted && known.standing != Standing::Held);
-        let doubtful = doubtful.map(|known| {
+        let doubtful = doubtful.filter(|known| !known.trusted).map(|known| {
             let how = forgery::copied((record, known), new, sighting).map(|copied| copied.what);
             (Sha256(known.sha256), Sha256(known.issuer), how, known.standing == Standing::Accepted && !steady)
         });
         let doubtful: Vec<_> = doubtful.filter(|(_, _, how, accepted)| *accepted || how.is_some()).collect();
         for (leaf, issuer, how, accepted) in doubtful {
             if self.is_accepted(sighting.host, &leaf) {
+                continue;
+            }
+            if let Some(how) = how
+                && let Some(held) = self.holding.get_mut(sighting.host, &leaf)
+            {
+                let (copies, proof) =
+                    copies((&held.places, &held.new), (how, &new.leaf.sha256), held.observation.as_ref());
+                let is_known = held.proofs.iter().any(|known| known.id == "P3");
+                held.proofs.extend(proof.filter(|_| !is_known));
+                findings.extend(copies);
                 continue;
             }
             match self.witnesses.get(sighting.host, &leaf).cloned() {
@@ -65,13 +75,9 @@ impl Hosts {
     ) {
         let mut proofs: Vec<Point> = Vec::new();
         if let Some(how) = how {
-            let copies = witness.places.iter().map(|place| {
-                let (finding, proof) = forgery::copy_finding(place, &witness.new, (how, &trusted.leaf.sha256));
-                proofs = vec![proof];
-                finding
-            });
-            let mut copies: Vec<Finding> = copies.collect();
-            bring_to_first(Some(&witness.observation), &mut copies);
+            let of = (witness.places.as_slice(), &witness.new);
+            let (copies, proof) = copies(of, (how, &trusted.leaf.sha256), Some(&witness.observation));
+            proofs.extend(proof);
             findings.extend(copies);
         }
         let (here, first) = (sighting.observation.ends, witness.places.first().map(|place| place.ends));
@@ -266,6 +272,18 @@ pub(super) fn claimed(findings: &[Finding]) -> Option<Claimed> {
 /// The trusted certificate was there to be served when the other one was seen: it is no newer.
 fn could_be_served(trusted: &Presented, witness: &Witness) -> bool {
     witness.seconds.is_none_or(|at| trusted.not_before <= at.seconds())
+}
+
+/// MITM-004 for each client that got a copy, and the proof for its case: what it copied of which certificate.
+fn copies(
+    (places, copy): (&[Place], &Presented),
+    named: (&str, &Sha256),
+    first: Option<&Arc<Observation>>,
+) -> (Vec<Finding>, Option<Point>) {
+    let found = places.iter().map(|place| forgery::copy_finding(place, copy, named));
+    let (mut found, mut proofs): (Vec<Finding>, Vec<Point>) = found.unzip();
+    bring_to_first(first, &mut found);
+    (found, proofs.pop())
 }
 
 /// MITM-004 where it is not known any more who got the copy.

@@ -10,7 +10,6 @@ use crate::detect::knowledge::Knowledge;
 use crate::detect::sighting::{HostKey, JudgedChain, Sighting, claimed_issuer};
 use crate::policy::{Policy, Target, registrable_domain};
 use crate::x509::chain::{Ending, Path, SignatureMemo, is_self_signed};
-use crate::x509::judge::ProblemKind;
 use crate::x509::name::matches_host;
 use crate::x509::signature::Verdict;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Name, PublicKey, Sha256};
@@ -433,10 +432,4 @@ fn serial(octets: &[u8]) -> [u8; 20] {
     let mut out = [0; 20];
     out.iter_mut().rev().zip(octets.iter().rev()).for_each(|(to, from)| *to = *from);
     out
-}
-
-/// The leaf has a problem with its dates on the judged path.
-pub fn has_date_problem(sighting: &Sighting<'_>) -> bool {
-    let dates = [ProblemKind::Expired, ProblemKind::NotYetValid, ProblemKind::NoValidity];
-    sighting.server.is_some_and(|judged| judged.judgement.problems.iter().any(|problem| dates.contains(&problem.kind)))
 }

@@ -400,3 +400,133 @@ fn certificates_of_servers_far_apart_are_not_compared() {
         assert_eq!(crowd.hosts.views.held().0, views, "{second}");
     }
 }
+
+/// What is said of MITM-008 when a client comes.
+fn told_of(crowd: &mut Crowd, client: &str, new: bool) -> Vec<Finding> {
+    let (chain, judged) = &crowd.chains[usize::from(new)];
+    let observation = crowd.scene.handshake(client, "203.0.113.10", chain);
+    let (hosts, mut findings) = (&mut crowd.hosts, Vec::new());
+    crowd.scene.with_judged((HOST, &observation), Some(judged), |sighting| hosts.observe(sighting, &mut findings));
+    findings.retain(|finding| finding.rule.id.ends_with("MITM-008"));
+    findings
+}
+
+/// How many get the other certificate is told by what counts them: sketches know a few, filters many.
+#[test]
+fn the_majority_is_counted() {
+    for others in [12, 1_500] {
+        let mut crowd = Crowd::new(true, Net::Wide, 1);
+        for number in 0..others {
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        crowd.serve("10.150.0.3", true);
+        crowd.scene.now += 60;
+        let client = crowd.client(1);
+        crowd.serve(&client, false);
+        let message = &told_of(&mut crowd, "10.150.0.3", true)[0].message;
+        let told = message.split(" clients got another").next().unwrap().rsplit(' ').next().unwrap();
+        let told: u64 = told.parse().unwrap();
+        assert!(told.abs_diff(others) <= others / 10, "{message}");
+    }
+}
+
+/// Eight handshakes of the few wait until it is clear that the others go on to get the former certificate; more are counted.
+#[test]
+fn all_who_waited_are_told() {
+    for (victims, told, lost) in [(1, 1, 0), (2, 2, 0), (8, 8, 0), (10, 8, 2)] {
+        let mut crowd = Crowd::new(true, Net::Wide, 1);
+        for hour in 0..3 {
+            crowd.scene.now = START + hour * HOUR;
+            for number in 0..100 {
+                let client = crowd.client(number);
+                crowd.serve(&client, false);
+            }
+        }
+        for number in 1..=victims {
+            assert!(told_of(&mut crowd, &format!("10.150.0.{number}"), true).is_empty());
+        }
+        crowd.scene.now += 60;
+        let client = crowd.client(1);
+        let found = told_of(&mut crowd, &client, false);
+        let clients: std::collections::BTreeSet<_> = found.iter().map(|one| one.ends.unwrap().client.address).collect();
+        assert_eq!((clients.len(), crowd.hosts.views.forgotten()), (told, lost));
+    }
+}
+
+/// Twenty clients of one subnet count as one where nobody else of it got the other certificate; else they are counted each.
+#[test]
+fn a_subnet_in_which_somebody_gets_the_other_certificate_is_no_place_of_its_own() {
+    for mingled in [false, true] {
+        let mut crowd = Crowd::new(false, Net::Wide, 1);
+        for hour in 0..3 {
+            crowd.scene.now = START + hour * HOUR;
+            for number in 0..400 {
+                let client = crowd.client(number);
+                crowd.serve(&client, false);
+            }
+        }
+        for victim in 1..=20 {
+            crowd.serve(&format!("10.150.0.{victim}"), true);
+        }
+        crowd.scene.now += 60;
+        if mingled {
+            crowd.serve("10.150.0.200", false);
+        }
+        for number in 0..300 {
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        assert_eq!(crowd.found > 0, !mingled);
+    }
+}
+
+/// Who got the certificate of the majority, and another one besides, is none of a minority.
+#[test]
+fn a_client_that_gets_three_certificates_is_none_of_a_minority() {
+    for (first, second) in [(true, false), (true, true), (false, false)] {
+        let mut crowd = Crowd::new(true, Net::Wide, 1);
+        for number in 0..40 {
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        let third = Ca::new("Third Root").chain(&Plan::of(&[HOST]));
+        if first {
+            crowd.serve("10.150.0.3", false);
+        }
+        if second {
+            crowd.scene.serve(&mut crowd.hosts, (HOST, "10.150.0.3"), &third);
+        }
+        crowd.serve("10.150.0.3", true);
+        crowd.scene.now += 60;
+        for number in 0..40 {
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        crowd.serve("10.150.0.3", true);
+        assert_eq!(crowd.found > 0, !first, "{second}");
+    }
+}
+
+/// Where one kind of client that got the RSA certificate never gets the other one, it is no attack on the other kind either.
+#[test]
+fn all_kinds_of_clients_of_a_pair_must_be_common() {
+    for both in [true, false] {
+        let mut crowd = Crowd::new(false, Net::Wide, 1);
+        let path = format!("{}/tests/data/x509/rsa2048-sha1.der", env!("CARGO_MANIFEST_DIR"));
+        let leaf = crate::detect::testing::parse(&std::fs::read(path).unwrap());
+        let at = (Some(ValidityTime(START)), Some(HOST));
+        let judged = crowd.scene.judged(&[Arc::clone(&leaf)], at, Purpose::Server).unwrap();
+        crowd.chains[1] = (vec![leaf], judged);
+        let mut crowd = attacked(crowd, "10.150.0.1", |crowd| {
+            crowd.serve("10.150.0.3", true);
+            crowd.old_kind = !both;
+        });
+        for number in 2_000..2_300 {
+            crowd.scene.now += 3;
+            let client = crowd.client(number);
+            crowd.serve(&client, false);
+        }
+        assert_eq!(crowd.found > 0, both);
+    }
+}
