@@ -500,3 +500,27 @@ fn what_was_sent_or_left_open_is_no_odd_choice() {
         assert_eq!(found, odd, "{groups:?}");
     }
 }
+
+/// The CA of a proxy that a new policy brings completes chains that wait for it, at once and not when their time is over.
+#[test]
+fn a_policy_that_is_read_anew_completes_what_waits() {
+    let (root, proxy) = (Ca::new("Root"), Ca::new("Proxy CA"));
+    let key = proxy.certificate.facts.as_ref().unwrap().spki_sha256;
+    let good = root.chain(&Plan::of(&["mail.example.com"]));
+    for brings in [true, false] {
+        let mut bench = Bench::new(&[&root]);
+        let first = bench.handshake(HOME, &[proxy.leaf(&Plan::of(&["www.example.com"]))]);
+        let next = bench.handshake(("mail.example.com", "10.9.0.10"), &good);
+        let mut renewed = Bench::new(&[&root]).knowledge;
+        renewed.anchors = Arc::clone(&bench.knowledge.anchors);
+        renewed.proxies = brings.then(|| Arc::clone(&proxy.certificate)).into_iter().collect();
+        let mut judge = bench.judge();
+        judge.hold_open_chains(crate::detect::alerts::When::AtOnce);
+        let clock = crate::time::Timestamp::new(START, 0);
+        assert_eq!(ids(&judge.observe(&first, clock)), NONE, "it waits");
+        judge.renew(Arc::new(renewed));
+        let told = judge.observe(&next, clock);
+        assert_eq!(ids(&told), if brings { vec!["CERT-005"] } else { vec![] });
+        assert!(told.iter().all(|one| one.cause == super::finding::Cause::IssuerKey(key)));
+    }
+}
