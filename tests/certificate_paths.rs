@@ -223,6 +223,58 @@ fn time_name_and_usage_are_judged_apart_from_signatures() {
     assert_eq!(judged(&critical), [(ProblemKind::UnknownCritical, 0)]);
 }
 
+/// RFC 3820: who has a certificate may sign one for a job that acts for him, and such a job another one.
+#[test]
+fn a_proxy_certificate_is_signed_by_no_ca() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let named = |names: &[&str], critical: Option<bool>| {
+        let mut params = params("host.example", false);
+        params.subject_alt_names.clear();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let kinds = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3]), DnType::OrganizationName];
+        for (kind, name) in kinds.into_iter().zip(names).filter(|(_, name)| !name.is_empty()) {
+            params.distinguished_name.push(kind, *name);
+        }
+        if let Some(critical) = critical {
+            // proxyPolicy: id-ppl-inheritAll.
+            let content = vec![0x30, 12, 0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 21, 1];
+            let mut information = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 14], content);
+            information.set_criticality(critical);
+            params.custom_extensions.push(information);
+        }
+        params
+    };
+    let judged = |user: fn(&mut CertificateParams), proxy: CertificateParams| {
+        let mut person = named(&["User"], None);
+        user(&mut person);
+        let person = root.below(person);
+        let proxy = person.leaf(proxy);
+        let found = kinds(&world.judged(&[&proxy, &person.certificate]));
+        found.into_iter().filter(|(_, depth)| *depth > 0).collect::<Vec<_>>()
+    };
+    let plain = |_: &mut CertificateParams| ();
+    let no_ca = [(ProblemKind::NotCa, 1)];
+    assert_eq!(judged(plain, named(&["User", "3417"], Some(true))), []);
+    assert_eq!(
+        judged(|user| user.key_usages = vec![KeyUsagePurpose::DigitalSignature], named(&["User", "3417"], Some(true))),
+        []
+    );
+    assert_eq!(
+        judged(|user| user.key_usages = vec![KeyUsagePurpose::KeyEncipherment], named(&["User", "3417"], Some(true))),
+        [(ProblemKind::NotCa, 1), (ProblemKind::NotForSigning, 1)]
+    );
+    assert_eq!(judged(plain, named(&["User", "3417"], None)), no_ca, "it does not say that it is one");
+    assert_eq!(judged(plain, named(&["User", "3417"], Some(false))), no_ca, "clients that know none would accept it");
+    assert_eq!(judged(plain, named(&["User"], Some(true))), no_ca, "it has its issuer's name");
+    assert_eq!(judged(plain, named(&["Other", "3417"], Some(true))), no_ca, "it has another's name");
+    assert_eq!(judged(plain, named(&["User", "", "Example"], Some(true))), no_ca, "it has more than a common name");
+    assert_eq!(judged(plain, named(&["User", "host.example"], Some(true))), no_ca, "it claims to be the host");
+    let mut alternative = named(&["User", "3417"], Some(true));
+    alternative.subject_alt_names = vec![rcgen::SanType::DnsName("job.example".try_into().unwrap())];
+    assert_eq!(judged(plain, alternative), no_ca, "it has other names");
+}
+
 #[test]
 fn only_cas_may_issue_and_only_so_deep() {
     let root = Authority::root(params("Root", true));

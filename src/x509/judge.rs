@@ -154,7 +154,8 @@ fn problems_of(path: &Path, question: Question<'_>) -> Vec<Problem> {
             }
             continue;
         }
-        if !is_anchor {
+        let child = depth.checked_sub(1).and_then(|below| path.certificates.get(below)?.facts.as_deref());
+        if !is_anchor && !child.is_some_and(|child| is_proxy_of(child, facts, question.name)) {
             if !roots::may_be_ca(facts) {
                 report(ProblemKind::NotCa);
             }
@@ -215,6 +216,22 @@ fn check_purpose(facts: &Facts, purpose: Purpose, depth: usize, report: &mut imp
         report(ProblemKind::KeyUsage);
     }
 }
+
+/// A proxy certificate (RFC 3820), with which somebody lets a job act for him: whoever has a certificate may sign it, a CA
+/// or not, and it has the name of its issuer with one common name more. It stands for nobody else, least of all for a
+/// `host`.
+fn is_proxy_of(child: &Facts, issuer: &Facts, host: Option<&str>) -> bool {
+    let has = |wanted: &str| child.extensions.iter().find(|(oid, _)| oid == wanted);
+    let longer = child.subject.normalized.strip_prefix(&*issuer.subject.normalized);
+    has("1.3.6.1.5.5.7.1.14").is_some_and(|(_, critical)| *critical)
+        && has("2.5.29.17").is_none()
+        && longer.and_then(|more| more.strip_prefix(COMMON_NAME)).is_some_and(|more| !more.contains([',', '+']))
+        && issuer.key_usage.is_none_or(|usage| usage & DIGITAL_SIGNATURE != 0)
+        && !host.is_some_and(|host| name::matches_host(child, host))
+}
+
+/// One more commonName, as [`Name::normalized`](super::Name::normalized) has it.
+const COMMON_NAME: &str = ",550403=";
 
 /// Extensions that a client processes, or whose neglect harms nobody here.
 fn understood(oid: &str) -> bool {
