@@ -85,6 +85,28 @@ fn export_ciphers_are_graver_where_better_ones_were_offered() {
 }
 
 #[test]
+fn a_weak_cipher_is_told_with_its_weakness() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    for (cipher, weakness) in [
+        (0x0002, "no encryption"),
+        (0x0018, "no authentication"),
+        (0x0003, "export strength"),
+        (0x0005, "RC4 is broken"),
+        (0x0009, "keys of 56 bits"),
+        (0x000a, "blocks of 64 bits"),
+        (0x002f, "no forward secrecy"),
+    ] {
+        let found = Bench::new(&[&ca]).changed(WWW, &chain, |one| {
+            one.handshake.client_hello.as_mut().unwrap().cipher_suites = vec![cipher].into();
+            one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(cipher);
+        });
+        let told = found.iter().find(|finding| finding.rule.id.ends_with("CRYP-002")).unwrap();
+        assert!(told.message.ends_with(&format!(": {weakness}.")), "{}", told.message);
+    }
+}
+
+#[test]
 fn the_entry_that_fits_is_the_one_that_counts() {
     let ca = Ca::new("Root");
     let chain = ca.chain(&Plan::of(&["www.example.com"]));

@@ -123,7 +123,9 @@ fn weakness(name: &str) -> Option<CipherWeakness> {
         (Severity::High, "export strength")
     } else if has("_RC4_") {
         (Severity::Medium, "RC4 is broken")
-    } else if has("_DES_") || has("_DES40_") || has("3DES") {
+    } else if has("_DES_") {
+        (Severity::Medium, "keys of 56 bits")
+    } else if has("_3DES_") {
         (Severity::Medium, "blocks of 64 bits")
     } else if has("_RC2_") {
         (Severity::Medium, "RC2 is broken")
