@@ -201,7 +201,8 @@ pub static INTERCEPTION_PRODUCT_ISSUER: Rule = Rule {
     techniques: &[ADVERSARY_IN_THE_MIDDLE],
     description: "The chain does not lead to a public root, and the issuer of the leaf or a name of a CA above it is one \
         that an interception product, a debugging proxy or known adware uses. An [[interception]] entry with \
-        this key for this client turns it into a mark.",
+        this key for this client turns it into a mark. Low where it looks like the certificate of the product's own \
+        administration or VPN: a server called by its address, and a leaf that has the product's name and that of no host.",
     false_positives: "The organisation's own proxy that is not in the policy. A public certificate of such a vendor's own site \
         never counts, because its chain is public.",
     remedy: "If the proxy is the organisation's, enter its CA and the clients it may serve in [[interception]]. If a \

@@ -120,6 +120,34 @@ fn a_product_that_comes_first_is_not_expected() {
     }
 }
 
+/// The administration of a gateway, or its VPN, is called by address and shows the certificate that it was sold with.
+#[test]
+fn a_product_that_shows_its_own_certificate_intercepts_nobody() {
+    let product = Ca::new("FortiGate CA");
+    let named = |name: &str, organization| {
+        let mut plan = Plan { organization, ..Plan::of(&[name]) };
+        plan.names.clear();
+        plan
+    };
+    let address = "ip:203.0.113.10";
+    for (host, plan, severity) in [
+        (address, named("FWF60E4Q16012050", Some("Fortinet")), Severity::Low),
+        (HOST, named("FWF60E4Q16012050", Some("Fortinet")), Severity::Medium),
+        (address, named("FWF60E4Q16012050", Some("Example")), Severity::Medium),
+        (address, named("FWF60E4Q16012050", Some("Cisco Umbrella")), Severity::Medium),
+        (address, named(HOST, Some("Fortinet")), Severity::Medium),
+        (address, Plan { organization: Some("Fortinet"), ..Plan::of(&["203.0.113.10"]) }, Severity::Medium),
+    ] {
+        let (mut scene, mut hosts) = started(&[]);
+        let found = scene.serve(&mut hosts, (host, VICTIM), &product.chain(&plan));
+        let told = of(&found, "MITM-006").unwrap();
+        assert_eq!(told.severity, severity, "{host} {} {:?}", plan.common_name, plan.organization);
+        let own = severity == Severity::Low;
+        assert_eq!(told.message.contains("for the product itself as it seems"), own);
+        assert_eq!(told.evidence.contra.iter().any(|point| point.id == "own_certificate"), own);
+    }
+}
+
 /// Section 3.3 of the catalogue: 14 days, five clients, two subnets, a public root.
 #[test]
 fn what_many_get_for_long_from_a_public_ca_is_believed() {

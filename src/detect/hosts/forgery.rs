@@ -13,6 +13,7 @@ use crate::detect::catalogue::{
     PIN_MISMATCH, Severity,
 };
 use crate::detect::finding::{Doubt, Finding, Point};
+use crate::detect::interception_products::{Product, product_of};
 use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, Digest, HostEntry};
 use crate::time::Timestamp;
@@ -20,6 +21,9 @@ use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, Facts, Name, Sha256};
+
+/// How sure it is that a product intercepts where the certificate looks like that of its own service.
+const OWN: u8 = 30;
 
 /// What the proofs are asked with.
 #[derive(Clone, Copy, Debug)]
@@ -426,11 +430,16 @@ fn product(question: &Question<'_>) -> Found {
         return Some((finding, None));
     }
     let product = new.product.filter(|_| !new.internal)?;
-    let mut finding = reporter.finding(
-        &INTERCEPTION_PRODUCT_ISSUER,
-        new.cause(),
-        message(&format!("the CA of {} ({})", product.name, product.kind.name())),
-    );
+    let own = is_of_the_product(sighting, (new, product));
+    let what = format!("the CA of {} ({})", product.name, product.kind.name());
+    let text = message(&if own { format!("{what}, for the product itself as it seems") } else { what });
+    let mut finding = reporter.finding(&INTERCEPTION_PRODUCT_ISSUER, new.cause(), text);
+    if own {
+        (finding.severity, finding.confidence) = (Severity::Low, OWN);
+        let text = format!("it names no host, its subject is {}'s, and nobody asked for a name", product.name);
+        let subject = new.leaf.facts.as_deref().map(|facts| clipped(&facts.subject.text).to_owned());
+        finding.evidence.contra.push(Point { observed: subject, ..Point::new("own_certificate", text) });
+    }
     finding.evidence.pro.push(Point {
         id: "product",
         points: 0,
@@ -439,6 +448,15 @@ fn product(question: &Question<'_>) -> Found {
         expected: None,
     });
     Some((finding, None))
+}
+
+/// The certificate of the product's own service (administration, VPN): what a proxy makes for somebody else has the names of
+/// that one.
+fn is_of_the_product(sighting: &Sighting<'_>, (new, product): (&Presented, &Product)) -> bool {
+    let subject = new.leaf.facts.as_deref().map(|facts| &facts.subject);
+    sighting.host.server_name().is_none()
+        && !new.names.iter().any(|name| name.contains(['.', ':']))
+        && subject.and_then(product_of).is_some_and(|one| one == product)
 }
 
 /// Hash of a name, for sets.
