@@ -4,6 +4,7 @@ use crate::policy::SettingValue;
 use crate::time::ValidityTime;
 use crate::x509::chain::Ending;
 use crate::x509::judge::{Problem, ProblemKind};
+use crate::x509::name::matches_pattern;
 use crate::x509::{Certificate, Facts};
 
 use super::case::{Case, date, lower_unless, mark_unless, quoted};
@@ -140,9 +141,20 @@ fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
     let name = case.sighting.host.certain_name()?;
     problem(case, ProblemKind::NameMismatch)?;
     let names = first_names(facts);
-    let message = format!("{} a certificate that is not for {name} but for {names}.", case.gave());
+    let (what, text) = if facts.subject.common_names.iter().any(|one| matches_pattern(one, name)) {
+        let beside = if facts.alternative_names.is_empty() { "an empty subjectAltName" } else { "a subjectAltName" };
+        (
+            format!("that names {name} only as its commonName, which does not count beside {beside}"),
+            "no name of its subjectAltName is the one that the client asked for (RFC 9525)",
+        )
+    } else {
+        (
+            format!("that is not for {name} but for {names}"),
+            "no name of the certificate is the one that the client asked for (RFC 9525)",
+        )
+    };
+    let message = format!("{} a certificate {what}.", case.gave());
     let mut finding = case.leaf_finding(&NAME_MISMATCH, &[leaf.sha256.to_string()], message);
-    let text = "no name of the certificate is the one that the client asked for (RFC 9525)";
     finding.evidence.pro.push(Point::new("name", text).observed(names).expected(name));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)

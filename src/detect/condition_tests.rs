@@ -107,6 +107,29 @@ fn a_weak_cipher_is_told_with_its_weakness() {
 }
 
 #[test]
+fn a_common_name_that_does_not_count_is_told_as_such() {
+    let ca = Ca::new("Root");
+    let message = |common_name: &str, others: Option<&[u8]>| {
+        let plan = Plan { common_name: common_name.to_owned(), ..Plan::of(&["api.example.com"]) };
+        let mut params = plan.params();
+        if let Some(others) = others {
+            params.subject_alt_names.clear();
+            let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], others.to_vec());
+            params.custom_extensions.push(extension);
+        }
+        let leaf = parse(params.signed_by(&key(), &ca.issuer).unwrap().der());
+        let found = Bench::new(&[&ca]).findings(WWW, &[leaf, Arc::clone(&ca.certificate)]);
+        found.into_iter().find(|finding| finding.rule.id.ends_with("CERT-004")).unwrap().message
+    };
+    let only = "a certificate that names www.example.com only as its commonName, which does not count beside";
+    assert!(message("www.example.com", None).ends_with(&format!("{only} a subjectAltName.")));
+    assert!(message("www.example.com", Some(&[0x30, 0])).ends_with(&format!("{only} an empty subjectAltName.")));
+    let other = "a certificate that is not for www.example.com but for";
+    assert!(message("other.example.com", None).ends_with(&format!("{other} 'api.example.com'.")));
+    assert!(message("other.example.com", Some(&[0x30, 0])).ends_with(&format!("{other} 'CN=other.example.com'.")));
+}
+
+#[test]
 fn the_entry_that_fits_is_the_one_that_counts() {
     let ca = Ca::new("Root");
     let chain = ca.chain(&Plan::of(&["www.example.com"]));
