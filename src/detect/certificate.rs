@@ -362,7 +362,9 @@ fn wrong_usage(case: &Case<'_>) -> Option<Finding> {
         let point = |reason: &&str| Point { id: "usage", text: (*reason).to_owned(), ..Point::default() };
         finding.evidence.pro = reasons.iter().map(point).collect();
     })?;
-    lower_unless(case.is_ours(), &mut finding);
+    // Nobody follows a path to one that signed itself: who accepts it knows it, and no device is without such faults.
+    let signed_itself = case.sighting.server.is_some_and(|chain| chain.judgement.ending == Ending::SelfSigned);
+    lower_unless(case.is_ours() && !signed_itself, &mut finding);
     Some(finding)
 }
 

@@ -67,6 +67,28 @@ fn key_usage_must_fit_the_key_exchange() {
     assert!(!fires(KeyUsagePurpose::KeyEncipherment, 0x009c, false));
 }
 
+/// As Windows makes them for remote desktops: with keyEncipherment and dataEncipherment, used with ECDHE.
+#[test]
+fn the_usage_of_what_signed_itself_is_of_little_weight() {
+    let ca = Ca::new("Root");
+    let desktop = key();
+    let mut params = CertificateParams::new(vec!["printer.lan".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "desktop");
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 2, 1), rcgen::date_time_ymd(2026, 6, 1));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DataEncipherment];
+    let itself = parse(params.self_signed(&desktop).unwrap().der());
+    let issued = parse(params.signed_by(&desktop, &ca.issuer).unwrap().der());
+    for (leaf, severity) in [(itself, Severity::Low), (issued, Severity::Medium)] {
+        let found = Bench::new(&[&ca]).changed(HOME, &[leaf], |one| {
+            one.handshake.server_hello.as_mut().unwrap().cipher_suite = Some(0xc02f);
+            one.handshake.server_key_exchange =
+                Some(Box::new(ServerKeyExchange { signature: vec![1].into(), ..ServerKeyExchange::default() }));
+        });
+        assert_eq!(how(&found, "CERT-010").unwrap().0, severity);
+    }
+}
+
 #[test]
 fn export_ciphers_are_graver_where_better_ones_were_offered() {
     let ca = Ca::new("Root");
