@@ -2,6 +2,7 @@
 
 use crate::policy::SettingValue;
 use crate::time::ValidityTime;
+use crate::tls::Protocol;
 use crate::x509::chain::Ending;
 use crate::x509::judge::{Problem, ProblemKind};
 use crate::x509::name::matches_pattern;
@@ -244,8 +245,17 @@ fn self_signed(case: &Case<'_>) -> Option<Finding> {
     if case.owned && !case.is_internal() {
         finding.severity = Severity::Medium;
     }
-    mark_unless(case.is_ours(), &mut finding);
+    mark_unless(case.is_ours() && !is_call(case), &mut finding);
     Some(finding)
+}
+
+/// Media of a call: each side shows a certificate that it made for the call, and knows the other's from the signalling
+/// (RFC 8827 section 6.5).
+fn is_call(case: &Case<'_>) -> bool {
+    let client = case.sighting.client.is_some_and(|chain| chain.judgement.ending == Ending::SelfSigned);
+    client
+        && case.sighting.observation.handshake.protocol == Protocol::Dtls
+        && case.sighting.host.server_name().is_none()
 }
 
 /// CERT-007.

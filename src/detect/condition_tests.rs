@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
-use super::catalogue::Severity;
+use super::catalogue::{Effect, Severity};
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
 use super::lists::List;
 use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
-use crate::tls::ServerKeyExchange;
+use crate::tls::{Protocol, ServerKeyExchange};
 
 fn policy_of(line: &str) -> String {
     format!("[[host]]\nmatch = [\"www.example.com\"]\n{line}\n")
@@ -86,6 +86,34 @@ fn the_usage_of_what_signed_itself_is_of_little_weight() {
                 Some(Box::new(ServerKeyExchange { signature: vec![1].into(), ..ServerKeyExchange::default() }));
         });
         assert_eq!(how(&found, "CERT-010").unwrap().0, severity);
+    }
+}
+
+/// WebRTC inside a company: a certificate for each call, on both sides.
+#[test]
+fn calls_are_no_self_signed_hosts() {
+    let alerts = |protocol, named: bool, client: bool| {
+        let own = Plan::of(&["WebRTC"]).dates(START - DAY, START + 29 * DAY);
+        let found = Bench::new(&[]).changed(HOME, &own.self_signed(), |one| {
+            one.handshake.protocol = protocol;
+            if !named {
+                one.handshake.client_hello.as_mut().unwrap().server_name = None;
+            }
+            if client {
+                one.client_chain = own.self_signed();
+            }
+        });
+        found
+            .iter()
+            .filter(|finding| finding.effect == Effect::Alert)
+            .map(|finding| finding.rule.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(alerts(Protocol::Dtls, false, true), NONE);
+    for (protocol, named, client) in
+        [(Protocol::Tls, false, true), (Protocol::Dtls, true, true), (Protocol::Dtls, false, false)]
+    {
+        assert!(alerts(protocol, named, client).contains(&"TLSW-CERT-006"), "{protocol:?} {named} {client}");
     }
 }
 
@@ -530,7 +558,7 @@ fn is_odd(change: impl FnOnce(&mut crate::tls::Handshake)) -> bool {
 fn sentinels_of_dtls_need_an_offer_of_dtls_1_3() {
     let odd = |offered: &[u16], chosen: u16, last: u8| {
         is_odd(|one| {
-            one.protocol = crate::tls::Protocol::Dtls;
+            one.protocol = Protocol::Dtls;
             one.client_hello.as_mut().unwrap().supported_versions = offered.to_vec().into();
             let hello = one.server_hello.as_mut().unwrap();
             hello.legacy_version = chosen;

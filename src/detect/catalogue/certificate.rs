@@ -147,10 +147,11 @@ pub static SELF_SIGNED: Rule = Rule {
     techniques: &[],
     description: "Subject and issuer are the same name, the signature verifies under the certificate's own key, and it is \
         no trust anchor. Two names that are the same text under different keys are not self-signed. Medium for \
-        public names that are owned; a mark for hosts that are neither internal nor owned.",
+        public names that are owned; a mark for hosts that are neither internal nor owned, and in calls: DTLS without a \
+        server name where the client's certificate is self-signed too.",
     false_positives: "Devices that make their own certificate: suppress them by address.",
     remedy: "Give the host a certificate of the internal CA, so that clients can tell it from an impostor.",
-    references: &["RFC 5280 section 3.2"],
+    references: &["RFC 5280 section 3.2", "RFC 8827 section 6.5"],
     settings: &[],
 };
 
