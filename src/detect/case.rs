@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::policy::{HostEntry, Target};
 use crate::time::{NANOS_PER_SECOND, ValidityTime};
-use crate::x509::chain::Ending;
+use crate::x509::chain::{Ending, Path};
 use crate::x509::{Certificate, Facts, Sha256};
 
 use super::catalogue::{Effect, Rule, Severity};
@@ -101,7 +101,7 @@ impl<'a> Case<'a> {
             return false;
         }
         let client = self.sighting.observation.ends.client.address;
-        let mut keys = self.path().iter().filter_map(|certificate| certificate.facts.as_deref());
+        let mut keys = self.vouched().iter().filter_map(|certificate| certificate.facts.as_deref());
         keys.any(|facts| self.sighting.policy.interception_for(&facts.spki_sha256.0, client).is_some())
     }
 
@@ -221,11 +221,21 @@ impl<'a> Case<'a> {
         self.sighting.gist.scts || self.leaf().is_some_and(|(_, facts)| !facts.scts.is_empty())
     }
 
-    /// The path leads to a trust anchor.
+    /// Of that path, who answers for the leaf, and the leaf.
+    pub(super) fn vouched(&self) -> &'a [Arc<Certificate>] {
+        let path = self.sighting.server.and_then(|chain| chain.report.paths.first());
+        path.map_or(&[], Path::vouched)
+    }
+
+    /// The path ends at a trust anchor, whoever signed below it.
+    pub(super) fn ends_at_anchor(&self) -> bool {
+        let ending = self.sighting.server.map(|chain| chain.judgement.ending);
+        matches!(ending, Some(Ending::Anchor | Ending::AnchorUnverified))
+    }
+
+    /// The path leads to a trust anchor, and nobody on it signed what it must not.
     pub(super) fn is_anchored(&self) -> bool {
-        self.sighting
-            .server
-            .is_some_and(|chain| matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified))
+        self.ends_at_anchor() && self.sighting.server.and_then(JudgedChain::path).is_some_and(Path::is_vouched)
     }
 
     /// The path leads to a trust anchor, whoever named it, and no CA on it is an `[[internal_ca]]`.
@@ -243,7 +253,7 @@ impl<'a> Case<'a> {
         if self.sighting.policy.internal_cas.is_empty() {
             return false;
         }
-        let mut issuers = self.path().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
+        let mut issuers = self.vouched().iter().skip(1).filter_map(|certificate| certificate.facts.as_deref());
         issuers.any(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
     }
 }

@@ -14,6 +14,7 @@ use super::catalogue::{
     UNTRUSTED_ISSUER, VALIDITY_TOO_LONG, WEAK_SIGNATURE, WRONG_USAGE,
 };
 use super::finding::{Cause, Completion, Finding, Point, Seen, add};
+use super::hosts::presented::is_of_browsers;
 use super::sighting::{JudgedChain, claimed_issuer};
 
 const DAY: i64 = 86_400;
@@ -314,7 +315,7 @@ fn first_weak_signature(case: &Case<'_>) -> Option<(usize, &'static str)> {
     path.iter().enumerate().find_map(|(depth, certificate)| {
         let facts = certificate.facts.as_deref()?;
         // A root's signature of itself proves nothing, nor does that of an anchor.
-        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.is_anchored());
+        let of_itself = facts.issuer.normalized == facts.subject.normalized || (depth == last && case.ends_at_anchor());
         let hash = broken_hash(facts).filter(|_| !of_itself || (depth == 0 && last > 0))?;
         Some((depth, hash))
     })
@@ -431,8 +432,23 @@ fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
     let misused = misused_cas(server).next()?;
     let mut finding =
         case.brief_of((&WRONG_USAGE, &server.wrong_usage_of_ca), (&misused.certificate, tell_misused_cas));
-    lower_unless(case.is_ours(), &mut finding);
+    if is_forged(case, misused) {
+        finding.severity = Severity::High;
+        // One cause with whatever else its key signed.
+        if let Some(cause) = server.cause() {
+            (finding.cause, finding.id) = (cause, None);
+        }
+    } else {
+        lower_unless(case.is_ours(), &mut finding);
+    }
     Some(finding)
+}
+
+/// Below a root of browsers nobody signs who is no CA: whoever has the key of any certificate can, and some clients do not
+/// look (CVE-2002-0862, CVE-2011-0228).
+fn is_forged(case: &Case<'_>, misused: &Problem) -> bool {
+    let server = case.sighting.server;
+    misused.kind == ProblemKind::NotCa && server.is_some_and(|server| is_of_browsers(server, case.knowledge))
 }
 
 /// Message and evidence of CERT-010 of a CA.
@@ -453,6 +469,11 @@ fn tell_misused_cas(case: &Case<'_>, finding: &mut Finding) {
     finding.evidence.pro = misused_cas(server).map(named).collect();
     let first = finding.evidence.pro.first().map_or("", |point| &*point.text);
     finding.message = format!("{} a chain with an issuer that may not sign it: {first}.", case.gave());
+    if let Some(misused) = misused_cas(server).next().filter(|misused| is_forged(case, misused)) {
+        let text =
+            "a public CA certified this key for its owner's names only, and its owner signed another certificate";
+        finding.evidence.proofs.push(Point::new("no_ca", text).observed(misused.certificate));
+    }
     finding.evidence.observed = case.seen();
 }
 

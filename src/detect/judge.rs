@@ -615,8 +615,8 @@ fn prove(report: &ChainReport, (pool, policy): (&mut Pool, &Policy)) {
             one.facts.as_deref().is_some_and(|facts| policy.internal_ca_for(&facts.spki_sha256.0).is_some())
         };
         let good = match path.ending {
-            Ending::Anchor => path.certificates.len(),
-            _ => path.certificates.iter().rposition(internal).map_or(0, |last| last.saturating_add(1)),
+            Ending::Anchor => path.vouched().len(),
+            _ => path.vouched().iter().rposition(internal).map_or(0, |last| last.saturating_add(1)),
         };
         path.certificates.iter().take(good).skip(1).for_each(|ca| pool.prove(&ca.sha256));
     }

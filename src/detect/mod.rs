@@ -15,6 +15,8 @@ mod crl_signers;
 mod crypto;
 mod dh_groups;
 pub mod finding;
+#[cfg(test)]
+mod forged_path_tests;
 pub mod gist;
 #[cfg(test)]
 mod hostile_tests;

@@ -44,14 +44,15 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let chain = case.sighting.server?;
     let unverified = chain.report.paths.first()?.unverified.is_some();
     let broken = matches!(chain.judgement.ending, Ending::BadSignature | Ending::Unparsable | Ending::Budget);
-    let issuers: Vec<&Facts> = match case.path() {
+    let issuers: Vec<&Facts> = match case.vouched() {
         [only] if chain.judgement.ending == Ending::SelfSigned => vec![only.facts.as_deref()?],
         [_, issuers @ ..] => issuers.iter().filter_map(|one| one.facts.as_deref()).collect(),
         [] => return None,
     };
     // The issuer that was not sent may be one that is allowed.
     let undecided = chain.report.missing_issuer().map(|_| if issuers.is_empty() { Doubt::Leaf } else { Doubt::Above });
-    if (issuers.is_empty() && undecided.is_none()) || broken || unverified {
+    let alone = case.path().len() == 1;
+    if (issuers.is_empty() && alone && undecided.is_none()) || broken || unverified {
         return None;
     }
     let allowed = issuers.iter().any(|issuer| {
@@ -71,7 +72,7 @@ fn issuer_not_allowed(case: &Case<'_>, entry: &HostEntry) -> Option<Finding> {
     let point = Point::new("policy", "no issuer of its path is one that the policy names for this host");
     finding.evidence.pro.push(point.observed(quoted(&facts.issuer.text)).expected(allowed_issuers(entry)));
     finding.undecided = undecided;
-    if issuers.is_empty() {
+    if issuers.is_empty() && alone {
         finding.effect = Effect::Mark;
     }
     Some(finding)

@@ -17,7 +17,7 @@ use crate::detect::weak_rsa::WeakRsa;
 use crate::policy::Policy;
 use crate::time::{Timestamp, ValidityTime};
 use crate::tls::{Handshake, Protocol, ServerHello};
-use crate::x509::chain::{ChainReport, Ending};
+use crate::x509::chain::{ChainReport, Ending, Path};
 use crate::x509::judge::Judgement;
 use crate::x509::roots::TrustAnchors;
 use crate::x509::{Facts, Sha256};
@@ -157,6 +157,18 @@ pub fn note_quiet(state: &AtomicU64, changes: u64) {
 }
 
 impl JudgedChain {
+    /// The path that was judged.
+    pub fn path(&self) -> Option<&Path> {
+        let chosen = &self.judgement.path;
+        let same = |path: &&Path| path.certificates.iter().map(|one| one.sha256).eq(chosen.iter().copied());
+        self.report.paths.iter().find(same).or_else(|| self.report.paths.first())
+    }
+
+    /// That path leads to a trust anchor, and nobody on it signed what it must not.
+    pub fn is_anchored(&self) -> bool {
+        self.judgement.ending == Ending::Anchor && self.path().is_some_and(Path::is_vouched)
+    }
+
     /// What findings about this chain have in common: the issuer's key where a private one signed, the leaf's key where
     /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
     pub fn cause(&self) -> Option<Cause> {
@@ -167,7 +179,7 @@ impl JudgedChain {
         let path = self.report.paths.first()?;
         let key = |depth: usize| Some(path.certificates.get(depth)?.facts.as_deref()?.spki_sha256);
         match path.ending {
-            Ending::Anchor | Ending::AnchorUnverified => None,
+            Ending::Anchor | Ending::AnchorUnverified if path.is_vouched() => None,
             _ if self.signed_by_own_key => Some(Cause::IssuerKey(key(0)?)),
             Ending::SelfSigned => Some(Cause::LeafKey(key(0)?)),
             Ending::BadSignature | Ending::Unparsable => None,

@@ -5,10 +5,11 @@
 //! that counts every question asked, also those the memo answers: the result must not depend on what other workers did.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
+use super::judge;
 use super::roots::{Pool, TrustAnchors, key_distance};
 use super::signature::{Verdict, verify_certificate};
 use super::{Certificate, Facts, Sha256};
@@ -174,13 +175,34 @@ pub struct Path {
     /// Certificates on it that were not presented but taken from the pool. Anyone can bring a twin of a CA (its name
     /// and key, another issuer) into the pool: such a path proves trust when it ends at an anchor, and little else.
     pub from_pool: usize,
+    /// See [`vouched`](Self::vouched).
+    vouched: OnceLock<usize>,
 }
 
 impl Path {
-    /// As far as signatures vouch for it: the issuer above one that could not be checked may have been put there by anybody.
+    fn new(certificates: Vec<Arc<Certificate>>, ending: Ending) -> Self {
+        let vouched = OnceLock::new();
+        Self { certificates, ending, accused: None, unverified: None, from_pool: 0, vouched }
+    }
+
+    /// Who answers for the leaf: up to whoever signed what it must not (RFC 5280 section 6.1.4), for the CAs above have
+    /// nothing to do with that. The owner of any certificate can sign another one, for whatever name.
+    pub fn vouched(&self) -> &[Arc<Certificate>] {
+        let end = *self.vouched.get_or_init(|| judge::vouched(self));
+        self.certificates.get(..end).unwrap_or(&self.certificates)
+    }
+
+    /// All of it is [`vouched`](Self::vouched).
+    pub fn is_vouched(&self) -> bool {
+        self.vouched().len() == self.certificates.len()
+    }
+
+    /// Who answers for the leaf as far as signatures vouch for it: the issuer above one that could not be checked may have
+    /// been put there by anybody.
     pub fn verified(&self) -> &[Arc<Certificate>] {
         let end = self.unverified.map_or(self.certificates.len(), |(child, _)| child.saturating_add(1));
-        self.certificates.get(..end).unwrap_or(&self.certificates)
+        let vouched = self.vouched();
+        vouched.get(..end).unwrap_or(vouched)
     }
 }
 
@@ -250,7 +272,7 @@ impl Verifier<'_> {
         if report.paths.is_empty() || report.budget_exceeded {
             let ending = if report.budget_exceeded { Ending::Budget } else { Ending::Unparsable };
             let certificates = presented.first().cloned().into_iter().collect();
-            report.paths.push(Path { certificates, ending, accused: None, unverified: None, from_pool: 0 });
+            report.paths.push(Path::new(certificates, ending));
         }
         report.paths.sort_by_key(rank);
         report
@@ -356,7 +378,8 @@ impl Search<'_, '_> {
         }
         if !followed {
             let ending = if accused.is_some() { Ending::BadSignature } else { Ending::Incomplete };
-            self.keep(Path { certificates: path.clone(), ending, accused, unverified, from_pool: self.pooled });
+            let path = Path::new(path.clone(), ending);
+            self.keep(Path { accused, unverified, from_pool: self.pooled, ..path });
         }
     }
 
@@ -399,7 +422,8 @@ impl Search<'_, '_> {
     }
 
     fn finish(&mut self, path: &[Arc<Certificate>], ending: Ending, unverified: Option<(usize, &'static str)>) {
-        self.keep(Path { certificates: path.to_vec(), ending, accused: None, unverified, from_pool: self.pooled });
+        let path = Path::new(path.to_vec(), ending);
+        self.keep(Path { unverified, from_pool: self.pooled, ..path });
     }
 
     /// Keeps a path; when there are many, the worst leaves, so that no number of dead ends hides a trusted path.

@@ -154,31 +154,64 @@ fn problems_of(path: &Path, question: Question<'_>) -> Vec<Problem> {
             }
             continue;
         }
-        let child = depth.checked_sub(1).and_then(|below| path.certificates.get(below)?.facts.as_deref());
-        if !is_anchor && !child.is_some_and(|child| is_proxy_of(child, facts, question.name)) {
-            if !roots::may_be_ca(facts) {
-                report(ProblemKind::NotCa);
+        for kind in oversteps(path, (depth, cas_below)) {
+            let proxy = matches!(kind, ProblemKind::NotCa | ProblemKind::NotForSigning)
+                && below(path, depth).is_some_and(|child| is_proxy_of(child, facts, question.name));
+            if !proxy {
+                report(kind);
             }
-            if facts.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) {
-                report(ProblemKind::NotForSigning);
-            }
-        }
-        if let Some((_, Some(allowed))) = facts.basic_constraints
-            && cas_below > allowed
-        {
-            report(ProblemKind::PathLength);
-        }
-        let below = path.certificates.get(..depth).unwrap_or_default();
-        if below.iter().enumerate().any(|(place, lower)| violates(facts, lower, place)) {
-            report(ProblemKind::NameConstraint);
         }
         // Self-issued certificates do not count (RFC 5280 section 6.1.4 (l)).
-        if facts.subject.normalized != facts.issuer.normalized {
-            cas_below += 1;
-        }
+        cas_below += u32::from(!is_self_issued(facts));
     }
     problems.sort_by_key(|problem| (problem.kind, problem.depth));
     problems
+}
+
+/// What the issuer at this depth, with so many CAs below it, must not have signed, by RFC 5280 section 6.1.4 (k) to (n) and
+/// 6.1.3 (b), (c).
+fn oversteps(path: &Path, (depth, cas_below): (usize, u32)) -> impl Iterator<Item = ProblemKind> {
+    let facts = path.certificates.get(depth).and_then(|one| one.facts.as_deref());
+    let anchored = matches!(path.ending, Ending::Anchor | Ending::AnchorUnverified);
+    // An anchor is trusted as it is (RFC 5280 section 6.1.1); only what it forbids to others counts.
+    let is_anchor = anchored && depth.saturating_add(1) == path.certificates.len();
+    let lower = || path.certificates.get(..depth).unwrap_or_default().iter().enumerate();
+    let found = facts.map(|facts| {
+        [
+            (ProblemKind::NotCa, !is_anchor && !roots::may_be_ca(facts)),
+            (ProblemKind::NotForSigning, !is_anchor && facts.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0)),
+            (
+                ProblemKind::PathLength,
+                facts.basic_constraints.is_some_and(|(_, most)| most.is_some_and(|most| cas_below > most)),
+            ),
+            (ProblemKind::NameConstraint, lower().any(|(place, lower)| violates(facts, lower, place))),
+        ]
+    });
+    found.into_iter().flatten().filter_map(|(kind, oversteps)| oversteps.then_some(kind))
+}
+
+/// How many certificates of a path answer for its leaf, the leaf among them.
+pub(super) fn vouched(path: &Path) -> usize {
+    let mut cas_below = 0;
+    for (depth, certificate) in path.certificates.iter().enumerate().skip(1) {
+        match oversteps(path, (depth, cas_below)).next() {
+            // It signed, and answers for that itself.
+            Some(ProblemKind::NotCa | ProblemKind::NotForSigning) => return depth.saturating_add(1),
+            // It did not allow it.
+            Some(_) => return depth,
+            None => cas_below += u32::from(!certificate.facts.as_deref().is_some_and(is_self_issued)),
+        }
+    }
+    path.certificates.len()
+}
+
+/// The certificate that the one at this depth signed.
+fn below(path: &Path, depth: usize) -> Option<&Facts> {
+    path.certificates.get(depth.checked_sub(1)?)?.facts.as_deref()
+}
+
+fn is_self_issued(facts: &Facts) -> bool {
+    facts.subject.normalized == facts.issuer.normalized
 }
 
 const DIGITAL_SIGNATURE: u16 = 1;
@@ -263,7 +296,7 @@ fn violates(authority: &Facts, lower: &Certificate, place: usize) -> bool {
         return false;
     };
     // Self-issued CAs are exempt, the leaf never is.
-    if place > 0 && facts.subject.normalized == facts.issuer.normalized {
+    if place > 0 && is_self_issued(facts) {
         return false;
     }
     let mut names: Vec<Given<'_>> = facts.alternative_names.iter().filter_map(Given::of).collect();

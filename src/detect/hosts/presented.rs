@@ -172,7 +172,7 @@ impl Presented {
 
     /// Keys of the CAs on its path, as far as signatures vouch for them.
     pub fn signers<'a>(&self, judged: &'a JudgedChain) -> impl Iterator<Item = Sha256> + use<'a> {
-        let path = chosen_path(judged);
+        let path = judged.path();
         let keys = path.into_iter().flat_map(Path::verified).filter_map(|one| one.facts.as_deref());
         keys.skip(1).map(|facts| facts.spki_sha256).chain(self.issuer.verified.then_some(self.issuer.key))
     }
@@ -183,9 +183,9 @@ impl Presented {
         let judged = asked.chain;
         let leaf = asked.presented.first()?;
         let facts = leaf.facts.as_deref()?;
-        let path = chosen_path(judged);
+        let path = judged.path();
         let ending = judged.judgement.ending;
-        let anchored = ending == Ending::Anchor;
+        let anchored = judged.is_anchored();
         let mut keys = path.iter().flat_map(|path| path.verified()).filter_map(|one| one.facts.as_deref());
         let internal = keys.any(|facts| asked.policy.internal_ca_for(&facts.spki_sha256.0).is_some());
         let (self_signed, own_key) = if anchored {
@@ -373,16 +373,9 @@ fn is_by_another_key(facts: &Facts, path: Option<&Path>) -> bool {
     })
 }
 
-/// The path that was judged.
-fn chosen_path(judged: &JudgedChain) -> Option<&Path> {
-    let chosen = &judged.judgement.path;
-    let same = |path: &&Path| path.certificates.iter().map(|one| one.sha256).eq(chosen.iter().copied());
-    judged.report.paths.iter().find(same).or_else(|| judged.report.paths.first())
-}
-
 /// It leads to one of Mozilla's roots: no proxy of the owner's is below one, whatever the policy says.
 pub fn is_of_browsers(judged: &JudgedChain, knowledge: &Knowledge) -> bool {
-    let root = chosen_path(judged).and_then(|path| path.certificates.last());
+    let root = judged.path().and_then(|path| path.certificates.last());
     judged.judgement.ending == Ending::Anchor && root.is_some_and(|root| knowledge.builtin.is_anchor(root))
 }
 

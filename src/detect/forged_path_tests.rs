@@ -1,0 +1,231 @@
+//! Who has the key of any certificate can sign another one, for any name. Some clients do not look whether the issuer is a
+//! CA (CVE-2002-0862, CVE-2011-0228); nothing that is trusted above such an issuer answers for what it signs.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType};
+
+use super::alerts::When;
+use super::catalogue::{Effect, Severity};
+use super::finding::{Cause, Finding};
+use super::judge::Judge;
+use super::judge_tests::{Bench, NONE, WWW, how, spki};
+use super::observation::Observation;
+use super::testing::{Ca, DAY, Plan, ids, of};
+use super::watch::Watch;
+use crate::x509::Certificate;
+use crate::x509::chain::SignatureMemo;
+
+const NAME: &str = WWW.0;
+const VICTIM: &str = "10.7.7.7";
+
+type Chain = Vec<Arc<Certificate>>;
+
+/// The certificate of somebody's site, and the key with it.
+fn stranger(root: &Ca) -> Ca {
+    signer(root, |params| params.is_ca = IsCa::NoCa)
+}
+
+fn signer(root: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Ca {
+    root.intermediate_with("shop.example.net", |params| {
+        params.subject_alt_names = vec![SanType::DnsName("shop.example.net".try_into().unwrap())];
+        change(params);
+    })
+}
+
+/// What a CA or who plays one made for this name, without the root.
+fn chain(by: &Ca, name: &str) -> Chain {
+    by.chain(&Plan::of(&[name]))
+}
+
+/// What is found of the last of these handshakes; twenty days before it comes the genuine chain, if there is one.
+fn found((root, policy): (&Ca, &str), genuine: Option<&Chain>, forged: &[(&str, &Chain)]) -> Vec<Finding> {
+    let mut bench = Bench::new(&[root]);
+    if !policy.is_empty() {
+        bench = bench.policy(policy);
+    }
+    let mut seen: Vec<Observation> = Vec::new();
+    let mut show = |bench: &mut Bench, (name, client): (&str, &str), chain: &Chain| {
+        bench.scene.now += 60;
+        let mut observation = bench.handshake((name, WWW.1), chain);
+        observation.ends.client.address = client.parse().unwrap();
+        seen.push(observation);
+    };
+    for visit in 0..40 {
+        if let Some(genuine) = genuine {
+            show(&mut bench, (NAME, &format!("10.1.{}.{visit}", visit % 4)), genuine);
+            bench.scene.now += DAY / 2;
+        }
+    }
+    for (name, chain) in forged {
+        show(&mut bench, (name, VICTIM), chain);
+    }
+    let mut judge = judge_of(bench);
+    let mut found = Vec::new();
+    for observation in &seen {
+        let clock = observation.handshake.first.order.clock;
+        found.extend(judge.advance(clock));
+        found.extend(judge.observe(observation, clock));
+    }
+    found.extend(judge.finish());
+    found.retain(|finding| finding.ends.is_none_or(|ends| ends.client.address.to_string() == VICTIM));
+    found
+}
+
+fn judge_of(bench: Bench) -> Judge {
+    let mut knowledge = bench.knowledge;
+    knowledge.anchors = Arc::clone(&bench.scene.anchors);
+    knowledge.builtin = (*bench.scene.anchors).clone();
+    let watch = Watch::new(Arc::clone(&knowledge.anchors), 1_000);
+    let mut judge = Judge::new(Arc::new(knowledge), Arc::new(SignatureMemo::new(1 << 20)), (1 << 20, true));
+    judge.hold_open_chains(When::AtEnd);
+    judge.add(Box::new(watch));
+    judge
+}
+
+fn alerts(found: &[Finding]) -> Vec<&'static str> {
+    let alerts: Vec<Finding> = found.iter().filter(|one| one.effect == Effect::Alert).cloned().collect();
+    ids(&alerts)
+}
+
+#[test]
+fn a_certificate_by_no_ca_is_a_forgery() {
+    let root = Ca::new("Public Root");
+    let forged = chain(&stranger(&root), NAME);
+    let genuine = chain(&root.intermediate("Issuing CA"), NAME);
+    let key = forged[1].facts.as_deref().unwrap().spki_sha256;
+    for known in [None, Some(&genuine)] {
+        let found = found((&root, ""), known, &[(NAME, &forged)]);
+        let told = of(&found, "CERT-010").unwrap();
+        assert_eq!((told.severity, told.effect), (Severity::High, Effect::Alert));
+        assert_eq!(told.cause, Cause::IssuerKey(key), "one cause with all that this key signed");
+        let end = "a chain with an issuer that may not sign it: 'CN=shop.example.net' is no CA.";
+        assert!(told.message.ends_with(end), "{}", told.message);
+        assert_eq!(told.evidence.proofs[0].id, "no_ca");
+        // Where the genuine one is known, the change is told too, as that to an issuer that nobody trusts.
+        let change = of(&found, "MITM-002");
+        assert_eq!(change.is_some(), known.is_some());
+        if let Some(change) = change {
+            assert_eq!((change.severity, &change.cause), (Severity::High, &told.cause), "{}", change.message);
+            assert!(change.evidence.pro.iter().any(|point| point.id == "H1"));
+            assert!(change.message.contains("(not trusted)"), "{}", change.message);
+        }
+    }
+    // A CA may.
+    let other = chain(&signer(&root, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), NAME);
+    assert_eq!(alerts(&found((&root, ""), Some(&genuine), &[(NAME, &other)])), NONE);
+}
+
+#[test]
+fn a_ca_that_no_ca_made_is_none() {
+    let root = Ca::new("Public Root");
+    let stranger = stranger(&root);
+    let made_up = stranger.intermediate("Issuing CA");
+    let mut forged = chain(&made_up, NAME);
+    forged.push(Arc::clone(&stranger.certificate));
+    let genuine = chain(&root.intermediate("Issuing CA"), NAME);
+    let found = found((&root, ""), Some(&genuine), &[(NAME, &forged)]);
+    let key = made_up.certificate.facts.as_deref().unwrap().spki_sha256;
+    for rule in ["CERT-010", "MITM-002"] {
+        let told = of(&found, rule).unwrap();
+        assert_eq!((told.severity, &told.cause), (Severity::High, &Cause::IssuerKey(key)), "{}", told.message);
+    }
+}
+
+#[test]
+fn what_ones_own_ca_did_not_allow_is_nobodys() {
+    let root = Ca::new("Public Root");
+    let genuine = chain(&root.intermediate("Issuing CA"), NAME);
+    let subtrees = |names: &[&str]| names.iter().map(|name| GeneralSubtree::DnsName((*name).to_owned())).collect();
+    let limited = |permitted: &[&str]| {
+        let name_constraints =
+            NameConstraints { permitted_subtrees: subtrees(permitted), excluded_subtrees: Vec::new() };
+        signer(&root, |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.name_constraints = Some(name_constraints);
+        })
+    };
+    let short = signer(&root, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let usage = |purpose: KeyUsagePurpose| {
+        signer(&root, |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![purpose];
+        })
+    };
+    let below = short.intermediate("Lower CA");
+    let mut long = chain(&below, NAME);
+    long.push(Arc::clone(&short.certificate));
+    for (forged, told) in [
+        (chain(&limited(&["example.net"]), NAME), true),
+        (chain(&limited(&["example.com"]), NAME), false),
+        (long, true),
+        (chain(&short, NAME), false),
+        (chain(&usage(KeyUsagePurpose::CrlSign), NAME), true),
+        (chain(&usage(KeyUsagePurpose::KeyCertSign), NAME), false),
+    ] {
+        let found = found((&root, ""), Some(&genuine), &[(NAME, &forged)]);
+        let change = of(&found, "MITM-002").map(|change| change.severity);
+        assert_eq!(change, told.then_some(Severity::High));
+        // It may be a mistake of the CA: the chain is told for what it is.
+        let usage = how(&found, "CERT-010").map(|(severity, _)| severity);
+        assert_eq!(usage, told.then_some(Severity::Low));
+    }
+}
+
+#[test]
+fn what_the_policy_allows_ends_where_somebody_signed_who_must_not() {
+    let root = Ca::new("Public Root");
+    let genuine = root.intermediate("Issuing CA");
+    let forged = {
+        let stranger = stranger(&genuine);
+        let mut chain = chain(&stranger, NAME);
+        chain.push(Arc::clone(&genuine.certificate));
+        chain
+    };
+    let own = spki(&genuine.certificate);
+    let with = |policy: &str, shown: &Chain| alerts(&found((&root, policy), None, &[(NAME, shown)]));
+    let entry = |line: &str| format!("[[host]]\nmatch = [\"{NAME}\"]\n{line}\n");
+    for (line, rules) in [
+        (entry(&format!("pins = [\"{own}\"]")), vec!["CERT-010", "MITM-001"]),
+        (entry(&format!("issuers = [\"{own}\"]")), vec!["CERT-010", "MITM-001", "POL-001"]),
+        (entry("issuer_names = [\"CN=Issuing CA\"]"), vec!["CERT-010", "MITM-001", "POL-001"]),
+    ] {
+        assert_eq!(with(&line, &forged), rules, "{line}");
+        assert_eq!(with(&line, &chain(&genuine, NAME)), NONE, "{line}");
+    }
+}
+
+#[test]
+fn who_has_a_certificate_of_ones_own_ca_is_not_that_ca() {
+    let private = Ca::new("Our Root");
+    let policy = format!("[[internal_ca]]\nname = \"ours\"\nspki = [\"{}\"]\n", spki(&private.certificate));
+    let elsewhere = Ca::new("Public Root");
+    let with_root = |by: &Ca| {
+        let mut chain = chain(by, NAME);
+        chain.push(Arc::clone(&private.certificate));
+        chain
+    };
+    let genuine = with_root(&private.intermediate("Issuing CA"));
+    let forged = with_root(&stranger(&private));
+    let told = found((&elsewhere, &policy), Some(&genuine), &[(NAME, &forged)]);
+    assert_eq!(how(&told, "MITM-002").unwrap().0, Severity::High);
+    assert!(of(&told, "CERT-005").is_some(), "nobody that is trusted signed it");
+    // An own CA that does not say that it is one is sloppy, and known by its key.
+    let sloppy = private.intermediate_with("Issuing CA", |params| params.is_ca = IsCa::ExplicitNoCa);
+    let policy = format!("[[internal_ca]]\nname = \"ours\"\nspki = [\"{}\"]\n", spki(&sloppy.certificate));
+    let told = found((&elsewhere, &policy), Some(&with_root(&sloppy)), &[(NAME, &with_root(&sloppy))]);
+    assert!(of(&told, "CERT-005").is_none() && of(&told, "MITM-002").is_none());
+    assert_eq!(how(&told, "CERT-010").unwrap().0, Severity::Low);
+}
+
+#[test]
+fn a_forger_of_many_names_is_an_interception_ca() {
+    let root = Ca::new("Public Root");
+    let stranger = stranger(&root);
+    let names = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "example.com"];
+    let chains: Vec<(&str, Chain)> = names.iter().map(|name| (*name, chain(&stranger, name))).collect();
+    let forged: Vec<(&str, &Chain)> = chains.iter().map(|(name, chain)| (*name, chain)).collect();
+    let found = found((&root, ""), None, &forged);
+    let told = of(&found, "MITM-007").unwrap();
+    assert_eq!(told.cause, of(&found, "CERT-010").unwrap().cause);
+}
