@@ -6,7 +6,7 @@ use crate::tls::Protocol;
 use crate::x509::chain::Ending;
 use crate::x509::judge::{Problem, ProblemKind};
 use crate::x509::name::matches_pattern;
-use crate::x509::{Certificate, Facts};
+use crate::x509::{AlternativeName, Certificate, Facts};
 
 use super::case::{Case, date, lower_unless, mark_unless, quoted};
 use super::catalogue::{
@@ -142,6 +142,15 @@ fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
     let (leaf, facts) = case.leaf()?;
     let name = case.sighting.host.certain_name()?;
     problem(case, ProblemKind::NameMismatch)?;
+    if let Some(cut) = cut_by_nul(facts, name) {
+        let what = format!("a certificate for {}, which clients that stop at the NUL take for {name}", quoted(cut));
+        let mut finding =
+            case.leaf_finding(&NAME_MISMATCH, &[leaf.sha256.to_string()], format!("{} {what}.", case.gave()));
+        let text = "its name is that of the host up to a NUL octet, and another one behind it (CVE-2009-2408)";
+        finding.evidence.proofs.push(Point::new("nul", text).observed(quoted(cut)).expected(name));
+        finding.severity = Severity::High;
+        return Some(finding);
+    }
     let names = first_names(facts);
     let (what, text) = if facts.subject.common_names.iter().any(|one| matches_pattern(one, name)) {
         let beside = if facts.alternative_names.is_empty() { "an empty subjectAltName" } else { "a subjectAltName" };
@@ -160,6 +169,19 @@ fn name_mismatch(case: &Case<'_>) -> Option<Finding> {
     finding.evidence.pro.push(Point::new("name", text).observed(names).expected(name));
     lower_unless(case.is_ours(), &mut finding);
     Some(finding)
+}
+
+/// A name that is the host's up to its first NUL.
+fn cut_by_nul<'a>(facts: &'a Facts, host: &str) -> Option<&'a str> {
+    if !facts.oddities.contains(&"nul_in_name") {
+        return None;
+    }
+    let alternative = facts.alternative_names.iter().filter_map(|name| match name {
+        AlternativeName::Dns(name) => Some(name),
+        _ => None,
+    });
+    let is_cut = |name: &&String| name.split_once("\\x00").is_some_and(|(before, _)| matches_pattern(before, host));
+    alternative.chain(&facts.subject.common_names).find(is_cut).map(String::as_str)
 }
 
 /// CERT-005.

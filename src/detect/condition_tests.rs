@@ -179,6 +179,39 @@ fn a_common_name_that_does_not_count_is_told_as_such() {
     assert!(message("other.example.com", Some(&[0x30, 0])).ends_with(&format!("{other} 'CN=other.example.com'.")));
 }
 
+/// Marlinspike, 2009: a CA looks at the end of a name, a client at its beginning.
+#[test]
+fn a_name_with_a_nul_is_told_as_what_it_is() {
+    let ca = Ca::new("Root");
+    let found = |name: &str, common: bool| {
+        let mut plan = Plan::of(&["www.example.com"]);
+        if common {
+            name.clone_into(&mut plan.common_name);
+        }
+        let mut params = plan.params();
+        params.subject_alt_names.clear();
+        if !common {
+            let length = u8::try_from(name.len()).unwrap();
+            let content = [&[0x30, length + 2, 0x82, length][..], name.as_bytes()].concat();
+            let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], content);
+            params.custom_extensions.push(extension);
+        }
+        let leaf = parse(params.signed_by(&key(), &ca.issuer).unwrap().der());
+        let found = Bench::new(&[&ca]).findings(WWW, &[leaf, Arc::clone(&ca.certificate)]);
+        found.into_iter().find(|finding| finding.rule.id.ends_with("CERT-004")).unwrap()
+    };
+    for common in [false, true] {
+        let told = found("www.example.com\0.evil.test", common);
+        let end = "a certificate for 'www.example.com\\x00.evil.test', which clients that stop at the NUL take for www.example.com.";
+        assert!(told.message.ends_with(end), "{}", told.message);
+        assert_eq!((told.severity, told.evidence.proofs[0].id), (Severity::High, "nul"));
+        let other = found("other.example.com\0.evil.test", common);
+        assert_eq!((other.severity, other.evidence.proofs.len()), (Severity::Low, 0));
+        // Four characters, no octet.
+        assert_eq!(found("www.example.com\\x00.evil.test", common).severity, Severity::Low);
+    }
+}
+
 #[test]
 fn the_entry_that_fits_is_the_one_that_counts() {
     let ca = Ca::new("Root");

@@ -100,11 +100,12 @@ pub static NAME_MISMATCH: Rule = Rule {
     description: "The client sent a server name, and no dNSName of the leaf matches it by RFC 9525 (a wildcard stands for \
         one whole label; for a host given as an address an iPAddress must be equal; the common name counts only \
         in a certificate without alternative names), and the handshake was established or this happened three \
-        times. Low for hosts that are neither internal nor owned.",
+        times. Low for hosts that are neither internal nor owned. High, whatever the host, where a name of the leaf is \
+        that of the host up to a NUL octet: clients that stop there take it for the host.",
     false_positives: "Default certificates that answer scanners, hence the wait for an established handshake or a third sight. \
         Clients that go on in spite of the mismatch are worth a look by themselves.",
     remedy: "Add the name to the certificate, or correct the name in the client.",
-    references: &["RFC 9525 section 6"],
+    references: &["RFC 9525 section 6", "CVE-2009-2408"],
     settings: &[],
 };
 
@@ -245,7 +246,11 @@ pub static WRONG_USAGE: Rule = Rule {
     remedy: "Have the certificate issued with the right profile. A violated name constraint deserves a question to \
         the CA. If who signed is no CA below a public root, its key is in the hands of a forger: tell the CA, and find out \
         which clients went on.",
-    references: &["RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2.1.10, 4.2.1.12", "RFC 3820 section 3", "CVE-2002-0862 and CVE-2011-0228: clients that did not look for cA"],
+    references: &[
+        "RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2.1.10, 4.2.1.12",
+        "RFC 3820 section 3",
+        "CVE-2002-0862 and CVE-2011-0228: clients that did not look for cA",
+    ],
     settings: &[],
 };
 
