@@ -85,6 +85,7 @@ const ATTACKS: &[(&str, &[Expected])] = &[
     ("key-server-random-reused", &[(&["KEY-005"], HIGH, WWW, &["10.1.0.13"])]),
     ("key-nonce-reused", &[(&["CRYP-007"], CRITICAL, WWW, &["10.1.0.13"])]),
     ("key-roca", &[(&["CRYP-008"], CRITICAL, &["smartcard.example.com"], BOTH)]),
+    ("mitm-no-ca", &[(&["CERT-010", "MITM-002"], HIGH, TWO, VICTIM)]),
     ("mitm-product-fortigate", &[(&["MITM-002", "MITM-006"], HIGH, TWO, VICTIM)]),
     ("mitm-rejected", &[(&["MITM-002", "MITM-013"], HIGH, WWW, &["10.1.0.11", "10.2.0.21", "10.2.0.22"])]),
     ("mitm-split-view", &[(&["MITM-002", "MITM-008"], HIGH, WWW, VICTIM)]),

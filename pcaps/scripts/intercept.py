@@ -142,6 +142,14 @@ def cloned():
     return self_made(forge)
 
 
+@recipe("mitm-no-ca.pcap")
+def no_ca():
+    """The key of a shop's public certificate signs for other hosts: clients that do not look for cA take that."""
+    shop = pki.public("a").leaf(["shop.example.biz"])
+    forger = pki.Ca(shop.key, shop.cert, [shop.cert] + shop.chain)
+    return self_made(lambda host, leaf: pki.issue(forger, [host], before=1, after=80))
+
+
 @recipe("mitm-product-fortigate.pcap")
 def product():
     """A leaf as an interception product signs it (names in its CA, its own key)."""

@@ -68,6 +68,7 @@ ATTACKS = {
     "mitm-squid": ("the same with two sites and Squid ssl-bump", f"{N}; Squid 5.7", "MITM-003, MITM-004 (equal validity), MITM-002: client 10.2.0.22, www.example.com and login.example.net"),
     "mitm-issuer-impersonation": ("forged leaves whose issuer name and key identifier are the genuine issuer's", f"{N}; forger.py ({P})", "MITM-005, MITM-002: client 10.2.0.22, both hosts"),
     "mitm-cloned-certificate": ("forged leaves with serial, names and validity of the genuine ones, RSA-1024", f"{N}; forger.py ({P})", "MITM-004 (equal serial and validity), MITM-002, CRYP-003: client 10.2.0.22, both hosts"),
+    "mitm-no-ca": ("leaves signed with the key of a shop's public certificate, which is no CA's", f"{N}; forger.py ({P})", "MITM-002 with CERT-010: client 10.2.0.22, both hosts"),
     "mitm-product-fortigate": ("leaves of an interception product's CA, as to the names", f"{N}; forger.py ({P})", "MITM-006 and MITM-002: client 10.2.0.22, both hosts"),
     "mitm-rejected": ("forged leaves refused by curl, OpenSSL, GnuTLS and Java in 1.2 and 1.3: clear alerts 48 and 46, encrypted ones of 19 and 35", f"{N}; forger.py ({P})", "MITM-013 and MITM-002 (the 1.2 handshakes show the certificate): www.example.com, clients 10.1.0.11, 10.2.0.21, 10.2.0.22"),
     "mitm-split-view": ("in one hour five clients get the genuine leaf (15 times), 10.2.0.22 alone another (3 times)", f"{N}; forger.py ({P})", "MITM-008 with MITM-002: client 10.2.0.22, www.example.com"),

@@ -454,12 +454,12 @@ fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
     let misused = misused_cas(server).next()?;
     let mut finding =
         case.brief_of((&WRONG_USAGE, &server.wrong_usage_of_ca), (&misused.certificate, tell_misused_cas));
+    // One cause with whatever else the key signed.
+    if let Some(cause) = server.cause().filter(|_| misused.kind == ProblemKind::NotCa && case.ends_at_anchor()) {
+        (finding.cause, finding.id) = (cause, None);
+    }
     if is_forged(case, misused) {
         finding.severity = Severity::High;
-        // One cause with whatever else its key signed.
-        if let Some(cause) = server.cause() {
-            (finding.cause, finding.id) = (cause, None);
-        }
     } else {
         lower_unless(case.is_ours(), &mut finding);
     }

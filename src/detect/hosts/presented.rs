@@ -68,6 +68,8 @@ pub struct Presented {
     pub product: Option<&'static Product>,
     /// Outcome of path building.
     pub ending: Ending,
+    /// `trusted`, or the most telling reason against the path.
+    pub status: &'static str,
     /// The ClientHello was not seen: it may have asked this address for any name, and each is a host of its own.
     pub unasked: bool,
     /// Where it was not seen: upper halves of the hashes of names that hosts of this one may have in their certificates, in
@@ -220,6 +222,7 @@ impl Presented {
             key_text: format!("{} {}", facts.key.algorithm_name(), facts.key.bits).into(),
             product: product.filter(|_| !anchored),
             ending,
+            status: judged.judgement.reason(),
             unasked: false,
             kin: Arc::default(),
         })
@@ -256,7 +259,7 @@ impl Presented {
             SctEvidence::Absent => Some(false),
             SctEvidence::Present | SctEvidence::Verified => Some(true),
         };
-        Seen { sha256: self.leaf.sha256, spki: self.spki, sct, chain_status: self.ending.name() }
+        Seen { sha256: self.leaf.sha256, spki: self.spki, sct, chain_status: self.status }
     }
 
     /// `"CN=Proxy CA" (private)`, for sentences.

@@ -161,7 +161,7 @@ impl Tally<'_> {
         let new = self.question.new;
         if old.trusted && !new.is_trusted() {
             let expected = if old.public { "public" } else { "internal_ca" };
-            let values = [new.ending.name().to_owned(), expected.to_owned()];
+            let values = [new.status.to_owned(), expected.to_owned()];
             self.compared(("H1", 50), "the expected certificate is trusted, this one is not", values);
         }
         if old.name_matches && new.name_matches == Some(false) {
