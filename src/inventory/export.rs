@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::{cut, fit, is_unsafe, printable, printable_json};
+use crate::text::{columns, cut, fit, is_unsafe, printable, printable_json};
 
 /// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
 /// make every line as long.
@@ -38,7 +38,7 @@ impl Answer {
         let measured: Result<(), Infallible> = self.rows.each(|row| {
             for (((width, words), times), cell) in widths.iter_mut().zip(&mut words).zip(&mut times).zip(row) {
                 for_terminal((cell, digits), &mut text);
-                *width = (*width).max(text.chars().count());
+                *width = (*width).max(columns(&text));
                 *words |= matches!(cell, Cell::Text(_) | Cell::Digest(_));
                 *times |= matches!(cell, Cell::Time(_) | Cell::Day(_));
             }
@@ -68,7 +68,7 @@ impl Answer {
                 }
                 let shown = if width.is_some() { cut(&text, *most) } else { text.as_str().into() };
                 line.push_str(&shown);
-                let missing = most.saturating_sub(shown.chars().count());
+                let missing = most.saturating_sub(columns(&shown));
                 line.extend(std::iter::repeat_n(' ', missing + GAP));
             }
             writeln!(out, "{}", line.trim_end())
@@ -275,7 +275,7 @@ mod tests {
     fn a_table_fits_the_terminal_and_is_whole_elsewhere() {
         for width in [40, 60, 80, 120, 300] {
             let table = written(|out| hostile().write_table(out, Some(width)));
-            let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            let longest = table.lines().map(|line| columns(line)).max().unwrap();
             assert!(longest <= width, "{width}: {longest}\n{table}");
             // The room is used, and nothing is cut where it is enough.
             assert!(
@@ -294,7 +294,41 @@ mod tests {
         assert!(!whole.contains('…') && whole.contains(&"ab".repeat(32)) && whole.contains(&"x".repeat(60_000)));
         let lines: Vec<_> = whole.lines().map(str::len).collect();
         assert!(lines[0] < 200 && lines[1] > 60_000 && lines[2] < 200, "one long name makes one long line: {lines:?}");
-        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| line.chars().count() <= 80));
+        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| columns(line) <= 80));
+    }
+
+    #[test]
+    fn wide_characters_and_marks_keep_columns_in_line() {
+        let names = [
+            "abc",
+            "株式会社日本認証局",
+            "한국전자인증",
+            "Zoe\u{308} \u{5d0}\u{5b8}",
+            "🔒 \u{202e}🔒",
+            &"証".repeat(40),
+        ];
+        let row = |name: &&str| vec![Cell::Text((*name).into()), Cell::Number(7), Cell::Text("end".into())];
+        let answer = Answer {
+            columns: vec!["name", "n", "last"],
+            rows: Rows::Made(names.iter().map(row).collect()),
+            ..Answer::default()
+        };
+        // Counted by hand: what is tested counts otherwise.
+        let columns = |text: &str| -> usize {
+            let of =
+                |one| usize::from(!matches!(one, '\u{300}'..='\u{36f}' | '\u{5b8}')) + usize::from(one >= '\u{2e80}');
+            text.chars().map(of).sum()
+        };
+        for width in [None, Some(40), Some(41), Some(79), Some(200)] {
+            let table = written(|out| answer.write_table(out, width));
+            let before = |line: &str| columns(line.rsplit_once("  ").unwrap().0.trim_end());
+            let places: Vec<_> = table.lines().skip(1).map(before).collect();
+            // What is longer than columns are aligned moves what stands behind it.
+            let aligned = if width.is_none() { 5 } else { 6 };
+            assert!(places.iter().take(aligned).all(|place| *place == places[0]), "{width:?} {places:?}\n{table}");
+            assert!(table.lines().all(|line| columns(line) <= width.unwrap_or(usize::MAX)), "{table}");
+            assert!(table.lines().skip(1).all(|line| line.ends_with("7  end")), "{table}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use crate::detect::observation::Observation;
 use crate::event::{cipher_name, version_name};
 use crate::stats::Stats;
-use crate::text::printable;
+use crate::text::{columns, printable};
 use crate::time::{Moment, NANOS_PER_SECOND, Timestamp};
 use crate::tls::Anomaly;
 use crate::x509::{Certificate, Name, Sha256};
@@ -462,7 +462,7 @@ fn folded(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+            Some(line) if columns(line) + 1 + columns(word) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -567,7 +567,39 @@ mod tests {
     fn lines_fit() {
         for width in [0, 60, 80, 200] {
             let text = Summary { width: Summary::new(width).width, ..filled() }.finish(&Stats::default());
-            assert!(text.lines().skip(1).all(|line| line.chars().count() <= width.max(60)), "{width}\n{text}");
+            assert!(text.lines().skip(1).all(|line| columns(line) <= width.max(60)), "{width}\n{text}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_and_marks_keep_columns_in_line() {
+        let mut summary = Summary::new(80);
+        let mut observation = sample::observation();
+        for name in
+            ["a.example", "株式会社日本認証局.example", "u\u{308}\u{323}.example", "🔒🔒.example", &"証".repeat(60)]
+        {
+            observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
+            summary.observe(&observation);
+        }
+        // Counted by hand: what is tested counts otherwise.
+        let columns = |text: &str| -> usize {
+            let of = |one| usize::from(!('\u{300}'..='\u{36f}').contains(&one)) + usize::from(one >= '\u{2e80}');
+            text.chars().map(of).sum()
+        };
+        let text = summary.finish(&Stats::default());
+        let block = text.split("\nHosts\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let heads: Vec<&str> = block.lines().take(1).collect();
+        let place = columns(heads[0].split("address").next().unwrap());
+        assert_eq!(block.lines().count(), 6, "{text}");
+        for line in block.lines().skip(1) {
+            assert!(columns(line) == columns(heads[0]) && columns(line) <= 80, "{text}");
+            let address = observation.ends.server.address.to_string();
+            assert_eq!(columns(line.split(&address).next().unwrap()), place, "{text}");
+        }
+        for (text, width, folded_text) in
+            [("日本 日本 x", 7, ["日本", "日本 x"]), ("日本 日本 x", 9, ["日本 日本", "x"])]
+        {
+            assert_eq!(folded(text, width), folded_text);
         }
     }
 

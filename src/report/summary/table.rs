@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::text::{cut, fit, printable};
+use crate::text::{columns, cut, fit, printable};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
             let mut line = String::new();
             for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(self.columns) {
                 let cell = cut(cell, *width);
-                let padding = width.saturating_sub(columns_of(&cell));
+                let padding = width.saturating_sub(columns(&cell));
                 line.push_str(&" ".repeat(GAP));
                 match align {
                     Align::Left => {
@@ -71,18 +71,13 @@ impl<'a> Table<'a> {
     }
 
     fn widths(&self, width: usize) -> Vec<usize> {
-        let mut widths: Vec<_> = self.columns.iter().map(|(head, _)| columns_of(head)).collect();
+        let mut widths: Vec<_> = self.columns.iter().map(|(head, _)| columns(head)).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = columns_of(cell).max(*width);
+                *width = columns(cell).max(*width);
             }
         }
         fit(&mut widths, width.saturating_sub(GAP * self.columns.len()), NARROW);
         widths
     }
-}
-
-/// Columns of a terminal, taken as one per character.
-fn columns_of(text: &str) -> usize {
-    text.chars().count()
 }
