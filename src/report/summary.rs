@@ -414,10 +414,12 @@ fn short(name: &Name) -> String {
     }
 }
 
-/// Safe to show, and no longer than any column.
+/// Safe to show, and hardly longer than any column; what is left out leaves a mark.
 fn shortened(text: &str) -> String {
-    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT).unwrap_or(text.len());
-    printable(text.get(..end).unwrap_or_default()).into_owned()
+    match text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT) {
+        Some(end) => printable(text.get(..end).unwrap_or_default()).into_owned() + "…",
+        None => printable(text).into_owned(),
+    }
 }
 
 /// A map that takes no more than [`REMEMBERED`] keys; further ones are only counted (each time they are met).
@@ -560,7 +562,9 @@ mod tests {
         assert_eq!(bounded.len(), format!("more than {REMEMBERED}"));
         assert_eq!(bounded.beyond, 5);
         assert!(bounded.entry(0).is_some());
-        assert!(shortened(&"é".repeat(10_000)).len() <= TEXT + 2);
+        let shown = shortened(&"é".repeat(10_000));
+        assert!(shown.len() <= TEXT + "é…".len() && shown.ends_with('…'), "what is left out leaves a mark");
+        assert_eq!(shortened(&"x".repeat(TEXT)), "x".repeat(TEXT));
     }
 
     #[test]
