@@ -84,6 +84,35 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
+/// `text` in lines of at most `width` columns, broken between words. A word that is longer begins a line and is broken
+/// where that is full, so that no terminal does it and shows a stranger's words where a line begins.
+pub fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    // Of the last line.
+    let mut taken = 0_usize;
+    for word in text.split_whitespace() {
+        let wide = columns(word);
+        if let Some(line) = lines.last_mut().filter(|_| taken.saturating_add(wide) < width) {
+            line.push(' ');
+            line.push_str(word);
+            taken = taken.saturating_add(wide).saturating_add(1);
+            continue;
+        }
+        let mut line = String::new();
+        taken = 0;
+        for (piece, columns) in (Pieces { rest: word }) {
+            if taken.saturating_add(columns) > width && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+                taken = 0;
+            }
+            line.push_str(piece);
+            taken = taken.saturating_add(columns);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 /// What is shown or left out as one, and its columns: a character with its marks, or one that is written out.
 struct Pieces<'a> {
     rest: &'a str,
@@ -227,6 +256,34 @@ mod tests {
                 assert!(columns(&printable(&text)) <= printable(&text).len(), "{number:x}");
             }
         }
+    }
+
+    #[test]
+    fn sentences_are_folded_at_any_width() {
+        let text = "one three five  seven";
+        for (width, expected) in [
+            (0, "onethreefiveseven".split("").filter(|letter| !letter.is_empty()).collect()),
+            (3, vec!["one", "thr", "ee", "fiv", "e", "sev", "en"]),
+            (4, vec!["one", "thre", "e", "five", "seve", "n"]),
+            (7, vec!["one", "three", "five", "seven"]),
+            (8, vec!["one", "three", "five", "seven"]),
+            (9, vec!["one three", "five", "seven"]),
+            (10, vec!["one three", "five seven"]),
+            (21, vec!["one three five seven"]),
+            (usize::MAX, vec!["one three five seven"]),
+        ] {
+            assert_eq!(folded(text, width), expected, "{width}");
+        }
+        for (text, width, expected) in [
+            ("日本 日本 x", 7, vec!["日本", "日本 x"]),
+            ("日本 日本 x", 9, vec!["日本 日本", "x"]),
+            ("a 日本語 b", 5, vec!["a", "日本", "語 b"]),
+            ("日本", 1, vec!["日", "本"]),
+            (r"ab\u{202e}c d", 9, vec!["ab", r"\u{202e}c", "d"]),
+        ] {
+            assert_eq!(folded(text, width), expected, "{width}");
+        }
+        assert!(folded("", 9).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use crate::detect::observation::Observation;
 use crate::event::{cipher_name, version_name};
 use crate::stats::Stats;
-use crate::text::{columns, printable};
+use crate::text::{folded, printable};
 use crate::time::{Moment, NANOS_PER_SECOND, Timestamp};
 use crate::tls::Anomaly;
 use crate::x509::{Certificate, Name, Sha256};
@@ -459,25 +459,11 @@ impl<K: Ord, V: Default> Bounded<K, V> {
     }
 }
 
-/// Words in lines of at most `width` columns; a longer word has a line of its own.
-fn folded(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if columns(line) + 1 + columns(word) <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::sample;
+    use crate::text::columns;
 
     fn filled() -> Summary {
         let mut summary = Summary::new(110);
@@ -513,22 +499,6 @@ mod tests {
             display_filter: "ip.addr == 192.0.2.1".into(),
         });
         summary
-    }
-
-    #[test]
-    fn sentences_are_folded_at_any_width() {
-        let text = "one three five  seven";
-        for (width, expected) in [
-            (0, vec!["one", "three", "five", "seven"]),
-            (8, vec!["one", "three", "five", "seven"]),
-            (9, vec!["one three", "five", "seven"]),
-            (10, vec!["one three", "five seven"]),
-            (21, vec!["one three five seven"]),
-            (usize::MAX, vec!["one three five seven"]),
-        ] {
-            assert_eq!(folded(text, width), expected, "{width}");
-        }
-        assert!(folded("", 9).is_empty());
     }
 
     #[test]
@@ -599,11 +569,6 @@ mod tests {
             assert!(columns(line) == columns(heads[0]) && columns(line) <= 80, "{text}");
             let address = observation.ends.server.address.to_string();
             assert_eq!(columns(line.split(&address).next().unwrap()), place, "{text}");
-        }
-        for (text, width, folded_text) in
-            [("日本 日本 x", 7, ["日本", "日本 x"]), ("日本 日本 x", 9, ["日本 日本", "x"])]
-        {
-            assert_eq!(folded(text, width), folded_text);
         }
     }
 
