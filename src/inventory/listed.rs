@@ -220,7 +220,8 @@ impl Found {
             "sha256",
             "spki_sha256",
         ];
-        Answer { title: "listed", columns, rows: Rows::Made(rows) }
+        let spare = &["spki_sha256", "clients", "first", "count", "port", "side", "rule", "subject", "ip"];
+        Answer { title: "listed", columns, spare, rows: Rows::Made(rows) }
     }
 }
 

@@ -11,6 +11,7 @@ mod export;
 mod gather;
 mod hosts;
 mod indicated;
+mod layout;
 mod listed;
 mod owners;
 mod parts;
