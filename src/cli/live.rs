@@ -209,7 +209,7 @@ mod capture {
         if let Some(Err(error)) = memory.map(|memory| memory.complete(false)) {
             return fail(&format!("inventory: {error}"));
         }
-        if code == 0 && arguments.judgement.fails_on(gravest) { exit::ALERT } else { code }
+        arguments.judgement.graver(code, gravest)
     }
 
     pub(crate) fn interfaces() -> u8 {
