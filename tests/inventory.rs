@@ -406,6 +406,54 @@ fn a_capture_counts_once_unless_told() {
 }
 
 /// How many certificate events there are, and how many of them are marked as new (CERT-017).
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Compressed or not, it is the same capture: in an inventory of an older version too, once it was read again.
+#[test]
+fn a_compressed_copy_of_a_capture_counts_as_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/demo.pcap")).unwrap();
+    let cut = &capture[..capture.len() - 1];
+    for (name, bytes) in [
+        ("whole.pcap", capture.clone()),
+        ("whole.pcap.gz", gzip(&capture)),
+        ("cut.pcap", cut.to_vec()),
+        ("cut.pcap.gz", gzip(cut)),
+        ("damaged.pcap.gz", gzip(&capture).split_last_chunk::<9>().unwrap().0.to_vec()),
+    ] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let inventory = folder.path().join("i.db");
+    let run = |names: &[&str]| {
+        let mut command = tlswatch();
+        command.arg("read").args(names.iter().map(|name| folder.path().join(name)));
+        let output = command.arg("--inventory").arg(&inventory).args(["-q", "-o", "/dev/null"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let connection = Connection::open(&inventory).unwrap();
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        (count("SELECT sum(count) FROM sighting"), count("SELECT count(*) FROM capture"))
+    };
+    let clear = || std::fs::remove_file(&inventory).unwrap();
+    for [one, other] in [["whole.pcap", "whole.pcap.gz"], ["whole.pcap.gz", "whole.pcap"], ["cut.pcap.gz", "cut.pcap"]]
+    {
+        let (handshakes, captures) = run(&[one]);
+        assert_eq!((run(&[other]), captures), ((handshakes, 2), 1), "{one}");
+        clear();
+        assert_eq!(run(&[one, other]), (handshakes, 2), "both in one run: {one}");
+        assert!(run(&["damaged.pcap.gz"]).0 > handshakes, "where bytes are missing, nobody knows which");
+        clear();
+    }
+    let (handshakes, _) = run(&["whole.pcap"]);
+    let older = "DROP TABLE capture_content; PRAGMA user_version = 5";
+    Connection::open(&inventory).unwrap().execute_batch(older).unwrap();
+    assert_eq!(run(&["whole.pcap"]), (handshakes, 1), "known as before");
+    assert_eq!(run(&["whole.pcap.gz"]), (handshakes, 2));
+}
+
 fn new_certificates(arguments: &[&str]) -> (usize, usize) {
     let output = tlswatch().arg("read").args(captures()).args(["--quiet"]).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

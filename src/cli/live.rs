@@ -206,7 +206,7 @@ mod capture {
         let outcome = pipeline::run(&mut source, sinks, (&options, context), |_| {});
         let gravest = outcome.as_ref().ok().and_then(|outcome| outcome.gravest);
         let code = finish(&source, outcome, true);
-        if let Some(Err(error)) = memory.map(|memory| memory.complete(false)) {
+        if let Some(Err(error)) = memory.map(|memory| memory.complete(false, |_| None)) {
             return fail(&format!("inventory: {error}"));
         }
         arguments.judgement.graver(code, gravest)

@@ -222,7 +222,7 @@ impl ReadArguments {
         let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
         let code = finish(&files, outcome, self.strict);
         let Some(gravest) = gravest else { return code };
-        match memory.map(|memory| memory.complete(self.takes_everything())) {
+        match memory.map(|memory| memory.complete(self.takes_everything(), |file| files.content_length(file))) {
             Some(Err(error)) => {
                 tell(&printable(&format!("inventory: {error}")));
                 return exit::FAILURE;

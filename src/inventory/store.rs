@@ -17,7 +17,7 @@ use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
-use super::{InventoryError, Named, StoredAlert, edits, lock, schema};
+use super::{Content, InventoryError, Named, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
@@ -295,6 +295,21 @@ impl Store {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT 1 FROM capture WHERE sha256 = ?")?;
         Ok(statement.exists([digest.0])?)
+    }
+
+    /// Captures that begin with these bytes and were read to their end.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub(super) fn contents(&self, beginning: &Sha256) -> Result<Vec<Content>, InventoryError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT bytes, compressed FROM capture_content WHERE beginning = ?")?;
+        let found = statement.query_map([beginning.0], |row| {
+            let bytes = u64::try_from(row.get::<_, i64>(0)?).ok();
+            Ok(Content { beginning: *beginning, bytes, compressed: row.get(1)? })
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// The number of the certificate that came last; 0 without any.
