@@ -91,7 +91,7 @@ pub enum InventoryError {
         /// Schema of this program.
         known: i32,
     },
-    /// An older version made it, and it is opened without changing it.
+    /// An older version made it; to be changed, or too large to be copied, it has to be brought up to date.
     #[error("made by an older version (schema {version}): open it once for writing")]
     Older {
         /// Schema of the file.

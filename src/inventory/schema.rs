@@ -253,7 +253,8 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), InventoryError> {
     migrate_to(connection, current_version())
 }
 
-fn migrate_to(connection: &Connection, target: i32) -> Result<(), InventoryError> {
+/// The same up to a version.
+pub(super) fn migrate_to(connection: &Connection, target: i32) -> Result<(), InventoryError> {
     check(connection)?;
     for (number, statements) in (1..).zip(MIGRATIONS) {
         if number > target {
