@@ -230,7 +230,7 @@ impl Summary {
         let mut table = Table::new(
             "Certificates",
             &[
-                ("sha256", Align::Left),
+                ("sha256", Align::Digits),
                 ("subject", Align::Left),
                 ("issuer", Align::Left),
                 ("key", Align::Left),
@@ -569,6 +569,22 @@ mod tests {
             assert!(columns(line) == columns(heads[0]) && columns(line) <= 80, "{text}");
             let address = observation.ends.server.address.to_string();
             assert_eq!(columns(line.split(&address).next().unwrap()), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_are_shortened_before_names() {
+        let sha256 = filled().certificates.iter().next().unwrap().0.to_string().to_ascii_lowercase();
+        let row = |width| {
+            let text = Summary { width, ..filled() }.finish(&Stats::default());
+            let block = text.split("\nCertificates\n").nth(1).unwrap();
+            block.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (width, digits, is_whole) in [(80, 16, true), (74, 16, true), (73, 15, true), (66, 8, true), (60, 8, false)]
+        {
+            let row = row(width);
+            assert!(sha256.starts_with(&row[0]) && row[0].len() == digits, "{width} {row:?}");
+            assert_eq!(row[1] == "www.example.com", is_whole, "{width} {row:?}");
         }
     }
 
