@@ -311,7 +311,9 @@ impl Files {
 
     fn finish(&mut self, mut open: Open) {
         self.open = self.open.saturating_sub(1);
-        let content_length = open.file.content_length();
+        // A pipe might not answer for long.
+        let is_file = self.input(open.index).is_some_and(|input| input.can_be_opened_again());
+        let content_length = if is_file { open.file.content_length() } else { None };
         let (names, secrets) = open.file.into_remains();
         let mut kept: usize = self.secrets.iter().map(|secrets| secrets.data.len()).sum();
         for secrets in secrets {
