@@ -39,7 +39,7 @@ impl Answer {
         let mut write_row = |row: &[Cell]| {
             line.clear();
             for (cell, most) in row.iter().zip(&layout.widths).filter_map(|(cell, most)| Some((cell, (*most)?))) {
-                for_terminal((cell, if width.is_some() { most } else { usize::MAX }), &mut text);
+                for_terminal((cell, if width.is_some() { most.min(DIGITS) } else { usize::MAX }), &mut text);
                 if layout.days && matches!(cell, Cell::Time(_) | Cell::Day(_)) {
                     text.truncate(text.find('T').unwrap_or(text.len()));
                 }
