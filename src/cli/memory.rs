@@ -394,6 +394,8 @@ mod tests {
             let path = |name: &str| folder.path().join(name);
             let one = look(&[path(first)], Some(&inventory), None);
             assert_eq!((one.counted.files.len(), one.old.files.len()), (0, 0));
+            let is_measured = one.captures[&0].content.unwrap().bytes.is_some();
+            assert_ne!(is_measured, first.ends_with(".gz"), "what is new is not read through beforehand");
             // The reader tells at the end how long the content was.
             let length = match first {
                 "longer.gz" => Some((3 << 20) + 1),
