@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// `text` with everything that could move the cursor, reorder the line or hide itself written as `\u{..}`: control
 /// characters (C0, DEL, C1), line and paragraph separators, bidirectional controls and invisible characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -52,12 +54,94 @@ pub fn counted(count: u64, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// `text` in at most `width` characters, the last one a mark where something is missing.
-pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(width) {
-        None => Cow::Borrowed(text),
-        Some(_) => Cow::Owned(text.chars().take(width.saturating_sub(1)).chain(['…']).collect()),
+/// Columns of a terminal that `text` takes: two for a wide character (CJK, emoji), none for a mark on the one before it.
+/// Where terminals differ the larger number: a line may become too short, never too long.
+pub fn columns(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
     }
+    Pieces { rest: text }.fold(0, |sum: usize, (_, columns)| sum.saturating_add(columns))
+}
+
+/// `text` in at most `width` columns, the last one a mark where something is missing. Neither a character with its marks
+/// nor what [`printable`] has written out is cut in two.
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    // Nothing takes more columns than octets.
+    if text.len() <= width {
+        return Cow::Borrowed(text);
+    }
+    let (mut taken, mut place, mut end) = (0_usize, 0_usize, 0);
+    for (piece, columns) in (Pieces { rest: text }) {
+        taken = taken.saturating_add(columns);
+        place = place.saturating_add(piece.len());
+        if taken > width {
+            return Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()));
+        }
+        if taken < width {
+            end = place;
+        }
+    }
+    Cow::Borrowed(text)
+}
+
+/// `text` in lines of at most `width` columns, broken between words. A word that is longer begins a line and is broken
+/// where that is full, so that no terminal does it and shows a stranger's words where a line begins.
+pub fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    // Of the last line.
+    let mut taken = 0_usize;
+    for word in text.split_whitespace() {
+        let wide = columns(word);
+        if let Some(line) = lines.last_mut().filter(|_| taken.saturating_add(wide) < width) {
+            line.push(' ');
+            line.push_str(word);
+            taken = taken.saturating_add(wide).saturating_add(1);
+            continue;
+        }
+        let mut line = String::new();
+        taken = 0;
+        for (piece, columns) in (Pieces { rest: word }) {
+            if taken.saturating_add(columns) > width && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+                taken = 0;
+            }
+            line.push_str(piece);
+            taken = taken.saturating_add(columns);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// What is shown or left out as one, and its columns: a character with its marks, or one that is written out.
+struct Pieces<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = (&'a str, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut characters = self.rest.char_indices();
+        let (_, first) = characters.next()?;
+        let end = match written_out(self.rest) {
+            Some(length) => length,
+            None => characters.find(|(_, next)| next.width() != Some(0)).map_or(self.rest.len(), |(at, _)| at),
+        };
+        let (piece, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest;
+        // The sequence as a whole (U+263A U+FE0F is wide), or character by character, as older terminals count.
+        let columns = if piece.is_ascii() { piece.len() } else { piece.width().max(first.width().unwrap_or(1)) };
+        Some((piece, columns))
+    }
+}
+
+/// Octets of a `\u{..}` that `text` begins with.
+fn written_out(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix("\\u{")?;
+    let digits = inside.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let is_one = (1..=6).contains(&digits) && inside.as_bytes().get(digits) == Some(&b'}');
+    is_one.then(|| "\\u{}".len().saturating_add(digits))
 }
 
 /// Makes the widest columns narrower until all together have `room`; none gets narrower than `least`.
@@ -111,6 +195,95 @@ mod tests {
         {
             assert_eq!(cut(text, width), shown);
         }
+    }
+
+    #[test]
+    fn columns_are_those_of_a_terminal() {
+        for (text, wide) in [
+            ("", 0),
+            ("abc", 3),
+            ("äöü", 3),
+            ("a\u{308}o\u{308}\u{323}", 2),
+            ("日本語", 6),
+            ("ﾆﾎﾝ", 3),
+            ("\u{1112}\u{1161}\u{11ab}", 2),
+            ("🔒ok", 4),
+            // With the selector some terminals draw it wide, others not.
+            ("\u{263a}", 1),
+            ("\u{263a}\u{fe0f}", 2),
+            // One sign in some terminals, two in others.
+            ("👍🏽", 4),
+            ("🇨🇭", 2),
+            ("لا", 2),
+            (r"\u{202e}日", 10),
+        ] {
+            assert_eq!(columns(text), wide, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        for (text, width, shown) in [
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("日本語", 3, "日…"),
+            ("日本語", 2, "…"),
+            ("日本語", 1, "…"),
+            ("xe\u{301}\u{323}y", 3, "xe\u{301}\u{323}y"),
+            ("xe\u{301}\u{323}yz", 3, "xe\u{301}\u{323}…"),
+            ("xe\u{301}\u{323}yz", 2, "x…"),
+            (r"a\u{1b}bc", 9, r"a\u{1b}bc"),
+            (r"a\u{1b}bc", 8, r"a\u{1b}…"),
+            (r"a\u{1b}bc", 7, "a…"),
+            // No escape: cut anywhere.
+            (r"a\u{no}bc", 6, r"a\u{n…"),
+            (r"a\u{}bcde", 5, r"a\u{…"),
+        ] {
+            assert_eq!(cut(text, width), shown, "{text} {width}");
+            assert!(columns(&cut(text, width)) <= width);
+        }
+        // Any number of marks: nobody waits, and nothing is lost.
+        let marked = format!("e{}", "\u{301}".repeat(1_000_000));
+        assert_eq!((columns(&marked), cut(&marked, 1).len()), (1, marked.len()));
+    }
+
+    #[test]
+    fn nothing_takes_more_columns_than_octets() {
+        for number in 0..=u32::from(char::MAX) {
+            let Some(character) = char::from_u32(number) else { continue };
+            for text in [character.to_string(), format!("{character}\u{fe0f}"), format!("{character}\u{20e3}")] {
+                assert!(columns(&printable(&text)) <= printable(&text).len(), "{number:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_are_folded_at_any_width() {
+        let text = "one three five  seven";
+        for (width, expected) in [
+            (0, "onethreefiveseven".split("").filter(|letter| !letter.is_empty()).collect()),
+            (3, vec!["one", "thr", "ee", "fiv", "e", "sev", "en"]),
+            (4, vec!["one", "thre", "e", "five", "seve", "n"]),
+            (7, vec!["one", "three", "five", "seven"]),
+            (8, vec!["one", "three", "five", "seven"]),
+            (9, vec!["one three", "five", "seven"]),
+            (10, vec!["one three", "five seven"]),
+            (21, vec!["one three five seven"]),
+            (usize::MAX, vec!["one three five seven"]),
+        ] {
+            assert_eq!(folded(text, width), expected, "{width}");
+        }
+        for (text, width, expected) in [
+            ("日本 日本 x", 7, vec!["日本", "日本 x"]),
+            ("日本 日本 x", 9, vec!["日本 日本", "x"]),
+            ("a 日本語 b", 5, vec!["a", "日本", "語 b"]),
+            ("日本", 1, vec!["日", "本"]),
+            (r"ab\u{202e}c d", 9, vec!["ab", r"\u{202e}c", "d"]),
+        ] {
+            assert_eq!(folded(text, width), expected, "{width}");
+        }
+        assert!(folded("", 9).is_empty());
     }
 
     #[test]

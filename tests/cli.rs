@@ -173,6 +173,43 @@ fn what_is_no_capture_fails_but_hides_nothing() {
     assert_eq!(tlswatch(&["read", text(&cut), text(&path), "--strict"]).code, 1);
 }
 
+/// A script that waits for alerts hears of one whatever else there is, and of the rest too.
+#[test]
+fn an_alert_is_graver_than_damage_and_both_are_told() {
+    let attack = fs::read("pcaps/mitm-mitmproxy.pcap").unwrap();
+    let (_folder, cut) = file("cut.pcap", &attack[..attack.len() - 1]);
+    let (_other, letter) = file("letter.pcap", b"Dear Sir or Madam, this is not a capture.");
+    let (cut, letter) = (text(&cut), text(&letter));
+    for (arguments, code) in [
+        (&["pcaps/mitm-mitmproxy.pcap", "--fail-on", "high"][..], 3),
+        (&[cut], 0),
+        (&[cut, "--strict"], 4),
+        (&[cut, "--fail-on", "high"], 3),
+        (&[cut, "--fail-on", "high", "--strict"], 3),
+        (&[cut, letter, "--strict"], 1),
+        (&[cut, letter, "--fail-on", "high", "--strict"], 3),
+        // Where there is no such alert, all is as without the option.
+        (&[ONE, "--fail-on", "critical"], 0),
+        (&[ONE, cut, "--strict", "--no-judgement"], 4),
+        (&[ONE, letter, "--fail-on", "critical"], 1),
+        // What cannot be written is no answer.
+        (&["pcaps/mitm-mitmproxy.pcap", "--fail-on", "high", "-o", "/dev/full"], 1),
+    ] {
+        if arguments.contains(&"/dev/full") && !Path::new("/dev/full").exists() {
+            continue;
+        }
+        let run = tlswatch(&[&["read"], arguments].concat());
+        assert_eq!(run.code, code, "{arguments:?}: {}", run.stderr);
+        let [is_cut, is_letter] = [cut, letter].map(|path| arguments.contains(&path));
+        assert_eq!(run.stderr.contains("cut.pcap: damaged at byte"), is_cut, "{arguments:?}");
+        assert_eq!(run.stderr.contains("letter.pcap: not a capture file"), is_letter, "{arguments:?}");
+        if code != 1 || is_letter {
+            let counted = ["damaged", "unreadable"].map(|name| run.stats()["capture"][name].clone());
+            assert_eq!(counted, [usize::from(is_cut), usize::from(is_letter)], "{arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn empty_and_header_only_files_are_fine() {
     let whole = fs::read(ONE).unwrap();

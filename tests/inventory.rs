@@ -151,6 +151,19 @@ fn too_many_parts_of_a_capture_are_told_and_counted() {
     assert_eq!(seen(), between, "rather nothing than twice");
 }
 
+/// What is asked, and the columns that 80 characters have room for.
+const QUESTIONS: [(&[&str], &str); 9] = [
+    (&["list"], "SHA256 SUBJECT ISSUER NOT_AFTER HOSTS"),
+    (&["show"], "SIDE ROLE HOST IP PORT LAST COUNT CLIENTS"),
+    (&["expiring", "--within", "9999d"], "NOT_AFTER DAYS_LEFT SHA256 SUBJECT ISSUER HOSTS"),
+    (&["issuers"], "ISSUER CERTIFICATES KEYS FIRST LAST COUNT"),
+    (&["keys"], "SPKI_SHA256 KEY CERTIFICATES SUBJECTS LAST EXAMPLES"),
+    (&["reused"], "SPKI_SHA256 KEY CERTIFICATES SUBJECTS LAST EXAMPLES"),
+    (&["hosts"], "HOST PORT LAST SHA256 ISSUER NOT_AFTER"),
+    (&["changes"], "AT HOST CHANGE SHA256 ISSUER BEFORE_ISSUER"),
+    (&["clients"], "SHA256 SUBJECT ADDRESS LAST HOSTS"),
+];
+
 /// script(1) makes a terminal; stty(1) tells its width.
 #[cfg(target_os = "linux")]
 #[test]
@@ -158,31 +171,60 @@ fn tables_fit_the_terminal_and_are_whole_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let inventory = folder.path().join("i.db");
     assert!(read(&inventory, 100, &[]).status().unwrap().success());
-    for question in ["hosts", "list", "changes"] {
-        let arguments = [question, "--limit", "5"];
+    let client = text(&inventory, &["clients", "--format", "csv"]).lines().nth(1).unwrap().split_at(64).0.to_owned();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for (question, telling) in QUESTIONS {
+        let sha256 = (question[0] == "show").then_some(client.as_str());
+        let arguments: Vec<&str> = question.iter().copied().chain(sha256).collect();
         let whole = text(&inventory, &arguments);
-        assert!(!whole.contains('…') && whole.lines().any(|line| line.chars().count() > 150), "{whole}");
-        let command = |columns: &str| {
-            format!(
-                "stty rows 24 cols 90; {columns} exec '{}' inventory {} --inventory '{}'",
-                env!("CARGO_BIN_EXE_tlswatch"),
-                arguments.join(" "),
-                inventory.display()
-            )
-        };
-        for (columns, width) in [("unset COLUMNS;", 90), ("export COLUMNS=70;", 70)] {
+        let table = whole.split("\n\n").last().unwrap();
+        assert!(!whole.contains('…') && table.lines().any(|line| line.chars().count() > 100), "{whole}");
+        // A terminal that does not tell how many lines it has, as under script(1), counts as one of 80 columns.
+        for (setting, width) in [
+            ("stty rows 24 cols 66; unset COLUMNS", 66),
+            ("stty cols 80; unset COLUMNS", 80),
+            ("stty rows 24 cols 90; unset COLUMNS", 90),
+            ("stty rows 24 cols 90; export COLUMNS=70", 70),
+            ("stty rows 24 cols 120; unset COLUMNS", 120),
+        ] {
+            let (program, inventory) = (env!("CARGO_BIN_EXE_tlswatch"), inventory.display());
+            let line = format!("{setting}; exec '{program}' inventory {} -i '{inventory}'", arguments.join(" "));
             let mut script = Command::new("script");
-            script.args(["-qec", &command(columns), "/dev/null"]).stdin(Stdio::null());
-            let Ok(output) = script.output() else { return };
-            let shown = String::from_utf8(output.stdout).unwrap();
-            assert!(output.status.success() && shown.contains('…'), "{shown}");
-            assert_eq!(shown.lines().count(), whole.lines().count(), "{shown}");
-            let longest = shown.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+            let Ok(output) = script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output() else { return };
+            let shown = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+            assert!(output.status.success(), "{shown}");
+            let longest = shown.lines().map(|line| line.chars().count()).max().unwrap();
             assert!((width - 20..=width).contains(&longest), "{longest} {width}\n{shown}");
+            if let Some(sha256) = sha256 {
+                assert!(shown.contains(sha256), "what is asked for is whole: {shown}");
+            }
+            let mut parts = shown.split("\n\n").skip(usize::from(sha256.is_some()));
+            let lines: Vec<&str> = parts.next().unwrap().lines().collect();
+            assert_eq!(lines.len(), table.lines().count(), "{shown}");
+            let mut heads = words(lines[0]);
+            if width == 80 {
+                assert_eq!(heads.join(" "), telling);
+            }
+            if width < 80 {
+                continue;
+            }
+            // Names are cut, hashes are shortened, and days and numbers neither.
+            let cells = lines.iter().flat_map(|line| line.split("  ").map(str::trim));
+            for cell in cells.filter(|cell| cell.contains('…')) {
+                assert!(!cell.starts_with("202") && cell.chars().count() > 8, "{cell}\n{shown}");
+            }
+            // What is left out is named.
+            let left_out = words(parts.next().unwrap_or_default()).join(" ");
+            let left_out = left_out.split_once(": ").map_or("", |(_, names)| names.split_once(" (").unwrap().0);
+            heads.extend(left_out.split(", ").filter(|name| !name.is_empty()).map(str::to_uppercase));
+            heads.sort();
+            let mut all = words(table.lines().next().unwrap());
+            all.sort();
+            assert_eq!(heads, all, "{width} {shown}");
         }
         // A width that somebody exported is not asked for.
         let mut piped = tlswatch();
-        piped.args(["inventory", "--inventory"]).arg(&inventory).args(arguments).env("COLUMNS", "40");
+        piped.args(["inventory", "--inventory"]).arg(&inventory).args(&arguments).env("COLUMNS", "40");
         assert_eq!(String::from_utf8(piped.output().unwrap().stdout).unwrap(), whole);
     }
 }
@@ -364,6 +406,54 @@ fn a_capture_counts_once_unless_told() {
 }
 
 /// How many certificate events there are, and how many of them are marked as new (CERT-017).
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Compressed or not, it is the same capture: in an inventory of an older version too, once it was read again.
+#[test]
+fn a_compressed_copy_of_a_capture_counts_as_the_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps/demo.pcap")).unwrap();
+    let cut = &capture[..capture.len() - 1];
+    for (name, bytes) in [
+        ("whole.pcap", capture.clone()),
+        ("whole.pcap.gz", gzip(&capture)),
+        ("cut.pcap", cut.to_vec()),
+        ("cut.pcap.gz", gzip(cut)),
+        ("damaged.pcap.gz", gzip(&capture).split_last_chunk::<9>().unwrap().0.to_vec()),
+    ] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let inventory = folder.path().join("i.db");
+    let run = |names: &[&str]| {
+        let mut command = tlswatch();
+        command.arg("read").args(names.iter().map(|name| folder.path().join(name)));
+        let output = command.arg("--inventory").arg(&inventory).args(["-q", "-o", "/dev/null"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let connection = Connection::open(&inventory).unwrap();
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        (count("SELECT sum(count) FROM sighting"), count("SELECT count(*) FROM capture"))
+    };
+    let clear = || std::fs::remove_file(&inventory).unwrap();
+    for [one, other] in [["whole.pcap", "whole.pcap.gz"], ["whole.pcap.gz", "whole.pcap"], ["cut.pcap.gz", "cut.pcap"]]
+    {
+        let (handshakes, captures) = run(&[one]);
+        assert_eq!((run(&[other]), captures), ((handshakes, 2), 1), "{one}");
+        clear();
+        assert_eq!(run(&[one, other]), (handshakes, 2), "both in one run: {one}");
+        assert!(run(&["damaged.pcap.gz"]).0 > handshakes, "where bytes are missing, nobody knows which");
+        clear();
+    }
+    let (handshakes, _) = run(&["whole.pcap"]);
+    let older = "DROP TABLE capture_content; PRAGMA user_version = 5";
+    Connection::open(&inventory).unwrap().execute_batch(older).unwrap();
+    assert_eq!(run(&["whole.pcap"]), (handshakes, 1), "known as before");
+    assert_eq!(run(&["whole.pcap.gz"]), (handshakes, 2));
+}
+
 fn new_certificates(arguments: &[&str]) -> (usize, usize) {
     let output = tlswatch().arg("read").args(captures()).args(["--quiet"]).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -71,8 +71,16 @@ fn what_was_learned_is_known_in_the_next_run() {
     let bytes = std::fs::read(&inventory).unwrap();
     let with_baseline = read(&["--from", NOON, "--baseline", path]);
     assert_eq!(std::fs::read(&inventory).unwrap(), bytes);
+    // One that an older version made is as good, and stays as it is.
+    let older = folder.path().join("older");
+    std::fs::copy(&inventory, &older).unwrap();
+    let older_tables = "DROP TABLE capture_content; DROP TABLE alert_about; PRAGMA user_version = 4";
+    rusqlite::Connection::open(&older).unwrap().execute_batch(older_tables).unwrap();
+    let bytes = std::fs::read(&older).unwrap();
+    let with_older = read(&["--from", NOON, "--baseline", older.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&older).unwrap(), bytes);
     let with_inventory = read(&["--from", NOON, "--inventory", path]);
-    for events in [&with_baseline, &with_inventory] {
+    for events in [&with_baseline, &with_older, &with_inventory] {
         let alert = unexpected(events, host).unwrap();
         assert!(known(alert) > before, "{alert:#}");
         let since = alert["tlswatch"]["alert"]["evidence"]["baseline"]["since"].as_str().unwrap();

@@ -166,6 +166,11 @@ impl CaptureFile {
         }
     }
 
+    /// Bytes of a compressed file without its compression, if it was read to its end.
+    pub(super) fn content_length(&mut self) -> Option<u64> {
+        (self.compressed && !self.blocks.fill(1)).then(|| self.blocks.offset())
+    }
+
     /// What stays known of a file that was read: the names of its interfaces, its secrets.
     pub(super) fn into_remains(self) -> (Vec<Option<String>>, Vec<Secrets>) {
         match self.format {
@@ -288,6 +293,14 @@ impl Read for Reopened {
         };
         self.input.insert(input).read(buffer)
     }
+}
+
+/// What is in a file, without its compression if it has one; and whether it has.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn content(path: &Path) -> io::Result<(Box<dyn Read + Send>, bool)> {
+    Ok(decompressed(Box::new(File::open(path)?)))
 }
 
 /// The input behind its decompressor, if its first bytes ask for one. An error while looking comes up again later.

@@ -85,6 +85,8 @@ struct Input {
     /// Parked without a descriptor.
     suspended: bool,
     names: Vec<Option<String>>,
+    /// Bytes without compression, known at the end.
+    content_length: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +162,11 @@ impl Files {
         files
     }
 
+    /// Bytes of a compressed file without its compression, once it was read to its end.
+    pub fn content_length(&self, file: u32) -> Option<u64> {
+        self.inputs.get(usize::try_from(file).ok()?)?.content_length
+    }
+
     /// Decryption Secrets Blocks read so far.
     pub fn secrets(&self) -> impl Iterator<Item = &Secrets> {
         let parked = self.inputs.iter().filter_map(|input| match &input.state {
@@ -227,6 +234,7 @@ impl Files {
             damaged: false,
             suspended: false,
             names: Vec::new(),
+            content_length: None,
         });
     }
 
@@ -301,8 +309,11 @@ impl Files {
         self.set_state(open.index, State::Parked(open.file, record));
     }
 
-    fn finish(&mut self, open: Open) {
+    fn finish(&mut self, mut open: Open) {
         self.open = self.open.saturating_sub(1);
+        // A pipe might not answer for long.
+        let is_file = self.input(open.index).is_some_and(|input| input.can_be_opened_again());
+        let content_length = if is_file { open.file.content_length() } else { None };
         let (names, secrets) = open.file.into_remains();
         let mut kept: usize = self.secrets.iter().map(|secrets| secrets.data.len()).sum();
         for secrets in secrets {
@@ -314,6 +325,7 @@ impl Files {
         }
         if let Some(input) = self.input(open.index) {
             input.names = names;
+            input.content_length = content_length;
         }
     }
 

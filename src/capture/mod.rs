@@ -24,6 +24,7 @@ use crate::packet::{Frame, LinkType};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
+pub use file::content;
 pub use filter::Filter;
 pub use mapped::Pages;
 pub use merge::{Files, Options};

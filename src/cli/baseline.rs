@@ -117,7 +117,8 @@ fn all(store: &Store) -> Result<Answer, InventoryError> {
         let bytes = Cell::Number(i64::try_from(bytes).unwrap_or(i64::MAX));
         vec![Cell::Text(host.name.into()), Cell::Number(host.port.into()), Cell::Time(last_seen), bytes]
     });
-    Ok(Answer { title: "hosts", columns: vec!["host", "port", "last", "bytes"], rows: Rows::Made(rows.collect()) })
+    let columns = vec!["host", "port", "last", "bytes"];
+    Ok(Answer { title: "hosts", columns, rows: Rows::Made(rows.collect()), ..Answer::default() })
 }
 
 fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {

@@ -407,7 +407,7 @@ fn write_answers(store: &Store, (answers, format): (&[Answer], Format), out: &mu
 fn write_rows((answer, format): (&Answer, Format), out: &mut dyn Write) -> std::io::Result<()> {
     match (format, answer.title) {
         (Format::Csv, _) => answer.write_csv(out, Term::stdout().is_term()),
-        (_, "certificates") => answer.write_list(out),
+        (_, "certificates") => answer.write_list(out, columns(&Term::stdout())),
         _ => answer.write_table(out, columns(&Term::stdout())),
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::lists;
 use crate::cli::memory::Retrospect;
+use crate::cli::{exit, lists};
 use crate::detect::alerts::When;
 use crate::detect::alerts::past::Past;
 use crate::detect::catalogue::{Severity, known_rules};
@@ -119,8 +119,14 @@ impl JudgementArguments {
         self.knowledge.past(stored, knowledge)
     }
 
+    /// The exit code of a run that came to its end: what `--fail-on` waits for is graver than a capture that could not be
+    /// read, or not to its end. A script would not hear of it else, and hears of the other on standard error.
+    pub(crate) fn graver(&self, code: u8, gravest: Option<Severity>) -> u8 {
+        if self.fails_on(gravest) { exit::ALERT } else { code }
+    }
+
     /// Whether `--fail-on` asks for a failure.
-    pub(crate) fn fails_on(&self, gravest: Option<Severity>) -> bool {
+    fn fails_on(&self, gravest: Option<Severity>) -> bool {
         let level = self.fail_on.map(|level| match level {
             Level::Low => Severity::Low,
             Level::Medium => Severity::Medium,

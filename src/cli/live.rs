@@ -124,7 +124,7 @@ mod capture {
     use crate::pipeline::{self, Options, Selection};
     use crate::sink::{Ndjson, PemFolder, ReopenedNdjson, Sink, SinkError};
     use crate::stats::Demand;
-    use crate::text::printable;
+    use crate::text::{columns, printable};
     use crate::time::Span;
 
     use super::LiveArguments;
@@ -206,10 +206,10 @@ mod capture {
         let outcome = pipeline::run(&mut source, sinks, (&options, context), |_| {});
         let gravest = outcome.as_ref().ok().and_then(|outcome| outcome.gravest);
         let code = finish(&source, outcome, true);
-        if let Some(Err(error)) = memory.map(|memory| memory.complete(false)) {
+        if let Some(Err(error)) = memory.map(|memory| memory.complete(false, |_| None)) {
             return fail(&format!("inventory: {error}"));
         }
-        if code == 0 && arguments.judgement.fails_on(gravest) { exit::ALERT } else { code }
+        arguments.judgement.graver(code, gravest)
     }
 
     pub(crate) fn interfaces() -> u8 {
@@ -343,7 +343,7 @@ mod capture {
 
     /// One line for each interface.
     fn table(interfaces: &[Interface]) -> String {
-        let width = interfaces.iter().map(|interface| printable(&interface.name).chars().count()).max().unwrap_or(0);
+        let width = interfaces.iter().map(|interface| columns(&printable(&interface.name))).max().unwrap_or(0);
         let mut text = String::new();
         for interface in interfaces {
             let state = match (interface.up, interface.running) {
@@ -352,7 +352,7 @@ mod capture {
                 (false, _) => "down",
             };
             let name = printable(&interface.name);
-            let mut line = format!("{name:width$}  {state:7}");
+            let mut line = format!("{name}{:blank$}  {state:7}", "", blank = width.saturating_sub(columns(&name)));
             for address in &interface.addresses {
                 // Writing to a String cannot fail.
                 let _ = write!(line, "  {address}");

@@ -1,6 +1,7 @@
 //! The inventory of a run of `read`.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +17,7 @@ use crate::detect::knowledge::Knowledge;
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
 use crate::detect::stored::past;
-use crate::inventory::{Baselines, Capture, Counted, Gather, Inventory, InventoryError, Store};
+use crate::inventory::{Baselines, Capture, Content, Counted, Gather, Inventory, InventoryError, Store};
 use crate::pipeline::Selection;
 use crate::text::printable;
 use crate::time::{Moment, Timestamp};
@@ -103,17 +104,18 @@ impl Memory {
         for file in 0.. {
             let Some(path) = files.file_path(file) else { break };
             // What cannot be read, or only once, is new; the reader tells of problems.
-            let Some(capture) = regular(path).and_then(|path| Capture::of(&path).ok()) else { continue };
-            let twice = self.captures.values().any(|other| other.digest == capture.digest);
-            let known = twice || self.inventory.store().has_capture(&capture.digest)?;
+            let Some(mut capture) = regular(path).and_then(|path| looked_at(&path).ok()) else { continue };
             let digest = capture.digest;
-            self.captures.insert(file, capture);
             if again {
+                self.captures.insert(file, capture);
                 continue;
             }
-            for (counted, known, base) in
-                [(&mut counted, known, false), (&mut old, known || self.inventory.has_capture(&digest)?, true)]
-            {
+            let same = |other: &mut Capture| other.digest == digest || is_copy(&mut capture, other);
+            let twice = self.captures.values_mut().any(same);
+            let known = twice || self.inventory.store().has_capture(&digest)? || self.has_copy(&mut capture, false)?;
+            let known_too = known || self.inventory.has_capture(&digest)? || self.has_copy(&mut capture, true)?;
+            self.captures.insert(file, capture);
+            for (counted, known, base) in [(&mut counted, known, false), (&mut old, known_too, true)] {
                 if known {
                     counted.files.insert(file);
                 } else if let Some(handshakes) = self.inventory.counted(&digest, base)? {
@@ -131,6 +133,14 @@ impl Memory {
         }
         (self.counted, self.old) = (Arc::new(counted), Arc::new(old));
         Ok(())
+    }
+
+    /// Whether the inventory, or the other one too, has a compressed copy of a capture, or what it is a compressed copy of.
+    fn has_copy(&self, capture: &mut Capture, base: bool) -> Result<bool, InventoryError> {
+        let Some(content) = capture.content else { return Ok(false) };
+        let mut others = self.inventory.contents(&content.beginning, base)?;
+        others.retain(|other| content.may_be(other));
+        Ok(!others.is_empty() && measured(capture).is_some_and(|content| others.iter().any(|other| content.is(other))))
     }
 
     /// Files of which nothing is counted, because too much of them was read in part before.
@@ -172,11 +182,18 @@ impl Memory {
 
     /// The run is over; `whole`: the captures were read to their end, all of them. Gives the paths of those that another
     /// run has read meanwhile, which counted them too.
-    pub(crate) fn complete(self, whole: bool) -> Result<Vec<String>, InventoryError> {
+    pub(crate) fn complete(
+        self,
+        whole: bool,
+        content_length: impl Fn(u32) -> Option<u64>,
+    ) -> Result<Vec<String>, InventoryError> {
         let mut captures: Vec<_> = self.captures.into_iter().filter(|_| whole).collect();
         captures.sort_unstable_by_key(|(file, _)| *file);
         let mut new = Vec::new();
-        for (file, capture) in captures {
+        for (file, mut capture) in captures {
+            if let Some(content) = &mut capture.content {
+                content.bytes = content.bytes.or_else(|| content_length(file));
+            }
             if !self.again && !self.counted.files.contains(&file) {
                 new.push((capture.digest, capture.path.clone()));
             }
@@ -190,6 +207,47 @@ impl Memory {
         let known = self.inventory.known_captures();
         new.retain(|(digest, _)| known.contains(digest));
         Ok(new.into_iter().map(|(_, path)| path).collect())
+    }
+}
+
+/// A capture and what it begins with.
+fn looked_at(path: &Path) -> io::Result<Capture> {
+    let capture = Capture::of(path)?;
+    let (mut content, compressed) = crate::capture::content(path)?;
+    Ok(capture.with_content(&mut content, compressed))
+}
+
+/// Whether one capture is a compressed copy of the other.
+fn is_copy(one: &mut Capture, other: &mut Capture) -> bool {
+    let may_be = one.content.zip(other.content).is_some_and(|(one, other)| one.may_be(&other));
+    may_be && measured(one).zip(measured(other)).is_some_and(|(one, other)| one.is(&other))
+}
+
+/// What is in a capture, with its length. A compressed one is read through for that, which takes about as long as to read
+/// it as a capture: only where another one begins in the same way.
+fn measured(capture: &mut Capture) -> Option<Content> {
+    let content = capture.content.as_mut()?;
+    if content.bytes.is_none() {
+        let (mut all, _) = crate::capture::content(Path::new(&capture.path)).ok()?;
+        let mut counting = Counting(0);
+        // What comes before damage counts, as when it is read.
+        let _ = io::copy(&mut all, &mut counting);
+        content.bytes = Some(counting.0);
+    }
+    Some(*content)
+}
+
+/// Counts what is written.
+struct Counting(u64);
+
+impl io::Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -274,8 +332,91 @@ fn regular(path: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::capture::Options;
+
+    /// What is no capture, but may be read as one; of any length.
+    fn bytes(length: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn compressed_copies_are_told_from_captures_that_begin_alike() {
+        let long = bytes(3 << 20);
+        let mut other = long.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let mut early = long.clone();
+        early[1_000] ^= 1;
+        let files = [
+            ("long", long.clone()),
+            ("long.gz", gzip(&long, 1)),
+            ("long.1.gz", gzip(&long, 0)),
+            ("longer.gz", gzip(&[&long[..], b"x"].concat(), 1)),
+            ("shorter", long[..(3 << 20) - 1].to_vec()),
+            ("other", other),
+            ("early.gz", gzip(&early, 1)),
+            ("small", long[..100].to_vec()),
+            ("small.gz", gzip(&long[..100], 1)),
+            ("smaller.gz", gzip(&long[..99], 1)),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in &files {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let inventory = folder.path().join("i.db");
+        // Which of the second ones are known once the first one was read to its end, and then all together in one run.
+        for (first, known) in [
+            ("long", vec!["long", "long.gz", "long.1.gz"]),
+            ("long.gz", vec!["long", "long.gz", "long.1.gz", "other"]),
+            ("longer.gz", vec!["longer.gz"]),
+            ("shorter", vec!["shorter"]),
+            ("small", vec!["small", "small.gz"]),
+            ("smaller.gz", vec!["smaller.gz"]),
+        ] {
+            let look = |paths: &[PathBuf], inventory: Option<&Path>, base: Option<&Path>| {
+                let mut memory = Memory::open(inventory, base).unwrap();
+                memory.look_at(&Files::open(paths, Options::default()), false).unwrap();
+                memory
+            };
+            let path = |name: &str| folder.path().join(name);
+            let one = look(&[path(first)], Some(&inventory), None);
+            assert_eq!((one.counted.files.len(), one.old.files.len()), (0, 0));
+            let is_measured = one.captures[&0].content.unwrap().bytes.is_some();
+            assert_ne!(is_measured, first.ends_with(".gz"), "what is new is not read through beforehand");
+            // The reader tells at the end how long the content was.
+            let length = match first {
+                "longer.gz" => Some((3 << 20) + 1),
+                "smaller.gz" => Some(99),
+                _ => Some(3 << 20),
+            };
+            one.complete(true, |_| length).unwrap();
+            for (name, _) in &files {
+                let expected = usize::from(known.contains(name));
+                let seen = look(&[path(name)], Some(&inventory), None);
+                assert_eq!((seen.counted.files.len(), seen.old.files.len()), (expected, expected), "{first} {name}");
+                let base = look(&[path(name)], None, Some(&inventory));
+                assert_eq!((base.counted.files.len(), base.old.files.len()), (0, expected), "{first} {name}");
+                let both = look(&[path(first), path(name)], None, None);
+                assert_eq!(both.counted.files.len(), expected, "{first} {name}");
+            }
+            for end in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(folder.path().join(format!("i.db{end}")));
+            }
+        }
+    }
 
     #[test]
     fn what_another_run_read_meanwhile_is_told() {
@@ -292,11 +433,11 @@ mod tests {
         };
         let a = paths[0].display().to_string();
         let (first, second, part) = (begin(&paths, false), begin(&paths[..1], false), begin(&paths, false));
-        assert_eq!(second.complete(true).unwrap(), [""; 0]);
-        assert_eq!(first.complete(true).unwrap(), [a]);
-        assert_eq!(part.complete(false).unwrap(), [""; 0]);
+        assert_eq!(second.complete(true, |_| None).unwrap(), [""; 0]);
+        assert_eq!(first.complete(true, |_| None).unwrap(), [a]);
+        assert_eq!(part.complete(false, |_| None).unwrap(), [""; 0]);
         // Known from the start, and so not counted; or counted on purpose.
-        assert_eq!(begin(&paths, false).complete(true).unwrap(), [""; 0]);
-        assert_eq!(begin(&paths, true).complete(true).unwrap(), [""; 0]);
+        assert_eq!(begin(&paths, false).complete(true, |_| None).unwrap(), [""; 0]);
+        assert_eq!(begin(&paths, true).complete(true, |_| None).unwrap(), [""; 0]);
     }
 }

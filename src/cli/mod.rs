@@ -134,8 +134,8 @@ pub(crate) fn name_wanted(text: &str) -> Result<String, String> {
 
 /// Columns of a terminal; `None` where there is none: what goes to files and programs is not cut.
 pub(crate) fn columns(term: &console::Term) -> Option<usize> {
-    /// Where the terminal does not say.
-    const USUAL: usize = 100;
+    /// Where the terminal does not say: as wide as most at least.
+    const USUAL: usize = 80;
     if !term.is_term() {
         return None;
     }

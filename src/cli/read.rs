@@ -81,7 +81,7 @@ pub(crate) struct ReadArguments {
     #[arg(long, value_enum, default_value_t = ChecksumArgument::All)]
     checksums: ChecksumArgument,
 
-    /// Exit with 4 when a capture was cut or corrupt
+    /// Exit with 4 when a capture was cut or corrupt (with 3 when --fail-on asks for that too)
     #[arg(long)]
     strict: bool,
 
@@ -220,9 +220,9 @@ impl ReadArguments {
         let outcome = pipeline::run(&mut files, sinks, run, |source| bar.show(source.progress()));
         bar.finish();
         let gravest = outcome.as_ref().ok().map(|outcome| outcome.gravest);
-        let mut code = finish(&files, outcome, self.strict);
+        let code = finish(&files, outcome, self.strict);
         let Some(gravest) = gravest else { return code };
-        match memory.map(|memory| memory.complete(self.takes_everything())) {
+        match memory.map(|memory| memory.complete(self.takes_everything(), |file| files.content_length(file))) {
             Some(Err(error)) => {
                 tell(&printable(&format!("inventory: {error}")));
                 return exit::FAILURE;
@@ -236,9 +236,7 @@ impl ReadArguments {
             }
             None => {}
         }
-        if code == 0 && self.judgement.fails_on(gravest) {
-            code = exit::ALERT;
-        }
+        let code = self.judgement.graver(code, gravest);
         let shown = self.show(&text.take(), to_terminal);
         if code == 0 { shown } else { code }
     }

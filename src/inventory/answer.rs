@@ -16,6 +16,8 @@ pub struct Answer {
     pub title: &'static str,
     /// Names of the columns.
     pub columns: Vec<&'static str>,
+    /// Those that a narrow terminal does without, the first of them first.
+    pub spare: &'static [&'static str],
     /// One cell for each column.
     pub rows: Rows,
 }
@@ -108,7 +110,7 @@ pub(super) fn ask(
     let mut statement = prepare(connection, sql)?;
     let rows = statement.query_map(values, |row| cells(row, columns))?;
     let names = columns.iter().map(|(name, _)| *name).collect();
-    Ok(Answer { title: "", columns: names, rows: Rows::Made(rows.collect::<Result<_, _>>()?) })
+    Ok(Answer { columns: names, rows: Rows::Made(rows.collect::<Result<_, _>>()?), ..Answer::default() })
 }
 
 /// Columns that may be put behind those of a question: hosts and owner. A row that has no room for them moves and takes

@@ -75,6 +75,6 @@ impl Store {
         }
         let columns = vec!["spki_sha256", "subject", "other_spki_sha256", "other_subject"];
         let more = u64::try_from(shared.left_out).unwrap_or(u64::MAX);
-        Ok((Answer { title: "", columns, rows: Rows::Made(rows) }, [left_out, more]))
+        Ok((Answer { columns, rows: Rows::Made(rows), ..Answer::default() }, [left_out, more]))
     }
 }

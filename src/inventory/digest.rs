@@ -8,12 +8,14 @@ use sha2::Digest as _;
 
 use crate::x509::Sha256;
 
-use super::Capture;
+use super::{Capture, Content};
 
 /// Files up to this many bytes are read in full; of longer ones, pieces.
 const WHOLE: u64 = 64 << 20;
 /// Pieces of a longer file, evenly spread, the first and the last bytes among them.
 const PIECES: u64 = 64;
+/// Bytes of what is in a file that are looked at before it is read: no time that anybody notices, compressed or not.
+const BEGINNING: u64 = 1 << 20;
 /// Bytes of a piece.
 const PIECE: u64 = 256 << 10;
 
@@ -39,15 +41,46 @@ impl Capture {
             file.seek(SeekFrom::Start(last))?;
             copy(&mut file, PIECE, &mut digest)?;
         }
-        Ok(Self { digest: Sha256(digest.finalize().into()), path: path.display().to_string(), bytes })
+        let digest = Sha256(digest.finalize().into());
+        Ok(Self { digest, path: path.display().to_string(), bytes, content: None })
+    }
+
+    /// Looks at the first MiB of what is in the file, `content`, which comes without the compression if it is `compressed`:
+    /// no other capture begins so, but for one that went on later, which has another length. Of a compressed file that is
+    /// known at its end.
+    #[must_use]
+    pub fn with_content(mut self, content: &mut dyn Read, compressed: bool) -> Self {
+        let mut digest = sha2::Sha256::new();
+        let read = copy(content, BEGINNING, &mut digest);
+        self.content = read.ok().map(|()| Content {
+            beginning: Sha256(digest.finalize().into()),
+            bytes: (!compressed).then_some(self.bytes),
+            compressed,
+        });
+        self
     }
 }
 
-fn copy(file: &mut File, limit: u64, digest: &mut sha2::Sha256) -> io::Result<()> {
+impl Content {
+    /// Whether the files may be copies of one another: only their lengths can tell then.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self.beginning == other.beginning && (self.compressed || other.compressed)
+    }
+
+    /// Whether one file is a copy of the other.
+    pub fn is(&self, other: &Self) -> bool {
+        self.may_be(other) && self.bytes.is_some() && self.bytes == other.bytes
+    }
+}
+
+fn copy(file: &mut dyn Read, limit: u64, digest: &mut sha2::Sha256) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut piece = file.take(limit);
     loop {
-        let read = piece.read(&mut buffer)?;
+        let read = match piece.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         digest.update(bytes);
     }

@@ -4,92 +4,103 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 
 use super::answer::{Answer, Cell};
-use crate::text::{cut, fit, is_unsafe, printable, printable_json};
+use super::layout::{Column, DIGITS, GAP, Layout};
+use crate::text::{columns, cut, folded, is_unsafe, printable, printable_json};
 
 /// Characters up to which the columns of a table that is not cut are aligned: a stranger's name of 60,000 characters would
 /// make every line as long.
 const ALIGNED: usize = 64;
 
-/// Blanks between columns.
-const GAP: usize = 2;
-
-/// Characters of a digest on a terminal: enough to tell certificates apart and to ask for one.
-const DIGITS: usize = 16;
-
-/// Characters of a day.
-const DAY: usize = "2024-06-01".len();
-
 /// The column with the SHA-256 of a certificate.
 const CERTIFICATE: &str = "sha256";
 
 impl Answer {
-    /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are cut, and
-    /// times to their day and the widest columns until a line fits; without, nothing is.
+    /// For reading: columns aligned, everything unprintable escaped. With the `width` of a terminal digests are shortened,
+    /// times to their day, columns left out and names cut until a line fits, and the last line names what was left out;
+    /// without, nothing is.
     ///
     /// # Errors
     /// When `out` fails.
     pub fn write_table(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
-        let digits = if width.is_some() { DIGITS } else { usize::MAX };
-        // Nothing is kept of a row but its widths: an answer may have a million of them.
-        let mut widths: Vec<usize> = self.columns.iter().map(|name| name.len()).collect();
-        let mut words = vec![false; widths.len()];
-        let mut times = vec![false; widths.len()];
-        let mut text = String::new();
-        let measured: Result<(), Infallible> = self.rows.each(|row| {
-            for (((width, words), times), cell) in widths.iter_mut().zip(&mut words).zip(&mut times).zip(row) {
-                for_terminal((cell, digits), &mut text);
-                *width = (*width).max(text.chars().count());
-                *words |= matches!(cell, Cell::Text(_) | Cell::Digest(_));
-                *times |= matches!(cell, Cell::Time(_) | Cell::Day(_));
+        let measured = self.measured(if width.is_some() { DIGITS } else { usize::MAX });
+        let layout = match width {
+            Some(width) => {
+                let place = |name: &&str| self.columns.iter().position(|column| column == name);
+                let spare: Vec<usize> = self.spare.iter().filter_map(place).collect();
+                Layout::fitted(&measured, &spare, width)
             }
-            Ok(())
-        });
-        let Ok(()) = measured;
-        let gaps = GAP * widths.len().saturating_sub(1);
-        // Where there is little room, the day of each time tells more than the hour of one and nothing of a name.
-        let days = width.is_some_and(|width| widths.iter().sum::<usize>().saturating_add(gaps) > width);
-        for (width, name) in
-            widths.iter_mut().zip(&self.columns).zip(&times).filter(|(_, times)| days && **times).map(|(one, _)| one)
-        {
-            *width = DAY.max(name.len());
-        }
-        match width {
-            Some(width) => shorten(&mut widths, &words, width),
-            None => widths.iter_mut().for_each(|width| *width = (*width).min(ALIGNED)),
-        }
+            None => {
+                let widths = measured.iter().map(|column| Some(column.width.min(ALIGNED))).collect();
+                Layout { widths, days: false }
+            }
+        };
         let names: Vec<Cell> = self.columns.iter().map(|name| Cell::Text(name.to_uppercase().into())).collect();
-        let mut line = String::new();
+        let (mut line, mut text) = (String::new(), String::new());
         let mut write_row = |row: &[Cell]| {
             line.clear();
-            for (cell, most) in row.iter().zip(&widths) {
-                for_terminal((cell, digits), &mut text);
-                if days && matches!(cell, Cell::Time(_) | Cell::Day(_)) {
+            for (cell, most) in row.iter().zip(&layout.widths).filter_map(|(cell, most)| Some((cell, (*most)?))) {
+                for_terminal((cell, if width.is_some() { most.min(DIGITS) } else { usize::MAX }), &mut text);
+                if layout.days && matches!(cell, Cell::Time(_) | Cell::Day(_)) {
                     text.truncate(text.find('T').unwrap_or(text.len()));
                 }
-                let shown = if width.is_some() { cut(&text, *most) } else { text.as_str().into() };
+                let shown = if width.is_some() { cut(&text, most) } else { text.as_str().into() };
                 line.push_str(&shown);
-                let missing = most.saturating_sub(shown.chars().count());
+                let missing = most.saturating_sub(columns(&shown));
                 line.extend(std::iter::repeat_n(' ', missing + GAP));
             }
             writeln!(out, "{}", line.trim_end())
         };
         write_row(&names)?;
-        self.rows.each(write_row)
+        self.rows.each(write_row)?;
+        let left_out: Vec<&str> = layout.left_out().filter_map(|place| self.columns.get(place)).copied().collect();
+        if let Some(width) = width.filter(|_| !left_out.is_empty() && !self.rows.is_empty()) {
+            let left_out = left_out.join(", ");
+            writeln!(out)?;
+            for line in folded(&format!("columns left out: {left_out} (--format csv has all)"), width) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        Ok(())
     }
 
-    /// For a terminal: one line for each value, for answers with few rows and many columns.
+    /// The columns with so many digits of each digest. Nothing else is kept of a row: an answer may have a million of them.
+    fn measured(&self, digits: usize) -> Vec<Column> {
+        let columns_of = |name: &&str| Column { name: name.len(), width: name.len(), ..Column::default() };
+        let mut measured: Vec<Column> = self.columns.iter().map(columns_of).collect();
+        let mut text = String::new();
+        let done: Result<(), Infallible> = self.rows.each(|row| {
+            for (column, cell) in measured.iter_mut().zip(row) {
+                for_terminal((cell, digits), &mut text);
+                column.width = column.width.max(columns(&text));
+                column.content = column.content.and(cell);
+            }
+            Ok(())
+        });
+        let Ok(()) = done;
+        measured
+    }
+
+    /// For reading: one line for each value, for answers with few rows and many columns. With the `width` of a terminal
+    /// what is longer than a line is folded: nothing is cut, and nothing stands where only names of columns do.
     ///
     /// # Errors
     /// When `out` fails.
-    pub fn write_list(&self, out: &mut dyn Write) -> io::Result<()> {
-        let width = self.columns.iter().map(|name| name.len()).max().unwrap_or(0);
+    pub fn write_list(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+        let indent = self.columns.iter().map(|name| name.len()).max().unwrap_or(0) + GAP;
         let mut first = true;
         self.rows.each(|row| {
             if !std::mem::take(&mut first) {
                 writeln!(out)?;
             }
             for (name, cell) in self.columns.iter().zip(row) {
-                writeln!(out, "{}", format!("{name:<width$}  {}", printable(&cell.text())).trim_end())?;
+                let text = cell.text();
+                let text = printable(&text);
+                let fits = width.is_none_or(|width| columns(&text).saturating_add(indent) <= width);
+                if let Some(width) = width.filter(|_| !fits) {
+                    write_folded(out, (name, &text), (indent, width))?;
+                } else {
+                    writeln!(out, "{}", format!("{name:<indent$}{text}").trim_end())?;
+                }
             }
             Ok(())
         })
@@ -169,18 +180,16 @@ impl Answer {
     }
 }
 
-/// Makes a line fit a terminal: half a name still says something, half a number or a time does not.
-fn shorten(widths: &mut [usize], words: &[bool], width: usize) {
-    let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
-    let all = widths.iter().fold(0, |sum: usize, width| sum.saturating_add(*width));
-    let texts = || widths.iter().zip(words).filter(|(_, words)| **words).map(|(width, _)| *width);
-    let others = all.saturating_sub(texts().fold(0, usize::saturating_add));
-    let texts = widths.iter_mut().zip(words).filter(|(_, words)| **words).map(|(width, _)| width);
-    fit(texts, room.saturating_sub(others), 9);
-    // A day, the beginning of a word, and less only where there are so many columns.
-    for least in [11, 6, 3] {
-        fit(&mut *widths, room, least);
+/// A value that is longer than a line: beside its name, or below where a word of it has no room there, as a digest.
+fn write_folded(out: &mut dyn Write, (name, text): (&str, &str), (indent, width): (usize, usize)) -> io::Result<()> {
+    let longest = text.split_whitespace().map(columns).max().unwrap_or(0);
+    let beside = longest.saturating_add(indent) <= width;
+    let (mut name, indent) = if beside { (name, indent) } else { (writeln!(out, "{name}").map(|()| "")?, GAP) };
+    for line in folded(text, width.saturating_sub(indent)) {
+        writeln!(out, "{name:<indent$}{line}")?;
+        name = "";
     }
+    Ok(())
 }
 
 /// Puts a cell into `out`, of a digest so many digits.
@@ -236,6 +245,7 @@ mod tests {
         Answer {
             title: "",
             columns: vec!["sha256", "subject", "count", "at", "until"],
+            spare: &[],
             rows: Rows::Made(vec![
                 vec![
                     digest(&[0xab; 32]),
@@ -256,15 +266,15 @@ mod tests {
         for shown in [
             &table,
             &written(|out| hostile().write_table(out, None)),
-            &written(|out| hostile().write_list(out)),
+            &written(|out| hostile().write_list(out, None)),
             &written(|out| hostile().write_csv(out, true)),
             &written(|out| hostile().write_json(out)),
         ] {
             assert!(shown.chars().all(|c| c == '\n' || !c.is_control()) && !shown.contains('\u{202e}'));
         }
         let lines: Vec<_> = table.lines().collect();
-        assert!(lines[0].starts_with("SHA256            SUBJECT "));
-        assert_eq!(lines[1].split_whitespace().next(), Some("abababababababab"));
+        assert!(lines[0].starts_with("SHA256    SUBJECT "));
+        assert_eq!(lines[1].split_whitespace().next(), Some("abababab"));
         assert!(lines[2].contains(r#"a\u{1b}[2J\u{202e}",b\u{a}"#));
         assert!(lines[3].contains('…'));
         let column = lines[1].find("-1").unwrap();
@@ -275,7 +285,7 @@ mod tests {
     fn a_table_fits_the_terminal_and_is_whole_elsewhere() {
         for width in [40, 60, 80, 120, 300] {
             let table = written(|out| hostile().write_table(out, Some(width)));
-            let longest = table.lines().map(|line| line.chars().count()).max().unwrap();
+            let longest = table.lines().map(columns).max().unwrap();
             assert!(longest <= width, "{width}: {longest}\n{table}");
             // The room is used, and nothing is cut where it is enough.
             assert!(
@@ -294,7 +304,96 @@ mod tests {
         assert!(!whole.contains('…') && whole.contains(&"ab".repeat(32)) && whole.contains(&"x".repeat(60_000)));
         let lines: Vec<_> = whole.lines().map(str::len).collect();
         assert!(lines[0] < 200 && lines[1] > 60_000 && lines[2] < 200, "one long name makes one long line: {lines:?}");
-        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| line.chars().count() <= 80));
+        assert!(written(|out| long.write_table(out, Some(80))).lines().all(|line| columns(line) <= 80));
+    }
+
+    #[test]
+    fn what_is_left_out_is_named() {
+        let mut answer = hostile();
+        answer.spare = &["count", "none of them", "until"];
+        let table = written(|out| answer.write_table(out, Some(49)));
+        assert_eq!(words(table.lines().next().unwrap()), ["SHA256", "SUBJECT", "AT"], "{table}");
+        assert!(table.ends_with("\n\ncolumns left out: count, until (--format csv has\nall)\n"), "{table}");
+        let table = written(|out| answer.write_table(out, Some(70)));
+        assert!(table.contains(" UNTIL") && table.ends_with("\n\ncolumns left out: count (--format csv has all)\n"));
+        let narrow = written(|out| answer.write_table(out, Some(30)));
+        assert!(narrow.ends_with("\ncolumns left out: count, until\n(--format csv has all)\n"), "{narrow}");
+        assert!(!written(|out| answer.write_table(out, Some(300))).contains("left out"));
+        assert_eq!(words(&written(|out| answer.write_table(out, None)))[2], "COUNT");
+        // Without rows nothing is missing.
+        answer.rows = Rows::default();
+        assert_eq!(written(|out| answer.write_table(out, Some(20))).lines().count(), 1);
+    }
+
+    fn words(line: &str) -> Vec<&str> {
+        line.split_whitespace().collect()
+    }
+
+    #[test]
+    fn a_list_is_folded_and_nothing_of_it_is_cut() {
+        let mut answer = hostile();
+        let Rows::Made(rows) = &mut answer.rows else { unreachable!() };
+        rows.truncate(1);
+        rows[0][1] = Cell::Text(format!("one two {} four", "3".repeat(40)).into());
+        for (width, expected) in [
+            (70, format!("sha256\n  {0}\nsubject  one two {1} four\n", "ab".repeat(32), "3".repeat(40))),
+            (66, format!("sha256\n  {0}\nsubject  one two {1} four\n", "ab".repeat(32), "3".repeat(40))),
+            (
+                60,
+                format!(
+                    "sha256\n  {0}\n  ababab\nsubject  one two {1}\n         four\n",
+                    "ab".repeat(29),
+                    "3".repeat(40)
+                ),
+            ),
+            (
+                45,
+                format!(
+                    "sha256\n  {0}{0}aba\n  b{0}\nsubject\n  one two\n  {1}\n  four\n",
+                    "ab".repeat(10),
+                    "3".repeat(40)
+                ),
+            ),
+        ] {
+            let list = written(|out| answer.write_list(out, Some(width)));
+            assert!(list.starts_with(&expected), "{width}\n{list}");
+            assert!(list.lines().all(|line| columns(line) <= width), "{width}\n{list}");
+        }
+        assert!(written(|out| answer.write_list(out, None)).starts_with(&format!("sha256   {}\n", "ab".repeat(32))));
+    }
+
+    #[test]
+    fn wide_characters_and_marks_keep_columns_in_line() {
+        let names = [
+            "abc",
+            "株式会社日本認証局",
+            "한국전자인증",
+            "Zoe\u{308} \u{5d0}\u{5b8}",
+            "🔒 \u{202e}🔒",
+            &"証".repeat(40),
+        ];
+        let row = |name: &&str| vec![Cell::Text((*name).into()), Cell::Number(7), Cell::Text("end".into())];
+        let answer = Answer {
+            columns: vec!["name", "n", "last"],
+            rows: Rows::Made(names.iter().map(row).collect()),
+            ..Answer::default()
+        };
+        // Counted by hand: what is tested counts otherwise.
+        let columns = |text: &str| -> usize {
+            let of =
+                |one| usize::from(!matches!(one, '\u{300}'..='\u{36f}' | '\u{5b8}')) + usize::from(one >= '\u{2e80}');
+            text.chars().map(of).sum()
+        };
+        for width in [None, Some(40), Some(41), Some(79), Some(200)] {
+            let table = written(|out| answer.write_table(out, width));
+            let before = |line: &str| columns(line.rsplit_once("  ").unwrap().0.trim_end());
+            let places: Vec<_> = table.lines().skip(1).map(before).collect();
+            // What is longer than columns are aligned moves what stands behind it.
+            let aligned = if width.is_none() { 5 } else { 6 };
+            assert!(places.iter().take(aligned).all(|place| *place == places[0]), "{width:?} {places:?}\n{table}");
+            assert!(table.lines().all(|line| columns(line) <= width.unwrap_or(usize::MAX)), "{table}");
+            assert!(table.lines().skip(1).all(|line| line.ends_with("7  end")), "{table}");
+        }
     }
 
     #[test]

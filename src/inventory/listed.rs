@@ -129,7 +129,7 @@ impl Store {
         let newest = self.newest_certificate()?;
         let until = self.last_packet()?.unwrap_or_default();
         let text = format!("{lists} {newest} {}", until.nanos());
-        let connection = self.connection();
+        let connection = self.connection_to_change()?;
         connection.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('lists', ?)")?.execute([text])?;
         Ok(())
     }
@@ -220,7 +220,8 @@ impl Found {
             "sha256",
             "spki_sha256",
         ];
-        Answer { title: "listed", columns, rows: Rows::Made(rows) }
+        let spare = &["spki_sha256", "clients", "first", "count", "port", "side", "rule", "subject", "ip"];
+        Answer { title: "listed", columns, spare, rows: Rows::Made(rows) }
     }
 }
 

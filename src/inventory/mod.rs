@@ -11,6 +11,7 @@ mod export;
 mod gather;
 mod hosts;
 mod indicated;
+mod layout;
 mod listed;
 mod owners;
 mod parts;
@@ -90,7 +91,7 @@ pub enum InventoryError {
         /// Schema of this program.
         known: i32,
     },
-    /// An older version made it, and it is opened without changing it.
+    /// An older version made it; to be changed, or too large to be copied, it has to be brought up to date.
     #[error("made by an older version (schema {version}): open it once for writing")]
     Older {
         /// Schema of the file.
@@ -211,6 +212,18 @@ impl Inventory {
     /// When SQLite fails.
     pub fn has_capture(&self, digest: &crate::x509::Sha256) -> Result<bool, InventoryError> {
         Ok(self.store.has_capture(digest)? || self.base.as_ref().map_or(Ok(false), |base| base.has_capture(digest))?)
+    }
+
+    /// Captures that begin with these bytes and were read to their end, into this inventory and, if so wanted, the other one.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn contents(&self, beginning: &crate::x509::Sha256, base: bool) -> Result<Vec<Content>, InventoryError> {
+        let mut found = self.store.contents(beginning)?;
+        if let Some(base) = self.base.as_ref().filter(|_| base) {
+            found.extend(base.contents(beginning)?);
+        }
+        Ok(found)
     }
 
     /// Whether a certificate is in this inventory, and not later than number `newest`, or in the other one.
@@ -446,12 +459,26 @@ impl Named {
 /// A capture as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// Digest of its content.
+    /// Digest of the file.
     pub digest: crate::x509::Sha256,
     /// Path at the time it was read.
     pub path: String,
     /// Bytes of the file.
     pub bytes: u64,
+    /// What it has in common with its compressed copies; `None` where it cannot be read.
+    pub content: Option<Content>,
+}
+
+/// What is in a capture file, whether it is compressed or not: two files are copies of one another if this is equal and at
+/// least one of them is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 of the first bytes.
+    pub beginning: crate::x509::Sha256,
+    /// How many there are, if that is known.
+    pub bytes: Option<u64>,
+    /// The file is compressed.
+    pub compressed: bool,
 }
 
 /// The content of a mutex; a thread that panicked with it left it whole, for nothing here is changed in two steps.

@@ -277,7 +277,7 @@ impl Store {
     }
 
     fn set_owners(&self, rows: &BTreeMap<String, String>) -> Result<(), InventoryError> {
-        let mut connection = self.connection();
+        let mut connection = self.connection_to_change()?;
         let transaction = connection.transaction()?;
         transaction.execute("DELETE FROM owner", [])?;
         for (pattern, owner) in rows {

@@ -34,6 +34,21 @@ pub enum Question {
     Clients,
 }
 
+impl Question {
+    /// Columns of its answer that a narrow terminal does without, the first of them first.
+    fn spare(self) -> &'static [&'static str] {
+        match self {
+            Self::Certificates => &["not_before", "first", "count", "key", "last", "places"],
+            Self::Expiring(_) => &["last", "places"],
+            Self::Issuers => &["first", "count", "keys"],
+            Self::Keys | Self::Reused => &["first", "last", "key"],
+            Self::Hosts => &["transport", "first", "count", "certificates", "subject", "last"],
+            Self::Changes => &["transport", "before_subject", "before_sha256", "subject", "port"],
+            Self::Clients => &["first", "count", "not_after", "issuer"],
+        }
+    }
+}
+
 /// What is wanted of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -110,7 +125,7 @@ impl Store {
         let owners = self.owners()?;
         let connection = self.connection();
         let wanted = (filter, select(&connection, filter, &owners)?);
-        let answer = match question {
+        let mut answer = match question {
             Question::Issuers => issuers(&connection, wanted)?,
             Question::Keys => keys(&connection, wanted, false)?,
             Question::Reused => keys(&connection, wanted, true)?,
@@ -129,6 +144,7 @@ impl Store {
                 }
             }
         };
+        answer.spare = question.spare();
         Ok(answer)
     }
 
@@ -209,6 +225,11 @@ impl Store {
             ),
         )?;
         places.title = "places";
+        // One certificate stands above: every row is about it.
+        places.spare = match facts.rows.len() {
+            1 => &["sha256", "transport", "first", "clients", "side", "count", "port"],
+            _ => &["transport", "first", "clients", "side", "count", "port"],
+        };
         Ok((vec![facts, places], more))
     }
 

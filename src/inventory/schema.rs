@@ -8,7 +8,7 @@ use super::InventoryError;
 pub(super) const APPLICATION_ID: i32 = 0x544c_5357;
 
 /// What leads from each version to the next; a file of version n has had the first n. Never change one that was released.
-const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 /// What was seen.
 const VERSION_1: &str = "
@@ -231,6 +231,18 @@ INSERT OR IGNORE INTO alert_about SELECT alert.id, 'rule', one.value
     FROM alert, json_each(CASE WHEN json_valid(alert.json) THEN alert.json END, '$.tlswatch.alert.rules') AS one;
 ";
 
+/// What captures have in common with their compressed copies.
+const VERSION_6: &str = "
+-- SHA-256 of the first bytes of a capture, and how many there are, both without compression.
+CREATE TABLE capture_content (
+    capture BLOB PRIMARY KEY REFERENCES capture,
+    beginning BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    compressed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX capture_content_beginning ON capture_content (beginning);
+";
+
 /// Version that this program writes.
 pub(super) fn current_version() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
@@ -241,7 +253,8 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), InventoryError> {
     migrate_to(connection, current_version())
 }
 
-fn migrate_to(connection: &Connection, target: i32) -> Result<(), InventoryError> {
+/// The same up to a version.
+pub(super) fn migrate_to(connection: &Connection, target: i32) -> Result<(), InventoryError> {
     check(connection)?;
     for (number, statements) in (1..).zip(MIGRATIONS) {
         if number > target {

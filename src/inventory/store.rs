@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use crate::detect::hosts::backing::{ClientUse, Edit};
@@ -17,13 +18,16 @@ use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
-use super::{InventoryError, Named, StoredAlert, edits, lock, schema};
+use super::{Content, InventoryError, Named, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
 const BUSY: Duration = Duration::from_secs(30);
 
 /// Handshakes of a capture read in part that are held in memory.
 const MAX_COUNTED: i64 = 8 << 20;
+
+/// Bytes of a file that is copied to bring it up to date without changing it: some seconds.
+const MAX_COPIED: i64 = 1 << 30;
 
 /// No lock within SQLite: the one around the connection is enough, and a second one at every cell is a fifth of the time of
 /// a long answer.
@@ -33,6 +37,8 @@ const ALONE: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,
+    /// The version of the file, where this is a copy of it.
+    older: Option<i32>,
 }
 
 impl Store {
@@ -53,10 +59,11 @@ impl Store {
         Self::with(connection)
     }
 
-    /// Opens a file without ever changing it.
+    /// Opens a file without ever changing it. Of one that an older version made a copy is brought up to date, which is gone
+    /// with the store; nothing can be changed there either.
     ///
     /// # Errors
-    /// When it is no inventory, or one of another version.
+    /// When it is no inventory, or one of a later version, or of an older one and too large.
     pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
         match path.metadata() {
             Err(error) => return Err(error.into()),
@@ -82,7 +89,9 @@ impl Store {
             return Err(InventoryError::Foreign);
         }
         if version < schema::current_version() {
-            return Err(InventoryError::Older { version });
+            let mut copy = Self::with(copied(&connection, version, MAX_COPIED)?)?;
+            copy.older = Some(version);
+            return Ok(copy);
         }
         Self::with(connection)
     }
@@ -133,11 +142,16 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(64);
         // 32 MiB in place of 2: most look-ups of a question jump about in a file of hundreds of megabytes.
         connection.pragma_update(None, "cache_size", -32_768)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(connection), older: None })
     }
 
     pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         lock(&self.connection)
+    }
+
+    /// The same, to change something: in a copy it would be lost.
+    pub(super) fn connection_to_change(&self) -> Result<MutexGuard<'_, Connection>, InventoryError> {
+        self.older.map_or_else(|| Ok(self.connection()), |version| Err(InventoryError::Older { version }))
     }
 
     /// The record of a host.
@@ -246,7 +260,7 @@ impl Store {
     /// # Errors
     /// When SQLite fails.
     pub fn accept(&self, key: &HostKey, certificates: &[Sha256]) -> Result<(), InventoryError> {
-        let mut connection = self.connection();
+        let mut connection = self.connection_to_change()?;
         let transaction = connection.transaction()?;
         for certificate in certificates {
             transaction.prepare_cached("INSERT OR IGNORE INTO accepted VALUES (?, ?, ?)")?.execute(params![
@@ -264,7 +278,7 @@ impl Store {
     /// # Errors
     /// When SQLite fails.
     pub fn forget(&self, key: &HostKey) -> Result<bool, InventoryError> {
-        let mut connection = self.connection();
+        let mut connection = self.connection_to_change()?;
         let transaction = connection.transaction()?;
         let mut rows = 0;
         for table in ["baseline", "accepted"] {
@@ -295,6 +309,21 @@ impl Store {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT 1 FROM capture WHERE sha256 = ?")?;
         Ok(statement.exists([digest.0])?)
+    }
+
+    /// Captures that begin with these bytes and were read to their end.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub(super) fn contents(&self, beginning: &Sha256) -> Result<Vec<Content>, InventoryError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT bytes, compressed FROM capture_content WHERE beginning = ?")?;
+        let found = statement.query_map([beginning.0], |row| {
+            let bytes = u64::try_from(row.get::<_, i64>(0)?).ok();
+            Ok(Content { beginning: *beginning, bytes, compressed: row.get(1)? })
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// The number of the certificate that came last; 0 without any.
@@ -451,6 +480,28 @@ fn stored_alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     })
 }
 
+/// A copy, brought up to date, of a file of at most so many bytes that an older version made: nobody else's, and gone when it
+/// is closed.
+fn copied(connection: &Connection, version: i32, most: i64) -> Result<Connection, InventoryError> {
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    if number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?) > most {
+        return Err(InventoryError::Older { version });
+    }
+    // Without a name SQLite keeps a database in memory, and what does not fit there in a file that has no name either.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | ALONE;
+    let mut copy = Connection::open_with_flags("", flags)?;
+    copy.pragma_update(None, "trusted_schema", false)?;
+    let backup = Backup::new(connection, &mut copy)?;
+    // All at once, so that nobody writes in between.
+    match backup.step(-1)? {
+        StepResult::Done => {}
+        _ => return Err(InventoryError::Older { version }),
+    }
+    drop(backup);
+    schema::migrate(&copy)?;
+    Ok(copy)
+}
+
 /// Makes an empty file for the owner to write, the group to read, nobody else; SQLite keeps its mode. Where it cannot be
 /// made, the operating system says why, and SQLite would not.
 fn create(path: &Path) -> Result<(), InventoryError> {
@@ -472,5 +523,79 @@ fn no_database(error: InventoryError) -> InventoryError {
             InventoryError::Foreign
         }
         error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Filter, Question};
+    use super::*;
+
+    /// An inventory of this version with one host, last written by a connection that is still open: what it wrote stands
+    /// beside the file (WAL).
+    fn older(path: &Path, version: i32) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+        schema::migrate_to(&connection, version).unwrap();
+        connection.execute_batch("INSERT INTO owner VALUES ('a.example', 'them')").unwrap();
+        if version >= 2 {
+            connection.execute_batch("INSERT INTO baseline VALUES ('a.example', 443, x'01', 7)").unwrap();
+        }
+        connection
+    }
+
+    #[test]
+    fn an_older_file_is_read_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = HostKey { name: "a.example".to_owned(), port: 443 };
+        for version in 1..schema::current_version() {
+            let path = folder.path().join(format!("{version}.db"));
+            let writer = older(&path, version);
+            let all = |end: &str| std::fs::read(format!("{}{end}", path.display())).unwrap();
+            let before = (all(""), all("-wal"));
+            let store = Store::open_read_only(&path).unwrap();
+            assert_eq!(store.baseline(&key).unwrap().is_some(), version >= 2);
+            assert!(store.has_owner("them").unwrap());
+            for question in [Question::Hosts, Question::Changes, Question::Certificates] {
+                let filter = Filter { owner: Some("them".to_owned()), ..Filter::default() };
+                assert!(store.ask(question, &filter).unwrap().rows.is_empty());
+            }
+            assert!(store.alerts_about_many().unwrap().is_empty());
+            // What is changed in a copy would be lost.
+            let changes = [
+                store.accept(&key, &[Sha256([1; 32])]),
+                store.forget(&key).map(|_| ()),
+                store.note_applied(Sha256([1; 32])),
+            ];
+            assert!(changes.iter().all(|done| matches!(done, Err(InventoryError::Older { .. }))), "{changes:?}");
+            assert!(store.import_owners("b.example,us\n".as_bytes()).is_err());
+            drop(store);
+            assert_eq!((all(""), all("-wal")), before);
+            assert_eq!(schema::version(&writer).unwrap(), version);
+            writer.execute_batch("INSERT INTO owner VALUES ('c.example', 'us')").unwrap();
+            drop(writer);
+            // The folder cannot be written to: then the file is read as if nobody else knew of it.
+            let frozen = Store::open_frozen(&path).unwrap();
+            assert!(copied(&frozen, version, MAX_COPIED).is_ok());
+            assert!(matches!(copied(&frozen, version, 4_096), Err(InventoryError::Older { .. })));
+            // Who may write brings it up to date.
+            assert_eq!(
+                schema::version(&Store::open_to_ask(&path).unwrap().connection()).unwrap(),
+                schema::current_version()
+            );
+        }
+    }
+
+    #[test]
+    fn a_copy_has_what_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("i.db");
+        let writer = older(&path, 2);
+        writer.execute_batch("BEGIN IMMEDIATE; DELETE FROM baseline").unwrap();
+        let store = Store::open_read_only(&path).unwrap();
+        assert_eq!(store.baselines(None).unwrap().len(), 1);
+        writer.execute_batch("COMMIT").unwrap();
+        assert_eq!(store.baselines(None).unwrap().len(), 1);
+        assert_eq!(Store::open_read_only(&path).unwrap().baselines(None).unwrap(), []);
     }
 }

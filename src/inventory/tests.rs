@@ -286,7 +286,7 @@ fn alerts_and_captures_come_back() {
     let about = |host: &str| vec![(Named::Host, host.to_owned()), (Named::Client, "10.0.0.1".to_owned())];
     inventory.put_alert(alert.clone(), about("a.example:443")).unwrap();
     inventory.put_alert(alert.clone(), about("b.example:444")).unwrap();
-    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7, content: None };
     assert!(!inventory.store().has_capture(&capture.digest).unwrap());
     inventory.put_capture(capture.clone()).unwrap();
     inventory.commit().unwrap();
@@ -610,7 +610,7 @@ fn a_batch_is_written_when_the_clock_moves_on_without_events() {
 #[test]
 fn parts_of_a_capture_are_counted_once() {
     let inventory = Arc::new(Inventory::in_memory().unwrap());
-    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7, content: None };
     let all = observations();
     let read = |part: &[Observation], whole: bool| {
         let handshakes = inventory.counted(&capture.digest, true).unwrap().unwrap();
@@ -650,7 +650,7 @@ fn what_belongs_together_is_written_together() {
     for number in 0..600 {
         inventory.put_baseline(&key(number), b"x", Timestamp(1)).unwrap();
     }
-    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7 };
+    let capture = Capture { digest: Sha256([9; 32]), path: "a.pcap".to_owned(), bytes: 7, content: None };
     inventory.put_capture(capture.clone()).unwrap();
     // More orders than the queue holds: the writer has taken some of them.
     for _ in 0..4 * TOGETHER {

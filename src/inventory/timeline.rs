@@ -289,7 +289,7 @@ pub(super) fn hosts(
         "not_after",
     ];
     columns.extend(owners.as_ref().map(|_| "owner"));
-    Ok(Answer { title: "", columns, rows: Rows::Made(rows.collect()) })
+    Ok(Answer { columns, rows: Rows::Made(rows.collect()), ..Answer::default() })
 }
 
 /// When hosts showed a certificate for the first time, and which they had shown before.
@@ -344,7 +344,7 @@ pub(super) fn changes(
     let owners = owned.map(|owned| tables.owners(connection, owned)).transpose()?;
     columns.extend(owners.as_ref().map(|_| "owner"));
     let owners = owners.unwrap_or_default();
-    Ok(Answer { title: "", columns, rows: Rows::Changes(Box::new(Changes { tables, found, owners })) })
+    Ok(Answer { columns, rows: Rows::Changes(Box::new(Changes { tables, found, owners })), ..Answer::default() })
 }
 
 /// The rows of [`changes`].

@@ -14,7 +14,7 @@ use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
 use super::gather::{Batch, Span};
 use super::prints;
 use super::sketch::Sketch;
-use super::{Capture, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
+use super::{Capture, Content, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
 
 /// Orders of one transaction.
 pub(super) const TOGETHER: usize = 16;
@@ -438,7 +438,14 @@ fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result
     let bytes = i64::try_from(capture.bytes).unwrap_or(i64::MAX);
     connection.prepare_cached("DELETE FROM capture_part WHERE capture = ?")?.execute([capture.digest.0])?;
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?;
-    Ok(insert.execute(params![capture.digest.0, capture.path, bytes])? > 0)
+    let is_new = insert.execute(params![capture.digest.0, capture.path, bytes])? > 0;
+    // Also of one that an older version noted.
+    if let Some(Content { beginning, bytes: Some(bytes), compressed }) = capture.content {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture_content VALUES (?, ?, ?, ?)")?;
+        insert.execute(params![capture.digest.0, beginning.0, bytes, compressed])?;
+    }
+    Ok(is_new)
 }
 
 /// Handshakes of one row of `capture_part`.

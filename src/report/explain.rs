@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::detect::catalogue::rule;
-use crate::text::printable;
+use crate::text::{columns, printable};
 
 /// Entries of a list that are shown; how many more there are is said.
 const LISTED: usize = 50;
@@ -149,7 +149,8 @@ impl Page {
         let mut title = title;
         let mut row = String::new();
         for word in text.split_whitespace() {
-            if row.chars().count() + word.chars().count() >= PARAGRAPH {
+            let word = &*printable(word);
+            if columns(&row) + columns(word) >= PARAGRAPH {
                 self.entry(title, std::mem::take(&mut row));
                 title = "";
             }
@@ -267,7 +268,16 @@ mod tests {
         for part in [rule.remedy, rule.false_positives] {
             assert!(words(&text).contains(&words(part)), "{text}");
         }
-        assert!(text.lines().all(|line| line.chars().count() <= 12 + PARAGRAPH), "{text}");
+        assert!(text.lines().all(|line| columns(line) <= 12 + PARAGRAPH), "{text}");
+    }
+
+    #[test]
+    fn wide_words_and_what_is_written_out_are_folded_by_their_columns() {
+        for word in ["日本語の証明書 ", "a\u{202e}\u{202e}b "] {
+            let text = explain(&json!({"tlswatch": {"alert": {"evidence": {"next_steps": [word.repeat(30)]}}}}));
+            let longest = text.lines().map(columns).max().unwrap();
+            assert!((PARAGRAPH - 20..=12 + PARAGRAPH).contains(&longest), "{longest}\n{text}");
+        }
     }
 
     #[test]

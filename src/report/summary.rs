@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use crate::detect::observation::Observation;
 use crate::event::{cipher_name, version_name};
 use crate::stats::Stats;
-use crate::text::printable;
+use crate::text::{folded, printable};
 use crate::time::{Moment, NANOS_PER_SECOND, Timestamp};
 use crate::tls::Anomaly;
 use crate::x509::{Certificate, Name, Sha256};
@@ -230,7 +230,7 @@ impl Summary {
         let mut table = Table::new(
             "Certificates",
             &[
-                ("sha256", Align::Left),
+                ("sha256", Align::Digits),
                 ("subject", Align::Left),
                 ("issuer", Align::Left),
                 ("key", Align::Left),
@@ -414,10 +414,12 @@ fn short(name: &Name) -> String {
     }
 }
 
-/// Safe to show, and no longer than any column.
+/// Safe to show, and hardly longer than any column; what is left out leaves a mark.
 fn shortened(text: &str) -> String {
-    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT).unwrap_or(text.len());
-    printable(text.get(..end).unwrap_or_default()).into_owned()
+    match text.char_indices().map(|(at, _)| at).find(|at| *at >= TEXT) {
+        Some(end) => printable(text.get(..end).unwrap_or_default()).into_owned() + "…",
+        None => printable(text).into_owned(),
+    }
 }
 
 /// A map that takes no more than [`REMEMBERED`] keys; further ones are only counted (each time they are met).
@@ -457,25 +459,11 @@ impl<K: Ord, V: Default> Bounded<K, V> {
     }
 }
 
-/// Words in lines of at most `width` columns; a longer word has a line of its own.
-fn folded(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::sample;
+    use crate::text::columns;
 
     fn filled() -> Summary {
         let mut summary = Summary::new(110);
@@ -514,22 +502,6 @@ mod tests {
     }
 
     #[test]
-    fn sentences_are_folded_at_any_width() {
-        let text = "one three five  seven";
-        for (width, expected) in [
-            (0, vec!["one", "three", "five", "seven"]),
-            (8, vec!["one", "three", "five", "seven"]),
-            (9, vec!["one three", "five", "seven"]),
-            (10, vec!["one three", "five seven"]),
-            (21, vec!["one three five seven"]),
-            (usize::MAX, vec!["one three five seven"]),
-        ] {
-            assert_eq!(folded(text, width), expected, "{width}");
-        }
-        assert!(folded("", 9).is_empty());
-    }
-
-    #[test]
     fn golden() {
         let stats = Stats { capture_packets: 500, capture_files: 1, tcp_gap: 3, ..Stats::default() };
         insta::assert_snapshot!(filled().finish(&stats));
@@ -560,14 +532,59 @@ mod tests {
         assert_eq!(bounded.len(), format!("more than {REMEMBERED}"));
         assert_eq!(bounded.beyond, 5);
         assert!(bounded.entry(0).is_some());
-        assert!(shortened(&"é".repeat(10_000)).len() <= TEXT + 2);
+        let shown = shortened(&"é".repeat(10_000));
+        assert!(shown.len() <= TEXT + "é…".len() && shown.ends_with('…'), "what is left out leaves a mark");
+        assert_eq!(shortened(&"x".repeat(TEXT)), "x".repeat(TEXT));
     }
 
     #[test]
     fn lines_fit() {
         for width in [0, 60, 80, 200] {
             let text = Summary { width: Summary::new(width).width, ..filled() }.finish(&Stats::default());
-            assert!(text.lines().skip(1).all(|line| line.chars().count() <= width.max(60)), "{width}\n{text}");
+            assert!(text.lines().skip(1).all(|line| columns(line) <= width.max(60)), "{width}\n{text}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_and_marks_keep_columns_in_line() {
+        let mut summary = Summary::new(80);
+        let mut observation = sample::observation();
+        for name in
+            ["a.example", "株式会社日本認証局.example", "u\u{308}\u{323}.example", "🔒🔒.example", &"証".repeat(60)]
+        {
+            observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
+            summary.observe(&observation);
+        }
+        // Counted by hand: what is tested counts otherwise.
+        let columns = |text: &str| -> usize {
+            let of = |one| usize::from(!('\u{300}'..='\u{36f}').contains(&one)) + usize::from(one >= '\u{2e80}');
+            text.chars().map(of).sum()
+        };
+        let text = summary.finish(&Stats::default());
+        let block = text.split("\nHosts\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let heads: Vec<&str> = block.lines().take(1).collect();
+        let place = columns(heads[0].split("address").next().unwrap());
+        assert_eq!(block.lines().count(), 6, "{text}");
+        for line in block.lines().skip(1) {
+            assert!(columns(line) == columns(heads[0]) && columns(line) <= 80, "{text}");
+            let address = observation.ends.server.address.to_string();
+            assert_eq!(columns(line.split(&address).next().unwrap()), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_are_shortened_before_names() {
+        let sha256 = filled().certificates.iter().next().unwrap().0.to_string().to_ascii_lowercase();
+        let row = |width| {
+            let text = Summary { width, ..filled() }.finish(&Stats::default());
+            let block = text.split("\nCertificates\n").nth(1).unwrap();
+            block.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (width, digits, is_whole) in [(80, 16, true), (74, 16, true), (73, 15, true), (66, 8, true), (60, 8, false)]
+        {
+            let row = row(width);
+            assert!(sha256.starts_with(&row[0]) && row[0].len() == digits, "{width} {row:?}");
+            assert_eq!(row[1] == "www.example.com", is_whole, "{width} {row:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod scene;
+pub mod session;
 pub mod tls;
 
 use std::path::{Path, PathBuf};

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::text::{cut, fit, printable};
+use crate::text::{columns, cut, fit, printable};
 
 /// Blanks between columns.
 const GAP: usize = 2;
 /// No column is shortened below this.
 const NARROW: usize = 6;
+/// Digits of a digest that can be asked for.
+const FEW_DIGITS: usize = 8;
 
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(super) enum Align {
     Left,
     /// Numbers.
     Right,
+    /// Digests, on the left: their first digits, fewer where there is little room.
+    Digits,
 }
 
 /// Rows under a title; written only when there are any.
@@ -48,11 +52,15 @@ impl<'a> Table<'a> {
         for row in std::iter::once(&heads).chain(&self.rows) {
             let mut line = String::new();
             for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(self.columns) {
-                let cell = cut(cell, *width);
-                let padding = width.saturating_sub(columns_of(&cell));
+                let cell = match align {
+                    // Not a mark for one that can be asked for.
+                    Align::Digits => cell.get(..*width).unwrap_or(cell).into(),
+                    _ => cut(cell, *width),
+                };
+                let padding = width.saturating_sub(columns(&cell));
                 line.push_str(&" ".repeat(GAP));
                 match align {
-                    Align::Left => {
+                    Align::Left | Align::Digits => {
                         line.push_str(&cell);
                         line.push_str(&" ".repeat(padding));
                     }
@@ -71,18 +79,18 @@ impl<'a> Table<'a> {
     }
 
     fn widths(&self, width: usize) -> Vec<usize> {
-        let mut widths: Vec<_> = self.columns.iter().map(|(head, _)| columns_of(head)).collect();
+        let mut widths: Vec<_> = self.columns.iter().map(|(head, _)| columns(head)).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = columns_of(cell).max(*width);
+                *width = columns(cell).max(*width);
             }
         }
-        fit(&mut widths, width.saturating_sub(GAP * self.columns.len()), NARROW);
+        let room = width.saturating_sub(GAP * self.columns.len());
+        let others = widths.iter().zip(self.columns).filter(|(_, (_, align))| *align != Align::Digits);
+        let others = others.fold(0, |sum: usize, (width, _)| sum.saturating_add(*width));
+        let digests = widths.iter_mut().zip(self.columns).filter(|(_, (_, align))| *align == Align::Digits);
+        fit(digests.map(|(width, _)| width), room.saturating_sub(others), FEW_DIGITS);
+        fit(&mut widths, room, NARROW);
         widths
     }
-}
-
-/// Columns of a terminal, taken as one per character.
-fn columns_of(text: &str) -> usize {
-    text.chars().count()
 }
