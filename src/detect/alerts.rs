@@ -324,6 +324,18 @@ impl Alerts {
         due.into_iter().map(|(_, key, status)| (key, status)).collect()
     }
 
+    /// These are written now, as they stand: what the handshake at hand added after they were due is told with them.
+    pub fn written(&mut self, due: &[(CauseKey, AlertStatus)]) {
+        for (key, _) in due {
+            let Some(alert) = self.causes.get_mut(key).filter(|alert| alert.braked.is_none()) else { continue };
+            let count = alert.count;
+            if let Some(told) = alert.told.as_mut().filter(|told| told.count < count) {
+                self.waiting.remove(&(told.window_ends, *key));
+                told.count = count;
+            }
+        }
+    }
+
     /// A rule does not hold for a cause after all. An alert that nothing else holds for is gone.
     pub fn retract(&mut self, id: AlertId, rule: &'static str) {
         for key in [(id, false), (id, true)] {

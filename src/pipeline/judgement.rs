@@ -269,7 +269,8 @@ impl Judgement {
         stats.detect_alerts = self.alerts.number();
     }
 
-    fn shown(&self, mut due: Due) -> Due {
+    fn shown(&mut self, mut due: Due) -> Due {
+        self.alerts.written(&due);
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
         if due.len() > 1 {
             once(&mut due);

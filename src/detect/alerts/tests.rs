@@ -161,6 +161,25 @@ fn told_at_once_then_escalated_then_updated() {
 }
 
 #[test]
+fn what_a_line_holds_is_not_told_again() {
+    for written in [true, false] {
+        let mut alerts = Alerts::new(When::AtOnce);
+        take(&mut alerts, finding(&EXPIRED, 1, 10));
+        take(&mut alerts, finding(&EXPIRED, 1, 11));
+        let late = 90_000;
+        let due = alerts.advance(Timestamp::new(late, 0));
+        assert_eq!(due.len(), 1);
+        // The handshake that moved the clock shows it too, and stands in the line.
+        take(&mut alerts, finding(&EXPIRED, 1, late));
+        if written {
+            alerts.written(&due);
+        }
+        assert_eq!(alerts.advance(Timestamp::new(2 * late, 0)).is_empty(), written);
+        assert_eq!(alerts.finish(), []);
+    }
+}
+
+#[test]
 fn windows_end_one_by_one_and_what_is_told_waits_no_longer() {
     let mut alerts = Alerts::new(When::AtOnce);
     let keys = |due: Vec<(CauseKey, AlertStatus)>| due.into_iter().map(|((id, _), _)| id).collect::<Vec<_>>();
