@@ -40,6 +40,8 @@ const FEW: usize = 16;
 const SAMPLES: usize = 10;
 /// Alerts of one rule in a minute, as it happens.
 const ALERTS_A_MINUTE: u32 = 100;
+/// Hosts of one interception that are told one by one as they come; from then on whenever there are twice as many.
+const ONE_BY_ONE: usize = 4;
 /// How long further findings of a cause are only counted: interception.
 const MITM_WINDOW: Span = Span::seconds(3_600);
 /// How long further findings of a cause are only counted: everything else.
@@ -104,6 +106,7 @@ pub struct Sample {
 struct Told {
     severity: Severity,
     count: u64,
+    hosts: usize,
     window_ends: Timestamp,
 }
 
@@ -281,6 +284,7 @@ impl Alerts {
             _ if alert.braked.is_some_and(|(_, severity)| alert.severity <= severity) => return None,
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
+            Some(told) if alert.spreads(told) => AlertStatus::Update,
             Some(told) => {
                 if alert.count > told.count {
                     self.waiting.insert((told.window_ends, key));
@@ -328,10 +332,10 @@ impl Alerts {
     pub fn written(&mut self, due: &[(CauseKey, AlertStatus)]) {
         for (key, _) in due {
             let Some(alert) = self.causes.get_mut(key).filter(|alert| alert.braked.is_none()) else { continue };
-            let count = alert.count;
+            let (count, hosts) = (alert.count, alert.hosts.len());
             if let Some(told) = alert.told.as_mut().filter(|told| told.count < count) {
                 self.waiting.remove(&(told.window_ends, *key));
-                told.count = count;
+                (told.count, told.hosts) = (count, hosts);
             }
         }
     }
@@ -418,7 +422,8 @@ impl Alerts {
             self.waiting.insert((next, key));
             return false;
         }
-        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
+        let hosts = alert.hosts.len();
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, hosts, window_ends });
         true
     }
 }
@@ -480,7 +485,8 @@ impl Alert {
         let Some(earlier) = self.earlier.filter(|earlier| earlier.first <= clock) else { return };
         let window_ends = earlier.last.plus(self.window());
         if clock < window_ends {
-            self.told = Some(Told { severity: earlier.severity, count: earlier.count, window_ends });
+            let hosts = self.hosts.len();
+            self.told = Some(Told { severity: earlier.severity, count: earlier.count, hosts, window_ends });
         }
         self.goes_on = true;
         self.count = self.count.saturating_add(earlier.count);
@@ -495,6 +501,13 @@ impl Alert {
             Some(_) => AlertStatus::Update,
             None => AlertStatus::New,
         }
+    }
+
+    /// A grave interception reached hosts that nobody was told of, and so many that it cannot wait for the window's end:
+    /// another host is another victim, and no more of the same.
+    fn spreads(&self, told: Told) -> bool {
+        let due = if told.hosts < ONE_BY_ONE { told.hosts.saturating_add(1) } else { told.hosts.saturating_mul(2) };
+        self.severity >= Severity::High && self.head.rule.category == Category::Mitm && self.hosts.len() >= due
     }
 
     /// Where it stands among what waits, if it waits.
