@@ -4,6 +4,7 @@
 //! once too, and what came after that when the window is over.
 
 mod capped;
+pub mod kept;
 pub mod past;
 mod room;
 
@@ -22,6 +23,7 @@ use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
 use super::memory::Memory;
 use super::observation::{Ends, Observation};
+use kept::{Keeping, Kept};
 use room::{BYTES, Full, Gone};
 
 pub use capped::Capped;
@@ -90,6 +92,8 @@ pub struct Alert {
     fresh: u64,
     /// Rule and host of the head are among those of the alert.
     noted: bool,
+    /// How much of it the inventory has.
+    kept: Kept,
 }
 
 /// A handshake that shows a finding.
@@ -178,6 +182,7 @@ pub struct Alerts {
     /// Hosts, clients and handshakes that alerts tell apart, and how many they may.
     listed: (usize, usize),
     gone: Gone,
+    keeping: Keeping,
     /// What became of findings.
     pub counts: Counts,
 }
@@ -199,6 +204,7 @@ impl Default for Alerts {
             held: (0, BYTES),
             listed: (0, LISTED),
             gone: Gone::default(),
+            keeping: Keeping::default(),
             counts: Counts::default(),
         }
     }
@@ -267,10 +273,11 @@ impl Alerts {
                 let mut alert = Alert::new(key, (finding, old), observation());
                 alert.earlier = earlier;
                 alert.hold(&mut self.held);
-                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 if self.when == When::AtOnce && !old {
-                    alert.go_on(clock);
+                    let before = || backing.map(|backing| backing.about(&key.0)).unwrap_or_default();
+                    alert.go_on((clock, most), before);
                 }
+                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 self.causes.insert(key, Box::new(alert));
                 self.full = None;
             }
@@ -336,6 +343,7 @@ impl Alerts {
             if let Some(told) = alert.told.as_mut().filter(|told| told.count < count) {
                 self.waiting.remove(&(told.window_ends, *key));
                 (told.count, told.hosts) = (count, hosts);
+                alert.note_kept();
             }
         }
     }
@@ -423,6 +431,7 @@ impl Alerts {
             return false;
         }
         let hosts = alert.hosts.len();
+        alert.note_kept();
         alert.told = Some(Told { severity: alert.severity, count: alert.count, hosts, window_ends });
         true
     }
@@ -455,6 +464,7 @@ impl Alert {
             goes_on: false,
             fresh: 0,
             noted: false,
+            kept: Kept::default(),
             head: finding.clone(),
         };
         alert.count_in(finding, old, FEW);
@@ -477,20 +487,6 @@ impl Alert {
             count: earlier.count.saturating_add(self.fresh),
             severity: earlier.severity.max(now.severity),
         })
-    }
-
-    /// As it happens: an earlier run told of the cause, and this one goes on from there. Within the window it is only
-    /// counted.
-    fn go_on(&mut self, clock: Timestamp) {
-        let Some(earlier) = self.earlier.filter(|earlier| earlier.first <= clock) else { return };
-        let window_ends = earlier.last.plus(self.window());
-        if clock < window_ends {
-            let hosts = self.hosts.len();
-            self.told = Some(Told { severity: earlier.severity, count: earlier.count, hosts, window_ends });
-        }
-        self.goes_on = true;
-        self.count = self.count.saturating_add(earlier.count);
-        self.first_seen = self.first_seen.min(earlier.first);
     }
 
     /// How the first line of this run begins: the cause is new unless earlier runs told of earlier handshakes.

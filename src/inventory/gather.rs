@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::detect::alerts::Alert;
 use crate::detect::client_kind::ClientKind;
 use crate::detect::observation::Observation;
 use crate::detect::sighting::HostKey;
@@ -317,13 +318,7 @@ impl Gather {
             severity: total.severity.number(),
             json: String::from_utf8_lossy(line).trim_end().to_owned(),
         };
-        let hosts = alert.hosts.iter().map(|host| (Named::Host, host.to_string()));
-        let clients = alert.clients.iter().map(|client| (Named::Client, client.to_string()));
-        let rules = alert.rules.iter().map(|rule| (Named::Rule, (*rule).to_owned()));
-        let full = [(alert.hosts.is_full(), Named::Host), (alert.clients.is_full(), Named::Client)];
-        let more = full.iter().filter(|(full, _)| *full).map(|(_, kind)| (Named::More, kind.name().to_owned()));
-        let about = hosts.chain(clients).chain(rules).chain(more).collect();
-        self.inventory.put_alert(stored, about).map_err(SinkError::from)
+        self.inventory.put_alert(stored, about(alert)).map_err(SinkError::from)
     }
 
     fn send(&mut self) -> Result<(), SinkError> {
@@ -337,6 +332,16 @@ impl Gather {
         }
         Ok(())
     }
+}
+
+/// What an alert is about, as it is stored.
+pub(super) fn about(alert: &Alert) -> Vec<(Named, String)> {
+    let hosts = alert.hosts.iter().map(|host| (Named::Host, host.to_string()));
+    let clients = alert.clients.iter().map(|client| (Named::Client, client.to_string()));
+    let rules = alert.rules.iter().map(|rule| (Named::Rule, (*rule).to_owned()));
+    let full = [(alert.hosts.is_full(), Named::Host), (alert.clients.is_full(), Named::Client)];
+    let more = full.iter().filter(|(full, _)| *full).map(|(_, kind)| (Named::More, kind.name().to_owned()));
+    hosts.chain(clients).chain(rules).chain(more).collect()
 }
 
 impl Sink for Gather {

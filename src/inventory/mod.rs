@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use crate::detect::hosts::backing::ClientUse;
+use crate::detect::hosts::backing::{ClientUse, ToldBefore};
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
@@ -332,6 +332,25 @@ impl Inventory {
         self.send(Order::Alert(Box::new((alert, about))))
     }
 
+    /// Keeps what was counted of an alert since it was told; its line stays.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn put_counted(&self, counted: CountedAlert) -> Result<(), InventoryError> {
+        self.send(Order::Counted(Box::new(counted)))
+    }
+
+    /// What an alert is about that an earlier run told, here or in the other inventory, and whether there was more.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn about(&self, id: &str, named: Named) -> Result<(Vec<String>, bool), InventoryError> {
+        match &self.base {
+            Some(base) if self.store.alert(id)?.is_none() => base.about(id, named),
+            _ => self.store.about(id, named),
+        }
+    }
+
     /// Notes that a capture was read to its end.
     ///
     /// # Errors
@@ -416,6 +435,17 @@ pub struct StoredAlert {
     pub severity: u8,
     /// The event.
     pub json: String,
+}
+
+/// What was counted of an alert that was told.
+#[derive(Clone, Debug)]
+pub struct CountedAlert {
+    /// Key of de-duplication, hexadecimal.
+    pub id: String,
+    /// Times, number and severity over all runs.
+    pub total: ToldBefore,
+    /// What it is about, if that is more than what is stored.
+    pub about: Vec<(Named, String)>,
 }
 
 /// What an alert is about.

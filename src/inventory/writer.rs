@@ -14,7 +14,7 @@ use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
 use super::gather::{Batch, Span};
 use super::prints;
 use super::sketch::Sketch;
-use super::{Capture, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
+use super::{Capture, CountedAlert, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
 
 /// Orders of one transaction.
 pub(super) const TOGETHER: usize = 16;
@@ -37,6 +37,8 @@ pub(super) enum Order {
     Records(Vec<Remembered>),
     /// An alert.
     Alert(Box<(StoredAlert, Vec<(Named, String)>)>),
+    /// What was counted of an alert that is there: its id, its numbers, and what it is about if that is more.
+    Counted(Box<CountedAlert>),
     /// A capture that was read.
     Capture(Box<Capture>),
     /// Handshakes that were counted of a capture that was read in part.
@@ -94,6 +96,7 @@ impl Writer {
                             }
                         }
                         Order::Alert(alert) => write_alert(&transaction, &alert)?,
+                        Order::Counted(counted) => write_counted(&transaction, &counted)?,
                         Order::Capture(capture) => {
                             if !write_capture(&transaction, &capture)? {
                                 known.push(capture.digest);
@@ -414,18 +417,30 @@ fn write_alert(connection: &Connection, (alert, about): &(StoredAlert, Vec<(Name
         alert.severity,
         alert.json
     ])?;
+    write_about(connection, &alert.id, about)
+}
+
+/// What was counted of an alert that was told; one that is not there was never told.
+fn write_counted(connection: &Connection, CountedAlert { id, total, about }: &CountedAlert) -> rusqlite::Result<()> {
+    let count = i64::try_from(total.count).unwrap_or(i64::MAX);
+    let sql = "UPDATE alert SET first = ?, last = ?, count = ?, severity = ? WHERE id = ?";
+    let columns = params![total.first.0, total.last.0, count, total.severity.number(), id];
+    if connection.prepare_cached(sql)?.execute(columns)? == 0 { Ok(()) } else { write_about(connection, id, about) }
+}
+
+fn write_about(connection: &Connection, id: &str, about: &[(Named, String)]) -> rusqlite::Result<()> {
     let mut known = connection.prepare_cached("SELECT count(*) FROM alert_about WHERE alert = ? AND kind = ?")?;
     let mut there =
         connection.prepare_cached("SELECT 1 FROM alert_about WHERE alert = ? AND kind = ? AND value = ?")?;
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO alert_about VALUES (?, ?, ?)")?;
     for of_kind in about.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((kind, _)) = of_kind.first() else { continue };
-        let mut count: i64 = known.query_row(params![alert.id, kind.name()], |row| row.get(0))?;
+        let mut count: i64 = known.query_row(params![id, kind.name()], |row| row.get(0))?;
         for (_, value) in of_kind {
             if count < ABOUT {
-                count = count.saturating_add(i64::from(insert.execute(params![alert.id, kind.name(), value])? > 0));
-            } else if !there.exists(params![alert.id, kind.name(), value])? {
-                insert.execute(params![alert.id, Named::More.name(), kind.name()])?;
+                count = count.saturating_add(i64::from(insert.execute(params![id, kind.name(), value])? > 0));
+            } else if !there.exists(params![id, kind.name(), value])? {
+                insert.execute(params![id, Named::More.name(), kind.name()])?;
                 break;
             }
         }

@@ -5,6 +5,7 @@ use super::super::catalogue::{
     UNTRUSTED_ISSUER,
 };
 use super::super::finding::Cause;
+use super::kept::Before;
 use super::*;
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
@@ -70,6 +71,10 @@ impl Backing for Earlier {
     fn told(&self, id: &AlertId) -> Option<ToldBefore> {
         self.0.iter().find(|(known, _)| known == id).map(|(_, told)| *told)
     }
+
+    fn about(&self, _: &AlertId) -> Before {
+        Before { hosts: vec!["h2000:443".into()], rules: vec![EXPIRED.id.to_owned()], ..Before::default() }
+    }
 }
 
 fn after(when: When, [first, last]: [i64; 2], severity: Severity) -> Alerts {
@@ -93,6 +98,11 @@ fn a_restart_does_not_alert_again() {
     // After it, more of the same is told at once.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9_000)), Some(AlertStatus::Update));
+    // Another host of a grave interception is told as it comes, and what was grave stays so.
+    let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+    assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_002)), Some(AlertStatus::Update));
+    let alert = alerts.iter().next().unwrap();
+    assert_eq!((alert.hosts.len(), alert.rules.len(), alert.severity), (2, 2, Severity::Critical));
     // Something graver too, whenever it comes.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
