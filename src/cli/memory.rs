@@ -158,6 +158,7 @@ impl Memory {
     #[cfg(feature = "live")]
     pub(crate) fn live_sink(&self) -> Gather {
         let every = crate::time::Span(crate::detect::hosts::SAVE_EVERY);
+        self.inventory.bear(|line| tell(&printable(line)));
         Gather::new(Arc::clone(&self.inventory), crate::inventory::BATCH_HANDSHAKES).at_leisure(every)
     }
 

@@ -12,7 +12,7 @@ use crate::detect::observation::Observation;
 use crate::detect::sighting::HostKey;
 use crate::event::{AlertView, Role, Side};
 use crate::packet::{Endpoint, Transport};
-use crate::sink::{About, Event, Sink, SinkError};
+use crate::sink::{About, Event, Lost, Sink, SinkError};
 use crate::time::Timestamp;
 use crate::tls::fingerprint::memo::{KindMemo, client_kind};
 use crate::x509::{Certificate, Sha256};
@@ -155,6 +155,16 @@ impl Batch {
             touch(span, at);
         }
         number
+    }
+
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes
+    }
+
+    /// Bytes that it holds, about.
+    pub(super) fn weight(&self) -> usize {
+        let rows = self.sightings.entries.len().saturating_add(self.hosts.entries.len());
+        self.bytes.saturating_mul(2).saturating_add(rows.saturating_mul(256))
     }
 
     /// Whether it is time to write it.
@@ -378,6 +388,10 @@ impl Sink for Gather {
         }
         self.send()?;
         if self.uncommitted { Ok(()) } else { self.inventory.commit().map_err(SinkError::from) }
+    }
+
+    fn lost(&self) -> Lost {
+        Lost { inventory: self.inventory.lost(), ..Lost::default() }
     }
 }
 

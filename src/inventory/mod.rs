@@ -14,6 +14,7 @@ mod indicated;
 mod listed;
 mod owners;
 mod parts;
+mod patience;
 mod prints;
 mod query;
 mod replay;
@@ -43,6 +44,7 @@ pub use hosts::Baselines;
 pub use listed::{Applied, Found};
 pub use owners::OwnersError;
 pub use parts::Counted;
+use patience::Patience;
 pub use query::{Filter, Question};
 pub use replay::stand_in;
 pub use store::Store;
@@ -128,6 +130,15 @@ struct Unwritten {
     known: Vec<crate::x509::Sha256>,
 }
 
+impl Unwritten {
+    /// This value of a host is no longer on its way.
+    fn wrote(&mut self, key: &HostKey, version: u64) {
+        if self.records.get(key).is_some_and(|pending| pending.version == version) {
+            self.records.remove(key);
+        }
+    }
+}
+
 /// An inventory that is written to.
 #[derive(Debug)]
 pub struct Inventory {
@@ -138,6 +149,7 @@ pub struct Inventory {
     orders: Option<Sender<Order>>,
     writer: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<String>>>,
+    patience: Arc<Patience>,
     unwritten: Arc<Mutex<Unwritten>>,
 }
 
@@ -167,7 +179,8 @@ impl Inventory {
         let (orders, queue) = bounded(QUEUE);
         let failure = Arc::new(Mutex::new(None));
         let unwritten = Arc::new(Mutex::new(Unwritten::default()));
-        let writer = writer::Writer::new(writing, Arc::clone(&unwritten));
+        let patience = Arc::new(Patience::default());
+        let writer = writer::Writer::new(writing, Arc::clone(&unwritten), Arc::clone(&patience));
         let told = Arc::clone(&failure);
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(move || {
             if let Err(error) = writer.run(&queue) {
@@ -175,7 +188,18 @@ impl Inventory {
             }
         });
         let thread = thread.map_err(|error| InventoryError::Writer(error.to_string()))?;
-        Ok(Self { store, in_file: false, base: None, orders: Some(orders), writer: Some(thread), failure, unwritten })
+        let (orders, writer) = (Some(orders), Some(thread));
+        Ok(Self { store, in_file: false, base: None, orders, writer, failure, patience, unwritten })
+    }
+
+    /// Live: a file that cannot be written is told with `tell` and tried again until the end, when it is a failure.
+    pub fn bear(&self, tell: fn(&str)) {
+        self.patience.bear(tell);
+    }
+
+    /// Handshakes, baselines and alerts that could not be written and had no room to wait.
+    pub fn lost(&self) -> u64 {
+        self.patience.lost()
     }
 
     /// Reads host records from `base` too, which stays as it is.
