@@ -158,6 +158,8 @@ counters! {
     output_lost_certificates = "output.lost.certificates",
     /// Alerts that could not be written out and were dropped (live).
     output_lost_alerts = "output.lost.alerts",
+    /// Handshakes, baselines and alerts that could not be written into the inventory and had no room to wait (live).
+    output_lost_inventory = "output.lost.inventory",
     /// Certificates that could not be parsed; they are hashed and reported all the same.
     x509_unparsable = "x509.unparsable",
     /// Extensions of certificates that could not be parsed.

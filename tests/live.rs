@@ -451,6 +451,36 @@ fn alerts_are_told_at_once_kept_and_judged_by_the_policy_of_now() {
 }
 
 #[test]
+fn an_inventory_that_cannot_be_written_for_a_while_ends_nothing() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (output, inventory) = (name("events"), name("inventory"));
+    let mut sensor = namespace.watch(Path::new(&output), &["--inventory", &inventory]);
+    let other = rusqlite::Connection::open(&inventory).unwrap();
+    other.busy_timeout(Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    namespace.replay_all(&capture("mitm-mitmproxy.pcap"));
+    let mut told = String::new();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.contains("database is locked; it is tried again"), "{told}");
+    namespace.replay_all(&capture("ipv6.pcap"));
+    other.execute_batch("ROLLBACK").unwrap();
+    sensor.errors.read_line(&mut told).unwrap();
+    assert!(told.contains("it can be written again"), "{told}");
+    sensor.signal("-TERM");
+    assert_eq!(ended_within(&mut sensor.child, Duration::from_secs(20)).code(), Some(0));
+    let events = events(&sensor.output);
+    let count = |sql: &str| other.query_row(sql, [], |row| row.get::<_, u32>(0)).map(usize::try_from).unwrap().unwrap();
+    let alerts: std::collections::BTreeSet<_> =
+        events.iter().filter_map(|event| event["tlswatch"]["alert"]["id"].as_str()).collect();
+    assert_eq!(count("SELECT count(*) FROM alert"), alerts.len());
+    let handshakes = events.iter().filter(|event| dataset(event) == "tlswatch.tls").count();
+    assert_eq!(count("SELECT sum(count) FROM host"), handshakes);
+    assert_eq!(events.last().unwrap()["tlswatch"]["stats"]["output"]["lost"]["inventory"], 0);
+}
+
+#[test]
 fn a_fingerprint_that_becomes_an_indicator_is_looked_up_in_what_is_stored() {
     let Some(namespace) = Namespace::new() else { return };
     let folder = tempfile::tempdir().unwrap();

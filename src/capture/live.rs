@@ -98,6 +98,7 @@ pub struct Live {
     phase: Phase,
     stopping: Option<Stopping>,
     drops: Drops,
+    forward: Forward,
     counted: Instant,
     stats: Stats,
     problems: Vec<Problem>,
@@ -125,6 +126,24 @@ enum Phase {
 struct Stopping {
     at: Timestamp,
     since: Instant,
+}
+
+/// The wall clock, but that it does not stand still when it is set back: windows, holds and saves go on, and what is late is
+/// so by as much as before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Forward {
+    last: Option<(Timestamp, Instant)>,
+}
+
+impl Forward {
+    fn at(&mut self, wall: Timestamp, now: Instant) -> Timestamp {
+        let at = self.last.map_or(wall, |(last, then)| {
+            let since = i64::try_from(now.saturating_duration_since(then).as_nanos()).unwrap_or(i64::MAX);
+            wall.max(last.plus(Span(since)))
+        });
+        self.last = Some((at, now));
+        at
+    }
 }
 
 impl Live {
@@ -158,6 +177,7 @@ impl Live {
             phase: Phase::Reading,
             stopping: None,
             drops: Drops::default(),
+            forward: Forward::default(),
             counted: monotonic(),
             stats: Stats::default(),
             problems: Vec::new(),
@@ -245,7 +265,8 @@ impl Source for Live {
                     let kind = ProblemKind::Interface { reason: words(&error) };
                     self.problems.push(Problem { path: self.name.clone(), kind });
                 }
-                Ok(Next::Idle(wall_clock().plus(Span(SETTLED.0.saturating_neg()))))
+                let now = self.forward.at(wall_clock(), monotonic());
+                Ok(Next::Idle(now.plus(Span(SETTLED.0.saturating_neg()))))
             }
         }
     }
@@ -348,6 +369,17 @@ pub(crate) fn monotonic() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_goes_on() {
+        let (mut forward, start) = (Forward::default(), monotonic());
+        let mut at = |wall, after| forward.at(Timestamp::new(wall, 0), start + Duration::from_secs(after)).seconds();
+        assert_eq!([at(1_000, 0), at(1_010, 10)], [1_000, 1_010]);
+        // Back by an hour, and it is a minute later each time; then nearly right again, and right.
+        assert_eq!([at(-2_530, 70), at(-2_470, 130), at(1_180, 190), at(1_250, 250)], [1_070, 1_130, 1_190, 1_250]);
+        // Ahead by a day.
+        assert_eq!([at(87_700, 300), at(1_360, 360)], [87_700, 87_760]);
+    }
 
     #[test]
     fn counters_go_on_when_32_bits_overflow() {

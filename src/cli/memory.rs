@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::capture::{Files, Source as _};
 use crate::cli::tell;
+use crate::detect::alerts::Alert;
+use crate::detect::alerts::kept::Before;
 use crate::detect::alerts::past::Past;
 use crate::detect::finding::AlertId;
 use crate::detect::hosts::backing::{Backing, ClientUse, Edit, ToldBefore};
@@ -166,6 +168,7 @@ impl Memory {
     #[cfg(feature = "live")]
     pub(crate) fn live_sink(&self) -> Gather {
         let every = crate::time::Span(crate::detect::hosts::SAVE_EVERY);
+        self.inventory.bear(|line| tell(&printable(line)));
         Gather::new(Arc::clone(&self.inventory), crate::inventory::BATCH_HANDSHAKES).at_leisure(every)
     }
 
@@ -310,6 +313,14 @@ impl Backing for Selected {
 
     fn told(&self, id: &AlertId) -> Option<ToldBefore> {
         self.baselines.told(id)
+    }
+
+    fn about(&self, id: &AlertId) -> Before {
+        self.baselines.about(id)
+    }
+
+    fn counted(&self, alert: &Alert, lists: bool) {
+        self.baselines.counted(alert, lists);
     }
 
     fn knows(&self, certificate: &Sha256) -> bool {

@@ -4,6 +4,7 @@
 //! once too, and what came after that when the window is over.
 
 mod capped;
+pub mod kept;
 pub mod past;
 mod room;
 
@@ -22,6 +23,7 @@ use super::finding::{AlertId, Cause, Finding};
 use super::hosts::backing::{Backing, ToldBefore};
 use super::memory::Memory;
 use super::observation::{Ends, Observation};
+use kept::{Keeping, Kept};
 use room::{BYTES, Full, Gone};
 
 pub use capped::Capped;
@@ -40,6 +42,8 @@ const FEW: usize = 16;
 const SAMPLES: usize = 10;
 /// Alerts of one rule in a minute, as it happens.
 const ALERTS_A_MINUTE: u32 = 100;
+/// Hosts of one interception that are told one by one as they come; from then on whenever there are twice as many.
+const ONE_BY_ONE: usize = 4;
 /// How long further findings of a cause are only counted: interception.
 const MITM_WINDOW: Span = Span::seconds(3_600);
 /// How long further findings of a cause are only counted: everything else.
@@ -88,6 +92,8 @@ pub struct Alert {
     fresh: u64,
     /// Rule and host of the head are among those of the alert.
     noted: bool,
+    /// How much of it the inventory has.
+    kept: Kept,
 }
 
 /// A handshake that shows a finding.
@@ -104,6 +110,7 @@ pub struct Sample {
 struct Told {
     severity: Severity,
     count: u64,
+    hosts: usize,
     window_ends: Timestamp,
 }
 
@@ -175,6 +182,7 @@ pub struct Alerts {
     /// Hosts, clients and handshakes that alerts tell apart, and how many they may.
     listed: (usize, usize),
     gone: Gone,
+    keeping: Keeping,
     /// What became of findings.
     pub counts: Counts,
 }
@@ -196,6 +204,7 @@ impl Default for Alerts {
             held: (0, BYTES),
             listed: (0, LISTED),
             gone: Gone::default(),
+            keeping: Keeping::default(),
             counts: Counts::default(),
         }
     }
@@ -264,10 +273,11 @@ impl Alerts {
                 let mut alert = Alert::new(key, (finding, old), observation());
                 alert.earlier = earlier;
                 alert.hold(&mut self.held);
-                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 if self.when == When::AtOnce && !old {
-                    alert.go_on(clock);
+                    let before = || backing.map(|backing| backing.about(&key.0)).unwrap_or_default();
+                    alert.go_on((clock, most), before);
                 }
+                self.listed.0 = self.listed.0.saturating_add(alert.listed());
                 self.causes.insert(key, Box::new(alert));
                 self.full = None;
             }
@@ -281,6 +291,7 @@ impl Alerts {
             _ if alert.braked.is_some_and(|(_, severity)| alert.severity <= severity) => return None,
             None => alert.first_status(),
             Some(told) if alert.severity > told.severity => AlertStatus::Escalated,
+            Some(told) if alert.spreads(told) => AlertStatus::Update,
             Some(told) => {
                 if alert.count > told.count {
                     self.waiting.insert((told.window_ends, key));
@@ -322,6 +333,19 @@ impl Alerts {
         let mut due: Vec<_> = due.collect();
         due.sort_by_key(|(first_seen, key, _)| (*first_seen, *key));
         due.into_iter().map(|(_, key, status)| (key, status)).collect()
+    }
+
+    /// These are written now, as they stand: what the handshake at hand added after they were due is told with them.
+    pub fn written(&mut self, due: &[(CauseKey, AlertStatus)]) {
+        for (key, _) in due {
+            let Some(alert) = self.causes.get_mut(key).filter(|alert| alert.braked.is_none()) else { continue };
+            let (count, hosts) = (alert.count, alert.hosts.len());
+            if let Some(told) = alert.told.as_mut().filter(|told| told.count < count) {
+                self.waiting.remove(&(told.window_ends, *key));
+                (told.count, told.hosts) = (count, hosts);
+                alert.note_kept();
+            }
+        }
     }
 
     /// A rule does not hold for a cause after all. An alert that nothing else holds for is gone.
@@ -406,7 +430,9 @@ impl Alerts {
             self.waiting.insert((next, key));
             return false;
         }
-        alert.told = Some(Told { severity: alert.severity, count: alert.count, window_ends });
+        let hosts = alert.hosts.len();
+        alert.note_kept();
+        alert.told = Some(Told { severity: alert.severity, count: alert.count, hosts, window_ends });
         true
     }
 }
@@ -438,6 +464,7 @@ impl Alert {
             goes_on: false,
             fresh: 0,
             noted: false,
+            kept: Kept::default(),
             head: finding.clone(),
         };
         alert.count_in(finding, old, FEW);
@@ -462,19 +489,6 @@ impl Alert {
         })
     }
 
-    /// As it happens: an earlier run told of the cause, and this one goes on from there. Within the window it is only
-    /// counted.
-    fn go_on(&mut self, clock: Timestamp) {
-        let Some(earlier) = self.earlier.filter(|earlier| earlier.first <= clock) else { return };
-        let window_ends = earlier.last.plus(self.window());
-        if clock < window_ends {
-            self.told = Some(Told { severity: earlier.severity, count: earlier.count, window_ends });
-        }
-        self.goes_on = true;
-        self.count = self.count.saturating_add(earlier.count);
-        self.first_seen = self.first_seen.min(earlier.first);
-    }
-
     /// How the first line of this run begins: the cause is new unless earlier runs told of earlier handshakes.
     fn first_status(&self) -> AlertStatus {
         match self.earlier {
@@ -483,6 +497,13 @@ impl Alert {
             Some(_) => AlertStatus::Update,
             None => AlertStatus::New,
         }
+    }
+
+    /// A grave interception reached hosts that nobody was told of, and so many that it cannot wait for the window's end:
+    /// another host is another victim, and no more of the same.
+    fn spreads(&self, told: Told) -> bool {
+        let due = if told.hosts < ONE_BY_ONE { told.hosts.saturating_add(1) } else { told.hosts.saturating_mul(2) };
+        self.severity >= Severity::High && self.head.rule.category == Category::Mitm && self.hosts.len() >= due
     }
 
     /// Where it stands among what waits, if it waits.

@@ -6,12 +6,13 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::detect::alerts::Alert;
 use crate::detect::client_kind::ClientKind;
 use crate::detect::observation::Observation;
 use crate::detect::sighting::HostKey;
 use crate::event::{AlertView, Role, Side};
 use crate::packet::{Endpoint, Transport};
-use crate::sink::{About, Event, Sink, SinkError};
+use crate::sink::{About, Event, Lost, Sink, SinkError};
 use crate::time::Timestamp;
 use crate::tls::fingerprint::memo::{KindMemo, client_kind};
 use crate::x509::{Certificate, Sha256};
@@ -154,6 +155,16 @@ impl Batch {
             touch(span, at);
         }
         number
+    }
+
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshakes
+    }
+
+    /// Bytes that it holds, about.
+    pub(super) fn weight(&self) -> usize {
+        let rows = self.sightings.entries.len().saturating_add(self.hosts.entries.len());
+        self.bytes.saturating_mul(2).saturating_add(rows.saturating_mul(256))
     }
 
     /// Whether it is time to write it.
@@ -317,13 +328,7 @@ impl Gather {
             severity: total.severity.number(),
             json: String::from_utf8_lossy(line).trim_end().to_owned(),
         };
-        let hosts = alert.hosts.iter().map(|host| (Named::Host, host.to_string()));
-        let clients = alert.clients.iter().map(|client| (Named::Client, client.to_string()));
-        let rules = alert.rules.iter().map(|rule| (Named::Rule, (*rule).to_owned()));
-        let full = [(alert.hosts.is_full(), Named::Host), (alert.clients.is_full(), Named::Client)];
-        let more = full.iter().filter(|(full, _)| *full).map(|(_, kind)| (Named::More, kind.name().to_owned()));
-        let about = hosts.chain(clients).chain(rules).chain(more).collect();
-        self.inventory.put_alert(stored, about).map_err(SinkError::from)
+        self.inventory.put_alert(stored, about(alert)).map_err(SinkError::from)
     }
 
     fn send(&mut self) -> Result<(), SinkError> {
@@ -337,6 +342,16 @@ impl Gather {
         }
         Ok(())
     }
+}
+
+/// What an alert is about, as it is stored.
+pub(super) fn about(alert: &Alert) -> Vec<(Named, String)> {
+    let hosts = alert.hosts.iter().map(|host| (Named::Host, host.to_string()));
+    let clients = alert.clients.iter().map(|client| (Named::Client, client.to_string()));
+    let rules = alert.rules.iter().map(|rule| (Named::Rule, (*rule).to_owned()));
+    let full = [(alert.hosts.is_full(), Named::Host), (alert.clients.is_full(), Named::Client)];
+    let more = full.iter().filter(|(full, _)| *full).map(|(_, kind)| (Named::More, kind.name().to_owned()));
+    hosts.chain(clients).chain(rules).chain(more).collect()
 }
 
 impl Sink for Gather {
@@ -373,6 +388,10 @@ impl Sink for Gather {
         }
         self.send()?;
         if self.uncommitted { Ok(()) } else { self.inventory.commit().map_err(SinkError::from) }
+    }
+
+    fn lost(&self) -> Lost {
+        Lost { inventory: self.inventory.lost(), ..Lost::default() }
     }
 }
 

@@ -15,6 +15,7 @@ mod layout;
 mod listed;
 mod owners;
 mod parts;
+mod patience;
 mod prints;
 mod query;
 mod replay;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use crate::detect::hosts::backing::ClientUse;
+use crate::detect::hosts::backing::{ClientUse, ToldBefore};
 use crate::detect::sighting::HostKey;
 use crate::time::Timestamp;
 
@@ -44,6 +45,7 @@ pub use hosts::Baselines;
 pub use listed::{Applied, Found};
 pub use owners::OwnersError;
 pub use parts::Counted;
+use patience::Patience;
 pub use query::{Filter, Question};
 pub use replay::stand_in;
 pub use store::Store;
@@ -129,6 +131,15 @@ struct Unwritten {
     known: Vec<crate::x509::Sha256>,
 }
 
+impl Unwritten {
+    /// This value of a host is no longer on its way.
+    fn wrote(&mut self, key: &HostKey, version: u64) {
+        if self.records.get(key).is_some_and(|pending| pending.version == version) {
+            self.records.remove(key);
+        }
+    }
+}
+
 /// An inventory that is written to.
 #[derive(Debug)]
 pub struct Inventory {
@@ -139,6 +150,7 @@ pub struct Inventory {
     orders: Option<Sender<Order>>,
     writer: Option<JoinHandle<()>>,
     failure: Arc<Mutex<Option<String>>>,
+    patience: Arc<Patience>,
     unwritten: Arc<Mutex<Unwritten>>,
 }
 
@@ -168,7 +180,8 @@ impl Inventory {
         let (orders, queue) = bounded(QUEUE);
         let failure = Arc::new(Mutex::new(None));
         let unwritten = Arc::new(Mutex::new(Unwritten::default()));
-        let writer = writer::Writer::new(writing, Arc::clone(&unwritten));
+        let patience = Arc::new(Patience::default());
+        let writer = writer::Writer::new(writing, Arc::clone(&unwritten), Arc::clone(&patience));
         let told = Arc::clone(&failure);
         let thread = std::thread::Builder::new().name("inventory".to_owned()).spawn(move || {
             if let Err(error) = writer.run(&queue) {
@@ -176,7 +189,18 @@ impl Inventory {
             }
         });
         let thread = thread.map_err(|error| InventoryError::Writer(error.to_string()))?;
-        Ok(Self { store, in_file: false, base: None, orders: Some(orders), writer: Some(thread), failure, unwritten })
+        let (orders, writer) = (Some(orders), Some(thread));
+        Ok(Self { store, in_file: false, base: None, orders, writer, failure, patience, unwritten })
+    }
+
+    /// Live: a file that cannot be written is told with `tell` and tried again until the end, when it is a failure.
+    pub fn bear(&self, tell: fn(&str)) {
+        self.patience.bear(tell);
+    }
+
+    /// Handshakes, baselines and alerts that could not be written and had no room to wait.
+    pub fn lost(&self) -> u64 {
+        self.patience.lost()
     }
 
     /// Reads host records from `base` too, which stays as it is.
@@ -345,6 +369,25 @@ impl Inventory {
         self.send(Order::Alert(Box::new((alert, about))))
     }
 
+    /// Keeps what was counted of an alert since it was told; its line stays.
+    ///
+    /// # Errors
+    /// When the writer failed.
+    pub fn put_counted(&self, counted: CountedAlert) -> Result<(), InventoryError> {
+        self.send(Order::Counted(Box::new(counted)))
+    }
+
+    /// What an alert is about that an earlier run told, here or in the other inventory, and whether there was more.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn about(&self, id: &str, named: Named) -> Result<(Vec<String>, bool), InventoryError> {
+        match &self.base {
+            Some(base) if self.store.alert(id)?.is_none() => base.about(id, named),
+            _ => self.store.about(id, named),
+        }
+    }
+
     /// Notes that a capture was read to its end.
     ///
     /// # Errors
@@ -429,6 +472,17 @@ pub struct StoredAlert {
     pub severity: u8,
     /// The event.
     pub json: String,
+}
+
+/// What was counted of an alert that was told.
+#[derive(Clone, Debug)]
+pub struct CountedAlert {
+    /// Key of de-duplication, hexadecimal.
+    pub id: String,
+    /// Times, number and severity over all runs.
+    pub total: ToldBefore,
+    /// What it is about, if that is more than what is stored.
+    pub about: Vec<(Named, String)>,
 }
 
 /// What an alert is about.

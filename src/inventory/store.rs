@@ -21,7 +21,7 @@ use super::replay::stored_name;
 use super::{Content, InventoryError, Named, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
-const BUSY: Duration = Duration::from_secs(30);
+pub(super) const BUSY: Duration = Duration::from_secs(30);
 
 /// Handshakes of a capture read in part that are held in memory.
 const MAX_COUNTED: i64 = 8 << 20;

@@ -12,9 +12,11 @@ use crate::time::Timestamp;
 use crate::x509::{AlternativeName, Certificate, Facts, KeyKind, Sha256};
 
 use super::gather::{Batch, Span};
+use super::patience::{self, Patience, Taken};
 use super::prints;
 use super::sketch::Sketch;
-use super::{Capture, Content, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
+use super::store::BUSY;
+use super::{Capture, Content, CountedAlert, InventoryError, Named, Store, StoredAlert, Unwritten, lock};
 
 /// Orders of one transaction.
 pub(super) const TOGETHER: usize = 16;
@@ -37,6 +39,8 @@ pub(super) enum Order {
     Records(Vec<Remembered>),
     /// An alert.
     Alert(Box<(StoredAlert, Vec<(Named, String)>)>),
+    /// What was counted of an alert that is there: its id, its numbers, and what it is about if that is more.
+    Counted(Box<CountedAlert>),
     /// A capture that was read.
     Capture(Box<Capture>),
     /// Handshakes that were counted of a capture that was read in part.
@@ -62,76 +66,107 @@ pub(super) struct Remembered {
 pub(super) struct Writer {
     store: Arc<Store>,
     unwritten: Arc<Mutex<Unwritten>>,
+    patience: Arc<Patience>,
     known: HashMap<Sha256, i64>,
 }
 
+/// What was done with a transaction, to be told when it is committed.
+#[derive(Debug, Default)]
+struct Done {
+    committed: Vec<(HostKey, u64)>,
+    /// Captures that were there already.
+    known: Vec<Sha256>,
+    waiting: Vec<Sender<()>>,
+}
+
 impl Writer {
-    pub(super) fn new(store: Arc<Store>, unwritten: Arc<Mutex<Unwritten>>) -> Self {
-        Self { store, unwritten, known: HashMap::new() }
+    pub(super) fn new(store: Arc<Store>, unwritten: Arc<Mutex<Unwritten>>, patience: Arc<Patience>) -> Self {
+        Self { store, unwritten, patience, known: HashMap::new() }
     }
 
     /// Writes until nobody can order any more.
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<(), InventoryError> {
         while let Ok(first) = orders.recv() {
-            let mut committed = Vec::new();
-            let mut known = Vec::new();
-            let mut waiting = Vec::new();
-            let store = Arc::clone(&self.store);
-            {
-                let mut connection = store.connection();
-                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                let mut orders_taken = 0_usize;
-                let mut whole = false;
-                let mut next = Some(first);
-                while let Some(order) = next {
-                    orders_taken += 1;
-                    match order {
-                        Order::Batch(batch) => self.batch(&transaction, &batch)?,
-                        Order::Records(records) => {
-                            for record in records {
-                                write_record(&transaction, &record)?;
-                                committed.push((record.key, record.version));
-                            }
+            let mut taken = Taken::new(first, self.patience.is_patient());
+            let mut tries = 0;
+            let mut done = loop {
+                match self.transact(orders, &mut taken) {
+                    Ok(done) => break done,
+                    Err(error) => {
+                        // Rows that were new are gone again.
+                        self.known.clear();
+                        let (patience, unwritten) = (&self.patience, &self.unwritten);
+                        if !patience.wait((orders, &mut taken, unwritten), tries, &error) {
+                            return Err(error);
                         }
-                        Order::Alert(alert) => write_alert(&transaction, &alert)?,
-                        Order::Capture(capture) => {
-                            if !write_capture(&transaction, &capture)? {
-                                known.push(capture.digest);
-                            }
-                        }
-                        Order::Part(capture, handshakes) => write_part(&transaction, &capture, &handshakes)?,
-                        Order::Expire(before) => {
-                            let mut forget = transaction.prepare_cached("DELETE FROM baseline WHERE last_seen < ?")?;
-                            forget.execute([before.0])?;
-                        }
-                        Order::Begin => whole = true,
-                        Order::Commit(tell) => {
-                            whole = false;
-                            waiting.push(tell);
-                        }
+                        tries += 1;
                     }
-                    next = match (whole, orders_taken < TOGETHER) {
-                        (true, _) => orders.recv().ok(),
-                        (false, true) => orders.try_recv().ok(),
-                        (false, false) => None,
-                    };
                 }
-                transaction.commit()?;
-            }
+            };
+            self.patience.over(tries);
             let mut unwritten = lock(&self.unwritten);
-            for (key, version) in committed {
-                if unwritten.records.get(&key).is_some_and(|pending| pending.version == version) {
-                    unwritten.records.remove(&key);
-                }
+            for (key, version) in done.committed {
+                unwritten.wrote(&key, version);
             }
-            unwritten.known.append(&mut known);
+            unwritten.known.append(&mut done.known);
             drop(unwritten);
-            for tell in waiting {
+            for tell in done.waiting {
                 // Whoever asked may have given up.
                 let _ = tell.send(());
             }
         }
         Ok(())
+    }
+
+    /// Commits what was taken, and what else has come.
+    fn transact(&mut self, orders: &Receiver<Order>, taken: &mut Taken) -> Result<Done, InventoryError> {
+        let mut done = Done::default();
+        let store = Arc::clone(&self.store);
+        let mut connection = store.connection();
+        if self.patience.is_patient() {
+            connection.busy_timeout(if taken.is_last() { BUSY } else { patience::BUSY })?;
+        }
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut whole = false;
+        taken.rewind();
+        while let Some(order) = taken.next() {
+            match order {
+                Order::Batch(batch) => self.batch(&transaction, batch)?,
+                Order::Records(records) => {
+                    for record in records {
+                        write_record(&transaction, record)?;
+                        done.committed.push((record.key.clone(), record.version));
+                    }
+                }
+                Order::Alert(alert) => write_alert(&transaction, alert)?,
+                Order::Counted(counted) => write_counted(&transaction, counted)?,
+                Order::Capture(capture) => {
+                    if !write_capture(&transaction, capture)? {
+                        done.known.push(capture.digest);
+                    }
+                }
+                Order::Part(capture, handshakes) => write_part(&transaction, capture, handshakes)?,
+                Order::Expire(before) => {
+                    let mut forget = transaction.prepare_cached("DELETE FROM baseline WHERE last_seen < ?")?;
+                    forget.execute([before.0])?;
+                }
+                Order::Begin => whole = true,
+                Order::Commit(tell) => {
+                    whole = false;
+                    done.waiting.push(tell.clone());
+                }
+            }
+            if taken.is_through() {
+                let next = match (whole, taken.number() < TOGETHER) {
+                    (true, _) => orders.recv().ok(),
+                    (false, true) => orders.try_recv().ok(),
+                    (false, false) => None,
+                };
+                next.into_iter().for_each(|order| taken.go_on(order));
+            }
+        }
+        transaction.commit()?;
+        Ok(done)
     }
 
     fn batch(&mut self, connection: &Connection, batch: &Batch) -> Result<(), InventoryError> {
@@ -414,18 +449,30 @@ fn write_alert(connection: &Connection, (alert, about): &(StoredAlert, Vec<(Name
         alert.severity,
         alert.json
     ])?;
+    write_about(connection, &alert.id, about)
+}
+
+/// What was counted of an alert that was told; one that is not there was never told.
+fn write_counted(connection: &Connection, CountedAlert { id, total, about }: &CountedAlert) -> rusqlite::Result<()> {
+    let count = i64::try_from(total.count).unwrap_or(i64::MAX);
+    let sql = "UPDATE alert SET first = ?, last = ?, count = ?, severity = ? WHERE id = ?";
+    let columns = params![total.first.0, total.last.0, count, total.severity.number(), id];
+    if connection.prepare_cached(sql)?.execute(columns)? == 0 { Ok(()) } else { write_about(connection, id, about) }
+}
+
+fn write_about(connection: &Connection, id: &str, about: &[(Named, String)]) -> rusqlite::Result<()> {
     let mut known = connection.prepare_cached("SELECT count(*) FROM alert_about WHERE alert = ? AND kind = ?")?;
     let mut there =
         connection.prepare_cached("SELECT 1 FROM alert_about WHERE alert = ? AND kind = ? AND value = ?")?;
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO alert_about VALUES (?, ?, ?)")?;
     for of_kind in about.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((kind, _)) = of_kind.first() else { continue };
-        let mut count: i64 = known.query_row(params![alert.id, kind.name()], |row| row.get(0))?;
+        let mut count: i64 = known.query_row(params![id, kind.name()], |row| row.get(0))?;
         for (_, value) in of_kind {
             if count < ABOUT {
-                count = count.saturating_add(i64::from(insert.execute(params![alert.id, kind.name(), value])? > 0));
-            } else if !there.exists(params![alert.id, kind.name(), value])? {
-                insert.execute(params![alert.id, Named::More.name(), kind.name()])?;
+                count = count.saturating_add(i64::from(insert.execute(params![id, kind.name(), value])? > 0));
+            } else if !there.exists(params![id, kind.name(), value])? {
+                insert.execute(params![id, Named::More.name(), kind.name()])?;
                 break;
             }
         }

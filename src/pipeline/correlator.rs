@@ -10,7 +10,7 @@ use crate::pipeline::judgement::{Due, Judgement};
 use crate::pipeline::merge::Merge;
 use crate::pipeline::worker::{Report, Shared};
 use crate::pipeline::{PipelineError, Selection};
-use crate::sink::{About, Event, Sink};
+use crate::sink::{About, Event, Lost, Sink};
 use crate::stats::Stats;
 use crate::time::{Order, Timestamp};
 use crate::x509::Sha256;
@@ -188,10 +188,16 @@ impl<'a> Correlator<'a> {
             judgement.count(&mut self.stats);
         }
         let lost = self.sinks.iter().map(|sink| sink.lost());
-        let sum = lost.fold([0; 3], |[handshakes, certificates, alerts], lost| {
-            [handshakes + lost.handshakes, certificates + lost.certificates, alerts + lost.alerts]
+        let sum = lost.fold(Lost::default(), |sum, lost| Lost {
+            handshakes: sum.handshakes + lost.handshakes,
+            certificates: sum.certificates + lost.certificates,
+            alerts: sum.alerts + lost.alerts,
+            inventory: sum.inventory + lost.inventory,
         });
-        [self.stats.output_lost_handshakes, self.stats.output_lost_certificates, self.stats.output_lost_alerts] = sum;
+        self.stats.output_lost_handshakes = sum.handshakes;
+        self.stats.output_lost_certificates = sum.certificates;
+        self.stats.output_lost_alerts = sum.alerts;
+        self.stats.output_lost_inventory = sum.inventory;
     }
 
     /// The last event of a run: all counters. Then everything is flushed.

@@ -176,6 +176,7 @@ impl Judgement {
         if catch_unwind(AssertUnwindSafe(|| self.judge.save(clock))).is_err() {
             self.panics += 1;
         }
+        self.alerts.save(clock);
         let due = self.past(clock);
         self.shown(due)
     }
@@ -269,7 +270,8 @@ impl Judgement {
         stats.detect_alerts = self.alerts.number();
     }
 
-    fn shown(&self, mut due: Due) -> Due {
+    fn shown(&mut self, mut due: Due) -> Due {
+        self.alerts.written(&due);
         due.retain(|((_, suppressed), _)| !suppressed || self.show_suppressed);
         if due.len() > 1 {
             once(&mut due);
@@ -298,9 +300,14 @@ fn once(due: &mut Due) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::detect::alerts::Alert;
     use crate::detect::finding::AlertId;
+    use crate::detect::hosts::record::HostRecord;
     use crate::detect::observation::Ends;
+    use crate::detect::sighting::HostKey;
     use crate::detect::testing::Ca;
     use crate::packet::{Endpoint, Transport};
     use crate::time::{Moment, Order};
@@ -314,30 +321,74 @@ mod tests {
         assert_eq!(due, [(key(1), New), (key(2), Escalated), (key(3), New)]);
     }
 
-    #[test]
-    fn what_the_brake_held_is_told_while_no_handshake_comes() {
+    fn judgement(backing: Option<Arc<dyn Backing>>) -> Judgement {
         let judging = Judging {
             knowledge: Arc::default(),
             when: When::AtOnce,
             show_suppressed: false,
             offline: false,
             proofs: false,
-            backing: None,
+            backing,
             renewal: None,
             past: Vec::new(),
             why_not: None,
         };
-        let mut judgement = Judgement::new(&judging, 1 << 20);
+        Judgement::new(&judging, 1 << 20)
+    }
+
+    /// A device of ours that signed its certificate itself: an alert of its own.
+    fn shown(number: u8, (clock, device): (Timestamp, &Ca)) -> Observation {
+        let at = |last: u8| Endpoint { address: [10, 9, 8, last].into(), port: 443 };
+        let ends = Ends { client: at(200), server: at(number), transport: Transport::Tcp, virtual_network: 0 };
+        let order = Order { clock, frame: number.into(), ordinal: 0 };
+        let moment = Moment { order, timestamp: clock, time_known: true, ..Moment::default() };
+        let mut observation = Observation::plain(ends, moment, [[number; 32], [number; 32]]);
+        observation.server_chain = vec![device.certificate.clone()];
+        observation
+    }
+
+    /// Counts what is kept.
+    #[derive(Debug, Default)]
+    struct Kept(AtomicUsize);
+
+    impl Backing for Kept {
+        fn read(&self, _: &HostKey) -> Option<HostRecord> {
+            None
+        }
+
+        fn write(&self, _: &HostRecord) {}
+
+        fn counted(&self, _: &Alert, _: bool) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_alert_is_kept_while_it_is_only_counted_and_no_line_comes_twice() {
+        let (device, kept) = (Ca::new("Device"), Arc::new(Kept::default()));
+        let mut judgement = judgement(Some(Arc::<Kept>::clone(&kept)));
+        let at = |second: i64| Timestamp::new(1_770_000_000 + second, 0);
+        let mut told = |second| judgement.observe(&shown(1, (at(second), &device)), (at(second), true)).len();
+        assert_eq!([told(0), told(1)], [1, 0]);
+        let mut kept_at = |second| {
+            judgement.save(at(second));
+            kept.0.load(Ordering::Relaxed)
+        };
+        assert_eq!([kept_at(2), kept_at(11), kept_at(12), kept_at(30)], [0, 0, 1, 1]);
+        // The window of a day is over, and the handshake that shows it stands in the line.
+        let late = 90_000;
+        assert_eq!(judgement.observe(&shown(1, (at(late), &device)), (at(late), true)).len(), 1);
+        assert!(judgement.advance(at(3 * late)).is_empty());
+        assert!(judgement.finish(at(3 * late)).is_empty());
+    }
+
+    #[test]
+    fn what_the_brake_held_is_told_while_no_handshake_comes() {
+        let mut judgement = judgement(None);
         let clock = Timestamp::new(1_770_000_000, 0);
         let mut told = std::collections::BTreeSet::new();
         for number in 0..120_u8 {
-            // Devices of ours that signed their certificates themselves: an alert each.
-            let at = |last: u8| Endpoint { address: [10, 9, 8, last].into(), port: 443 };
-            let ends = Ends { client: at(200), server: at(number), transport: Transport::Tcp, virtual_network: 0 };
-            let order = Order { clock, frame: number.into(), ordinal: 0 };
-            let moment = Moment { order, timestamp: clock, time_known: true, ..Moment::default() };
-            let mut observation = Observation::plain(ends, moment, [[number; 32], [number; 32]]);
-            observation.server_chain = vec![Ca::new(&format!("Device {number}")).certificate];
+            let observation = shown(number, (clock, &Ca::new(&format!("Device {number}"))));
             told.extend(judgement.observe(&observation, (clock, true)).into_iter().map(|(key, _)| key));
         }
         let all = judgement.alerts.iter().count();

@@ -82,6 +82,8 @@ pub struct Lost {
     pub certificates: u64,
     /// Alerts and counters.
     pub alerts: u64,
+    /// Of an inventory: handshakes, baselines and alerts.
+    pub inventory: u64,
 }
 
 /// Why a sink cannot go on.

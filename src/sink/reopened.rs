@@ -164,6 +164,15 @@ impl ReopenedNdjson {
         outcome
     }
 
+    /// The counters are among what cannot be written.
+    fn tell_losses(&self) {
+        let Lost { handshakes, certificates, alerts, .. } = self.lost;
+        let waiting = self.waiting.iter().filter(|byte| **byte == b'\n').count();
+        let before = format!("{handshakes} handshakes, {certificates} certificates and {alerts} alerts before them");
+        let path = self.path.display();
+        (self.tell)(&format!("the last {waiting} events are not in {path}, nor are {before}"));
+    }
+
     /// At once, then once a minute.
     fn complain(&mut self, what: &str) {
         if self.failing.is_none_or(|at| self.now >= at.plus(SILENCE)) {
@@ -206,8 +215,12 @@ impl Sink for ReopenedNdjson {
     fn finish(&mut self) -> Result<(), SinkError> {
         self.look(true)?;
         let written = self.try_write_out();
-        if written.is_err() {
+        if let Err(error) = &written {
             self.leave();
+            // Whoever read a pipe and went away wants no more.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.tell_losses();
+            }
         }
         Ok(written?)
     }
@@ -378,7 +391,13 @@ mod tests {
         let kept = u64::try_from(WAITING / long.len()).unwrap();
         assert_eq!(sink.lost(), Lost { handshakes: 2_000 - kept, ..Lost::default() });
         assert!(matches!(sink.finish(), Err(SinkError::Write(_))));
-        assert!(told().len() == 1);
+        let (told, last) = (told(), kept + 1);
+        assert_eq!(told.len(), 2);
+        let before = format!("nor are {} handshakes, 0 certificates", 2_000 - kept);
+        assert!(
+            told[1].starts_with(&format!("the last {last} events are not in")) && told[1].contains(&before),
+            "{told:?}"
+        );
         // Room again: all that waited is written, in order.
         let folder = tempfile::tempdir().unwrap();
         sink.path = folder.path().join("events");

@@ -34,6 +34,11 @@ impl<T: Ord + Hash> Capped<T> {
         items.into_iter().for_each(|item| self.insert(item, KEPT));
     }
 
+    /// There were more, as others know.
+    pub(super) fn note_more(&mut self, more: bool) {
+        self.overflow |= more;
+    }
+
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let mut items: Vec<&T> = self.items.iter().collect();

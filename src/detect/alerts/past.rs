@@ -38,7 +38,9 @@ impl Alerts {
         }
         head.moment.timestamp = first;
         let severity = head.severity;
-        let earlier = self.backing.as_deref().filter(|_| !suppressed).and_then(|backing| backing.told(&key.0));
+        let backing = self.backing.as_deref().filter(|_| !suppressed);
+        let earlier = backing.and_then(|backing| backing.told(&key.0));
+        let before = backing.filter(|_| earlier.is_some()).map(|backing| backing.about(&key.0));
         let mut alert = Alert::new(key, (&head, false), None);
         alert.earlier = earlier;
         // Count and first time are those of all runs.
@@ -50,6 +52,7 @@ impl Alerts {
         let most = self.most();
         hosts.iter().for_each(|host| alert.hosts.insert(Arc::clone(host), most));
         clients.iter().for_each(|client| alert.clients.insert(*client, most));
+        alert.recall(before.unwrap_or_default(), most);
         match self.causes.get_mut(&key) {
             Some(known) => {
                 let before = known.listed();

@@ -1,7 +1,11 @@
 //! Scenes for alerts: one cause, one alert.
 
-use super::super::catalogue::{EXPIRED, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, Rule, UNTRUSTED_ISSUER};
+use super::super::catalogue::{
+    CHAIN_SIGNATURE_INVALID, EXPIRED, INTERCEPTION_PRODUCT_ISSUER, LEAF_SIGNED_BY_OWN_KEY, NEW_INTERCEPTION_CA, Rule,
+    UNTRUSTED_ISSUER,
+};
 use super::super::finding::Cause;
+use super::kept::Before;
 use super::*;
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
@@ -67,6 +71,10 @@ impl Backing for Earlier {
     fn told(&self, id: &AlertId) -> Option<ToldBefore> {
         self.0.iter().find(|(known, _)| known == id).map(|(_, told)| *told)
     }
+
+    fn about(&self, _: &AlertId) -> Before {
+        Before { hosts: vec!["h2000:443".into()], rules: vec![EXPIRED.id.to_owned()], ..Before::default() }
+    }
 }
 
 fn after(when: When, [first, last]: [i64; 2], severity: Severity) -> Alerts {
@@ -90,6 +98,11 @@ fn a_restart_does_not_alert_again() {
     // After it, more of the same is told at once.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9_000)), Some(AlertStatus::Update));
+    // Another host of a grave interception is told as it comes, and what was grave stays so.
+    let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+    assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_002)), Some(AlertStatus::Update));
+    let alert = alerts.iter().next().unwrap();
+    assert_eq!((alert.hosts.len(), alert.rules.len(), alert.severity), (2, 2, Severity::Critical));
     // Something graver too, whenever it comes.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
@@ -150,14 +163,55 @@ fn told_at_once_then_escalated_then_updated() {
     assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 10)), Some(AlertStatus::New));
     assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 11)), None);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 12)), Some(AlertStatus::Escalated));
-    assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 13)), None);
+    let same_host = |second| Finding { host: "h12:443".into(), ..finding(&UNTRUSTED_ISSUER, 1, second) };
+    assert_eq!(take(&mut alerts, same_host(13)), None);
     // The head is about interception now: one hour.
     assert_eq!(alerts.advance(Timestamp::new(3_611, 0)), []);
     assert_eq!(alerts.advance(Timestamp::new(3_612, 0)).len(), 1);
     assert_eq!(alerts.advance(Timestamp::new(3_613, 0)), []);
     assert_eq!(alerts.finish(), []);
-    take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 3_614));
+    take(&mut alerts, same_host(3_614));
     assert_eq!(alerts.finish().iter().map(|(_, status)| *status).collect::<Vec<_>>(), [AlertStatus::Update]);
+}
+
+/// Whoever is intercepted next is another victim: nobody should hear of it an hour later.
+#[test]
+fn new_hosts_of_a_grave_interception_are_told_as_they_come() {
+    let told = |rule, hosts: i64| {
+        let mut alerts = Alerts::new(When::AtOnce);
+        let told = (1..=hosts).filter(|second| take(&mut alerts, finding(rule, 1, *second)).is_some());
+        let told: Vec<i64> = told.collect();
+        // More handshakes of hosts that were told are more of the same.
+        let mut again = finding(rule, 1, hosts + 1);
+        again.host = "h1:443".into();
+        assert_eq!(take(&mut alerts, again), None);
+        assert_eq!(alerts.advance(Timestamp::new(hosts + 86_400, 0)).len(), 1);
+        assert_eq!(alerts.finish(), []);
+        told
+    };
+    assert_eq!(told(&LEAF_SIGNED_BY_OWN_KEY, 40), [1, 2, 3, 4, 8, 16, 32]);
+    // Neither what is less grave nor what is no interception.
+    assert_eq!(told(&INTERCEPTION_PRODUCT_ISSUER, 40), [1]);
+    assert_eq!(told(&CHAIN_SIGNATURE_INVALID, 40), [1]);
+}
+
+#[test]
+fn what_a_line_holds_is_not_told_again() {
+    for written in [true, false] {
+        let mut alerts = Alerts::new(When::AtOnce);
+        take(&mut alerts, finding(&EXPIRED, 1, 10));
+        take(&mut alerts, finding(&EXPIRED, 1, 11));
+        let late = 90_000;
+        let due = alerts.advance(Timestamp::new(late, 0));
+        assert_eq!(due.len(), 1);
+        // The handshake that moved the clock shows it too, and stands in the line.
+        take(&mut alerts, finding(&EXPIRED, 1, late));
+        if written {
+            alerts.written(&due);
+        }
+        assert_eq!(alerts.advance(Timestamp::new(2 * late, 0)).is_empty(), written);
+        assert_eq!(alerts.finish(), []);
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::record::HostRecord;
+use crate::detect::alerts::Alert;
+use crate::detect::alerts::kept::Before;
 use crate::detect::finding::AlertId;
 use crate::detect::observation::{Ends, Observation};
 use crate::detect::sighting::HostKey;
@@ -70,6 +72,14 @@ pub trait Backing: fmt::Debug + Send + Sync {
     fn told(&self, _id: &AlertId) -> Option<ToldBefore> {
         None
     }
+
+    /// What else earlier runs knew of a cause that they told.
+    fn about(&self, _id: &AlertId) -> Before {
+        Before::default()
+    }
+
+    /// Keeps what was counted of a cause that was told, with `lists` also what it is about; its line stays.
+    fn counted(&self, _alert: &Alert, _lists: bool) {}
 }
 
 /// What a person did to the baseline of a host.
