@@ -66,7 +66,7 @@ fn all_captures_at_once_are_the_same_for_any_threads() {
 #[test]
 fn eviction_and_every_other_limit_are_the_same_for_any_threads() {
     let all = captures();
-    let few: Vec<PathBuf> = all.iter().step_by(4).cloned().collect();
+    let few: Vec<PathBuf> = all.iter().step_by(3).cloned().collect();
     let small = Limits {
         flows_per_slot: 1,
         slot_memory: 8 << 10,
