@@ -8,7 +8,9 @@ use super::catalogue::Severity;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
 use super::lists::List;
 use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
+use crate::time::Timestamp;
 use crate::tls::ServerKeyExchange;
+use crate::x509::Certificate;
 
 fn policy_of(line: &str) -> String {
     format!("[[host]]\nmatch = [\"www.example.com\"]\n{line}\n")
@@ -250,7 +252,7 @@ fn a_mismatch_that_a_portal_explains_is_taken_back() {
     let mut told = Vec::new();
     for (number, name) in ["www.example.com", "www.example.net", "www.example.org"].into_iter().enumerate() {
         let observation = bench.handshake((name, "203.0.113.9"), &portal);
-        let found = judge.observe(&observation, crate::time::Timestamp::new(START + i64::try_from(number).unwrap(), 0));
+        let found = judge.observe(&observation, Timestamp::new(START + i64::try_from(number).unwrap(), 0));
         told.extend(found.into_iter().filter(|finding| finding.rule.id.ends_with("CERT-004")));
     }
     let taken = judge.completed();
@@ -263,7 +265,7 @@ fn a_mismatch_that_a_portal_explains_is_taken_back() {
     judge.add(Box::new(Watch::new(Arc::clone(&bench.scene.anchors), 100)));
     for name in ["www.example.com", "www.example.net"] {
         let observation = bench.handshake((name, "203.0.113.9"), &portal);
-        judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        judge.observe(&observation, Timestamp::new(START, 0));
     }
     assert_eq!(judge.completed(), []);
 }
@@ -278,7 +280,7 @@ fn a_remembered_judgement_ends_with_the_validity() {
         bench.handshake(HOME, &chain)
     });
     let mut judge = Bench::new(&[&ca]).judge();
-    let found = times.map(|observation| ids(&judge.observe(&observation, crate::time::Timestamp(0))));
+    let found = times.map(|observation| ids(&judge.observe(&observation, Timestamp(0))));
     let wanted: [&[&str]; 6] = [&[], &["CERT-001"], &[], &["CERT-003"], &[], &["CERT-001"]];
     assert_eq!(found, wanted);
 }
@@ -318,7 +320,7 @@ fn an_authorised_proxy_is_no_untrusted_issuer() {
 fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
     let root = Ca::new("Root");
     let mut broken = root.intermediate("Issuing CA");
-    let spoilt = |certificate: &crate::x509::Certificate| {
+    let spoilt = |certificate: &Certificate| {
         let mut der = certificate.der.to_vec();
         *der.last_mut().unwrap() ^= 1;
         parse(&der)
@@ -342,7 +344,7 @@ fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
 fn used_elsewhere(
     policy: &str,
     crls: Vec<super::crl::Crl>,
-    chain: &[Arc<crate::x509::Certificate>],
+    chain: &[Arc<Certificate>],
 ) -> Vec<super::finding::Finding> {
     let mut scene = super::testing::Scene::new(&[]);
     scene.policy(&format!("version = 1\n{policy}"));
@@ -424,7 +426,7 @@ fn the_certificate_before_is_none_that_came_later() {
         let observation = bench.handshake(WWW, &chain(true));
         let mut judge = bench.judge();
         judge.set_backing(Arc::new(Before(stored)));
-        let found = judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        let found = judge.observe(&observation, Timestamp::new(START, 0));
         assert_eq!(how(&found, "POL-003").is_some(), fires, "{before} {later}");
     }
 }
@@ -516,11 +518,35 @@ fn a_policy_that_is_read_anew_completes_what_waits() {
         renewed.proxies = brings.then(|| Arc::clone(&proxy.certificate)).into_iter().collect();
         let mut judge = bench.judge();
         judge.hold_open_chains(crate::detect::alerts::When::AtOnce);
-        let clock = crate::time::Timestamp::new(START, 0);
+        let clock = Timestamp::new(START, 0);
         assert_eq!(ids(&judge.observe(&first, clock)), NONE, "it waits");
         judge.renew(Arc::new(renewed));
         let told = judge.observe(&next, clock);
         assert_eq!(ids(&told), if brings { vec!["CERT-005"] } else { vec![] });
         assert!(told.iter().all(|one| one.cause == super::finding::Cause::IssuerKey(key)));
     }
+}
+
+fn revokes(certificate: &Certificate) -> Vec<rcgen::RevokedCertParams> {
+    vec![rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from_slice(&certificate.facts.as_deref().unwrap().serial),
+        revocation_time: rcgen::date_time_ymd(2026, 2, 1),
+        reason_code: None,
+        invalidity_date: None,
+    }]
+}
+
+/// Certificates that were forgotten are read anew: nothing that is said of them depends on it.
+#[test]
+fn a_revoked_leaf_that_was_read_twice_is_one_cause() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let again: Vec<_> = chain.iter().map(|one| parse(&one.der)).collect();
+    let mut bench = Bench::new(&[&ca]);
+    bench.knowledge.crls = vec![crl_of(&ca, (2, 2), revokes(&chain[0]))];
+    let shown = [chain, again].map(|chain| bench.handshake(WWW, &chain));
+    let mut judge = bench.judge();
+    let [first, second] = shown.map(|one| of(&judge.observe(&one, Timestamp(0)), "CERT-013").unwrap().clone());
+    assert!(first.message.contains(" a certificate that was revoked on 2026-02-01: "), "{}", first.message);
+    assert_eq!((second.message, second.cause), (first.message, first.cause));
 }
