@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
+use super::alerts::When;
 use super::catalogue::Severity;
+use super::judge::Afterthought;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
 use super::lists::List;
 use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
@@ -242,7 +244,6 @@ fn stored_uses_during_a_hold_are_told_though_it_was_lifted() {
 
 #[test]
 fn a_mismatch_that_a_portal_explains_is_taken_back() {
-    use super::judge::Afterthought;
     use super::watch::Watch;
     let ca = Ca::new("Portal");
     let portal = ca.chain(&Plan::of(&["portal.example"]));
@@ -517,7 +518,7 @@ fn a_policy_that_is_read_anew_completes_what_waits() {
         renewed.anchors = Arc::clone(&bench.knowledge.anchors);
         renewed.proxies = brings.then(|| Arc::clone(&proxy.certificate)).into_iter().collect();
         let mut judge = bench.judge();
-        judge.hold_open_chains(crate::detect::alerts::When::AtOnce);
+        judge.hold_open_chains(When::AtOnce);
         let clock = Timestamp::new(START, 0);
         assert_eq!(ids(&judge.observe(&first, clock)), NONE, "it waits");
         judge.renew(Arc::new(renewed));
@@ -549,4 +550,76 @@ fn a_revoked_leaf_that_was_read_twice_is_one_cause() {
     let [first, second] = shown.map(|one| of(&judge.observe(&one, Timestamp(0)), "CERT-013").unwrap().clone());
     assert!(first.message.contains(" a certificate that was revoked on 2026-02-01: "), "{}", first.message);
     assert_eq!((second.message, second.cause), (first.message, first.cause));
+}
+
+/// A leaf is told at each host anew, a CA once.
+#[test]
+fn a_revoked_ca_is_one_cause_at_all_hosts() {
+    let root = Ca::new("Root");
+    let below = root.intermediate("Issuing CA");
+    let mut chain = below.chain(&Plan::of(&["*.example.com"]));
+    chain.push(Arc::clone(&root.certificate));
+    for (crl, is_one, words) in [
+        (crl_of(&root, (2, 2), revokes(&chain[1])), true, "a certificate under a CA that was revoked"),
+        (crl_of(&below, (2, 2), revokes(&chain[0])), false, "a certificate that was revoked"),
+    ] {
+        let [one, other] = ["www.example.com", "mail.example.com"].map(|host| {
+            let mut bench = Bench::new(&[&root]);
+            bench.knowledge.crls = vec![crl.clone()];
+            let found = bench.findings((host, "203.0.113.10"), &chain);
+            let found = of(&found, "CERT-013").unwrap();
+            assert!(found.message.contains(words), "{}", found.message);
+            found.cause.clone()
+        });
+        assert_eq!(one == other, is_one, "{words}");
+    }
+}
+
+/// CAs number the certificates of users and of CAs in one row, but a list may be about the ones only.
+#[test]
+fn a_list_about_cas_revokes_no_server() {
+    use rcgen::CrlScope::{CaCertsOnly, UserCertsOnly};
+    let root = Ca::new("Root");
+    let below = root.intermediate("Issuing CA");
+    let mut chain = below.chain(&Plan::of(&["www.example.com"]));
+    chain.push(Arc::clone(&root.certificate));
+    for (signer, listed, scope, told) in [
+        (&below, 0, UserCertsOnly, true),
+        (&below, 0, CaCertsOnly, false),
+        (&root, 1, UserCertsOnly, false),
+        (&root, 1, CaCertsOnly, true),
+    ] {
+        let point = rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://crl.example/1".to_owned()] },
+            scope: Some(scope),
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 2, 2),
+            next_update: rcgen::date_time_ymd(2026, 6, 1),
+            crl_number: rcgen::SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: Some(point),
+            revoked_certs: revokes(&chain[listed]),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let mut bench = Bench::new(&[&root]);
+        bench.knowledge.crls = super::crl::Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap();
+        assert_eq!(of(&bench.findings(WWW, &chain), "CERT-013").is_some(), told, "{scope:?}");
+    }
+}
+
+/// One cause may have more open chains than are held: what was told of them is no untruth in the end.
+#[test]
+fn what_was_told_for_want_of_room_is_taken_back_too() {
+    let root = Ca::new("Root");
+    let chain = root.intermediate("Issuing CA").chain(&Plan::of(&["www.example.com"]));
+    let mut bench = Bench::new(&[&root]);
+    let shown: Vec<_> = (0..=256).map(|_| bench.handshake(HOME, &chain[..1])).collect();
+    let whole = bench.handshake(HOME, &chain);
+    let mut judge = bench.judge();
+    judge.hold_open_chains(When::AtEnd);
+    let told: Vec<_> = shown.iter().flat_map(|one| judge.observe(one, Timestamp(0))).collect();
+    assert_eq!((told.len(), ids(&told)), (257, vec!["CERT-005"]));
+    assert_eq!(ids(&judge.observe(&whole, Timestamp(0))), NONE);
+    assert_eq!(judge.completed(), [(told[0].cause.alert_id(), Afterthought::Retract("TLSW-CERT-005"))]);
+    assert_eq!(ids(&judge.finish()), NONE);
 }
