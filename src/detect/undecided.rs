@@ -222,4 +222,29 @@ pub(super) mod tests {
             assert_eq!(found.map(|one| one.severity).collect::<Vec<_>>(), [expected], "{seen}");
         }
     }
+
+    /// As it happens: what its issuer decides is told when that appears.
+    #[test]
+    fn an_issuer_that_appears_decides_at_once() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n");
+        for (ca, told) in [(&allowed, 0), (&other, 1)] {
+            let mut bench = Bench::new(&[]).policy(&policy);
+            let shown = [
+                bench.handshake((HOST, "203.0.113.10"), &[ca.leaf(&Plan::of(&[HOST]))]),
+                bench.handshake(("www.example.net", "203.0.113.11"), &Ca::new("Other CA").chain(&Plan::of(&[HOST]))),
+                bench.handshake(("www.example.org", "203.0.113.11"), &ca.chain(&Plan::of(&["www.example.org"]))),
+            ];
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtOnce);
+            let found = shown.map(|one| {
+                let found = judge.observe(&one, one.handshake.first.order.clock);
+                found.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count()
+            });
+            assert_eq!(found, [0, 0, told]);
+            let later = judge.finish();
+            assert_eq!(later.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count(), 0);
+        }
+    }
 }
