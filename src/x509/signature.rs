@@ -444,4 +444,43 @@ mod tests {
             }
         }
     }
+
+    /// What is right is no forgery, however unusual: ring refuses such encodings and such keys.
+    #[test]
+    fn unusual_encodings_and_keys_verify_as_well() {
+        let verdict = |certificate: &Certificate, change: &dyn Fn(&mut crate::x509::Facts)| {
+            let mut changed = certificate.clone();
+            change(changed.facts.as_mut().unwrap());
+            own_verdict(&changed)
+        };
+        for name in ["ec-P-256-sha256", "ec-P-384-sha384"] {
+            let certificate = sample(name);
+            let facts = certificate.facts.as_ref().unwrap();
+            let (r, s) = ecdsa_numbers(&facts.signature).unwrap();
+            assert!(is_canonical(&facts.signature, r, s));
+            let integer = |number: &[u8], zeros: usize| {
+                let content = [&vec![0; zeros + usize::from(number[0] >= 0x80)][..], number].concat();
+                [&[der::INTEGER, u8::try_from(content.len()).unwrap()][..], &content].concat()
+            };
+            let signature = |length: &[u8], zeros: usize, behind: &[u8]| {
+                let numbers = [integer(r, zeros), integer(s, 0), behind.to_vec()].concat();
+                let short = u8::try_from(numbers.len()).unwrap();
+                [&[der::SEQUENCE][..], length, &[short], &numbers].concat()
+            };
+            assert_eq!(signature(&[], 0, &[]), *facts.signature);
+            for unusual in [signature(&[0x81], 0, &[]), signature(&[], 1, &[]), signature(&[], 0, &[5, 0])] {
+                assert!(!is_canonical(&unusual, r, s));
+                assert_eq!(verdict(&certificate, &|facts| facts.signature = unusual.clone().into()), Verdict::Good);
+                let forged = |facts: &mut crate::x509::Facts| {
+                    facts.signature = unusual.clone().into();
+                    facts.signature[12] ^= 1;
+                };
+                assert_eq!(verdict(&certificate, &forged), Verdict::Bad);
+            }
+            // The point compressed (SEC 1 section 2.3.3).
+            let half = facts.key.bytes.len() / 2;
+            let compressed = [&[2 + (facts.key.bytes[2 * half] & 1)][..], &facts.key.bytes[1..=half]].concat();
+            assert_eq!(verdict(&certificate, &|facts| facts.key.bytes = compressed.clone().into()), Verdict::Good);
+        }
+    }
 }
