@@ -422,6 +422,20 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_pss_have_defaults_and_one_trailer() {
+        let sha1 = Some(Scheme::Pss(Hash::Sha1, Hash::Sha1, 20));
+        for (parameters, scheme) in [
+            (&[0x30, 0][..], sha1),
+            (&[0x30, 5, 0xa3, 3, 2, 1, 1], sha1),
+            (&[0x30, 5, 0xa3, 3, 2, 1, 2], None),
+            (&[0x30, 5, 0xa2, 3, 2, 1, 32], Some(Scheme::Pss(Hash::Sha1, Hash::Sha1, 32))),
+            (&[5, 0], None),
+        ] {
+            assert_eq!(pss_parameters(parameters), scheme, "{parameters:02x?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_checked_is_not_called_bad() {
         for name in ["ec-secp256k1", "ec-explicit", "ed448", "dsa"] {
             assert!(matches!(own_verdict(&sample(name)), Verdict::Unknown(_)), "{name}");
