@@ -8,8 +8,10 @@ use super::alerts::When;
 use super::catalogue::Severity;
 use super::judge::Afterthought;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
+use super::knowledge::KeyFile;
 use super::lists::List;
 use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
+use crate::policy::Policy;
 use crate::time::Timestamp;
 use crate::tls::ServerKeyExchange;
 use crate::x509::Certificate;
@@ -622,4 +624,32 @@ fn what_was_told_for_want_of_room_is_taken_back_too() {
     assert_eq!(ids(&judge.observe(&whole, Timestamp(0))), NONE);
     assert_eq!(judge.completed(), [(told[0].cause.alert_id(), Afterthought::Retract("TLSW-CERT-005"))]);
     assert_eq!(ids(&judge.finish()), NONE);
+}
+
+/// Of all lists of keys that others know the owner may load one.
+#[test]
+fn each_list_of_known_keys_counts_alone() {
+    use sha2::Digest as _;
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let known = &chain[0].facts.as_deref().unwrap().key.bytes;
+    let hash = sha2::Sha256::digest(&known[1..=known.len() / 2]);
+    let told = |fill: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::new(&[&ca]);
+        fill(&mut bench);
+        of(&bench.findings(WWW, &chain), "KEY-006").map(|found| found.evidence.proofs[0].text.clone())
+    };
+    let file = |hash: &[u8]| {
+        let mut entry = [7; 16];
+        entry[..15].copy_from_slice(&hash[..15]);
+        KeyFile { name: "badkeys".to_owned(), entries: 1, read: Box::new(move |at| (at == 0).then_some(entry)) }
+    };
+    assert_eq!(told(&|_| ()), None);
+    assert_eq!(told(&|bench| bench.knowledge.badkeys.push(file(&hash))).unwrap(), "badkeys list 7");
+    assert_eq!(told(&|bench| bench.knowledge.badkeys.push(file(&[0; 15]))), None);
+    let listed = told(&|bench| bench.knowledge.compromised = named(List::keys(&spki(&chain[0]))));
+    assert!(listed.unwrap().starts_with("list line 1"));
+    let policy = format!("version = 1\n[[compromised]]\nreason = \"stolen\"\nkeys = [\"{}\"]\n", spki(&chain[0]));
+    let policy = Policy::parse(&policy, &super::catalogue::known_rules()).unwrap();
+    assert_eq!(told(&|bench| bench.knowledge.policy = policy.clone()).unwrap(), "policy line 2: stolen");
 }

@@ -247,4 +247,32 @@ pub(super) mod tests {
             assert_eq!(later.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count(), 0);
         }
     }
+
+    /// What is told where no issuer decides: POL-001 nothing by the leaf alone, and what only marks goes on marking.
+    #[test]
+    fn what_is_left_open_is_told_as_far_as_it_is_known() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let lower = other.intermediate("Lower CA");
+        for (entry, sent, rule, told) in [
+            ("issuers", 1, "POL-001", None),
+            ("issuers", 2, "POL-001", Some((Effect::Alert, Severity::High))),
+            ("pins", 1, "MITM-001", Some((Effect::Alert, Severity::Critical))),
+            ("expires = 2020-01-01\npins", 1, "MITM-001", Some((Effect::Mark, Severity::Critical))),
+        ] {
+            let mut bench =
+                Bench::new(&[]).policy(&format!("[[host]]\nmatch = [\"{HOST}\"]\n{entry} = [\"{spki}\"]\n"));
+            let shown = bench.handshake((HOST, "203.0.113.10"), &lower.chain(&Plan::of(&[HOST]))[..sent]);
+            let anchors = Arc::clone(&bench.knowledge.anchors);
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtEnd);
+            judge.add(Box::new(Watch::new(anchors, 100)));
+            let mut found = judge.observe(&shown, shown.handshake.first.order.clock);
+            assert!(!found.iter().any(|one| one.rule.id.ends_with(rule)), "{entry}");
+            found.extend(judge.finish());
+            let found = found.iter().find(|one| one.rule.id.ends_with(rule));
+            assert_eq!(found.map(|one| (one.effect, one.severity)), told, "{entry} {sent}");
+            assert!(found.is_none_or(|one| one.confidence == CONFIDENCE), "{entry} {sent}");
+        }
+    }
 }
