@@ -308,6 +308,20 @@ fn what_silences_everything_or_nothing_is_told() {
     }
 }
 
+/// What ends on a day still holds on it.
+#[test]
+fn the_last_day_counts() {
+    let pins = format!("pins = [\"{}\", \"{}\"]", "0".repeat(64), "1".repeat(64));
+    let host = policy(&format!("[[host]]\nmatch = [\"a.example\"]\n{pins}\nexpires = 2026-06-30\n"));
+    let silent = policy("[[suppress]]\nrule = \"*\"\nhost = \"a.example\"\nuntil = 2026-06-30\nreason = \"x\"\n");
+    for (today, holds) in [(Day::of_date(2026, 6, 30), true), (Day::of_date(2026, 7, 1), false)] {
+        assert_eq!(host.hosts[0].pins_alert(today), holds);
+        for policy in [&host, &silent] {
+            assert_eq!(warnings(policy, Some(today)).is_empty(), holds, "{today}");
+        }
+    }
+}
+
 #[test]
 fn warnings_name_line_and_reason() {
     let pin = "0".repeat(64);
