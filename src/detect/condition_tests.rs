@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::alerts::When;
-use super::catalogue::Severity;
+use super::catalogue::{Effect, Severity};
 use super::judge::Afterthought;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
 use super::knowledge::KeyFile;
@@ -652,4 +652,18 @@ fn each_list_of_known_keys_counts_alone() {
     let policy = format!("version = 1\n[[compromised]]\nreason = \"stolen\"\nkeys = [\"{}\"]\n", spki(&chain[0]));
     let policy = Policy::parse(&policy, &super::catalogue::known_rules()).unwrap();
     assert_eq!(told(&|bench| bench.knowledge.policy = policy.clone()).unwrap(), "policy line 2: stolen");
+}
+
+#[test]
+fn the_quiet_profile_marks_what_is_low() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START - 10 * DAY, START - DAY));
+    for (profile, place, expected) in [
+        ("balanced", WWW, (Severity::Low, Effect::Alert)),
+        ("quiet", WWW, (Severity::Low, Effect::Mark)),
+        ("quiet", HOME, (Severity::Medium, Effect::Alert)),
+    ] {
+        let bench = Bench::new(&[&ca]).policy(&format!("profile = \"{profile}\"\n"));
+        assert_eq!(how(&bench.findings(place, &chain), "CERT-001"), Some(expected), "{profile}");
+    }
 }

@@ -400,13 +400,15 @@ mod tests {
             get(&mut scene, &mut rules, 1, &|_| {});
         }
         assert!(get(&mut scene, &mut rules, 1, &refuse).is_empty(), "two of six");
-        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
-        let mut last = Vec::new();
-        for accepts in [false, true, false, true, false] {
-            assert!(last.is_empty());
-            last = get(&mut scene, &mut rules, 1, if accepts { &|_| {} } else { &refuse });
+        for accepts in [&[false, true, false, true, false][..], &[false, true, true, false, true, false]] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut last = Vec::new();
+            for accepts in accepts {
+                assert!(last.is_empty());
+                last = get(&mut scene, &mut rules, 1, if *accepts { &|_| {} } else { &refuse });
+            }
+            assert_eq!(last.len(), 1, "three of {}", accepts.len());
         }
-        assert_eq!(last.len(), 1, "three of five");
     }
 
     #[test]
@@ -419,6 +421,33 @@ mod tests {
         scene.now += 4_000;
         let again: Vec<bool> = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse).is_empty()).collect();
         assert_eq!(again, [true; 3]);
+    }
+
+    #[test]
+    fn three_refusals_before_are_usual() {
+        let refuse = alert(Direction::LowToHigh, 2, 46);
+        for (before, fires) in [(2, true), (3, false)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            (0..before).for_each(|_| drop(get(&mut scene, &mut rules, 9, &refuse)));
+            scene.now += 4_000;
+            let found = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse)).last().unwrap();
+            assert_eq!(!found.is_empty(), fires, "{before}");
+        }
+    }
+
+    /// Who refused too long ago and goes on since does not refuse.
+    #[test]
+    fn clients_that_go_on_are_none_that_refuse() {
+        let refuse = alert(Direction::LowToHigh, 2, 46);
+        for (goes_on, fires) in [(true, false), (false, true)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            get(&mut scene, &mut rules, 1, &refuse);
+            scene.now += 500;
+            get(&mut scene, &mut rules, 1, if goes_on { &|_| {} } else { &refuse });
+            scene.now += 150;
+            let found = [2, 3].map(|client| get(&mut scene, &mut rules, client, &refuse));
+            assert_eq!(!found[1].is_empty(), fires, "goes on: {goes_on}");
+        }
     }
 
     #[test]

@@ -248,6 +248,25 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn what_may_not_wait_is_told_as_doubtful_at_once() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA").intermediate("Lower CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n");
+        for (hold, told) in [("0s", [1, 0]), ("1s", [0, 1])] {
+            let hold = format!("[rules.untrusted-issuer]\nhold = \"{hold}\"\n");
+            let mut bench = Bench::new(&[]).policy(&format!("{policy}{hold}"));
+            let shown = bench.handshake((HOST, "203.0.113.10"), &other.chain(&Plan::of(&[HOST])));
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtOnce);
+            let clock = shown.handshake.first.order.clock;
+            let number = |found: &[Finding]| found.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count();
+            let at_once = number(&judge.observe(&shown, clock));
+            let found = [at_once, number(&judge.advance(clock.plus(crate::time::Span::seconds(1))))];
+            assert_eq!(found, told, "{hold}");
+        }
+    }
+
     /// What is told where no issuer decides: POL-001 nothing by the leaf alone, and what only marks goes on marking.
     #[test]
     fn what_is_left_open_is_told_as_far_as_it_is_known() {

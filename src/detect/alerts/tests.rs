@@ -43,6 +43,13 @@ fn a_handshake_counts_once_however_late_its_findings_come() {
         take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, second));
     }
     assert_eq!(alerts.iter().next().unwrap().count, 4);
+    // One that comes late is not the last.
+    let mut late = Alerts::new(When::AtEnd);
+    for second in (1..=20).filter(|second| *second != 7).chain([7, 20, 7, 1]) {
+        take(&mut late, finding(&UNTRUSTED_ISSUER, 1, second));
+    }
+    let alert = late.iter().next().unwrap();
+    assert_eq!((alert.count, alert.hosts.len()), (20, 20));
     take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 4));
     let ids: Vec<AlertId> = [1, 2].map(|key| Cause::IssuerKey(Sha256([key; 32])).alert_id()).into();
     alerts.unite(ids[1], ids[0]);
@@ -90,6 +97,15 @@ fn a_restart_does_not_alert_again() {
     // After it, more of the same is told at once.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 9_000)), Some(AlertStatus::Update));
+    for (severity, second, told) in [
+        (Severity::Critical, 4_599, None),
+        (Severity::Critical, 4_600, Some(AlertStatus::Update)),
+        (Severity::High, 4_600, Some(AlertStatus::Update)),
+        (Severity::Medium, 4_600, Some(AlertStatus::Escalated)),
+    ] {
+        let mut alerts = after(When::AtOnce, [10, 1_000], severity);
+        assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, second)), told, "{severity:?} {second}");
+    }
     // Something graver too, whenever it comes.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
@@ -179,6 +195,15 @@ fn told_at_once_then_escalated_then_updated() {
     assert_eq!(alerts.finish(), []);
     take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 3_614));
     assert_eq!(alerts.finish().iter().map(|(_, status)| *status).collect::<Vec<_>>(), [AlertStatus::Update]);
+}
+
+/// Another rule that holds for the same handshake is not more of the same.
+#[test]
+fn nothing_new_is_no_update() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 10)), Some(AlertStatus::New));
+    assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 10)), None);
+    assert_eq!((alerts.advance(Timestamp::new(1 << 30, 0)), alerts.finish()), (vec![], vec![]));
 }
 
 #[test]
