@@ -314,6 +314,143 @@ fn only_cas_may_issue_and_only_so_deep() {
     assert_eq!(constrain(vec![network], vec![]), [], "no address to be outside");
 }
 
+/// RFC 5280 section 4.2.1.10: each kind of name under the constraints of its kind.
+#[test]
+fn every_kind_of_name_may_be_constrained() {
+    use GeneralSubtree::{DirectoryName, DnsName, IpAddress, Rfc822Name};
+    use rcgen::SanType;
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    // A leaf is under the permitted subtree, and then not under it as an excluded one; or the reverse.
+    let inside = |subtree: &GeneralSubtree, change: &dyn Fn(&mut CertificateParams)| {
+        let fits = |permitted_subtrees, excluded_subtrees| {
+            let mut upper = params("A", true);
+            upper.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees });
+            let a = root.below(upper);
+            let mut leaf = params("host.example", false);
+            change(&mut leaf);
+            let leaf = a.leaf(leaf);
+            let mut found = kinds(&world.judged(&[&leaf, &a.certificate]));
+            found.retain(|(kind, _)| *kind == ProblemKind::NameConstraint);
+            found.is_empty()
+        };
+        [fits(vec![subtree.clone()], vec![]), fits(vec![], vec![subtree.clone()])]
+    };
+    const INSIDE: [bool; 2] = [true, false];
+    const OUTSIDE: [bool; 2] = [false, true];
+    const NEITHER: [bool; 2] = [true, true];
+    let with = |name: SanType| move |leaf: &mut CertificateParams| leaf.subject_alt_names.push(name.clone());
+    let address = |text: &str| with(SanType::IpAddress(text.parse().unwrap()));
+    let four = IpAddress(CidrSubnet::from_v4_prefix([192, 0, 2, 0], 24));
+    let six = IpAddress(CidrSubnet::from_v6_prefix("2001:db8::".parse::<std::net::Ipv6Addr>().unwrap().octets(), 32));
+    for (subtree, name, expected) in [
+        (&four, "192.0.2.7", INSIDE),
+        (&four, "192.0.3.7", OUTSIDE),
+        (&four, "2001:db8::1", OUTSIDE),
+        (&six, "2001:db8:ffff::1", INSIDE),
+        (&six, "2001:db9::1", OUTSIDE),
+    ] {
+        assert_eq!(inside(subtree, &address(name)), expected, "{name}");
+    }
+    for (subtree, expected) in [
+        ("mail.example", INSIDE),
+        ("MAIL.example", INSIDE),
+        (".example", INSIDE),
+        ("me@mail.example", INSIDE),
+        ("you@mail.example", OUTSIDE),
+        ("example", OUTSIDE),
+        (".mail.example", OUTSIDE),
+        (".other", OUTSIDE),
+    ] {
+        let leaf = with(SanType::Rfc822Name("me@mail.example".try_into().unwrap()));
+        assert_eq!(inside(&Rfc822Name(subtree.to_owned()), &leaf), expected, "{subtree}");
+        assert_eq!(inside(&Rfc822Name(subtree.to_owned()), &|_| ()), NEITHER, "{subtree}");
+    }
+    let of = |parts: &[(DnType, &str)]| {
+        let mut name = rcgen::DistinguishedName::new();
+        parts.iter().for_each(|(kind, value)| name.push(kind.clone(), *value));
+        name
+    };
+    let house = |name: &str| (DnType::OrganizationName, name.to_owned());
+    for (organization, common_name, expected) in [
+        ("House", Some("host.example"), INSIDE),
+        ("HOUSE", None, INSIDE),
+        ("Hou", None, OUTSIDE),
+        ("House 2", None, OUTSIDE),
+        ("House", Some("other.example"), OUTSIDE),
+    ] {
+        let (kind, name) = house(organization);
+        let mut parts = vec![(kind, name.as_str())];
+        parts.extend(common_name.map(|name| (DnType::CommonName, name)));
+        let leaf = |leaf: &mut CertificateParams| {
+            leaf.distinguished_name = of(&[(DnType::OrganizationName, "House"), (DnType::CommonName, "host.example")]);
+        };
+        assert_eq!(inside(&DirectoryName(of(&parts)), &leaf), expected, "{parts:?}");
+    }
+    let nameless = |leaf: &mut CertificateParams| leaf.distinguished_name = of(&[]);
+    assert_eq!(inside(&DirectoryName(of(&[(DnType::OrganizationName, "House")])), &nameless), NEITHER);
+    // A common name is the name of a host only where there is no other.
+    let other = |leaf: &mut CertificateParams| {
+        leaf.subject_alt_names = vec![SanType::DnsName("host.other".try_into().unwrap())];
+    };
+    let none = |leaf: &mut CertificateParams| leaf.subject_alt_names.clear();
+    let example = DnsName("example".to_owned());
+    assert_eq!([inside(&example, &other), inside(&example, &none)], [OUTSIDE, INSIDE]);
+}
+
+/// What a CA is called is no name of a host, and a CA with a new key keeps its name whatever its constraints.
+#[test]
+fn constraints_and_the_names_of_cas() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let mut house = params("host.example", false);
+    house.distinguished_name = rcgen::DistinguishedName::new();
+    house.distinguished_name.push(DnType::OrganizationName, "House");
+    let name = house.distinguished_name.clone();
+    let constrained = |permitted_subtrees, excluded_subtrees| {
+        let mut upper = params("ca.example", true);
+        upper.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees });
+        root.below(upper)
+    };
+    let found = |chain: &[&Made]| kinds(&world.judged(chain));
+    let upper = constrained(vec![GeneralSubtree::DirectoryName(name)], vec![]);
+    let (twin, other) = (upper.below(params("ca.example", true)), upper.below(params("B", true)));
+    let leaf = twin.leaf(house.clone());
+    assert_eq!(found(&[&leaf, &twin.certificate, &upper.certificate]), []);
+    let leaf = other.leaf(house);
+    assert_eq!(found(&[&leaf, &other.certificate, &upper.certificate]), [(ProblemKind::NameConstraint, 2)]);
+    // A leaf of its issuer's name is no CA with a new key.
+    let mut leaf = params("ca.example", false);
+    leaf.subject_alt_names = vec![rcgen::SanType::DnsName("host.example".try_into().unwrap())];
+    let leaf = upper.leaf(leaf);
+    assert_eq!(found(&[&leaf, &upper.certificate]), [(ProblemKind::NameConstraint, 1)]);
+    let upper = constrained(vec![], vec![GeneralSubtree::DnsName("b.example".to_owned())]);
+    let lower = upper.below(params("b.example", true));
+    let leaf = lower.leaf(params("host.example", false));
+    assert_eq!(found(&[&leaf, &lower.certificate, &upper.certificate]), []);
+}
+
+/// An anchor is trusted as it is (RFC 5280 section 6.1.1); where it is what a server presents it is judged as such, and
+/// a root that nobody trusts is judged as any other.
+#[test]
+fn the_validity_of_an_anchor_matters_to_its_own_server_only() {
+    let expired = || {
+        let mut params = params("host.example", true);
+        (params.not_after, params.key_usages) = (date_time_ymd(2024, 6, 1), vec![]);
+        params
+    };
+    let (root, stranger) = (Authority::root(expired()), Authority::root(params("Root", true)));
+    let leaf = root.leaf(params("host.example", false));
+    let (trusted, private) = (World::trusting(&root), World::trusting(&stranger));
+    let presented = [&leaf, &root.certificate];
+    assert!(trusted.judged(&presented).is_trusted());
+    let judged = private.judged(&presented);
+    assert_eq!((judged.ending, kinds(&judged)), (Ending::PrivateRoot, vec![(ProblemKind::Expired, 1)]));
+    let judged = trusted.judged(&[&root.certificate]);
+    assert_eq!((judged.ending, kinds(&judged)), (Ending::Anchor, vec![(ProblemKind::Expired, 0)]));
+    assert!(!judged.is_trusted());
+}
+
 #[test]
 fn a_longer_trusted_path_beats_a_shorter_private_one() {
     let root = Authority::root(params("Root", true));

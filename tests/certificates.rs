@@ -270,6 +270,10 @@ fn odd_serials_do_not_lose_the_certificate() {
         (value(2, &[0, 1]), Some("01"), Some("padded_serial")),
         (value(2, &[]), None, Some("empty_serial")),
         (Vec::new(), None, Some("absent_serial")),
+        (value(2, &[0x80]), Some("-80"), Some("negative_serial")),
+        // RFC 5280 section 4.1.2.2.
+        (value(2, &[0x11; 20]), Some(&*"11".repeat(20)), None),
+        (value(2, &[0x11; 21]), Some(&*"11".repeat(21)), Some("long_serial")),
         (value(2, &[0x11; 300]), Some(&*"11".repeat(300)), Some("long_serial")),
     ] {
         let certificate = Handmade { serial, ..Handmade::default() }.parse();

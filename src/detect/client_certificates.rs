@@ -422,8 +422,8 @@ impl Use<'_> {
         let sighting = self.sighting;
         let path = sighting.client.and_then(|judged| judged.report.paths.first());
         let in_crl = sighting.at.zip(path).and_then(|(at, path)| in_crl(sighting.knowledge, &path.certificates, at));
-        let by_crl = in_crl.zip(sighting.at).map(|((facts, standing), at)| {
-            let own = facts.spki_sha256 == self.facts.spki_sha256 && facts.serial == self.facts.serial;
+        let by_crl = in_crl.zip(sighting.at).map(|((certificate, _, standing), at)| {
+            let own = certificate.sha256 == self.leaf.sha256;
             let what = if own { "that was" } else { "under a CA that was" };
             let since = since(&standing, at);
             (format!("{what} {since}"), "by a CRL".to_owned(), format!("a CRL: {since}"))

@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
+use super::alerts::When;
 use super::catalogue::{Effect, Severity};
+use super::judge::Afterthought;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how, named, spki};
+use super::knowledge::KeyFile;
 use super::lists::List;
 use super::testing::{Ca, DAY, Plan, START, ids, key, of, parse};
+use crate::policy::Policy;
+use crate::time::Timestamp;
 use crate::tls::{Protocol, ServerKeyExchange};
+use crate::x509::Certificate;
 
 fn policy_of(line: &str) -> String {
     format!("[[host]]\nmatch = [\"www.example.com\"]\n{line}\n")
@@ -368,7 +374,6 @@ fn stored_uses_during_a_hold_are_told_though_it_was_lifted() {
 
 #[test]
 fn a_mismatch_that_a_portal_explains_is_taken_back() {
-    use super::judge::Afterthought;
     use super::watch::Watch;
     let ca = Ca::new("Portal");
     let portal = ca.chain(&Plan::of(&["portal.example"]));
@@ -378,7 +383,7 @@ fn a_mismatch_that_a_portal_explains_is_taken_back() {
     let mut told = Vec::new();
     for (number, name) in ["www.example.com", "www.example.net", "www.example.org"].into_iter().enumerate() {
         let observation = bench.handshake((name, "203.0.113.9"), &portal);
-        let found = judge.observe(&observation, crate::time::Timestamp::new(START + i64::try_from(number).unwrap(), 0));
+        let found = judge.observe(&observation, Timestamp::new(START + i64::try_from(number).unwrap(), 0));
         told.extend(found.into_iter().filter(|finding| finding.rule.id.ends_with("CERT-004")));
     }
     let taken = judge.completed();
@@ -391,7 +396,7 @@ fn a_mismatch_that_a_portal_explains_is_taken_back() {
     judge.add(Box::new(Watch::new(Arc::clone(&bench.scene.anchors), 100)));
     for name in ["www.example.com", "www.example.net"] {
         let observation = bench.handshake((name, "203.0.113.9"), &portal);
-        judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        judge.observe(&observation, Timestamp::new(START, 0));
     }
     assert_eq!(judge.completed(), []);
 }
@@ -406,7 +411,7 @@ fn a_remembered_judgement_ends_with_the_validity() {
         bench.handshake(HOME, &chain)
     });
     let mut judge = Bench::new(&[&ca]).judge();
-    let found = times.map(|observation| ids(&judge.observe(&observation, crate::time::Timestamp(0))));
+    let found = times.map(|observation| ids(&judge.observe(&observation, Timestamp(0))));
     let wanted: [&[&str]; 6] = [&[], &["CERT-001"], &[], &["CERT-003"], &[], &["CERT-001"]];
     assert_eq!(found, wanted);
 }
@@ -446,7 +451,7 @@ fn an_authorised_proxy_is_no_untrusted_issuer() {
 fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
     let root = Ca::new("Root");
     let mut broken = root.intermediate("Issuing CA");
-    let spoilt = |certificate: &crate::x509::Certificate| {
+    let spoilt = |certificate: &Certificate| {
         let mut der = certificate.der.to_vec();
         *der.last_mut().unwrap() ^= 1;
         parse(&der)
@@ -470,7 +475,7 @@ fn a_signature_that_fails_has_the_cause_of_who_did_not_sign() {
 fn used_elsewhere(
     policy: &str,
     crls: Vec<super::crl::Crl>,
-    chain: &[Arc<crate::x509::Certificate>],
+    chain: &[Arc<Certificate>],
 ) -> Vec<super::finding::Finding> {
     let mut scene = super::testing::Scene::new(&[]);
     scene.policy(&format!("version = 1\n{policy}"));
@@ -552,7 +557,7 @@ fn the_certificate_before_is_none_that_came_later() {
         let observation = bench.handshake(WWW, &chain(true));
         let mut judge = bench.judge();
         judge.set_backing(Arc::new(Before(stored)));
-        let found = judge.observe(&observation, crate::time::Timestamp::new(START, 0));
+        let found = judge.observe(&observation, Timestamp::new(START, 0));
         assert_eq!(how(&found, "POL-003").is_some(), fires, "{before} {later}");
     }
 }
@@ -643,12 +648,150 @@ fn a_policy_that_is_read_anew_completes_what_waits() {
         renewed.anchors = Arc::clone(&bench.knowledge.anchors);
         renewed.proxies = brings.then(|| Arc::clone(&proxy.certificate)).into_iter().collect();
         let mut judge = bench.judge();
-        judge.hold_open_chains(crate::detect::alerts::When::AtOnce);
-        let clock = crate::time::Timestamp::new(START, 0);
+        judge.hold_open_chains(When::AtOnce);
+        let clock = Timestamp::new(START, 0);
         assert_eq!(ids(&judge.observe(&first, clock)), NONE, "it waits");
         judge.renew(Arc::new(renewed));
         let told = judge.observe(&next, clock);
         assert_eq!(ids(&told), if brings { vec!["CERT-005"] } else { vec![] });
         assert!(told.iter().all(|one| one.cause == super::finding::Cause::IssuerKey(key)));
+    }
+}
+
+fn revokes(certificate: &Certificate) -> Vec<rcgen::RevokedCertParams> {
+    vec![rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from_slice(&certificate.facts.as_deref().unwrap().serial),
+        revocation_time: rcgen::date_time_ymd(2026, 2, 1),
+        reason_code: None,
+        invalidity_date: None,
+    }]
+}
+
+/// Certificates that were forgotten are read anew: nothing that is said of them depends on it.
+#[test]
+fn a_revoked_leaf_that_was_read_twice_is_one_cause() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let again: Vec<_> = chain.iter().map(|one| parse(&one.der)).collect();
+    let mut bench = Bench::new(&[&ca]);
+    bench.knowledge.crls = vec![crl_of(&ca, (2, 2), revokes(&chain[0]))];
+    let shown = [chain, again].map(|chain| bench.handshake(WWW, &chain));
+    let mut judge = bench.judge();
+    let [first, second] = shown.map(|one| of(&judge.observe(&one, Timestamp(0)), "CERT-013").unwrap().clone());
+    assert!(first.message.contains(" a certificate that was revoked on 2026-02-01: "), "{}", first.message);
+    assert_eq!((second.message, second.cause), (first.message, first.cause));
+}
+
+/// A leaf is told at each host anew, a CA once.
+#[test]
+fn a_revoked_ca_is_one_cause_at_all_hosts() {
+    let root = Ca::new("Root");
+    let below = root.intermediate("Issuing CA");
+    let mut chain = below.chain(&Plan::of(&["*.example.com"]));
+    chain.push(Arc::clone(&root.certificate));
+    for (crl, is_one, words) in [
+        (crl_of(&root, (2, 2), revokes(&chain[1])), true, "a certificate under a CA that was revoked"),
+        (crl_of(&below, (2, 2), revokes(&chain[0])), false, "a certificate that was revoked"),
+    ] {
+        let [one, other] = ["www.example.com", "mail.example.com"].map(|host| {
+            let mut bench = Bench::new(&[&root]);
+            bench.knowledge.crls = vec![crl.clone()];
+            let found = bench.findings((host, "203.0.113.10"), &chain);
+            let found = of(&found, "CERT-013").unwrap();
+            assert!(found.message.contains(words), "{}", found.message);
+            found.cause.clone()
+        });
+        assert_eq!(one == other, is_one, "{words}");
+    }
+}
+
+/// CAs number the certificates of users and of CAs in one row, but a list may be about the ones only.
+#[test]
+fn a_list_about_cas_revokes_no_server() {
+    use rcgen::CrlScope::{CaCertsOnly, UserCertsOnly};
+    let root = Ca::new("Root");
+    let below = root.intermediate("Issuing CA");
+    let mut chain = below.chain(&Plan::of(&["www.example.com"]));
+    chain.push(Arc::clone(&root.certificate));
+    for (signer, listed, scope, told) in [
+        (&below, 0, UserCertsOnly, true),
+        (&below, 0, CaCertsOnly, false),
+        (&root, 1, UserCertsOnly, false),
+        (&root, 1, CaCertsOnly, true),
+    ] {
+        let point = rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://crl.example/1".to_owned()] },
+            scope: Some(scope),
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 2, 2),
+            next_update: rcgen::date_time_ymd(2026, 6, 1),
+            crl_number: rcgen::SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: Some(point),
+            revoked_certs: revokes(&chain[listed]),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let mut bench = Bench::new(&[&root]);
+        bench.knowledge.crls = super::crl::Crl::read(list.signed_by(&signer.issuer).unwrap().der()).unwrap();
+        assert_eq!(of(&bench.findings(WWW, &chain), "CERT-013").is_some(), told, "{scope:?}");
+    }
+}
+
+/// One cause may have more open chains than are held: what was told of them is no untruth in the end.
+#[test]
+fn what_was_told_for_want_of_room_is_taken_back_too() {
+    let root = Ca::new("Root");
+    let chain = root.intermediate("Issuing CA").chain(&Plan::of(&["www.example.com"]));
+    let mut bench = Bench::new(&[&root]);
+    let shown: Vec<_> = (0..=256).map(|_| bench.handshake(HOME, &chain[..1])).collect();
+    let whole = bench.handshake(HOME, &chain);
+    let mut judge = bench.judge();
+    judge.hold_open_chains(When::AtEnd);
+    let told: Vec<_> = shown.iter().flat_map(|one| judge.observe(one, Timestamp(0))).collect();
+    assert_eq!((told.len(), ids(&told)), (257, vec!["CERT-005"]));
+    assert_eq!(ids(&judge.observe(&whole, Timestamp(0))), NONE);
+    assert_eq!(judge.completed(), [(told[0].cause.alert_id(), Afterthought::Retract("TLSW-CERT-005"))]);
+    assert_eq!(ids(&judge.finish()), NONE);
+}
+
+/// Of all lists of keys that others know the owner may load one.
+#[test]
+fn each_list_of_known_keys_counts_alone() {
+    use sha2::Digest as _;
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]));
+    let known = &chain[0].facts.as_deref().unwrap().key.bytes;
+    let hash = sha2::Sha256::digest(&known[1..=known.len() / 2]);
+    let told = |fill: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::new(&[&ca]);
+        fill(&mut bench);
+        of(&bench.findings(WWW, &chain), "KEY-006").map(|found| found.evidence.proofs[0].text.clone())
+    };
+    let file = |hash: &[u8]| {
+        let mut entry = [7; 16];
+        entry[..15].copy_from_slice(&hash[..15]);
+        KeyFile { name: "badkeys".to_owned(), entries: 1, read: Box::new(move |at| (at == 0).then_some(entry)) }
+    };
+    assert_eq!(told(&|_| ()), None);
+    assert_eq!(told(&|bench| bench.knowledge.badkeys.push(file(&hash))).unwrap(), "badkeys list 7");
+    assert_eq!(told(&|bench| bench.knowledge.badkeys.push(file(&[0; 15]))), None);
+    let listed = told(&|bench| bench.knowledge.compromised = named(List::keys(&spki(&chain[0]))));
+    assert!(listed.unwrap().starts_with("list line 1"));
+    let policy = format!("version = 1\n[[compromised]]\nreason = \"stolen\"\nkeys = [\"{}\"]\n", spki(&chain[0]));
+    let policy = Policy::parse(&policy, &super::catalogue::known_rules()).unwrap();
+    assert_eq!(told(&|bench| bench.knowledge.policy = policy.clone()).unwrap(), "policy line 2: stolen");
+}
+
+#[test]
+fn the_quiet_profile_marks_what_is_low() {
+    let ca = Ca::new("Root");
+    let chain = ca.chain(&Plan::of(&["www.example.com"]).dates(START - 10 * DAY, START - DAY));
+    for (profile, place, expected) in [
+        ("balanced", WWW, (Severity::Low, Effect::Alert)),
+        ("quiet", WWW, (Severity::Low, Effect::Mark)),
+        ("quiet", HOME, (Severity::Medium, Effect::Alert)),
+    ] {
+        let bench = Bench::new(&[&ca]).policy(&format!("profile = \"{profile}\"\n"));
+        assert_eq!(how(&bench.findings(place, &chain), "CERT-001"), Some(expected), "{profile}");
     }
 }

@@ -198,6 +198,25 @@ mod tests {
         assert_eq!(found(&roots, list(&new, &later[0]), (&before, &later)), NONE);
     }
 
+    /// The key of a CA that may not sign lists (RFC 5280 section 4.2.1.3) speaks for no other key.
+    #[test]
+    fn a_ca_that_may_sign_no_lists_signs_none_for_others() {
+        use rcgen::KeyUsagePurpose::{CrlSign, KeyCertSign};
+        let root = Ca::new("Root");
+        let old = root.intermediate("Issuing CA");
+        let chain = old.chain(&host());
+        for (usages, told) in [(vec![KeyCertSign, CrlSign], &["CERT-013"][..]), (vec![KeyCertSign], &NONE)] {
+            let new = root.intermediate_with("Issuing CA", |params| params.key_usages = usages);
+            let before = new.chain(&Plan::of(&["other.corp.example"]));
+            // Whoever has the key can sign a list all the same.
+            let mut unlimited = rcgen::CertificateParams::default();
+            unlimited.distinguished_name.push(rcgen::DnType::CommonName, "Issuing CA");
+            let key = rcgen::KeyPair::try_from(new.issuer.key().serialize_der()).unwrap();
+            let signer = Ca { issuer: rcgen::Issuer::new(unlimited, key), certificate: new.certificate };
+            assert_eq!(found(&[&root], list(&signer, &chain[0]), (&before, &chain)), told);
+        }
+    }
+
     #[test]
     fn roots_of_one_name_are_one_ca_where_one_signed_the_other() {
         let (old, new) = (Ca::new("Corp Root"), Ca::new("Corp Root"));
@@ -255,7 +274,7 @@ mod tests {
             facts.spki_sha256.0[..8].copy_from_slice(&number.to_be_bytes());
             assert_eq!(knowledge.crls_of(&facts).count(), 0);
         }
-        assert!(knowledge.crl_signatures.len() <= MAX_UNSIGNED);
+        assert_eq!(knowledge.crl_signatures.len(), MAX_UNSIGNED);
         assert_eq!(knowledge.crls_of(ca.certificate.facts.as_deref().unwrap()).count(), 1);
         assert_eq!(knowledge.crl_signers.get(&0).unwrap().len(), 1);
     }

@@ -283,12 +283,6 @@ impl Judge {
         certificate::check(&case, &mut findings);
         let open = |chain: &&JudgedChain| chain.judgement.ending == Ending::Incomplete;
         let is_open = sighting.server.as_ref().is_some_and(open);
-        if is_open
-            && self.open.is_none()
-            && let Some(finding) = findings.iter().find(|finding| finding.rule == &UNTRUSTED_ISSUER)
-        {
-            self.incomplete.entry(&finding.cause, || observation.server_chain.clone());
-        }
         let lasting = Lasting {
             factorable: server
                 .as_deref()
@@ -712,7 +706,7 @@ fn adjust(finding: &mut Finding, policy: &Policy) {
 mod tests {
     use super::*;
     use crate::detect::judge_tests::Bench;
-    use crate::detect::testing::{Ca, Plan, ids};
+    use crate::detect::testing::{Ca, DAY, Plan, START, ids, parse};
 
     /// Certificates may be as large as a message: what is remembered of them is bounded in bytes too.
     #[test]
@@ -733,6 +727,44 @@ mod tests {
                 assert!(judge.held.0 <= most);
             }
             assert_eq!(judge.chains.len() == 30, most == HELD_BYTES);
+        }
+    }
+
+    /// Whoever reads it.
+    #[test]
+    fn a_chain_is_verified_once_and_judged_once_for_a_name_and_a_time() {
+        let last = START + 10 * DAY;
+        let chain = Ca::new("Root").chain(&Plan::of(&["www.example.com"]).dates(START, last));
+        let again: Vec<_> = chain.iter().map(|one| parse(&one.der)).collect();
+        let (www, mail) = (Some("www.example.com"), Some("mail.example.com"));
+        for (name, [first, second], is_same) in [
+            (www, [Some(START), Some(last)], true),
+            (www, [Some(START - 1), Some(START)], false),
+            (www, [Some(last), Some(last + 1)], false),
+            (www, [None, None], true),
+            (www, [None, Some(START)], false),
+            (www, [Some(START), None], false),
+            (mail, [Some(START), Some(START)], false),
+            (None, [None, None], false),
+        ] {
+            let mut judge = Bench::new(&[]).judge();
+            let mut judged = |chain: &[_], name, at: Option<i64>| {
+                judge.judged(chain, (name, at.map(ValidityTime)), Purpose::Server).unwrap().chain
+            };
+            let (first, second) = (judged(&chain, www, first), judged(&again, name, second));
+            assert_eq!(Arc::ptr_eq(&first, &second), is_same, "{name:?}");
+            assert_eq!((judge.chains.len(), judge.next_chain), (1, 1));
+            let bytes = chain.iter().map(|one| one.weight()).sum::<usize>();
+            assert_eq!(judge.held.0, bytes * if name == www { 2 } else { 3 }, "of the chain and of each judgement");
+        }
+    }
+
+    #[test]
+    fn the_largest_list_that_is_no_waste_is_kept() {
+        let mut judge = Bench::new(&[]).judge();
+        for (given, kept) in [(8, 8), (4, 8), (SPARE, SPARE), (SPARE + 1, SPARE)] {
+            judge.give_back(Vec::with_capacity(given));
+            assert_eq!(judge.spare.capacity(), kept);
         }
     }
 

@@ -772,6 +772,7 @@ fn primes_that_two_keys_share() {
         }
         let found = judge.finish();
         assert_eq!((found.len(), found.iter().all(|one| one.rule.id == "TLSW-KEY-007")), (guilty, true));
+        assert!(found.iter().all(|one| one.evidence.proofs.len() == 1), "the other one");
     }
 }
 

@@ -39,9 +39,9 @@ fn revoked(case: &Case<'_>) -> Option<Finding> {
 
 fn by_crl(case: &Case<'_>) -> Option<Finding> {
     let at = case.sighting.at?;
-    let (facts, standing) = in_crl(case.knowledge, case.path(), at)?;
+    let (certificate, facts, standing) = in_crl(case.knowledge, case.path(), at)?;
     let entry = standing.entry;
-    let depth = depth(case, facts);
+    let depth = depth(case, certificate);
     let what = if depth == 0 { "a certificate that" } else { "a certificate under a CA that" };
     let mut message = format!("{} {what} was {}: {}", case.gave(), since(&standing, at), quoted(&facts.subject.text));
     let stale = standing.list.is_stale(at);
@@ -65,8 +65,8 @@ fn by_crl(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// Whether a certificate is the leaf (0) or one of its CAs (1): a CA that is listed is one cause at all hosts below it.
-fn depth(case: &Case<'_>, facts: &Facts) -> usize {
-    usize::from(case.leaf().is_none_or(|(_, leaf)| !std::ptr::eq(leaf, facts)))
+fn depth(case: &Case<'_>, certificate: &Certificate) -> usize {
+    usize::from(case.leaf().is_none_or(|(leaf, _)| leaf.sha256 != certificate.sha256))
 }
 
 /// A leaf that is listed is told at each host anew: where else it comes up is what one wants to know at once.
@@ -125,15 +125,15 @@ pub(super) fn in_crl<'a>(
     knowledge: &'a Knowledge,
     path: &'a [Arc<Certificate>],
     at: ValidityTime,
-) -> Option<(&'a Facts, Standing<'a>)> {
+) -> Option<(&'a Certificate, &'a Facts, Standing<'a>)> {
     if knowledge.crls.is_empty() {
         return None;
     }
     path.iter().zip(1_usize..).find_map(|(child, above)| {
-        let child = child.facts.as_deref()?;
+        let facts = child.facts.as_deref()?;
         let issuer = path.get(above)?;
         let above = path.get(above.saturating_add(1)).and_then(|one| one.facts.as_deref());
-        Some((child, knowledge.revoked(IssuedBy { issuer, above }, child, at)?))
+        Some((&**child, facts, knowledge.revoked(IssuedBy { issuer, above }, facts, at)?))
     })
 }
 
@@ -142,9 +142,9 @@ fn by_serial(case: &Case<'_>) -> Option<Finding> {
     if lists.has_no_certificates() {
         return None;
     }
-    let found = presented(case).find_map(|(_, facts)| Some((facts, lists.serial(facts)?)));
-    let (facts, source) = found?;
-    let (depth, words) = (depth(case, facts), source.kind.words(""));
+    let found = presented(case).find_map(|(one, facts)| Some((one, facts, lists.serial(facts)?)));
+    let (certificate, facts, source) = found?;
+    let (depth, words) = (depth(case, certificate), source.kind.words(""));
     let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
     let mut finding = case.leaf_finding(&REVOKED_BY_CRL, &[], message);
     finding.cause = cause(case, &REVOKED_BY_CRL, (depth, serial(facts)));
@@ -172,9 +172,7 @@ impl Kind {
     /// What this says of a certificate, behind the word; `now` may be `"now "`.
     pub(super) fn words(self, now: &str) -> String {
         match self {
-            Self::Crl if now.is_empty() => "which is revoked".to_owned(),
             Self::Crl => format!("which is {now}known to be revoked"),
-            Self::Hold if now.is_empty() => "which is on hold".to_owned(),
             Self::Hold => format!("which is {now}known to have been on hold"),
             Self::Serials => format!("whose issuer and serial number {now}stand in a list"),
             Self::Blocked => format!("which {now}stands in a block list"),
@@ -294,7 +292,7 @@ fn blocklisted(case: &Case<'_>) -> Option<Finding> {
     }
     let found = presented(case).find_map(|(one, facts)| Some((one, facts, lists.hash(one, facts)?)));
     let (certificate, facts, source) = found?;
-    let (depth, words) = (depth(case, facts), source.kind.words(""));
+    let (depth, words) = (depth(case, certificate), source.kind.words(""));
     let message = format!("{} {} {words}: {}.", case.gave(), named(depth, facts), quoted(&source.text));
     let mut finding = case.leaf_finding(&BLOCKLISTED, &[], message);
     finding.cause = cause(case, &BLOCKLISTED, (depth, certificate.sha256.to_string()));
@@ -311,9 +309,9 @@ fn known_key(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let lists = Lists::of(case.sighting);
-    let found = presented(case).find_map(|(_, facts)| Some((facts, lists.key(facts)?)));
-    let (facts, source) = found?;
-    let which = named(depth(case, facts), facts);
+    let found = presented(case).find_map(|(one, facts)| Some((one, facts, lists.key(facts)?)));
+    let (certificate, facts, source) = found?;
+    let which = named(depth(case, certificate), facts);
     let message = format!("{} {which} whose private key others know: {}.", case.gave(), quoted(&source));
     let mut finding = case.leaf_finding(&KNOWN_COMPROMISED_KEY, &[], message);
     finding.cause = Cause::LeafKey(facts.spki_sha256);

@@ -268,6 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn one_entry_of_any_kind_is_no_empty_list() {
+        let key = "cd".repeat(32);
+        assert!(List::default().is_empty() && List::indicators("# nothing\nwrong x\n").is_empty());
+        assert!(!List::serials("0a CN=Root").is_empty());
+        for (kind, value) in [
+            ("certificate", key.as_str()),
+            ("key", &key),
+            ("ja3", "e7d705a3286e19ea42f587b344ee6865"),
+            ("name", "bad.example"),
+            ("serial", "0a"),
+            ("address", "192.0.2.0/24"),
+        ] {
+            assert!(!List::indicators(&format!("{kind} {value}\n")).is_empty(), "{kind}");
+        }
+    }
+
+    #[test]
     fn indicators_of_every_kind() {
         let key = "cd".repeat(32);
         let text = format!(

@@ -271,6 +271,10 @@ mod tests {
             }
             assert_eq!(ids(&last) == ["MITM-013"], fires);
             assert_eq!(last.len(), if fires { 3 } else { 0 }, "the clients before too");
+            assert!(last.iter().all(|one| one.message.ends_with("), as 3 clients did within 600 s.")));
+            // More of them are more of the same.
+            last.extend(get(&mut scene, &mut rules, 4, change));
+            assert!(last.iter().all(|one| one.cause == last[0].cause));
         }
         // What was before is told, and that nothing was.
         for (before, days, wanted) in [
@@ -357,6 +361,34 @@ mod tests {
     }
 
     #[test]
+    fn each_client_alone_is_a_cause() {
+        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+        let mut found = Vec::new();
+        for client in [1, 2] {
+            for _ in 0..5 {
+                let mut observation = scene.handshake(&format!("10.0.0.{client}"), "203.0.113.10", &[]);
+                alert(Direction::LowToHigh, 2, 48)(&mut observation.handshake);
+                scene.with(&format!("www{client}.example.com"), &observation, |sighting| {
+                    rules.observe(sighting, (None, false), &mut found);
+                });
+            }
+        }
+        assert!(found.len() == 2 && found[0].cause != found[1].cause);
+        assert!(found.iter().all(|one| one.message.ends_with(" (unknown_ca).")), "{}", found[0].message);
+    }
+
+    #[test]
+    fn handshakes_of_before_are_counted_however_many_came_at_once() {
+        let refuse = alert(Direction::LowToHigh, 2, 48);
+        let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+        get(&mut scene, &mut rules, 9, &refuse);
+        (0..MAX_EVENTS + 2).for_each(|_| drop(get(&mut scene, &mut rules, 9, &|_| {})));
+        scene.now += 4_000;
+        let found = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse)).last().unwrap();
+        assert_eq!(found[0].evidence.pro[0].text, "refused by 3 clients; 1 of 131 handshakes before");
+    }
+
+    #[test]
     fn one_client_needs_half_of_five() {
         let refuse = alert(Direction::LowToHigh, 2, 42);
         let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
@@ -368,6 +400,15 @@ mod tests {
             get(&mut scene, &mut rules, 1, &|_| {});
         }
         assert!(get(&mut scene, &mut rules, 1, &refuse).is_empty(), "two of six");
+        for accepts in [&[false, true, false, true, false][..], &[false, true, true, false, true, false]] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            let mut last = Vec::new();
+            for accepts in accepts {
+                assert!(last.is_empty());
+                last = get(&mut scene, &mut rules, 1, if *accepts { &|_| {} } else { &refuse });
+            }
+            assert_eq!(last.len(), 1, "three of {}", accepts.len());
+        }
     }
 
     #[test]
@@ -380,6 +421,33 @@ mod tests {
         scene.now += 4_000;
         let again: Vec<bool> = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse).is_empty()).collect();
         assert_eq!(again, [true; 3]);
+    }
+
+    #[test]
+    fn three_refusals_before_are_usual() {
+        let refuse = alert(Direction::LowToHigh, 2, 46);
+        for (before, fires) in [(2, true), (3, false)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            (0..before).for_each(|_| drop(get(&mut scene, &mut rules, 9, &refuse)));
+            scene.now += 4_000;
+            let found = (1..=3).map(|client| get(&mut scene, &mut rules, client, &refuse)).last().unwrap();
+            assert_eq!(!found.is_empty(), fires, "{before}");
+        }
+    }
+
+    /// Who refused too long ago and goes on since does not refuse.
+    #[test]
+    fn clients_that_go_on_are_none_that_refuse() {
+        let refuse = alert(Direction::LowToHigh, 2, 46);
+        for (goes_on, fires) in [(true, false), (false, true)] {
+            let (mut scene, mut rules) = (Scene::new(&[]), Rejections::default());
+            get(&mut scene, &mut rules, 1, &refuse);
+            scene.now += 500;
+            get(&mut scene, &mut rules, 1, if goes_on { &|_| {} } else { &refuse });
+            scene.now += 150;
+            let found = [2, 3].map(|client| get(&mut scene, &mut rules, client, &refuse));
+            assert_eq!(!found[1].is_empty(), fires, "goes on: {goes_on}");
+        }
     }
 
     #[test]

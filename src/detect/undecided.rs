@@ -222,4 +222,76 @@ pub(super) mod tests {
             assert_eq!(found.map(|one| one.severity).collect::<Vec<_>>(), [expected], "{seen}");
         }
     }
+
+    /// As it happens: what its issuer decides is told when that appears.
+    #[test]
+    fn an_issuer_that_appears_decides_at_once() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n");
+        for (ca, told) in [(&allowed, 0), (&other, 1)] {
+            let mut bench = Bench::new(&[]).policy(&policy);
+            let shown = [
+                bench.handshake((HOST, "203.0.113.10"), &[ca.leaf(&Plan::of(&[HOST]))]),
+                bench.handshake(("www.example.net", "203.0.113.11"), &Ca::new("Other CA").chain(&Plan::of(&[HOST]))),
+                bench.handshake(("www.example.org", "203.0.113.11"), &ca.chain(&Plan::of(&["www.example.org"]))),
+            ];
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtOnce);
+            let found = shown.map(|one| {
+                let found = judge.observe(&one, one.handshake.first.order.clock);
+                found.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count()
+            });
+            assert_eq!(found, [0, 0, told]);
+            let later = judge.finish();
+            assert_eq!(later.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_may_not_wait_is_told_as_doubtful_at_once() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA").intermediate("Lower CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!("[[host]]\nmatch = [\"{HOST}\"]\nissuers = [\"{spki}\"]\n");
+        for (hold, told) in [("0s", [1, 0]), ("1s", [0, 1])] {
+            let hold = format!("[rules.untrusted-issuer]\nhold = \"{hold}\"\n");
+            let mut bench = Bench::new(&[]).policy(&format!("{policy}{hold}"));
+            let shown = bench.handshake((HOST, "203.0.113.10"), &other.chain(&Plan::of(&[HOST])));
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtOnce);
+            let clock = shown.handshake.first.order.clock;
+            let number = |found: &[Finding]| found.iter().filter(|one| one.rule == &ISSUER_NOT_ALLOWED).count();
+            let at_once = number(&judge.observe(&shown, clock));
+            let found = [at_once, number(&judge.advance(clock.plus(crate::time::Span::seconds(1))))];
+            assert_eq!(found, told, "{hold}");
+        }
+    }
+
+    /// What is told where no issuer decides: POL-001 nothing by the leaf alone, and what only marks goes on marking.
+    #[test]
+    fn what_is_left_open_is_told_as_far_as_it_is_known() {
+        let (allowed, other) = (Ca::new("Allowed CA"), Ca::new("Other CA"));
+        let spki = allowed.certificate.facts.as_ref().unwrap().spki_sha256;
+        let lower = other.intermediate("Lower CA");
+        for (entry, sent, rule, told) in [
+            ("issuers", 1, "POL-001", None),
+            ("issuers", 2, "POL-001", Some((Effect::Alert, Severity::High))),
+            ("pins", 1, "MITM-001", Some((Effect::Alert, Severity::Critical))),
+            ("expires = 2020-01-01\npins", 1, "MITM-001", Some((Effect::Mark, Severity::Critical))),
+        ] {
+            let mut bench =
+                Bench::new(&[]).policy(&format!("[[host]]\nmatch = [\"{HOST}\"]\n{entry} = [\"{spki}\"]\n"));
+            let shown = bench.handshake((HOST, "203.0.113.10"), &lower.chain(&Plan::of(&[HOST]))[..sent]);
+            let anchors = Arc::clone(&bench.knowledge.anchors);
+            let mut judge = bench.judge();
+            judge.hold_open_chains(When::AtEnd);
+            judge.add(Box::new(Watch::new(anchors, 100)));
+            let mut found = judge.observe(&shown, shown.handshake.first.order.clock);
+            assert!(!found.iter().any(|one| one.rule.id.ends_with(rule)), "{entry}");
+            found.extend(judge.finish());
+            let found = found.iter().find(|one| one.rule.id.ends_with(rule));
+            assert_eq!(found.map(|one| (one.effect, one.severity)), told, "{entry} {sent}");
+            assert!(found.is_none_or(|one| one.confidence == CONFIDENCE), "{entry} {sent}");
+        }
+    }
 }

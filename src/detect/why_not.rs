@@ -473,4 +473,88 @@ mod tests {
         assert!(text.contains("last unexpected certificate") && text.contains("Gate"), "{text}");
         assert!(text.contains("suspect") && text.contains("accepted"), "{text}");
     }
+
+    #[test]
+    fn handshakes_without_a_certificate_say_why() {
+        let mut scene = Scene::new(&[]);
+        let mut why = WhyNot::new("www.example.com");
+        for kind in ["1.3", "resumed", "resumed", "1.3", "1.3", "neither"] {
+            let mut observation = scene.handshake("10.1.0.1", "192.0.2.1", &[]);
+            let handshake = &mut observation.handshake;
+            handshake.client_hello.as_mut().unwrap().server_name = Some(b"www.example.com".as_slice().into());
+            handshake.server_hello.as_mut().unwrap().selected_version = (kind == "1.3").then_some(TLS_1_3);
+            handshake.resumed = (kind == "resumed").then_some(true);
+            why.observe(&observation);
+        }
+        let text = why.text(None, None);
+        for line in [": 6 handshakes, 0 with", "  3 in TLS 1.3,", "  2 resumed a session", "  1 ended before"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(text.contains("findings\n  none\n") && !text.contains("named a host asked there"), "{text}");
+    }
+
+    #[test]
+    fn names_at_the_address_are_told_each_once() {
+        let mut scene = Scene::new(&[]);
+        let mut why = [WhyNot::new("ip:192.0.2.1"), WhyNot::new("www0.example.com")];
+        let mut told = Vec::new();
+        for (number, server) in (0..=NAMED).chain([0]).map(|number| (number, "192.0.2.1")).chain([(99, "192.0.2.2")]) {
+            let mut observation = scene.handshake("10.1.0.1", server, &[]);
+            let name = format!("www{number}.example.com");
+            observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
+            why.iter_mut().for_each(|one| one.observe(&observation));
+            told.push(why[0].text(None, None));
+        }
+        let names = |text: &str| text.matches(".example.com:443").count();
+        assert_eq!(
+            told.iter().map(|text| names(text)).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]
+        );
+        assert_eq!(told.iter().position(|text| text.contains(" and more: ask about these")), Some(NAMED));
+        assert!(told.iter().all(|text| !text.contains("www99")));
+        assert_eq!(names(&why[1].text(None, None)), 0, "who asks for a name gets no other");
+        let mut again = WhyNot::new("ip:192.0.2.1");
+        let mut observation = scene.handshake("10.1.0.1", "192.0.2.1", &[]);
+        for number in (0..NAMED).chain([0]) {
+            let name = format!("www{number}.example.com");
+            observation.handshake.client_hello.as_mut().unwrap().server_name = Some(name.as_bytes().into());
+            again.observe(&observation);
+        }
+        assert!(!again.text(None, None).contains("and more"));
+    }
+
+    #[test]
+    fn findings_are_told_up_to_so_many() {
+        let mut finding = Finding::new(&EXPIRED, Cause::LeafKey(Sha256([1; 32])), Moment::default(), "odd".to_owned());
+        finding.host = "www.example.com:443".into();
+        let mut why = WhyNot::new("www.example.com");
+        for line in (1..=FINDINGS).chain([1, FINDINGS + 1]) {
+            assert!(!why.text(None, None).contains(" more\n"));
+            finding.suppressed_by = Some(line);
+            why.found(&finding);
+        }
+        let text = why.text(None, None);
+        assert!(text.contains("\n  and 1 more\n") && text.contains("(2 times, suppressed by line 1 of"), "{text}");
+    }
+
+    /// Of the hosts of an alert not all may be kept.
+    #[test]
+    fn an_alert_about_very_many_hosts_may_be_about_this_one() {
+        for (hosts, suppressed_by, told) in [
+            (5_000, None, "one is about more hosts than are kept\n"),
+            (5_000, Some(1), "no alert names it\n"),
+            (50, None, "no alert names it\n"),
+        ] {
+            let mut alerts = Alerts::default();
+            for host in 0..hosts {
+                let cause = Cause::LeafKey(Sha256([1; 32]));
+                let mut finding = Finding::new(&EXPIRED, cause, Moment::default(), "odd".to_owned());
+                finding.host = format!("other{host}.example.com:443").into();
+                finding.suppressed_by = suppressed_by;
+                alerts.take(&finding, || None, Timestamp(0));
+            }
+            let text = WhyNot::new("www.example.com").text(None, Some(&alerts));
+            assert!(text.ends_with(told), "{text}");
+        }
+    }
 }

@@ -36,9 +36,6 @@ impl HostIndex {
         if self.names.is_empty() && self.parents.is_empty() && self.others.is_empty() {
             return None;
         }
-        if self.names.is_empty() && self.parents.is_empty() && self.others.is_empty() {
-            return None;
-        }
         let by_port =
             |ports: &HashMap<Option<u16>, usize>| ports.get(&Some(target.port)).or_else(|| ports.get(&None)).copied();
         let lower = target.name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());

@@ -134,10 +134,26 @@ mod tests {
             ("2001:db8::/33", "2001:db8:8000::", false),
             ("192.0.2.1", "192.0.2.1", true),
             ("192.0.2.1", "192.0.2.2", false),
+            ("192.0.2.1/32", "192.0.2.1", true),
+            ("2001:db8::1/128", "2001:db8::1", true),
             ("::ffff:192.0.2.0/120", "192.0.2.77", true),
         ] {
             let network: Cidr = network.parse().unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), inside, "{network} {address}");
+        }
+    }
+
+    #[test]
+    fn a_network_covers_itself_and_narrower_ones() {
+        for (wide, narrow, covers) in [
+            ("10.0.0.0/8", "10.0.0.0/8", true),
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.0.0.0/16", "10.0.0.0/8", false),
+            ("10.0.0.0/8", "11.0.0.0/8", false),
+            ("0.0.0.0/0", "::/0", false),
+        ] {
+            let [wide, narrow]: [Cidr; 2] = [wide, narrow].map(|text| text.parse().unwrap());
+            assert_eq!(wide.covers(narrow), covers, "{wide} {narrow}");
         }
     }
 

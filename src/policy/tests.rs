@@ -107,6 +107,13 @@ fn reading_goes_on_behind_what_is_unknown() {
             "version = 1\n[trust]\nblocklists = [{ path = \"a\" }, { format = 1, path = \"b\", z = 1 }]\n",
             &[(3, 15), (3, 42), (3, 57)],
         ),
+        // Nor is a list that lacks an element judged without it, but the tables of one that has something else in it are.
+        ("version = 1\n[[host]]\nmatch = [7]\n", &[(3, 10)]),
+        ("version = 1\nhost = [7, { match = [\"a..b\"] }, { match = 5 }]\n", &[(2, 9), (2, 23), (2, 44)]),
+        (
+            "version = 1\n[[compromised]]\nreason = \"x\"\nserials = [7, { issuer = \"CN=a\", serial = \"zz\" }]\n",
+            &[(4, 12), (4, 43)],
+        ),
         // A syntax error ends it.
         ("version = 1\nx = 1\ny = = 2\nz = 3\n", &[(3, 5)]),
     ] {
@@ -204,6 +211,32 @@ fn suppressions_need_all_conditions_and_end() {
 }
 
 #[test]
+fn a_suppression_for_a_client_certificate_needs_its_key() {
+    let key = "07".repeat(32);
+    let policy = policy(&format!(
+        "[[suppress]]\nrule = \"*\"\nclient_certificate = \"{key}\"\npermanent = true\nreason = \"x\"\n"
+    ));
+    for (key, held) in [(Some([7; 32]), true), (Some([8; 32]), false), (None, false)] {
+        let subject = Subject {
+            rule: RULES[0],
+            client: "10.0.0.1".parse().unwrap(),
+            target: target(None, "192.0.2.1", 443),
+            client_key: key.as_ref(),
+            day: None,
+        };
+        assert_eq!(policy.suppression_for(&subject).is_some(), held, "{key:?}");
+    }
+}
+
+#[test]
+fn networks_match_names_that_are_addresses() {
+    let pattern: HostPattern = "10.0.0.0/8".parse().unwrap();
+    for (name, matches) in [("10.1.2.3", true), ("11.1.2.3", false), ("10.example", false), ("fd00::1", false)] {
+        assert_eq!(pattern.matches_name(name), matches, "{name}");
+    }
+}
+
+#[test]
 fn severities_and_settings() {
     let policy = policy(
         "[[severity]]\nrule = \"self-signed\"\nset = \"high\"\n[[severity]]\nrule = \"*\"\nhost = \"*.a.example\"\nset = 99\n\
@@ -232,6 +265,60 @@ fn a_wider_suppression_after_a_narrower_one_is_used() {
     ] {
         let body = format!("{}{}", silenced(first.0, first.1), silenced(second.0, second.1));
         assert_eq!(warnings(&policy(&body), Some(Day(0))), [], "{body}");
+    }
+}
+
+#[test]
+fn what_silences_everything_or_nothing_is_told() {
+    let found = |body: &str| {
+        let found = warnings(&policy(body), Some(Day::of_date(2026, 1, 1)));
+        found.into_iter().map(|one| one.message).collect::<Vec<_>>().join("; ")
+    };
+    let key = format!("client_certificate = \"{}\"", "0".repeat(64));
+    for (places, told) in [
+        ("", "everywhere"),
+        ("host = \"*\"", "everywhere"),
+        ("src = [\"0.0.0.0/0\", \"::/0\"]", "everywhere"),
+        ("host = \"*:443\"", ""),
+        ("host = \"a.example.com\"", ""),
+        (&key, ""),
+        ("src = [\"10.0.0.0/8\"]\ndst = [\"10.0.0.0/8\"]", ""),
+        ("src = [\"fd00::/8\"]\ndst = [\"10.0.0.0/8\"]", "no connection"),
+        ("src = [\"10.0.0.0/8\"]\ndst = [\"fd00::/8\"]", "no connection"),
+        ("src = [\"10.0.0.0/8\", \"fd00::/8\"]\ndst = [\"fd00::/8\"]", ""),
+        ("src = [\"10.0.0.0/8\"]\ndst = [\"10.0.0.0/8\", \"fd00::/8\"]", ""),
+    ] {
+        let body = format!("[[suppress]]\nrule = \"*\"\n{places}\npermanent = true\nreason = \"x\"\n");
+        let found = found(&body);
+        assert!(if told.is_empty() { found.is_empty() } else { found.contains(told) }, "{places}: {found}");
+    }
+    // The later one is used where it holds longer.
+    let until = |end: &str| format!("[[suppress]]\nrule = \"expiring\"\nhost = \"a.example\"\n{end}\nreason = \"x\"\n");
+    let (june, december, ever) = ("until = 2026-06-30", "until = 2026-12-31", "permanent = true");
+    for (first, second, is_used) in [
+        (june, december, true),
+        (june, june, false),
+        (december, june, false),
+        (june, ever, true),
+        (ever, june, false),
+        (ever, ever, false),
+    ] {
+        let found = found(&format!("{}{}", until(first), until(second)));
+        assert_eq!(found.contains("never used, line 2 holds as long"), !is_used, "{first} {second}: {found}");
+    }
+}
+
+/// What ends on a day still holds on it.
+#[test]
+fn the_last_day_counts() {
+    let pins = format!("pins = [\"{}\", \"{}\"]", "0".repeat(64), "1".repeat(64));
+    let host = policy(&format!("[[host]]\nmatch = [\"a.example\"]\n{pins}\nexpires = 2026-06-30\n"));
+    let silent = policy("[[suppress]]\nrule = \"*\"\nhost = \"a.example\"\nuntil = 2026-06-30\nreason = \"x\"\n");
+    for (today, holds) in [(Day::of_date(2026, 6, 30), true), (Day::of_date(2026, 7, 1), false)] {
+        assert_eq!(host.hosts[0].pins_alert(today), holds);
+        for policy in [&host, &silent] {
+            assert_eq!(warnings(policy, Some(today)).is_empty(), holds, "{today}");
+        }
     }
 }
 

@@ -118,9 +118,10 @@ fn take(table: &mut DeTable<'_>, (place, wanted): (&Range<usize>, &Range<usize>)
     Some(Taken::Value(place.clone(), key.get_ref().to_string()))
 }
 
+/// Of a list that was left empty nobody knows what it was to be.
 fn is_list_of_tables(value: &Spanned<DeValue<'_>>) -> bool {
     let DeValue::Array(array) = value.get_ref() else { return false };
-    array.iter().all(|element| matches!(element.get_ref(), DeValue::Table(_)))
+    !array.is_empty() && array.iter().all(|element| matches!(element.get_ref(), DeValue::Table(_)))
 }
 
 fn take_inside(value: &mut Spanned<DeValue<'_>>, wanted: &Range<usize>) -> Option<Taken> {

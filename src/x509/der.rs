@@ -200,6 +200,9 @@ mod tests {
             (&[0x04, 0x81, 0x01, 0xaa], &[0xaa], true),
             (&[0x04, 0x84, 0, 0, 0, 1, 0xaa], &[0xaa], true),
             (&[0x04, 0x00], &[], false),
+            // A number of the tag that needs more octets.
+            (&[0x1f, 0x1f, 0x01, 0xaa], &[0xaa], false),
+            (&[0xbf, 0x81, 0xff, 0x01, 0x01, 0xaa], &[0xaa], false),
         ] {
             let element = Reader::new(bytes).element().unwrap();
             assert_eq!((element.content, element.padded_length), (content, padded));

@@ -314,7 +314,7 @@ mod tests {
         let mut facts = Facts::default();
         facts.subject.common_names = vec!["host.example".to_owned(), "192.0.2.1".to_owned()];
         assert!(matches_host(&facts, "host.example"));
-        assert!(matches_host(&facts, "192.0.2.1"));
+        assert!(matches_host(&facts, "192.0.2.1") && !matches_host(&facts, "192.0.2.2"));
         facts.alternative_names = vec![AlternativeName::Email("a@b".to_owned())];
         assert!(!matches_host(&facts, "host.example"));
         assert!(!matches_host(&facts, "192.0.2.1"));
@@ -327,5 +327,81 @@ mod tests {
         assert!(matches_host(&facts, "[2001:DB8::1]"));
         assert!(!matches_host(&facts, "192.0.2.7"), "a dNSName is no address");
         assert!(!matches_host(&facts, "host.example"));
+    }
+
+    fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82][..], &length, content].concat()
+    }
+
+    fn pair(kind: u8, text: &str) -> Vec<u8> {
+        value(der::SEQUENCE, &[value(der::OID, &[0x55, 4, kind]), value(0x0c, text.as_bytes())].concat())
+    }
+
+    /// A name of these relative distinguished names, and behind them these octets; and what is odd about it.
+    fn named(rdns: &[Vec<Vec<u8>>], behind: &[u8]) -> (Name, Vec<&'static str>) {
+        let rdns: Vec<u8> = rdns.iter().flat_map(|pairs| value(der::SET, &pairs.concat())).collect();
+        let octets = value(der::SEQUENCE, &[&rdns[..], behind].concat());
+        let mut oddities = Vec::new();
+        let name = parse(&Reader::new(&octets).element().unwrap(), &mut oddities);
+        let whole = !oddities.iter().any(|odd| ["malformed_name", "name_cut"].contains(odd));
+        assert_eq!(distinguished_name(&octets), whole.then(|| name.text.clone()));
+        (name, oddities)
+    }
+
+    #[test]
+    fn no_value_looks_like_more_of_the_name() {
+        const COMMON: u8 = 3;
+        const ORGANIZATION: u8 = 10;
+        let one = |text: &str| named(&[vec![pair(COMMON, text)]], &[]).0;
+        for (text, shown) in [
+            ("a b", "CN=a b"),
+            (" a", "CN=\\ a"),
+            ("a ", "CN=a\\ "),
+            (" ", "CN=\\ "),
+            ("#a#", "CN=\\#a#"),
+            ("a,O=b", "CN=a\\,O=b"),
+            ("a+b", "CN=a\\+b"),
+        ] {
+            assert_eq!(one(text).text, shown);
+        }
+        let two = named(&[vec![pair(COMMON, "a")], vec![pair(ORGANIZATION, "b")]], &[]).0;
+        let house = named(&[vec![pair(ORGANIZATION, "b")]], &[]).0.normalized;
+        assert_eq!(two.normalized, format!("{},{house}", one("a").normalized));
+        let pairs = [pair(COMMON, "a"), pair(ORGANIZATION, "b")];
+        let both = named(&[pairs.to_vec()], &[]).0;
+        assert_eq!((two.text.as_str(), both.text.as_str()), ("O=b,CN=a", "CN=a+O=b"));
+        let back = named(&[pairs.iter().rev().cloned().collect()], &[]).0;
+        assert_eq!(back.normalized, both.normalized, "a set has no order");
+        let normal = [&two.normalized, &both.normalized, &one("a").normalized];
+        for (forged, known) in [(",", normal[0]), ("+", normal[1])] {
+            let value = known.split_once(forged).unwrap().1;
+            assert_ne!(&one(&format!("a{forged}{value}")).normalized, known);
+            assert_ne!(normal[2], known);
+        }
+        for (text, same, other) in
+            [("Some  House", " some house ", "somehouse"), ("GRÖE", "gröe", "groe"), ("a.b-c", "A.B-C", "a.b c")]
+        {
+            assert_eq!(one(text).normalized, one(same).normalized, "{text}");
+            assert_ne!(one(text).normalized, one(other).normalized, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_name_is_told() {
+        let many = |count: usize| vec![pair(3, "a"); count];
+        let apart = |count: usize| many(count).into_iter().map(|one| vec![one]).collect::<Vec<_>>();
+        assert_eq!(named(&apart(2), &[]).1, [""; 0]);
+        assert_eq!(named(&apart(2), &[0x31]).1, ["malformed_name"], "less than an element");
+        assert_eq!(named(&apart(1), &value(der::SEQUENCE, &pair(3, "a"))).1, ["malformed_name"], "not a set");
+        assert_eq!(named(&[vec![pair(3, "a"), vec![0x30]]], &[]).1, ["malformed_name"], "less than a pair");
+        assert_eq!(named(&[vec![value(der::SEQUENCE, &[5, 0])]], &[]).1, ["malformed_name"], "no pair");
+        for rdns in [apart(600), vec![many(600)], vec![many(500), many(500)]] {
+            let (name, oddities) = named(&rdns, &[]);
+            assert_eq!((name.common_names.len(), oddities), (MAX_ATTRIBUTES, vec!["name_cut"]));
+            assert_eq!(name.text.matches("CN=").count(), MAX_ATTRIBUTES);
+            assert_eq!(name.text.len(), MAX_ATTRIBUTES * 5 - 1, "nothing empty in it");
+        }
+        assert_eq!(named(&apart(MAX_ATTRIBUTES), &[]).1, [""; 0]);
     }
 }

@@ -358,4 +358,54 @@ mod tests {
         }
         assert!(!has(&pool, 0) && has(&pool, roots.len() - 1));
     }
+
+    /// Mozilla's roots under one name.
+    fn namesakes() -> impl Iterator<Item = Certificate> {
+        webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| {
+            let mut one = Certificate::parse(der);
+            one.facts.as_mut().unwrap().subject.normalized = "namesake".to_owned();
+            one
+        })
+    }
+
+    #[test]
+    fn namesakes_take_the_places_of_namesakes_only() {
+        let mut pool = Pool::new(1 << 20);
+        for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().rev().take(3) {
+            assert!(pool.add(&Arc::new(Certificate::parse(der))));
+        }
+        for one in namesakes().take(MAX_SAME_SUBJECT + 9) {
+            assert!(pool.add(&Arc::new(one)));
+        }
+        assert_eq!((pool.len(), pool.strangers.len()), (3 + MAX_SAME_SUBJECT, 3 + MAX_SAME_SUBJECT));
+        assert_eq!(pool.named("namesake").len(), MAX_SAME_SUBJECT);
+    }
+
+    #[test]
+    fn key_identifiers_tell_namesakes_apart_where_one_fits() {
+        let mut anchors = TrustAnchors::default();
+        let identifiers = [Some(&[1][..]), None, Some(&[2])];
+        let made: Vec<Sha256> = namesakes()
+            .zip(identifiers)
+            .map(|(mut one, identifier)| {
+                one.facts.as_mut().unwrap().subject_key_identifier = identifier.map(Into::into);
+                let sha256 = one.sha256;
+                assert!(anchors.add(Arc::new(one)));
+                sha256
+            })
+            .collect();
+        let mut child = Facts::default();
+        child.issuer.normalized = "namesake".to_owned();
+        for (wanted, found) in [
+            (Some(&[1][..]), &[0, 1][..]),
+            (Some(&[2]), &[2, 1]),
+            // Identifiers are hints (RFC 4158 section 3.5.12).
+            (Some(&[3]), &[1, 0, 2]),
+            (None, &[0, 1, 2]),
+        ] {
+            child.authority_key_identifier = wanted.map(Into::into);
+            let issuers: Vec<Sha256> = anchors.issuers_of(&child).iter().map(|one| one.sha256).collect();
+            assert_eq!(issuers, found.iter().map(|place| made[*place]).collect::<Vec<_>>(), "{wanted:?}");
+        }
+    }
 }

@@ -422,6 +422,20 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_pss_have_defaults_and_one_trailer() {
+        let sha1 = Some(Scheme::Pss(Hash::Sha1, Hash::Sha1, 20));
+        for (parameters, scheme) in [
+            (&[0x30, 0][..], sha1),
+            (&[0x30, 5, 0xa3, 3, 2, 1, 1], sha1),
+            (&[0x30, 5, 0xa3, 3, 2, 1, 2], None),
+            (&[0x30, 5, 0xa2, 3, 2, 1, 32], Some(Scheme::Pss(Hash::Sha1, Hash::Sha1, 32))),
+            (&[5, 0], None),
+        ] {
+            assert_eq!(pss_parameters(parameters), scheme, "{parameters:02x?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_checked_is_not_called_bad() {
         for name in ["ec-secp256k1", "ec-explicit", "ed448", "dsa"] {
             assert!(matches!(own_verdict(&sample(name)), Verdict::Unknown(_)), "{name}");
@@ -442,6 +456,45 @@ mod tests {
                     assert_ne!(verify_tls(key, scheme, b"message", signature), Verdict::Good, "{name} {scheme:?}");
                 }
             }
+        }
+    }
+
+    /// What is right is no forgery, however unusual: ring refuses such encodings and such keys.
+    #[test]
+    fn unusual_encodings_and_keys_verify_as_well() {
+        let verdict = |certificate: &Certificate, change: &dyn Fn(&mut crate::x509::Facts)| {
+            let mut changed = certificate.clone();
+            change(changed.facts.as_mut().unwrap());
+            own_verdict(&changed)
+        };
+        for name in ["ec-P-256-sha256", "ec-P-384-sha384"] {
+            let certificate = sample(name);
+            let facts = certificate.facts.as_ref().unwrap();
+            let (r, s) = ecdsa_numbers(&facts.signature).unwrap();
+            assert!(is_canonical(&facts.signature, r, s));
+            let integer = |number: &[u8], zeros: usize| {
+                let content = [&vec![0; zeros + usize::from(number[0] >= 0x80)][..], number].concat();
+                [&[der::INTEGER, u8::try_from(content.len()).unwrap()][..], &content].concat()
+            };
+            let signature = |length: &[u8], zeros: usize, behind: &[u8]| {
+                let numbers = [integer(r, zeros), integer(s, 0), behind.to_vec()].concat();
+                let short = u8::try_from(numbers.len()).unwrap();
+                [&[der::SEQUENCE][..], length, &[short], &numbers].concat()
+            };
+            assert_eq!(signature(&[], 0, &[]), *facts.signature);
+            for unusual in [signature(&[0x81], 0, &[]), signature(&[], 1, &[]), signature(&[], 0, &[5, 0])] {
+                assert!(!is_canonical(&unusual, r, s));
+                assert_eq!(verdict(&certificate, &|facts| facts.signature = unusual.clone().into()), Verdict::Good);
+                let forged = |facts: &mut crate::x509::Facts| {
+                    facts.signature = unusual.clone().into();
+                    facts.signature[12] ^= 1;
+                };
+                assert_eq!(verdict(&certificate, &forged), Verdict::Bad);
+            }
+            // The point compressed (SEC 1 section 2.3.3).
+            let half = facts.key.bytes.len() / 2;
+            let compressed = [&[2 + (facts.key.bytes[2 * half] & 1)][..], &facts.key.bytes[1..=half]].concat();
+            assert_eq!(verdict(&certificate, &|facts| facts.key.bytes = compressed.clone().into()), Verdict::Good);
         }
     }
 }

@@ -107,6 +107,8 @@ mod tests {
             (0x13, b"plain", "plain", false),
             (0x13, b"caf\xc3\xa9", "café", true),
             (0x14, b"caf\xe9", "café", false),
+            // No UTF-8, though it might be.
+            (0x14, b"caf\xc3\xa9", "cafÃ©", false),
             (0x1e, b"\x00a\x20\xac", "a€", false),
             (0x1e, b"\xd8\x3d\xde\x00", "😀", false),
             (0x1e, b"\x00a\xd8", "\0aØ", true),

@@ -43,6 +43,8 @@ impl Alerts {
         let before = backing.filter(|_| earlier.is_some()).map(|backing| backing.about(&key.0));
         let mut alert = Alert::new(key, (&head, false), None);
         alert.earlier = earlier;
+        // None of the handshakes that it counts is at hand: another past of the same time is not the same one.
+        alert.counted.clear();
         // Count and first time are those of all runs.
         alert.goes_on = earlier.is_some();
         alert.last_seen = last;
@@ -122,5 +124,38 @@ mod tests {
         let mut alerts = Alerts::new(When::AtOnce);
         assert_eq!(alerts.take_past(past(), at(50)).map(|(_, status)| status), Some(AlertStatus::New));
         assert!(alerts.finish().is_empty(), "told is told");
+        // More of the same is stored when lists are read once more.
+        for count in [9, 12] {
+            let told = alerts.take_past(Past { count, ..past() }, at(60));
+            assert_eq!(told.map(|(_, status)| status), Some(AlertStatus::Update));
+            assert_eq!(alerts.iter().next().unwrap().count, count);
+        }
+    }
+
+    #[test]
+    fn what_is_known_already_needs_no_room() {
+        let past = |key: u8, severity| Past {
+            head: Finding {
+                severity,
+                ..Finding::new(
+                    &KNOWN_COMPROMISED_KEY,
+                    Cause::LeafKey(Sha256([key; 32])),
+                    Moment::default(),
+                    String::new(),
+                )
+            },
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            first: Timestamp::new(5, 0),
+            last: Timestamp::new(40, 0),
+            count: 9,
+        };
+        let mut alerts = Alerts { capacity: 2, ..Alerts::new(When::AtEnd) };
+        for key in [1, 2, 3, 2] {
+            alerts.take_past(past(key, Severity::High), Timestamp::new(50, 0));
+        }
+        assert_eq!((alerts.number(), alerts.counts.overflow), (2, 1));
+        alerts.take_past(past(4, Severity::Critical), Timestamp::new(50, 0));
+        assert_eq!((alerts.number(), alerts.gravest()), (2, Some(Severity::Critical)), "one left for it");
     }
 }

@@ -76,7 +76,7 @@ impl Alerts {
                     leaving.pop_last();
                 }
             }
-            until = until.min(ends.filter(|ends| *ends > clock).unwrap_or(Timestamp::MAX));
+            until = until.min(ends.unwrap_or(Timestamp::MAX));
         }
         let mut leaving: Vec<CauseKey> = leaving.into_iter().map(|(_, _, _, key)| key).collect();
         if leaving.is_empty() {

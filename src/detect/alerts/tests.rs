@@ -47,6 +47,13 @@ fn a_handshake_counts_once_however_late_its_findings_come() {
         take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, second));
     }
     assert_eq!(alerts.iter().next().unwrap().count, 4);
+    // One that comes late is not the last.
+    let mut late = Alerts::new(When::AtEnd);
+    for second in (1..=20).filter(|second| *second != 7).chain([7, 20, 7, 1]) {
+        take(&mut late, finding(&UNTRUSTED_ISSUER, 1, second));
+    }
+    let alert = late.iter().next().unwrap();
+    assert_eq!((alert.count, alert.hosts.len()), (20, 20));
     take(&mut alerts, finding(&UNTRUSTED_ISSUER, 2, 4));
     let ids: Vec<AlertId> = [1, 2].map(|key| Cause::IssuerKey(Sha256([key; 32])).alert_id()).into();
     alerts.unite(ids[1], ids[0]);
@@ -103,6 +110,16 @@ fn a_restart_does_not_alert_again() {
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 2_002)), Some(AlertStatus::Update));
     let alert = alerts.iter().next().unwrap();
     assert_eq!((alert.hosts.len(), alert.rules.len(), alert.severity), (2, 2, Severity::Critical));
+    for (severity, second, told) in [
+        (Severity::Critical, 4_599, None),
+        (Severity::Critical, 4_600, Some(AlertStatus::Update)),
+        (Severity::High, 4_600, Some(AlertStatus::Update)),
+        (Severity::Medium, 4_600, Some(AlertStatus::Escalated)),
+    ] {
+        let mut alerts = after(When::AtOnce, [10, 1_000], severity);
+        let known = Finding { host: "h2000:443".into(), ..finding(&LEAF_SIGNED_BY_OWN_KEY, 1, second) };
+        assert_eq!(take(&mut alerts, known), told, "{severity:?} {second}");
+    }
     // Something graver too, whenever it comes.
     let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Low);
     assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1_001)), Some(AlertStatus::Escalated));
@@ -132,6 +149,26 @@ fn a_capture_tells_its_alerts_whatever_was_told_before() {
         assert_eq!(told, (when == When::AtOnce).then_some(AlertStatus::New));
         let alert = alerts.iter().next().unwrap();
         assert_eq!((alert.count, alert.total()), (1, None));
+    }
+}
+
+/// What is stored has what earlier runs told in it. Of what is silenced they told nothing.
+#[test]
+fn what_is_stored_goes_on_from_what_was_told() {
+    for (suppressed_by, told) in [(None, (AlertStatus::Update, 9)), (Some(1), (AlertStatus::New, 9))] {
+        let mut alerts = after(When::AtOnce, [10, 1_000], Severity::Critical);
+        let past = past::Past {
+            head: Finding { suppressed_by, ..finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 10) },
+            hosts: Vec::new(),
+            clients: Vec::new(),
+            first: Timestamp::new(10, 0),
+            last: Timestamp::new(3_000, 0),
+            count: 9,
+        };
+        let status = alerts.take_past(past, Timestamp::new(4_000, 0)).unwrap().1;
+        let alert = alerts.iter().next().unwrap();
+        assert_eq!((status, alert.total().unwrap().count), told);
+        assert_eq!(alert.earlier.is_some(), suppressed_by.is_none());
     }
 }
 
@@ -166,8 +203,9 @@ fn told_at_once_then_escalated_then_updated() {
     let same_host = |second| Finding { host: "h12:443".into(), ..finding(&UNTRUSTED_ISSUER, 1, second) };
     assert_eq!(take(&mut alerts, same_host(13)), None);
     // The head is about interception now: one hour.
+    let key = (Cause::IssuerKey(Sha256([1; 32])).alert_id(), false);
     assert_eq!(alerts.advance(Timestamp::new(3_611, 0)), []);
-    assert_eq!(alerts.advance(Timestamp::new(3_612, 0)).len(), 1);
+    assert_eq!(alerts.advance(Timestamp::new(3_612, 0)), [(key, AlertStatus::Update)]);
     assert_eq!(alerts.advance(Timestamp::new(3_613, 0)), []);
     assert_eq!(alerts.finish(), []);
     take(&mut alerts, same_host(3_614));
@@ -212,6 +250,15 @@ fn what_a_line_holds_is_not_told_again() {
         assert_eq!(alerts.advance(Timestamp::new(2 * late, 0)).is_empty(), written);
         assert_eq!(alerts.finish(), []);
     }
+}
+
+/// Another rule that holds for the same handshake is not more of the same.
+#[test]
+fn nothing_new_is_no_update() {
+    let mut alerts = Alerts::new(When::AtOnce);
+    assert_eq!(take(&mut alerts, finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 10)), Some(AlertStatus::New));
+    assert_eq!(take(&mut alerts, finding(&UNTRUSTED_ISSUER, 1, 10)), None);
+    assert_eq!((alerts.advance(Timestamp::new(1 << 30, 0)), alerts.finish()), (vec![], vec![]));
 }
 
 #[test]
@@ -318,17 +365,33 @@ fn what_waits_is_told_in_order_of_first_sight() {
     assert!(told.into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>() == first);
 }
 
-/// What the brake holds when the input is over is told as what it is.
+/// What the brake holds is told as what it is: when it lets go, or when the input is over before.
 #[test]
-fn an_escalation_that_waits_is_told_at_the_end() {
-    let mut alerts = Alerts::new(When::AtOnce);
-    for key in 0..100 {
-        take(&mut alerts, finding(&EXPIRED, key, 60));
-    }
-    let graver = Finding { severity: Severity::High, ..finding(&EXPIRED, 7, 61) };
-    assert_eq!(take(&mut alerts, graver), None);
+fn an_escalation_that_waits_is_told_as_one() {
     let key = (Cause::IssuerKey(Sha256([7; 32])).alert_id(), false);
-    assert_eq!(alerts.finish(), [(key, AlertStatus::Escalated)]);
+    for is_over in [false, true] {
+        let mut alerts = Alerts::new(When::AtOnce);
+        for key in 0..100 {
+            take(&mut alerts, finding(&EXPIRED, key, 60));
+        }
+        let graver = Finding { severity: Severity::High, ..finding(&EXPIRED, 7, 61) };
+        assert_eq!(take(&mut alerts, graver), None);
+        let told = if is_over { alerts.finish() } else { alerts.advance(Timestamp::new(120, 0)) };
+        assert_eq!(told, [(key, AlertStatus::Escalated)]);
+    }
+}
+
+/// Of a host that breaks several rules an alert names all of them, also where it is one host in memory.
+#[test]
+fn all_rules_of_one_host_are_named() {
+    let mut alerts = Alerts::new(When::AtEnd);
+    let head = finding(&LEAF_SIGNED_BY_OWN_KEY, 1, 1);
+    for rule in [head.rule, &UNTRUSTED_ISSUER, &EXPIRED, &UNTRUSTED_ISSUER] {
+        take(&mut alerts, Finding { host: Arc::clone(&head.host), ..finding(rule, 1, 1) });
+    }
+    let alert = alerts.iter().next().unwrap();
+    assert!(alert.rules.iter().copied().eq(["TLSW-CERT-001", "TLSW-CERT-005", "TLSW-MITM-003"]), "{:?}", alert.rules);
+    assert_eq!((alert.count, alert.hosts.len()), (1, 1));
 }
 
 /// A full memory takes what is graver than something in it.
@@ -451,6 +514,28 @@ fn what_is_over_makes_room() {
     // More of one that left is told anew; of one that is there it is only counted.
     assert_eq!(take(&mut alerts, finding(&EXPIRED, 0, 1_990_001)), Some(AlertStatus::New));
     assert_eq!(take(&mut alerts, finding(&EXPIRED, 199, 1_990_002)), None);
+}
+
+/// What found no room finds it when the window of one that was told is over, and of several the oldest leaves.
+#[test]
+fn a_cause_that_was_denied_finds_room_later() {
+    const DAY: i64 = 86_400;
+    let mut alerts = Alerts { capacity: 32, ..Alerts::new(When::AtOnce) };
+    for key in 0..32 {
+        // However grave it was.
+        let severity = if key == 1 { Severity::High } else { Severity::Medium };
+        let one = Finding { severity, ..finding(&EXPIRED, key, 10 * i64::from(key)) };
+        assert!(take(&mut alerts, one).is_some());
+    }
+    for second in [400, DAY - 1] {
+        assert_eq!(take(&mut alerts, finding(&EXPIRED, 100, second)), None);
+    }
+    assert_eq!(alerts.counts.overflow, 2);
+    assert_eq!(take(&mut alerts, finding(&EXPIRED, 100, DAY)), Some(AlertStatus::New));
+    // Thirty are over by then; two leave for each that comes.
+    assert_eq!(take(&mut alerts, finding(&EXPIRED, 101, DAY + 300)), Some(AlertStatus::New));
+    let left = |key| !alerts.causes.contains_key(&(Cause::IssuerKey(Sha256([key; 32])).alert_id(), false));
+    assert_eq!((0..32).filter(|key| left(*key)).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 #[test]

@@ -32,12 +32,7 @@ impl Judge {
         let mut finding = findings.remove(place);
         // It is read when the case is gone.
         certificate::waits(case, &mut finding);
-        let cause = finding.cause.clone();
-        let told = open.hold(finding, observation, (missing, until));
-        if !told.is_empty() {
-            self.incomplete.entry(&cause, || observation.server_chain.clone());
-        }
-        findings.extend(told);
+        findings.extend(open.hold(finding, observation, (missing, until)));
     }
 
     /// How long a finding of now waits for an issuer.

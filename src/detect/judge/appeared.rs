@@ -268,6 +268,8 @@ fn may_have_signed(ca: &Facts, child: &Facts) -> bool {
 mod tests {
     use super::*;
     use crate::detect::alerts::When;
+    use crate::detect::catalogue::UNTRUSTED_ISSUER;
+    use crate::detect::finding::Cause;
     use crate::detect::judge_tests::Bench;
     use crate::detect::testing::{Ca, Plan, key};
     use crate::detect::watch::Watch;
@@ -322,7 +324,8 @@ mod tests {
 
     #[test]
     fn all_chains_of_an_issuer_are_completed() {
-        for (at_end, count) in [(false, 150), (true, 150)] {
+        let count = 150;
+        for completed_by in ["handshakes", "time", "the end"] {
             let ca = [Ca::new("Lost")];
             let internal = ca[0].certificate.facts.as_ref().unwrap().spki_sha256;
             let policy = format!("[[internal_ca]]\nname = \"P\"\nspki = [\"{internal}\"]\n");
@@ -337,14 +340,52 @@ mod tests {
             assert_eq!(waits(&judge), count);
             show(&mut judge, &mut bench, ("other.example", &ca[0].chain(&Plan::of(&["other.example"]))));
             assert!(waits(&judge) >= count - 8);
-            if at_end {
-                judge.finish();
-            } else {
-                let stranger = Ca::new("Other").chain(&Plan::of(&["www.example.org"]));
-                (0..60).for_each(|_| drop(show(&mut judge, &mut bench, ("www.example.org", &stranger))));
+            match completed_by {
+                "handshakes" => {
+                    let stranger = Ca::new("Other").chain(&Plan::of(&["www.example.org"]));
+                    (0..60).for_each(|_| drop(show(&mut judge, &mut bench, ("www.example.org", &stranger))));
+                }
+                "time" => {
+                    // So much in a second, however often it is asked.
+                    let mut left = vec![waits(&judge)];
+                    for second in [1, 1, 2, 2, 3, 4, 5, 6] {
+                        judge.advance(Timestamp::new(bench.scene.now + second, 0));
+                        left.push(waits(&judge));
+                    }
+                    assert!(left[1] < left[0] && left[2] == left[1] && left[3] < left[2] && left[4] == left[3]);
+                }
+                _ => drop(judge.finish()),
             }
-            assert_eq!((waits(&judge), judge.forgotten()), (0, 0), "at end: {at_end}");
+            assert_eq!((waits(&judge), judge.forgotten()), (0, 0), "{completed_by}");
         }
+    }
+
+    /// What a CA completes whose turn did not come before the end is told.
+    #[test]
+    fn the_end_tells_what_no_turn_came_for() {
+        let (lost, late, proxy) = ([Ca::new("Lost")], Ca::new("Late"), Ca::new("Proxy"));
+        let key = |ca: &Ca| ca.certificate.facts.as_ref().unwrap().spki_sha256;
+        let policy = format!(
+            "[[interception]]\nname = \"P\"\nspki = [\"{}\"]\nclients = [\"10.0.0.0/8\"]\nmode = \"authorised\"\n",
+            key(&proxy)
+        );
+        let mut bench = Bench::new(&[]);
+        let mut judge = judge(Bench::new(&[]).policy(&policy));
+        waiting(&mut judge, &mut bench, (&lost, 150));
+        for (host, ca) in [("late.example", &late), ("proxy.example", &proxy)] {
+            let alone = bench.handshake((host, "10.9.0.9"), &[ca.leaf(&Plan::of(&[host]))]);
+            let found = judge.observe(&alone, alone.handshake.first.order.clock);
+            assert_eq!(found.iter().filter(|one| one.rule == &UNTRUSTED_ISSUER).count(), 0);
+        }
+        let mut chain = Ca::new("Other").chain(&Plan::of(&["other.example"]));
+        chain.extend([&lost[0], &late, &proxy].map(|ca| Arc::clone(&ca.certificate)));
+        show(&mut judge, &mut bench, ("other.example", &chain));
+        // The CA of a proxy of the policy has had its turn before the others.
+        let lines = [&judge.appeared.known, &judge.appeared.others].map(|line| line.cas.len());
+        assert_eq!(lines, [0, 2]);
+        let found = judge.finish();
+        let causes: Vec<_> = found.iter().filter(|one| one.rule == &UNTRUSTED_ISSUER).map(|one| &one.cause).collect();
+        assert!(causes.contains(&&Cause::IssuerKey(key(&late))), "{causes:?}");
     }
 
     #[test]
