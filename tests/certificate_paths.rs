@@ -275,6 +275,27 @@ fn a_proxy_certificate_is_signed_by_no_ca() {
     assert_eq!(judged(plain, alternative), no_ca, "it has other names");
 }
 
+/// Who wants to be on the path of a genuine leaf signs a certificate with the name and key of its CA.
+#[test]
+fn a_path_over_who_is_no_ca_does_not_hide_the_true_one() {
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    let upper = root.below(params("A", true));
+    let middle = upper.below(params("B", true));
+    let issuing = middle.below(params("C", true));
+    let stranger = root.below(params("shop.example", false));
+    let twin = certificate(&params("C", true).signed_by(issuing.issuer.key(), &stranger.issuer).unwrap());
+    let leaf = issuing.leaf(params("host.example", false));
+    let (a, b, c, s) = (&upper.certificate, &middle.certificate, &issuing.certificate, &stranger.certificate);
+    let report = world.report(&[&leaf, &twin, s, c, b, a]);
+    assert_eq!(report.paths.iter().filter(|path| path.ending == Ending::Anchor).count(), 2);
+    assert!(report.paths[0].is_vouched());
+    assert_eq!(report.paths[0].certificates[1].sha256, c.sha256, "though the other is shorter");
+    let forged = world.report(&[&leaf, &twin, s]);
+    assert_eq!(forged.paths[0].ending, Ending::Anchor);
+    assert_eq!(forged.paths[0].vouched().len(), 3, "the leaf, the twin, and who signed that");
+}
+
 #[test]
 fn only_cas_may_issue_and_only_so_deep() {
     let root = Authority::root(params("Root", true));

@@ -257,7 +257,8 @@ impl Verifier<'_> {
                 match path.ending {
                     Ending::Anchor => search.keep(path),
                     // What a stranger's certificate leads to says nothing.
-                    _ if open => search.keep(Path { ending: Ending::Incomplete, accused: None, ..path }),
+                    _ if open => search
+                        .keep(Path { from_pool: path.from_pool, ..Path::new(path.certificates, Ending::Incomplete) }),
                     _ => {}
                 }
             }
@@ -299,10 +300,11 @@ impl Verifier<'_> {
     }
 }
 
-/// The better path first. Among incomplete ones those that the pool made longer: they know who signed.
-fn rank(path: &Path) -> (Ending, bool, usize, usize) {
+/// The better path first. One where somebody signed what he must not is made by whoever wants to stand on it. Among
+/// incomplete ones those that the pool made longer: they know who signed.
+fn rank(path: &Path) -> (Ending, bool, bool, usize, usize) {
     let bare = path.ending == Ending::Incomplete && path.from_pool == 0;
-    (path.ending, bare, path.from_pool, path.certificates.len())
+    (path.ending, !path.is_vouched(), bare, path.from_pool, path.certificates.len())
 }
 
 struct Search<'a, 'b> {
