@@ -206,9 +206,9 @@ impl Summary {
                 ("name", Align::Left),
                 ("address", Align::Left),
                 ("version", Align::Left),
-                ("issuer", Align::Left),
+                ("issuer", Align::Spare),
                 ("days left", Align::Right),
-                ("handshakes", Align::Right),
+                ("seen", Align::Right),
             ],
         );
         for (key, host) in hosts.iter().take(ROWS) {

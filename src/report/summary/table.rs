@@ -11,6 +11,9 @@ const NARROW: usize = 6;
 /// Digits of a digest that can be asked for.
 const FEW_DIGITS: usize = 8;
 
+/// Columns of text that is spared first.
+const FEW_COLUMNS: usize = 12;
+
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -20,6 +23,8 @@ pub(super) enum Align {
     Right,
     /// Digests, on the left: their first digits, fewer where there is little room.
     Digits,
+    /// Text that is shortened before any other.
+    Spare,
 }
 
 /// Rows under a title; written only when there are any.
@@ -60,7 +65,7 @@ impl<'a> Table<'a> {
                 let padding = width.saturating_sub(columns(&cell));
                 line.push_str(&" ".repeat(GAP));
                 match align {
-                    Align::Left | Align::Digits => {
+                    Align::Left | Align::Digits | Align::Spare => {
                         line.push_str(&cell);
                         line.push_str(&" ".repeat(padding));
                     }
@@ -86,11 +91,27 @@ impl<'a> Table<'a> {
             }
         }
         let room = width.saturating_sub(GAP * self.columns.len());
-        let others = widths.iter().zip(self.columns).filter(|(_, (_, align))| *align != Align::Digits);
-        let others = others.fold(0, |sum: usize, (width, _)| sum.saturating_add(*width));
-        let digests = widths.iter_mut().zip(self.columns).filter(|(_, (_, align))| *align == Align::Digits);
-        fit(digests.map(|(width, _)| width), room.saturating_sub(others), FEW_DIGITS);
+        for (first, least) in [(Align::Digits, FEW_DIGITS), (Align::Spare, FEW_COLUMNS)] {
+            let others = widths.iter().zip(self.columns).filter(|(_, (_, align))| *align != first);
+            let others = others.fold(0, |sum: usize, (width, _)| sum.saturating_add(*width));
+            let these = widths.iter_mut().zip(self.columns).filter(|(_, (_, align))| *align == first);
+            fit(these.map(|(width, _)| width), room.saturating_sub(others), least);
+        }
         fit(&mut widths, room, NARROW);
         widths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_spared_gives_way_first() {
+        let mut table = Table::new("", &[("name", Align::Left), ("issuer", Align::Spare)]);
+        table.row(["www.example.com", "Example Issuing CA 1"]);
+        for (width, widths) in [(39, [15, 20]), (38, [15, 19]), (31, [15, 12]), (30, [14, 12]), (20, [8, 8])] {
+            assert_eq!(table.widths(width), widths, "{width}");
+        }
     }
 }
