@@ -102,6 +102,10 @@ impl Backing for Baselines {
         self.note(self.inventory.put_baseline(&record.key(), &record.to_bytes(), Timestamp(record.last)));
     }
 
+    fn is_whole(&self) -> bool {
+        self.inventory.lost() == 0
+    }
+
     fn flush(&self) {
         self.note(self.inventory.hand_over());
     }

@@ -34,6 +34,11 @@ pub trait Backing: fmt::Debug + Send + Sync {
     /// Keeps a baseline in place of an earlier one of the same host.
     fn write(&self, record: &HostRecord);
 
+    /// All that was written is kept, or on its way.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     /// Whether a certificate was seen before this run.
     fn knows(&self, _certificate: &Sha256) -> bool {
         false

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tests::HOST;
+use super::tests::{HOST, world};
 use super::*;
 use crate::detect::testing::{Ca, DAY, Plan, START, Scene};
 
@@ -14,6 +14,7 @@ struct Stored {
     accepted: std::sync::Mutex<Vec<Sha256>>,
     edits: std::sync::Mutex<Vec<Edit>>,
     asked: std::sync::Mutex<usize>,
+    lost: std::sync::atomic::AtomicBool,
 }
 
 impl Backing for Stored {
@@ -28,6 +29,10 @@ impl Backing for Stored {
 
     fn edits(&self) -> Vec<Edit> {
         std::mem::take(&mut self.edits.lock().unwrap())
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.lost.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn forget(&self, _: &HostKey) {
@@ -86,6 +91,37 @@ fn live_baselines_are_written_every_ten_seconds_even_when_nothing_comes() {
     assert!(stored.expired.lock().unwrap().is_empty());
     hosts.save(at(DAY + 60));
     assert_eq!(*stored.expired.lock().unwrap(), [at(60 - 89 * DAY)]);
+}
+
+/// Not only sights change a baseline, and what did not change since is not written once more, unless some was lost.
+#[test]
+fn what_is_decided_by_time_is_written_like_what_was_seen() {
+    for lost in [false, true] {
+        let (mut world, _) = world(6);
+        world.scene.offline = false;
+        let stored = Arc::new(Stored::default());
+        world.hosts.set_backing(Arc::clone(&stored) as Arc<dyn Backing>);
+        let start = world.scene.now;
+        let at = |second: i64| Timestamp::new(start + second, 0);
+        world.hosts.save(at(-1));
+        let plan = Plan::of(&["other.example.com"]).dates(START - 5, START + DAY * 30);
+        let other = Ca::new("Private").chain(&plan);
+        assert!(world.serve("10.9.9.9", &other).is_empty());
+        let written = || {
+            let record = stored.record.lock().unwrap().take();
+            record.map(|record| record.certificate(&other[0].sha256).unwrap().standing)
+        };
+        world.hosts.save(at(20));
+        assert_eq!(written(), Some(Standing::Held));
+        world.hosts.save(at(40));
+        assert_eq!(written(), None);
+        assert_eq!(world.scene.advance(&mut world.hosts, 901).len(), 1);
+        world.hosts.save(at(920));
+        assert_eq!(written(), Some(Standing::Suspect));
+        stored.lost.store(lost, std::sync::atomic::Ordering::Relaxed);
+        world.scene.finish(&mut world.hosts);
+        assert_eq!(written().is_some(), lost);
+    }
 }
 
 #[test]

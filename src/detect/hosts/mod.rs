@@ -621,8 +621,8 @@ impl Hosts {
             return;
         }
         let Some(backing) = &self.backing else { return };
-        // The last seen come first: most of a full table is not looked at.
-        self.table.newest().take_while(|record| record.last >= saved.nanos()).for_each(|record| backing.write(record));
+        self.table.changed().for_each(|record| backing.write(record));
+        self.table.note_stored();
         self.saved = Some(clock);
         let expired = *self.expired.get_or_insert(clock);
         if clock.since(expired).nanos() >= EXPIRE_EVERY {
@@ -684,7 +684,12 @@ impl Detector for Hosts {
             self.decide((&key, held), policy, findings);
         }
         if let Some(backing) = &self.backing {
-            self.table.iter().for_each(|record| backing.write(record));
+            if backing.is_whole() {
+                self.table.changed().for_each(|record| backing.write(record));
+            } else {
+                self.table.iter().for_each(|record| backing.write(record));
+            }
+            self.table.note_stored();
             backing.flush();
         }
     }

@@ -15,6 +15,8 @@ pub const MAX_HOSTS: usize = 200_000;
 pub const KEEP: i64 = 90 * 86_400 * NANOS_PER_SECOND;
 /// No slot.
 const NONE: u32 = u32::MAX;
+/// Slots of one word of bits.
+const WORD: usize = 64;
 
 /// Baselines by host. A record is on the heap once; its key is inside.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct HostTable {
     newest: u32,
     /// Found last: one handshake asks for its host several times.
     found: Cell<u32>,
+    /// One bit for each slot whose baseline may have changed since all were stored last.
+    changed: Vec<u64>,
     capacity: usize,
     forgotten: u64,
 }
@@ -50,6 +54,7 @@ impl HostTable {
             oldest: NONE,
             newest: NONE,
             found: Cell::new(NONE),
+            changed: Vec::new(),
             capacity: capacity.clamp(1, most),
             forgotten: 0,
         }
@@ -63,6 +68,7 @@ impl HostTable {
     /// The baseline of a host, to change it; this is no sight of it.
     pub fn get_mut(&mut self, key: &HostKey) -> Option<&mut HostRecord> {
         let slot = self.find(key)?;
+        self.note(slot, true);
         self.slot_mut(slot)?.record.as_deref_mut()
     }
 
@@ -80,10 +86,11 @@ impl HostTable {
             }
         };
         self.link(slot);
+        self.note(slot, true);
         (self.slot_mut(slot).and_then(|slot| slot.record.as_deref_mut()), left)
     }
 
-    /// Puts a stored baseline back as the most recently seen; one that is there stays. Returns what had to leave.
+    /// Puts a stored baseline back as the most recently seen, unchanged; one that is there stays. Returns what had to leave.
     pub fn restore(&mut self, record: Box<HostRecord>) -> Option<Box<HostRecord>> {
         if self.find(&record.key()).is_some() {
             return None;
@@ -114,12 +121,18 @@ impl HostTable {
         .filter_map(|slot| self.record(slot))
     }
 
-    /// Hosts, the most recently seen first.
-    pub fn newest(&self) -> impl Iterator<Item = &HostRecord> {
-        std::iter::successors(Some(self.newest).filter(|slot| *slot != NONE), |slot| {
-            self.slot(*slot).map(|slot| slot.before).filter(|before| *before != NONE)
-        })
-        .filter_map(|slot| self.record(slot))
+    /// Baselines that may have changed since [`note_stored`](Self::note_stored).
+    pub fn changed(&self) -> impl Iterator<Item = &HostRecord> {
+        let words = (0_u32..).step_by(WORD).zip(&self.changed);
+        let slots = words.flat_map(|(first, word)| {
+            (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| first | bit)
+        });
+        slots.filter_map(|slot| self.record(slot))
+    }
+
+    /// All baselines are stored as they are now.
+    pub fn note_stored(&mut self) {
+        self.changed.fill(0);
     }
 
     /// How many hosts there are.
@@ -140,6 +153,7 @@ impl HostTable {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
+            + self.changed.capacity() * size_of::<u64>()
             + self.index.capacity() * (size_of::<u32>() + 1)
             + self.iter().map(HostRecord::memory).sum::<usize>()
     }
@@ -191,6 +205,17 @@ impl HostTable {
         slot
     }
 
+    fn note(&mut self, slot: u32, changed: bool) {
+        let Ok(word) = usize::try_from(slot / u64::BITS) else { return };
+        if word >= self.changed.len() {
+            self.changed.resize(word.saturating_add(1), 0);
+        }
+        if let Some(word) = self.changed.get_mut(word) {
+            let bit = 1 << (slot % u64::BITS);
+            *word = if changed { *word | bit } else { *word & !bit };
+        }
+    }
+
     fn make_room(&mut self) -> Option<Box<HostRecord>> {
         (self.index.len() >= self.capacity).then(|| self.forget_oldest()).flatten()
     }
@@ -206,6 +231,7 @@ impl HostTable {
             entry.remove();
         }
         self.unlink(slot);
+        self.note(slot, false);
         self.free.push(slot);
         self.slot_mut(slot)?.record.take()
     }
@@ -277,16 +303,37 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn behaves_like_a_list(steps in proptest::collection::vec((0_usize..12, 0_u8..4), 0..200)) {
+        fn behaves_like_a_list(steps in proptest::collection::vec((0_usize..12, 0_u8..8), 0..200)) {
             let mut table = HostTable::new(5);
             let mut model: Vec<usize> = Vec::new();
+            let mut changed = std::collections::BTreeSet::new();
             for (host, step) in steps {
                 match step {
                     0 => {
                         let known = model.iter().position(|other| *other == host).map(|at| model.remove(at));
                         proptest::prop_assert_eq!(table.remove(&key(host)).is_some(), known.is_some());
                     }
+                    1 => {
+                        let known = table.get_mut(&key(host)).is_some();
+                        proptest::prop_assert_eq!(known, model.contains(&host));
+                        changed.extend(known.then_some(host));
+                    }
+                    2 => {
+                        table.note_stored();
+                        changed.clear();
+                    }
+                    3 => {
+                        let stored = HostRecord::new(&key(host), Timestamp(0));
+                        table.restore(Box::new(stored));
+                        if !model.contains(&host) {
+                            if model.len() == 5 {
+                                model.remove(0);
+                            }
+                            model.push(host);
+                        }
+                    }
                     _ => {
+                        changed.insert(host);
                         table.touch(&key(host), Timestamp(0));
                         model.retain(|other| *other != host);
                         if model.len() == 5 {
@@ -295,10 +342,14 @@ mod tests {
                         model.push(host);
                     }
                 }
+                changed.retain(|host| model.contains(host));
+                let mut told: Vec<_> = table.changed().map(HostRecord::key).collect();
+                told.sort_unstable();
+                let mut due: Vec<_> = changed.iter().map(|host| key(*host)).collect();
+                due.sort_unstable();
+                proptest::prop_assert_eq!(told, due);
                 let wanted: Vec<_> = model.iter().map(|host| key(*host)).collect();
                 proptest::prop_assert_eq!(table.iter().map(HostRecord::key).collect::<Vec<_>>(), &*wanted);
-                let newest: Vec<_> = table.newest().map(HostRecord::key).collect();
-                proptest::prop_assert_eq!(newest, wanted.into_iter().rev().collect::<Vec<_>>());
             }
         }
     }
