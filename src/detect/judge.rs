@@ -62,8 +62,8 @@ const _: () = assert!(MODULI * MODULUS_BYTES <= HELD_BYTES, "they hold no more t
 /// Leaves whose mismatches are remembered, and alerts of each: a portal explains them.
 const MISNAMED: usize = 4_096;
 const MISNAMED_ALERTS: usize = 64;
-/// Findings of one handshake that a list is kept for.
-const SPARE: usize = 64;
+/// Findings of one handshake that a list is kept for: all that are held of one cause may be told with it.
+const SPARE: usize = 320;
 /// Mismatches before an unfinished handshake counts.
 const MISMATCHES_NEEDED: u8 = 3;
 
@@ -366,7 +366,7 @@ impl Judge {
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
         let due = self.open.as_mut().map(|open| open.due(clock)).unwrap_or_default();
-        findings.extend(self.judge_again(due, true));
+        findings.extend(self.judge_again(due, true).into_iter().map(|one| *one));
         let due = self.undecided.due(clock);
         findings.extend(self.decide_again(due, true));
         findings
@@ -441,13 +441,14 @@ impl Judge {
 
     /// The capture is over.
     pub fn finish(&mut self) -> Vec<Finding> {
-        let mut findings = self.finish_briefly();
+        let mut findings: Vec<Finding> = self.finish_briefly().collect();
         findings.iter_mut().for_each(Finding::complete);
         findings
     }
 
-    /// [`finish`](Self::finish) where only some findings are read: those are to be [completed](Finding::complete).
-    pub fn finish_briefly(&mut self) -> Vec<Finding> {
+    /// [`finish`](Self::finish) where only some findings are read: those are to be [completed](Finding::complete). They are
+    /// given one by one: all that were held together are a few megabytes.
+    pub fn finish_briefly(&mut self) -> impl Iterator<Item = Finding> + use<> {
         let mut findings = self.shared_factors();
         self.complete_at_end();
         for detector in &mut self.detectors {
@@ -455,10 +456,10 @@ impl Judge {
         }
         findings.retain_mut(|finding| settle(finding, &self.knowledge.policy));
         let open = self.open.as_ref().map(OpenChains::all).unwrap_or_default();
-        findings.extend(self.judge_again(open, true));
+        let again = self.judge_again(open, true);
         let undecided = self.undecided.all();
-        findings.extend(self.decide_again(undecided, true));
-        findings
+        let decided = self.decide_again(undecided, true);
+        findings.into_iter().chain(again.into_iter().map(|one| *one)).chain(decided)
     }
 
     /// A mismatch counts when the client went on, or at its third sight.

@@ -65,17 +65,17 @@ impl Default for OpenChains {
 }
 
 impl OpenChains {
-    /// Holds a finding until its issuer appears or the clock says `until`. Gives back what is to be told at once for
-    /// want of room.
+    /// Holds a finding until its issuer appears or the clock says `until`. Adds what is to be told at once for want of room
+    /// to `told`.
     pub(super) fn hold(
         &mut self,
         finding: Finding,
         observation: &Observation,
-        wait: (&str, Timestamp),
-    ) -> Vec<Finding> {
+        (wait, told): ((&str, Timestamp), &mut Vec<Finding>),
+    ) {
         let (id, _) = self.ids.entry(&finding.cause, || finding.cause.alert_id());
         let id = id.copied().unwrap_or_else(|| finding.cause.alert_id());
-        self.hold_as(id, (finding, observation), wait)
+        self.hold_as(id, (finding, observation), (wait, told));
     }
 
     /// [`hold`](Self::hold), but with the leaf alone: who forges one may claim the issuer of another.
@@ -83,22 +83,22 @@ impl OpenChains {
         &mut self,
         finding: Finding,
         observation: &Observation,
-        wait: (&str, Timestamp),
-    ) -> Vec<Finding> {
+        (wait, told): ((&str, Timestamp), &mut Vec<Finding>),
+    ) {
         let leaf = observation.server_chain.first().and_then(|leaf| leaf.sha256.0.first_chunk().copied());
-        self.hold_as(AlertId(leaf.unwrap_or_default()), (finding, observation), wait)
+        self.hold_as(AlertId(leaf.unwrap_or_default()), (finding, observation), (wait, told));
     }
 
     fn hold_as(
         &mut self,
         id: AlertId,
         (mut finding, observation): (Finding, &Observation),
-        (missing, until): (&str, Timestamp),
-    ) -> Vec<Finding> {
+        ((missing, until), told): ((&str, Timestamp), &mut Vec<Finding>),
+    ) {
         let known = self.chains.get(&id).map_or(0, |open| open.findings.len());
         if self.findings >= MAX_FINDINGS || known >= MAX_OF_ONE {
-            let told = self.take(&id).into_iter().map(|kept| *kept);
-            return told.chain([finding]).collect();
+            told.extend(self.take(&id).into_iter().map(|kept| *kept).chain([finding]));
+            return;
         }
         if known == 0 {
             let weight = observation.weight();
@@ -115,7 +115,6 @@ impl OpenChains {
         open.findings.push(Box::new(finding));
         self.findings += 1;
         self.next = Some(self.next.map_or(open.until, |next| next.min(open.until)));
-        Vec::new()
     }
 
     /// The next chain, after this one, that waits for an issuer of this name (normalised).
@@ -201,7 +200,9 @@ mod tests {
         key[..2].copy_from_slice(&cause.to_be_bytes());
         let moment = observation.handshake.first;
         let finding = Finding::new(&UNTRUSTED_ISSUER, Cause::IssuerKey(Sha256(key)), moment, String::new());
-        open.hold(finding, &observation, (missing, Timestamp::new(i64::from(cause), 0)))
+        let mut told = Vec::new();
+        open.hold(finding, &observation, ((missing, Timestamp::new(i64::from(cause), 0)), &mut told));
+        told
     }
 
     /// How many chains wait for an issuer of this name.

@@ -184,23 +184,23 @@ impl Judgement {
     /// Live: the clock moved on, and nothing comes before it any more. What waited for more evidence, or for the brake of its
     /// rule, is told also while no handshake comes.
     pub fn advance(&mut self, clock: Timestamp) -> Due {
-        let Ok(mut found) = catch_unwind(AssertUnwindSafe(|| self.judge.advance_briefly(clock))) else {
+        let Ok(found) = catch_unwind(AssertUnwindSafe(|| self.judge.advance_briefly(clock))) else {
             self.panics += 1;
             return Vec::new();
         };
         let mut due = self.alerts.advance(clock);
-        self.take(&mut found, &mut due, clock);
+        self.take(found, &mut due, clock);
         self.shown(due)
     }
 
     /// Takes findings about earlier handshakes.
-    fn take(&mut self, found: &mut [Finding], due: &mut Due, clock: Timestamp) {
-        for finding in found {
+    fn take(&mut self, found: impl IntoIterator<Item = Finding>, due: &mut Due, clock: Timestamp) {
+        for mut finding in found {
             let observation = finding.observation.take();
-            if finding.is_brief() && self.alerts.wants(finding) {
+            if finding.is_brief() && self.alerts.wants(&mut finding) {
                 finding.complete();
             }
-            due.extend(self.alerts.take(finding, || observation, clock));
+            due.extend(self.alerts.take(&finding, || observation, clock));
         }
     }
 
@@ -223,17 +223,19 @@ impl Judgement {
 
     /// The input is over.
     pub fn finish(&mut self, clock: Timestamp) -> Due {
-        let mut found: Vec<Finding> =
-            catch_unwind(AssertUnwindSafe(|| self.judge.finish_briefly())).unwrap_or_else(|_| {
-                self.panics += 1;
-                Vec::new()
-            });
+        let found = catch_unwind(AssertUnwindSafe(|| self.judge.finish_briefly()));
+        self.panics += u64::from(found.is_err());
         let mut due = self.past(clock);
-        if let Some(why_not) = &mut self.why_not {
-            found.iter_mut().for_each(Finding::complete);
-            found.iter().for_each(|finding| why_not.found(finding));
-        }
-        self.take(&mut found, &mut due, clock);
+        let mut why_not = self.why_not.take();
+        let found = found.into_iter().flatten().map(|mut finding| {
+            if let Some(why_not) = &mut why_not {
+                finding.complete();
+                why_not.found(&finding);
+            }
+            finding
+        });
+        self.take(found, &mut due, clock);
+        self.why_not = why_not;
         for (id, afterthought) in self.judge.completed() {
             match afterthought {
                 Afterthought::Unite(other) => self.alerts.unite(id, other),

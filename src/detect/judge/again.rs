@@ -32,7 +32,7 @@ impl Judge {
         let mut finding = findings.remove(place);
         // It is read when the case is gone.
         certificate::waits(case, &mut finding);
-        findings.extend(open.hold(finding, observation, (missing, until)));
+        open.hold(finding, observation, ((missing, until), findings));
     }
 
     /// How long a finding of now waits for an issuer.
@@ -54,10 +54,11 @@ impl Judge {
             let finding = findings.remove(place);
             let until = self.waits_until(clock);
             let wait = chain.report.missing_issuer().filter(|_| self.open.is_some() && until > clock);
-            let told = match wait {
-                Some(missing) => self.undecided.hold_leaf(finding, observation, (missing, until)),
-                None => vec![finding],
-            };
+            let mut told = Vec::new();
+            match wait {
+                Some(missing) => self.undecided.hold_leaf(finding, observation, ((missing, until), &mut told)),
+                None => told.push(finding),
+            }
             let told = told.into_iter().filter_map(undecided::left_open);
             findings.extend(told.filter_map(|finding| self.settled(finding)));
         }
@@ -89,9 +90,9 @@ impl Judge {
 
     /// Judges chains again: of those that are trusted now nothing is told, of those that are still open only when their
     /// time is over.
-    pub(super) fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Vec<Finding> {
+    pub(super) fn judge_again(&mut self, waiting: Vec<Waiting>, over: bool) -> Kept {
         if waiting.is_empty() {
-            return Vec::new();
+            return Kept::new();
         }
         let mut told = Kept::new();
         for (id, presented) in waiting {
@@ -121,6 +122,6 @@ impl Judge {
             told.append(&mut findings);
         }
         told.sort_by_key(|finding| open_chains::order(finding));
-        told.into_iter().map(|finding| *finding).collect()
+        told
     }
 }

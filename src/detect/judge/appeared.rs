@@ -190,7 +190,7 @@ impl Judge {
                     };
                     ca.list = List::Open(Some(one.0));
                     if self.is_signer(&certificate, &one.1, work) {
-                        told.extend(self.judge_again(vec![one], false));
+                        told.extend(self.judge_again(vec![one], false).into_iter().map(|kept| *kept));
                     }
                 }
                 List::Undecided(after) => {
