@@ -471,6 +471,24 @@ fn a_closed_standard_output_is_a_failure_and_dev_null_is_none() {
 }
 
 #[test]
+fn rules_are_named_in_short_and_mistyped() {
+    let whole = tlswatch(&["rules", "show", "TLSW-CERT-010"]);
+    assert!(whole.stdout.starts_with("TLSW-CERT-010 "));
+    for name in ["CERT-010", "cert-010", "tlsw-cert-010"] {
+        assert_eq!(tlswatch(&["rules", "show", name]).stdout, whole.stdout, "{name}");
+    }
+    let told = |arguments: &[&str]| {
+        let run = tlswatch(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+        run.stderr
+    };
+    let near = "there is no rule 'cert-10'; a similar one: CERT-010; `tlswatch rules` lists them\n";
+    assert!(told(&["rules", "show", "cert-10"]).ends_with(near));
+    assert!(told(&["rules", "show", "zzz"]).contains("there is no rule 'zzz'; `tlswatch rules` lists them\n"));
+    assert!(told(&["explain", "cert-010"]).contains("`tlswatch rules show TLSW-CERT-010` explains it"));
+}
+
+#[test]
 fn output_never_replaces_a_capture() {
     let capture = fs::read(ONE).unwrap();
     let (_folder, path) = file("evidence.pcap", &capture);

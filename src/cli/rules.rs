@@ -9,11 +9,13 @@ use crate::cli::inventory::time;
 use crate::cli::judgement::{folder_of, in_words, read_policy};
 use crate::cli::lists::{proxies, read_all};
 use crate::cli::{complain, exit, print, tell};
-use crate::detect::catalogue::{NEW_INTERCEPTION_CA, Rule, UNEXPECTED_CERTIFICATE, rule, rule_text, rules_table};
+use crate::detect::catalogue::{
+    NEW_INTERCEPTION_CA, Rule, UNEXPECTED_CERTIFICATE, known_rules, rule, rule_text, rules_table,
+};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::{InventoryError, Store};
-use crate::policy::{Day, HostEntry, Policy, Warning, warnings};
+use crate::policy::{Day, HostEntry, Policy, Warning, or_nearest, warnings};
 use crate::report::suggest::suggest;
 use crate::text::{counted, printable};
 use crate::time::Timestamp;
@@ -25,7 +27,7 @@ use crate::x509::roots::TrustAnchors;
 pub(crate) enum RulesCommand {
     /// All that is known of one rule
     Show {
-        /// Id (TLSW-MITM-003) or short name (leaf-signed-by-own-key)
+        /// Id (TLSW-MITM-003 or MITM-003) or short name (leaf-signed-by-own-key)
         rule: String,
     },
 }
@@ -57,7 +59,10 @@ pub(crate) fn rules(command: Option<&RulesCommand>) -> u8 {
         None => print(&rules_table()),
         Some(RulesCommand::Show { rule: name }) => match rule(name) {
             Some(found) => print(&rule_text(found)),
-            None => complain(&format!("there is no rule '{}'; `tlswatch rules` lists them", printable(name))),
+            None => {
+                let near = or_nearest(name, &known_rules());
+                complain(&format!("there is no rule '{}'{near}; `tlswatch rules` lists them", printable(name)))
+            }
         },
     }
 }

@@ -68,11 +68,12 @@ pub fn rules_markdown() -> String {
     let mut out = format!(
         "# Rules\n\n\
          This file is made from the catalogue in the source (`UPDATE=1 cargo test rules_document` writes it).\n\
-         A rule is named by its id or its slug, in the policy file as on the command line. Every rule can be switched\n\
-         off there (`[rules.\"ID\"] enabled = false`); its own settings stand in its section. Severities are 21 low,\n\
-         47 medium, 73 high and 99 critical; confidence (0 to 100) says how sure it is that something is wrong, not how bad\n\
-         that would be. A rule with the effect \"mark\" writes its finding into the event of the certificate or handshake\n\
-         and raises no alert. ATT&CK techniques are those of ATT&CK for Enterprise {ATTACK_VERSION}.\n"
+         A rule is named by its id, with or without `TLSW-`, or its slug, in the policy file as on the command line.\n\
+         Every rule can be switched off in the file (`[rules.\"ID\"] enabled = false`); its own settings stand in its\n\
+         section. Severities are 21 low, 47 medium, 73 high and 99 critical; confidence (0 to 100) says how sure it is\n\
+         that something is wrong, not how bad that would be. A rule with the effect \"mark\" writes its finding into the\n\
+         event of the certificate or handshake and raises no alert. ATT&CK techniques are those of ATT&CK for\n\
+         Enterprise {ATTACK_VERSION}.\n"
     );
     for category in Category::ALL {
         line(&mut out, format_args!("\n## {}\n", category_heading(category)));
