@@ -161,12 +161,16 @@ pub fn fit<'a>(widths: impl IntoIterator<Item = &'a mut usize>, room: usize, lea
     }
 }
 
-/// Whether a character could move the cursor, reorder the line or hide itself.
+/// Whether a character could move the cursor, reorder the line or hide itself: controls, separators of lines and
+/// paragraphs, Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode), which has the bidirectional controls, and
+/// what is drawn as nothing without being a space: annotations, an empty cell of braille, an empty head of a note.
 pub(crate) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -286,6 +290,19 @@ mod tests {
         assert!(folded("", 9).is_empty());
     }
 
+    /// The tables of Unicode are those of the regex crate.
+    #[test]
+    fn what_hides_itself_is_what_unicode_calls_so() {
+        let hidden = regex::Regex::new(
+            r"^[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Zl}\p{Zp}\x{2800}\x{fff9}-\x{fffb}\x{1d159}]$",
+        )
+        .unwrap();
+        for character in char::MIN..=char::MAX {
+            let expected = hidden.is_match(character.encode_utf8(&mut [0; 4]));
+            assert_eq!(is_unsafe(character), expected, "{:x}", u32::from(character));
+        }
+    }
+
     #[test]
     fn plain_text_is_borrowed() {
         for text in ["", "bulk.pcap", "Zertifikat für Büro ✓", "a\\b"] {
@@ -311,6 +328,7 @@ mod tests {
             ("\u{7f}\u{9b}", "\\u{7f}\\u{9b}"),
             ("x\u{202e}fdp.exe", "x\\u{202e}fdp.exe"),
             ("\u{2066}\u{feff}", "\\u{2066}\\u{feff}"),
+            ("a\u{34f}\u{3164}\u{2800}b\u{fe0f}", "a\\u{34f}\\u{3164}\\u{2800}b\\u{fe0f}"),
         ] {
             assert_eq!(printable(text), safe);
         }

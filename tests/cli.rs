@@ -530,7 +530,7 @@ fn the_first_screen_is_what_the_command_gives() {
 
 #[test]
 fn nothing_raw_reaches_the_terminal() {
-    let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}";
+    let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}\u{3164}\u{e0100}\u{2800}";
     let (_folder, path) = file(&format!("{evil}.pcap"), b"not a capture, but a name");
     let [missing, output] = ["missing", "output"].map(|kind| format!("/nonexistent/{kind}{evil}"));
     for arguments in [
@@ -548,7 +548,7 @@ fn nothing_raw_reaches_the_terminal() {
         let run = tlswatch(arguments);
         assert_ne!(run.code, 0, "{arguments:?}");
         assert!(!run.stderr.is_empty(), "{arguments:?}");
-        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        let raw = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{3164}\u{e0100}\u{2800}".contains(c);
         assert!(!run.stderr.contains(raw), "{arguments:?}: {:?}", run.stderr);
     }
 }
