@@ -23,6 +23,7 @@ mod schema;
 mod sketch;
 mod store;
 mod timeline;
+mod untouched;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
