@@ -74,7 +74,7 @@ fn what_was_learned_is_known_in_the_next_run() {
     // One that an older version made is as good, and stays as it is.
     let older = folder.path().join("older");
     std::fs::copy(&inventory, &older).unwrap();
-    let older_tables = "DROP TABLE capture_content; DROP TABLE alert_about; PRAGMA user_version = 4";
+    let older_tables = "DROP TABLE capture_frames; DROP TABLE alert_about; PRAGMA user_version = 4";
     rusqlite::Connection::open(&older).unwrap().execute_batch(older_tables).unwrap();
     let bytes = std::fs::read(&older).unwrap();
     let with_older = read(&["--from", NOON, "--baseline", older.to_str().unwrap()]);

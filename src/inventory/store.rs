@@ -308,17 +308,16 @@ impl Store {
         Ok(statement.exists([digest.0])?)
     }
 
-    /// Captures that begin with these bytes and were read to their end.
+    /// Captures that begin with these frames and were read to their end.
     ///
     /// # Errors
     /// When SQLite fails.
     pub(super) fn contents(&self, beginning: &Sha256) -> Result<Vec<Content>, InventoryError> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT bytes, compressed FROM capture_content WHERE beginning = ?")?;
+        let mut statement = connection.prepare_cached("SELECT bytes, plain FROM capture_frames WHERE beginning = ?")?;
         let found = statement.query_map([beginning.0], |row| {
             let bytes = u64::try_from(row.get::<_, i64>(0)?).ok();
-            Ok(Content { beginning: *beginning, bytes, compressed: row.get(1)? })
+            Ok(Content { beginning: *beginning, bytes, plain: row.get(1)? })
         })?;
         Ok(found.collect::<Result<_, _>>()?)
     }
