@@ -199,6 +199,7 @@ impl Files {
 
     fn add_folder(&mut self, folder: &Path) {
         let mut names = Vec::new();
+        let before = (self.inputs.len(), self.problems.len());
         let listed = fs::read_dir(folder).and_then(|entries| {
             for entry in entries {
                 names.push(entry?.file_name());
@@ -221,6 +222,9 @@ impl Files {
                 Ok(_) => self.report(path.to_string_lossy().into_owned(), ProblemKind::Skipped),
                 Err(error) => self.report(path.to_string_lossy().into_owned(), io_problem(&error)),
             }
+        }
+        if before == (self.inputs.len(), self.problems.len()) {
+            self.report(folder.to_string_lossy().into_owned(), ProblemKind::Empty);
         }
     }
 

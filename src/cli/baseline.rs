@@ -72,7 +72,8 @@ pub(crate) fn host_at(text: &str) -> Result<(String, Option<u16>), String> {
         _ => (rest, None),
     };
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).trim_end_matches('.');
-    if name.is_empty() {
+    let is_address = name.parse::<IpAddr>().is_ok();
+    if name.is_empty() || (!is_address && name.contains(['[', ']', ':'])) {
         return Err(wrong());
     }
     let name = match name.parse::<IpAddr>() {
@@ -204,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(host(text), Ok(HostKey { name: name.to_owned(), port }), "{text}");
         }
-        for text in ["", ":443", "a:b", "a:65536", "ip:"] {
+        for text in ["", ":443", "a:b", "a:65536", "ip:", "[::1", "[::1]]:1", "fe80::12345", "a:b:1"] {
             assert!(host(text).is_err(), "{text}");
         }
     }

@@ -75,9 +75,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             if !error.use_stderr() {
-                // Help that was asked for; a closed pipe is nobody's fault.
-                let _ = error.print();
-                return ExitCode::SUCCESS;
+                // Help that was asked for.
+                return ExitCode::from(print_with(|out| {
+                    error.print()?;
+                    out.flush()
+                }));
             }
             use std::io::Write;
             // clap quotes arguments as they are, and a file name may hold anything.

@@ -1,6 +1,7 @@
 //! An open inventory: small reads and edits.
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -50,6 +51,7 @@ impl Store {
     /// When it is no inventory or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, InventoryError> {
         create(path)?;
+        is_regular(&path.metadata()?)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | ALONE;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -67,11 +69,7 @@ impl Store {
     /// # Errors
     /// When it is no inventory, or one of a later version, or of an older one and too large.
     pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
-        match path.metadata() {
-            Err(error) => return Err(error.into()),
-            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
-            Ok(_) => {}
-        }
+        is_regular(&path.metadata()?)?;
         // SQLite too looks for the log beside the file that a link leads to.
         let path = &path.canonicalize()?;
         let still = Still::of(path)?;
@@ -112,10 +110,10 @@ impl Store {
     pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(InventoryError::Missing),
-            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
+            Err(_) => {}
             // Nothing is in it, and to make tables there is not what a question is for.
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Err(InventoryError::Foreign),
-            _ => {}
+            Ok(metadata) => is_regular(&metadata)?,
         }
         // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
         let exists = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -508,6 +506,15 @@ fn create(path: &Path) -> Result<(), InventoryError> {
         // One that is there may be only for reading: opening says so.
         Err(error) if path.symlink_metadata().is_err() => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Folders are none, and neither are pipes and devices, which SQLite would wait for.
+fn is_regular(metadata: &Metadata) -> Result<(), InventoryError> {
+    match metadata {
+        _ if metadata.is_dir() => Err(InventoryError::Folder),
+        _ if metadata.is_file() => Ok(()),
+        _ => Err(InventoryError::Foreign),
     }
 }
 
