@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use console::Term;
 
 use crate::cli::inventory::digits;
-use crate::cli::{columns, complain, exit, print, print_with, tell};
+use crate::cli::{columns, complain, exit, print_lines, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
@@ -149,7 +149,7 @@ fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {
         };
         text.push_str(&format!("{} {word}\n", digest.to_string().to_lowercase()));
     }
-    Ok(print(&text))
+    Ok(print_lines(&text))
 }
 
 fn accept(store: &Store, host: &HostKey, digits: Option<&str>) -> Result<u8, InventoryError> {

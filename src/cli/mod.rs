@@ -150,6 +150,14 @@ pub(crate) fn print(text: &str) -> u8 {
     print_with(|out| out.write_all(text.as_bytes()))
 }
 
+/// [`print()`] of text in lines, which are folded where the terminal is too narrow.
+pub(crate) fn print_lines(text: &str) -> u8 {
+    match columns(&console::Term::stdout()) {
+        Some(width) => print(&crate::text::hung(text, width)),
+        None => print(text),
+    }
+}
+
 /// [`print()`] of what is too long to be held in memory.
 pub(crate) fn print_with(write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> u8 {
     use std::io::Write;
