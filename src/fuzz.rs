@@ -56,6 +56,18 @@ const LINK_TYPES: [LinkType; 16] = [
 /// Longest datagram that fragments can make up.
 const MAX_DATAGRAM: usize = 65_535;
 
+/// What a frame may come to: exactly one of these.
+const OUTCOMES: [&str; 8] = [
+    "decode.tcp",
+    "decode.udp",
+    "decode.other",
+    "decode.fragment",
+    "decode.truncated",
+    "decode.malformed",
+    "decode.too_deep",
+    "capture.unsupported_link",
+];
+
 /// Frames: `link type, (length: u16, bytes)*`. No payload is longer than a datagram, no frame opens more than one packet.
 ///
 /// # Panics
@@ -107,7 +119,11 @@ pub fn packets(input: &[u8]) -> (u64, u64) {
             let _ = verify_checksum(&packet);
         }
     }
-    assert!(stats.decode_tcp + stats.decode_udp + stats.decode_other <= frames, "more packets than frames");
+    let outcomes = stats.entries().filter(|(name, _)| OUTCOMES.contains(name)).map(|(_, count)| count).sum::<u64>();
+    assert_eq!(outcomes, frames, "one outcome per frame");
+    decoder.finish(&mut stats);
+    let given_up = stats.fragment_overlap + stats.fragment_evicted + stats.fragment_expired + stats.fragment_unfinished;
+    assert!(stats.fragment_reassembled + given_up <= stats.fragment_seen, "more datagrams than fragments");
     (frames, stats.decode_tcp + stats.decode_udp)
 }
 

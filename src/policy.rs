@@ -13,6 +13,7 @@ mod host;
 mod index;
 mod network;
 mod read;
+mod rule_name;
 mod setting;
 mod severity;
 mod tolerant;
@@ -30,12 +31,13 @@ pub use distinguished_name::{Attribute, NamePattern, NamePatternError};
 pub use domain::{has_public_suffix, registrable_domain};
 pub use entry::{
     ClientCertificate, ClientMatch, Compromised, HostEntry, Interception, InternalCa, ListFile, ListFormat, NamedFile,
-    Profile, RulePattern, SeverityOverride, Suppression, Trust,
+    Profile, SeverityOverride, Suppression, Trust,
 };
 pub use host::{HostMatch, HostPattern, HostPatternError, Target};
 use index::HostIndex;
 pub use network::{Cidr, CidrError};
 pub use read::{PolicyError, PolicyErrors};
+pub use rule_name::{RulePattern, or_nearest};
 pub use setting::{KnownRule, Setting, SettingKind, SettingValue};
 pub use severity::Severity;
 

@@ -38,7 +38,8 @@ macro_rules! counters {
 counters! {
     /// Files read, also those that gave an error later.
     capture_files = "capture.files",
-    /// Frames read.
+    /// Frames read. Each is also in capture.filtered, capture.unsupported_link, or decode.tcp, .udp, .other, .fragment, .truncated,
+    /// .malformed, .too_deep or .panic.
     capture_packets = "capture.packets",
     /// Captured bytes of these frames.
     capture_bytes = "capture.bytes",
@@ -48,7 +49,7 @@ counters! {
     capture_damaged = "capture.damaged",
     /// Damaged places in these files; a pcapng file is read on behind them.
     capture_bad_places = "capture.bad_places",
-    /// Files or interfaces that are no capture and were skipped.
+    /// Files that are no capture, cannot be opened or cannot be read to their end; the latter are in capture.files too.
     capture_unreadable = "capture.unreadable",
     /// Frames whose link type is not followed.
     capture_unsupported_link = "capture.unsupported_link",
@@ -70,6 +71,8 @@ counters! {
     decode_udp = "decode.udp",
     /// Frames that carry neither TCP nor UDP.
     decode_other = "decode.other",
+    /// Frames with a fragment that makes no datagram whole, or belongs to one that was dropped.
+    decode_fragment = "decode.fragment",
     /// Frames cut inside a header.
     decode_truncated = "decode.truncated",
     /// Frames with a header that contradicts itself.
@@ -78,13 +81,13 @@ counters! {
     decode_too_deep = "decode.too_deep",
     /// Frames that came through at least one tunnel.
     decode_tunnelled = "decode.tunnelled",
-    /// Segments with payload cut by the snap length.
+    /// Segments and datagrams cut by the snap length.
     decode_snapped = "decode.snapped",
     /// Packets with a wrong transport checksum (of handshakes only, unless all are to be verified).
     decode_bad_checksum = "decode.bad_checksum",
     /// Frames whose decoding panicked.
     decode_panic = "decode.panic",
-    /// IP fragments.
+    /// IP fragments, each a part of a datagram that is counted as reassembled, overlap, evicted, expired or unfinished.
     fragment_seen = "fragment.seen",
     /// Datagrams put together from fragments.
     fragment_reassembled = "fragment.reassembled",
@@ -94,14 +97,20 @@ counters! {
     fragment_evicted = "fragment.evicted",
     /// Unfinished datagrams given up after their time.
     fragment_expired = "fragment.expired",
-    /// Flows opened.
+    /// Unfinished datagrams when the capture ended.
+    fragment_unfinished = "fragment.unfinished",
+    /// Flows opened. Each is counted once more, by its end, in flow.closed, flow.expired, flow.evicted, flow.superseded or flow.open.
     flow_opened = "flow.opened",
-    /// Flows that closed by FIN or RST, also by one that counts when its sender says nothing more.
+    /// Flows that closed by FIN of both sides or RST, also by one that counts since its sender said nothing more.
     flow_closed = "flow.closed",
-    /// Flows that ended by time.
+    /// Flows that ended by time without having closed.
     flow_expired = "flow.expired",
-    /// Flows that ended for room in the table.
+    /// Flows that ended for room in the table without having closed.
     flow_evicted = "flow.evicted",
+    /// Flows that ended without having closed because a new connection began between the same ports.
+    flow_superseded = "flow.superseded",
+    /// Flows that were open when the capture ended, or, while a sensor runs, when the counters were told.
+    flow_open = "flow.open",
     /// Handshakes that ended because a shard's reassembly memory was full.
     flow_memcap = "flow.memcap",
     /// Flows found not to carry TLS.
@@ -116,7 +125,7 @@ counters! {
     tcp_overlap_conflict = "tcp.overlap_conflict",
     /// Gaps that were skipped on handshakes.
     tcp_gap = "tcp.gap",
-    /// Times a direction held too much out of order.
+    /// Gaps that were skipped since too much was held behind them, on handshakes; where bytes are missing, tcp.gap counts them too.
     tcp_pending_full = "tcp.pending_full",
     /// Handshakes: each is an event, but for those of tls.unselected.
     tls_handshakes = "tls.handshakes",
@@ -148,7 +157,7 @@ counters! {
     tls_incomplete = "tls.incomplete",
     /// Connections that begin like TLS but show no hello that is whole (cut, or captured in part): no event tells of them.
     tls_unread = "tls.unread",
-    /// Handshake messages longer than the limit.
+    /// Handshakes with a message longer than the limit.
     tls_message_too_long = "tls.message_too_long",
     /// Certificates of all handshakes, in any role, as often as they were shown.
     tls_certificates = "tls.certificates",
@@ -203,6 +212,15 @@ counters! {
     detect_outdated_ephemeral_keys = "detect.outdated.ephemeral_keys",
     /// Server randoms that KEY-005 compares no more, since 500,000 later ones came: usual on a busy network.
     detect_outdated_randoms = "detect.outdated.randoms",
+}
+
+impl Stats {
+    /// Flows that were opened and have not ended.
+    pub fn flows_left(&self) -> u64 {
+        [self.flow_closed, self.flow_expired, self.flow_evicted, self.flow_superseded]
+            .into_iter()
+            .fold(self.flow_opened, u64::saturating_sub)
+    }
 }
 
 /// Counters that somebody asks for while a sensor runs. Who counts looks after each round whether they are asked for, and hands

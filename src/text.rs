@@ -113,6 +113,36 @@ pub fn folded(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Lines of at most `width` columns, as far as their words allow it: one with a longer word stays as it is, so that a digest can
+/// be taken from a terminal in one piece. What goes on in another line stands below where it began:
+/// behind two blanks or more if there are such, as in a table of names and texts, else two columns further in.
+pub fn hung(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let body = line.trim_start();
+        let indent = line.len().saturating_sub(body.len());
+        let tail = body.split_once("  ").map(|(_, tail)| tail.trim_start()).filter(|tail| !tail.is_empty());
+        let tail = tail.unwrap_or(body);
+        let head = body.strip_suffix(tail).unwrap_or_default();
+        let hang = indent.saturating_add(if head.is_empty() { 2 } else { columns(head) });
+        let room = width.saturating_sub(hang);
+        let is_whole = tail.split_whitespace().all(|word| columns(word) <= room);
+        if columns(line) <= width || !is_whole || body.is_empty() {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let mut begin = format!("{:indent$}{head}", "");
+        for part in folded(tail, room) {
+            out.push_str(&begin);
+            out.push_str(&part);
+            out.push('\n');
+            begin = format!("{:hang$}", "");
+        }
+    }
+    out
+}
+
 /// What is shown or left out as one, and its columns: a character with its marks, or one that is written out.
 struct Pieces<'a> {
     rest: &'a str,
@@ -161,12 +191,16 @@ pub fn fit<'a>(widths: impl IntoIterator<Item = &'a mut usize>, room: usize, lea
     }
 }
 
-/// Whether a character could move the cursor, reorder the line or hide itself.
+/// Whether a character could move the cursor, reorder the line or hide itself: controls, separators of lines and
+/// paragraphs, Default_Ignorable_Code_Point (DerivedCoreProperties.txt of Unicode), which has the bidirectional controls, and
+/// what is drawn as nothing without being a space: annotations, an empty cell of braille, an empty head of a note.
 pub(crate) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -286,6 +320,47 @@ mod tests {
         assert!(folded("", 9).is_empty());
     }
 
+    /// The tables of Unicode are those of the regex crate.
+    #[test]
+    fn what_hides_itself_is_what_unicode_calls_so() {
+        let hidden = regex::Regex::new(
+            r"^[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Zl}\p{Zp}\x{2800}\x{fff9}-\x{fffb}\x{1d159}]$",
+        )
+        .unwrap();
+        for character in char::MIN..=char::MAX {
+            let expected = hidden.is_match(character.encode_utf8(&mut [0; 4]));
+            assert_eq!(is_unsafe(character), expected, "{:x}", u32::from(character));
+        }
+    }
+
+    #[test]
+    fn what_goes_on_stands_below_where_it_began() {
+        let text = "name port 443\n  issuer       one two three four\n  one two three four five six\n  12345678901234567890  x y\n";
+        let narrow = [
+            "name port 443",
+            "  issuer       one two",
+            "               three four",
+            "  one two three four",
+            "    five six",
+            "  12345678901234567890  x",
+            "                        y",
+            "",
+        ]
+        .join("\n");
+        let narrow = narrow.as_str();
+        for (width, expected) in [(1_000, text), (40, text), (26, narrow), (0, text)] {
+            assert_eq!(hung(text, width), expected, "{width}");
+        }
+        assert_eq!(hung("日本日本 日本日本 日\n", 12), "日本日本\n  日本日本\n  日\n");
+        for odd in ["", "                  \n", "\n\n"] {
+            assert_eq!(hung(odd, 12), odd);
+        }
+        assert_eq!(hung("one two three four  \n", 12), "one two\n  three four\n");
+        let long = format!("  a  b c {} d\n", "e".repeat(36));
+        assert_eq!(hung(&long, 40), long);
+        assert_eq!(hung(&long, 41), format!("  a  b c\n     {}\n     d\n", "e".repeat(36)));
+    }
+
     #[test]
     fn plain_text_is_borrowed() {
         for text in ["", "bulk.pcap", "Zertifikat für Büro ✓", "a\\b"] {
@@ -311,6 +386,7 @@ mod tests {
             ("\u{7f}\u{9b}", "\\u{7f}\\u{9b}"),
             ("x\u{202e}fdp.exe", "x\\u{202e}fdp.exe"),
             ("\u{2066}\u{feff}", "\\u{2066}\\u{feff}"),
+            ("a\u{34f}\u{3164}\u{2800}b\u{fe0f}", "a\\u{34f}\\u{3164}\\u{2800}b\\u{fe0f}"),
         ] {
             assert_eq!(printable(text), safe);
         }

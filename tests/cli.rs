@@ -471,6 +471,24 @@ fn a_closed_standard_output_is_a_failure_and_dev_null_is_none() {
 }
 
 #[test]
+fn rules_are_named_in_short_and_mistyped() {
+    let whole = tlswatch(&["rules", "show", "TLSW-CERT-010"]);
+    assert!(whole.stdout.starts_with("TLSW-CERT-010 "));
+    for name in ["CERT-010", "cert-010", "tlsw-cert-010"] {
+        assert_eq!(tlswatch(&["rules", "show", name]).stdout, whole.stdout, "{name}");
+    }
+    let told = |arguments: &[&str]| {
+        let run = tlswatch(arguments);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+        run.stderr
+    };
+    let near = "there is no rule 'cert-10'; a similar one: CERT-010; `tlswatch rules` lists them\n";
+    assert!(told(&["rules", "show", "cert-10"]).ends_with(near));
+    assert!(told(&["rules", "show", "zzz"]).contains("there is no rule 'zzz'; `tlswatch rules` lists them\n"));
+    assert!(told(&["explain", "cert-010"]).contains("`tlswatch rules show TLSW-CERT-010` explains it"));
+}
+
+#[test]
 fn output_never_replaces_a_capture() {
     let capture = fs::read(ONE).unwrap();
     let (_folder, path) = file("evidence.pcap", &capture);
@@ -512,7 +530,7 @@ fn the_first_screen_is_what_the_command_gives() {
 
 #[test]
 fn nothing_raw_reaches_the_terminal() {
-    let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}";
+    let evil = "\u{1b}[31mevil\u{7}\r\u{9b}2J\u{202e}\u{3164}\u{e0100}\u{2800}";
     let (_folder, path) = file(&format!("{evil}.pcap"), b"not a capture, but a name");
     let [missing, output] = ["missing", "output"].map(|kind| format!("/nonexistent/{kind}{evil}"));
     for arguments in [
@@ -530,7 +548,7 @@ fn nothing_raw_reaches_the_terminal() {
         let run = tlswatch(arguments);
         assert_ne!(run.code, 0, "{arguments:?}");
         assert!(!run.stderr.is_empty(), "{arguments:?}");
-        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        let raw = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{3164}\u{e0100}\u{2800}".contains(c);
         assert!(!run.stderr.contains(raw), "{arguments:?}: {:?}", run.stderr);
     }
 }

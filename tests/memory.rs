@@ -74,11 +74,13 @@ fn what_was_learned_is_known_in_the_next_run() {
     // One that an older version made is as good, and stays as it is.
     let older = folder.path().join("older");
     std::fs::copy(&inventory, &older).unwrap();
-    let older_tables = "DROP TABLE capture_content; DROP TABLE alert_about; PRAGMA user_version = 4";
+    let older_tables = "DROP TABLE capture_frames; DROP TABLE alert_about; PRAGMA user_version = 4";
     rusqlite::Connection::open(&older).unwrap().execute_batch(older_tables).unwrap();
     let bytes = std::fs::read(&older).unwrap();
     let with_older = read(&["--from", NOON, "--baseline", older.to_str().unwrap()]);
+    assert!(text(&["why-not", "login.example.net", "--inventory", older.to_str().unwrap()]).contains("phase"));
     assert_eq!(std::fs::read(&older).unwrap(), bytes);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing stands beside them");
     let with_inventory = read(&["--from", NOON, "--inventory", path]);
     for events in [&with_baseline, &with_older, &with_inventory] {
         let alert = unexpected(events, host).unwrap();

@@ -435,8 +435,7 @@ fn an_older_inventory_has_fingerprints_of_what_is_read_from_now_on() {
     let (folder, inventory) = folder();
     read("tls13-p256.pcap", &inventory, &[]);
     let connection = rusqlite::Connection::open(&inventory).unwrap();
-    let older =
-        "DROP TABLE capture_content; DROP TABLE alert_about; DROP TABLE fingerprint_use; DROP TABLE fingerprint;
+    let older = "DROP TABLE capture_frames; DROP TABLE alert_about; DROP TABLE fingerprint_use; DROP TABLE fingerprint;
         PRAGMA user_version = 3";
     connection.execute_batch(older).unwrap();
     let list = folder.path().join("indicators");

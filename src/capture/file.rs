@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 use super::blocks::{Blocks, Mappable, Tap};
 use super::compress::{self, Compression};
 use super::mapped::Pages;
+use super::packets::length_of;
 use super::pcap::{self, Pcap};
 use super::pcapng::{self, Pcapng, Secrets};
 use super::record::{Damage, Parsed, Record};
@@ -24,6 +25,8 @@ pub(super) struct CaptureFile {
     last: Timestamp,
     /// Frames so far; the number of the last one.
     pub(super) number: u64,
+    /// Their captured bytes.
+    captured: u64,
 }
 
 /// What stops or interrupts a file.
@@ -52,7 +55,7 @@ impl CaptureFile {
     pub(super) fn new(input: Box<dyn Read + Send>, block: usize, progress: Arc<AtomicU64>) -> Self {
         let (input, compressed) = decompressed(Box::new(Tap { input, progress }));
         let blocks = Blocks::new(input, block);
-        Self { blocks, format: Format::Unknown, compressed, last: Timestamp(0), number: 0 }
+        Self { blocks, format: Format::Unknown, compressed, last: Timestamp(0), number: 0, captured: 0 }
     }
 
     /// The input is this file, which is read to its end without other files in between.
@@ -88,7 +91,9 @@ impl CaptureFile {
         self.blocks.consume(taken.bytes);
         self.number += taken.frames;
         let headers = taken.frames.saturating_mul(pcap.record_header());
-        u64::try_from(taken.bytes).unwrap_or(0).saturating_sub(headers)
+        let captured = u64::try_from(taken.bytes).unwrap_or(0).saturating_sub(headers);
+        self.captured = self.captured.saturating_add(captured);
+        captured
     }
 
     /// The next frame, `None` at the end. After trouble the next call goes on where that is possible, else ends.
@@ -114,6 +119,7 @@ impl CaptureFile {
                         record.timestamp = self.last;
                     }
                     self.number += 1;
+                    self.captured = self.captured.saturating_add(u64::try_from(record.length).unwrap_or(0));
                     return Ok(Some(record));
                 }
                 Parsed::Other(size) => self.blocks.consume(size),
@@ -166,9 +172,14 @@ impl CaptureFile {
         }
     }
 
-    /// Bytes of a compressed file without its compression, if it was read to its end.
-    pub(super) fn content_length(&mut self) -> Option<u64> {
-        (self.compressed && !self.blocks.fill(1)).then(|| self.blocks.offset())
+    /// Whether it is a classic file without compression, as far as it was read.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.compressed && matches!(self.format, Format::Pcap(_))
+    }
+
+    /// Bytes of the frames that were read, as [`Packets`](super::Packets) gives them.
+    pub(super) fn content_length(&self) -> u64 {
+        length_of(self.number, self.captured)
     }
 
     /// What stays known of a file that was read: the names of its interfaces, its secrets.
@@ -293,14 +304,6 @@ impl Read for Reopened {
         };
         self.input.insert(input).read(buffer)
     }
-}
-
-/// What is in a file, without its compression if it has one; and whether it has.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn content(path: &Path) -> io::Result<(Box<dyn Read + Send>, bool)> {
-    Ok(decompressed(Box::new(File::open(path)?)))
 }
 
 /// The input behind its decompressor, if its first bytes ask for one. An error while looking comes up again later.

@@ -85,7 +85,7 @@ struct Input {
     /// Parked without a descriptor.
     suspended: bool,
     names: Vec<Option<String>>,
-    /// Bytes without compression, known at the end.
+    /// Bytes of its frames as `Packets` gives them, known at the end.
     content_length: Option<u64>,
 }
 
@@ -162,7 +162,7 @@ impl Files {
         files
     }
 
-    /// Bytes of a compressed file without its compression, once it was read to its end.
+    /// Bytes of the frames of a file as [`Packets`](super::Packets) gives them, once it was read to its end.
     pub fn content_length(&self, file: u32) -> Option<u64> {
         self.inputs.get(usize::try_from(file).ok()?)?.content_length
     }
@@ -199,6 +199,7 @@ impl Files {
 
     fn add_folder(&mut self, folder: &Path) {
         let mut names = Vec::new();
+        let before = (self.inputs.len(), self.problems.len());
         let listed = fs::read_dir(folder).and_then(|entries| {
             for entry in entries {
                 names.push(entry?.file_name());
@@ -221,6 +222,9 @@ impl Files {
                 Ok(_) => self.report(path.to_string_lossy().into_owned(), ProblemKind::Skipped),
                 Err(error) => self.report(path.to_string_lossy().into_owned(), io_problem(&error)),
             }
+        }
+        if before == (self.inputs.len(), self.problems.len()) {
+            self.report(folder.to_string_lossy().into_owned(), ProblemKind::Empty);
         }
     }
 
@@ -309,11 +313,9 @@ impl Files {
         self.set_state(open.index, State::Parked(open.file, record));
     }
 
-    fn finish(&mut self, mut open: Open) {
+    fn finish(&mut self, open: Open) {
         self.open = self.open.saturating_sub(1);
-        // A pipe might not answer for long.
-        let is_file = self.input(open.index).is_some_and(|input| input.can_be_opened_again());
-        let content_length = if is_file { open.file.content_length() } else { None };
+        let content_length = open.file.content_length();
         let (names, secrets) = open.file.into_remains();
         let mut kept: usize = self.secrets.iter().map(|secrets| secrets.data.len()).sum();
         for secrets in secrets {
@@ -325,7 +327,7 @@ impl Files {
         }
         if let Some(input) = self.input(open.index) {
             input.names = names;
-            input.content_length = content_length;
+            input.content_length = Some(content_length);
         }
     }
 

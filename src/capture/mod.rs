@@ -11,6 +11,7 @@ mod filter;
 pub mod live;
 mod mapped;
 mod merge;
+mod packets;
 mod pcap;
 mod pcapng;
 mod record;
@@ -24,10 +25,10 @@ use crate::packet::{Frame, LinkType};
 use crate::stats::Stats;
 use crate::time::Timestamp;
 
-pub use file::content;
 pub use filter::Filter;
 pub use mapped::Pages;
 pub use merge::{Files, Options};
+pub use packets::Packets;
 pub use pcapng::Secrets;
 pub use record::Damage;
 pub use run::Run;
@@ -199,6 +200,8 @@ pub enum ProblemKind {
     },
     /// A file of a folder is no capture and was skipped.
     Skipped,
+    /// There is no file in a folder; folders in it are not read.
+    Empty,
     /// The filter does not apply to a link type of the capture: its frames were left out.
     Filter {
         /// The link type.
@@ -235,7 +238,7 @@ impl ProblemKind {
         match self {
             Self::NotACapture | Self::Io { .. } | Self::Filter { .. } | Self::Interface { .. } => Weight::Failure,
             Self::Damaged { .. } => Weight::Damage,
-            Self::Skipped | Self::UnsupportedLink { .. } => Weight::Warning,
+            Self::Skipped | Self::Empty | Self::UnsupportedLink { .. } => Weight::Warning,
         }
     }
 }
@@ -255,6 +258,7 @@ impl fmt::Display for Problem {
                 write!(f, "{path}: the capture ended: {}", crate::text::printable(reason))
             }
             ProblemKind::Skipped => write!(f, "{path}: skipped: not a capture file"),
+            ProblemKind::Empty => write!(f, "{path}: no file in this folder (folders in it are not read)"),
             ProblemKind::Filter { link_type, reason } => {
                 let reason = crate::text::printable(reason);
                 write!(f, "{path}: the filter does not apply to link type {}: {reason}", link_type.0)

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use console::Term;
 
 use crate::cli::inventory::digits;
-use crate::cli::{columns, complain, exit, print, print_with, tell};
+use crate::cli::{columns, complain, exit, print_lines, print_with, tell};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
 use crate::detect::why_not::describe;
@@ -72,7 +72,8 @@ pub(crate) fn host_at(text: &str) -> Result<(String, Option<u16>), String> {
         _ => (rest, None),
     };
     let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).trim_end_matches('.');
-    if name.is_empty() {
+    let is_address = name.parse::<IpAddr>().is_ok();
+    if name.is_empty() || (!is_address && name.contains(['[', ']', ':'])) {
         return Err(wrong());
     }
     let name = match name.parse::<IpAddr>() {
@@ -148,7 +149,7 @@ fn show(store: &Store, host: &HostKey) -> Result<u8, InventoryError> {
         };
         text.push_str(&format!("{} {word}\n", digest.to_string().to_lowercase()));
     }
-    Ok(print(&text))
+    Ok(print_lines(&text))
 }
 
 fn accept(store: &Store, host: &HostKey, digits: Option<&str>) -> Result<u8, InventoryError> {
@@ -204,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(host(text), Ok(HostKey { name: name.to_owned(), port }), "{text}");
         }
-        for text in ["", ":443", "a:b", "a:65536", "ip:"] {
+        for text in ["", ":443", "a:b", "a:65536", "ip:", "[::1", "[::1]]:1", "fe80::12345", "a:b:1"] {
             assert!(host(text).is_err(), "{text}");
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::judgement::cannot_read;
 use crate::cli::{complain, exit, print, tell};
+use crate::detect::catalogue::rule;
 use crate::inventory::{InventoryError, Named, Store, StoredAlert};
 use crate::report::explain::{alert_id, explain};
 use crate::text::printable;
@@ -32,6 +33,9 @@ pub(crate) struct ExplainArguments {
 }
 
 fn digits(text: &str) -> Result<String, String> {
+    if let Some(rule) = rule(text) {
+        return Err(format!("a rule and no alert: `tlswatch rules show {}` explains it", rule.id));
+    }
     let text = text.to_ascii_lowercase();
     let good = !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if good { Ok(text) } else { Err("write up to 32 hexadecimal digits".to_owned()) }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::capture::{Files, Source as _};
+use crate::capture::{Files, Packets, Source as _};
 use crate::cli::tell;
 use crate::detect::alerts::Alert;
 use crate::detect::alerts::kept::Before;
@@ -137,7 +137,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Whether the inventory, or the other one too, has a compressed copy of a capture, or what it is a compressed copy of.
+    /// Whether the inventory, or the other one too, has a copy of a capture in another format.
     fn has_copy(&self, capture: &mut Capture, base: bool) -> Result<bool, InventoryError> {
         let Some(content) = capture.content else { return Ok(false) };
         let mut others = self.inventory.contents(&content.beginning, base)?;
@@ -216,22 +216,26 @@ impl Memory {
 /// A capture and what it begins with.
 fn looked_at(path: &Path) -> io::Result<Capture> {
     let capture = Capture::of(path)?;
-    let (mut content, compressed) = crate::capture::content(path)?;
-    Ok(capture.with_content(&mut content, compressed))
+    let mut packets = Packets::of(path)?;
+    let mut capture = capture.with_content(&mut packets);
+    if let Some(content) = &mut capture.content {
+        content.plain = packets.is_plain();
+    }
+    Ok(capture)
 }
 
-/// Whether one capture is a compressed copy of the other.
+/// Whether one capture is a copy of the other in another format.
 fn is_copy(one: &mut Capture, other: &mut Capture) -> bool {
     let may_be = one.content.zip(other.content).is_some_and(|(one, other)| one.may_be(&other));
     may_be && measured(one).zip(measured(other)).is_some_and(|(one, other)| one.is(&other))
 }
 
-/// What is in a capture, with its length. A compressed one is read through for that, which takes about as long as to read
-/// it as a capture: only where another one begins in the same way.
+/// What is in a capture, with its length. A long one is read through for that, which takes about as long as to read it as a
+/// capture: only where another one begins in the same way.
 fn measured(capture: &mut Capture) -> Option<Content> {
     let content = capture.content.as_mut()?;
     if content.bytes.is_none() {
-        let (mut all, _) = crate::capture::content(Path::new(&capture.path)).ok()?;
+        let mut all = Packets::of(Path::new(&capture.path)).ok()?;
         let mut counting = Counting(0);
         // What comes before damage counts, as when it is read.
         let _ = io::copy(&mut all, &mut counting);
@@ -348,14 +352,45 @@ mod tests {
     use super::*;
     use crate::capture::Options;
 
-    /// What is no capture, but may be read as one; of any length.
-    fn bytes(length: usize) -> Vec<u8> {
+    /// So many frames of 20,000 bytes, each another one.
+    fn frames(count: usize) -> Vec<Vec<u8>> {
         let mut state = 1_u32;
-        let next = || {
+        let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             state.to_be_bytes()[0]
         };
-        std::iter::repeat_with(next).take(length).collect()
+        (0..count).map(|_| std::iter::repeat_with(&mut next).take(20_000).collect()).collect()
+    }
+
+    /// A classic file with a frame each second.
+    fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let mut out = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
+        for (second, frame) in (1_700_000_000..).zip(frames) {
+            out.extend(words(&[second, 7, 20_000, 20_000]));
+            out.extend(frame);
+        }
+        out
+    }
+
+    /// The same in blocks, with a comment of whole words on the section.
+    fn pcapng(frames: &[Vec<u8>], comment: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut block = |kind: u32, body: &[u8]| {
+            let length = u32::try_from(body.len() + 12).unwrap().to_le_bytes();
+            out.extend([&kind.to_le_bytes()[..], &length, body, &length].concat());
+        };
+        let option = [&[1, 0][..], &u16::try_from(comment.len()).unwrap().to_le_bytes(), comment, &[0; 4]].concat();
+        block(0x0a0d_0d0a, &[&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[0xff; 8], &option].concat());
+        block(1, &[1, 0, 0, 0, 0, 0, 4, 0]);
+        for (second, frame) in (1_700_000_000_u64..).zip(frames) {
+            let time = second * 1_000_000 + 7;
+            let [low, high] = [time & 0xffff_ffff, time >> 32].map(|half| u32::try_from(half).unwrap());
+            let words: Vec<u8> =
+                [0, high, low, 20_000, 20_000].iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+            block(6, &[&words[..], frame].concat());
+        }
+        out
     }
 
     fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
@@ -364,24 +399,32 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// Changes the last byte of the last frame.
+    fn changed(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        *frames.last_mut().unwrap().last_mut().unwrap() ^= 1;
+        frames
+    }
+
     #[test]
-    fn compressed_copies_are_told_from_captures_that_begin_alike() {
-        let long = bytes(3 << 20);
-        let mut other = long.clone();
-        *other.last_mut().unwrap() ^= 1;
-        let mut early = long.clone();
-        early[1_000] ^= 1;
+    fn copies_in_other_formats_are_told_from_captures_that_begin_alike() {
+        // More and less than what is looked at first.
+        let (long, small) = (frames(216), frames(10));
         let files = [
-            ("long", long.clone()),
-            ("long.gz", gzip(&long, 1)),
-            ("long.1.gz", gzip(&long, 0)),
-            ("longer.gz", gzip(&[&long[..], b"x"].concat(), 1)),
-            ("shorter", long[..(3 << 20) - 1].to_vec()),
-            ("other", other),
-            ("early.gz", gzip(&early, 1)),
-            ("small", long[..100].to_vec()),
-            ("small.gz", gzip(&long[..100], 1)),
-            ("smaller.gz", gzip(&long[..99], 1)),
+            ("long", pcap(&long[..215])),
+            ("long.gz", gzip(&pcap(&long[..215]), 1)),
+            ("long.ng", pcapng(&long[..215], b"")),
+            ("long.comment.ng", pcapng(&long[..215], b"read again!!")),
+            ("longer.ng", pcapng(&long, b"")),
+            ("shorter", pcap(&long[..214])),
+            ("other", pcap(&changed(long[..215].to_vec()))),
+            ("early.gz", gzip(&pcap(&[changed(long[..1].to_vec()), long[1..215].to_vec()].concat()), 1)),
+            ("small", pcap(&small)),
+            ("small.gz", gzip(&pcap(&small), 0)),
+            ("small.ng", pcapng(&small, b"")),
+            ("small.other.gz", gzip(&pcap(&changed(small.clone())), 1)),
+            ("smaller.ng", pcapng(&small[..9], b"")),
+            ("empty", pcap(&[])),
+            ("empty.ng", pcapng(&[], b"")),
         ];
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in &files {
@@ -390,12 +433,16 @@ mod tests {
         let inventory = folder.path().join("i.db");
         // Which of the second ones are known once the first one was read to its end, and then all together in one run.
         for (first, known) in [
-            ("long", vec!["long", "long.gz", "long.1.gz"]),
-            ("long.gz", vec!["long", "long.gz", "long.1.gz", "other"]),
-            ("longer.gz", vec!["longer.gz"]),
-            ("shorter", vec!["shorter"]),
-            ("small", vec!["small", "small.gz"]),
-            ("smaller.gz", vec!["smaller.gz"]),
+            ("long", &["long", "long.gz", "long.ng", "long.comment.ng"][..]),
+            // Where blocks or compression hide what a file consists of, only the first 4 MiB of frames are compared.
+            ("long.gz", &["long", "long.gz", "long.ng", "long.comment.ng", "other"]),
+            ("long.comment.ng", &["long", "long.gz", "long.ng", "long.comment.ng", "other"]),
+            ("longer.ng", &["longer.ng"]),
+            ("small", &["small", "small.gz", "small.ng"]),
+            ("small.ng", &["small", "small.gz", "small.ng"]),
+            ("small.other.gz", &["small.other.gz"]),
+            ("smaller.ng", &["smaller.ng"]),
+            ("empty", &["empty"]),
         ] {
             let look = |paths: &[PathBuf], inventory: Option<&Path>, base: Option<&Path>| {
                 let mut memory = Memory::open(inventory, base).unwrap();
@@ -405,15 +452,13 @@ mod tests {
             let path = |name: &str| folder.path().join(name);
             let one = look(&[path(first)], Some(&inventory), None);
             assert_eq!((one.counted.files.len(), one.old.files.len()), (0, 0));
-            let is_measured = one.captures[&0].content.unwrap().bytes.is_some();
-            assert_ne!(is_measured, first.ends_with(".gz"), "what is new is not read through beforehand");
+            let measured = one.captures[&0].content.map(|content| content.bytes.is_some());
+            let expected = (first != "empty").then_some(first.starts_with("small"));
+            assert_eq!(measured, expected, "what is new is not read through beforehand");
             // The reader tells at the end how long the content was.
-            let length = match first {
-                "longer.gz" => Some((3 << 20) + 1),
-                "smaller.gz" => Some(99),
-                _ => Some(3 << 20),
-            };
-            one.complete(true, |_| length).unwrap();
+            let mut reader = Files::open(&[path(first)], Options::default());
+            while !matches!(reader.next().unwrap(), crate::capture::Next::End) {}
+            one.complete(true, |file| reader.content_length(file)).unwrap();
             for (name, _) in &files {
                 let expected = usize::from(known.contains(name));
                 let seen = look(&[path(name)], Some(&inventory), None);

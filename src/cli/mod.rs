@@ -75,9 +75,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             if !error.use_stderr() {
-                // Help that was asked for; a closed pipe is nobody's fault.
-                let _ = error.print();
-                return ExitCode::SUCCESS;
+                // Help that was asked for.
+                return ExitCode::from(print_with(|out| {
+                    error.print()?;
+                    out.flush()
+                }));
             }
             use std::io::Write;
             // clap quotes arguments as they are, and a file name may hold anything.
@@ -146,6 +148,14 @@ pub(crate) fn columns(term: &console::Term) -> Option<usize> {
 /// Writes to standard output; a closed pipe is a quiet success.
 pub(crate) fn print(text: &str) -> u8 {
     print_with(|out| out.write_all(text.as_bytes()))
+}
+
+/// [`print()`] of text in lines, which are folded where the terminal is too narrow.
+pub(crate) fn print_lines(text: &str) -> u8 {
+    match columns(&console::Term::stdout()) {
+        Some(width) => print(&crate::text::hung(text, width)),
+        None => print(text),
+    }
 }
 
 /// [`print()`] of what is too long to be held in memory.

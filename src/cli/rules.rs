@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use console::Term;
 
 use crate::cli::inventory::time;
 use crate::cli::judgement::{folder_of, in_words, read_policy};
 use crate::cli::lists::{proxies, read_all};
-use crate::cli::{complain, exit, print, tell};
-use crate::detect::catalogue::{NEW_INTERCEPTION_CA, Rule, UNEXPECTED_CERTIFICATE, rule, rule_text, rules_table};
+use crate::cli::{columns, complain, exit, print, tell};
+use crate::detect::catalogue::{
+    NEW_INTERCEPTION_CA, Rule, UNEXPECTED_CERTIFICATE, known_rules, rule, rule_text, rules_table,
+};
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::knowledge::Knowledge;
 use crate::inventory::{InventoryError, Store};
-use crate::policy::{Day, HostEntry, Policy, Warning, warnings};
+use crate::policy::{Day, HostEntry, Policy, Warning, or_nearest, warnings};
 use crate::report::suggest::suggest;
 use crate::text::{counted, printable};
 use crate::time::Timestamp;
@@ -25,7 +28,7 @@ use crate::x509::roots::TrustAnchors;
 pub(crate) enum RulesCommand {
     /// All that is known of one rule
     Show {
-        /// Id (TLSW-MITM-003) or short name (leaf-signed-by-own-key)
+        /// Id (TLSW-MITM-003 or MITM-003) or short name (leaf-signed-by-own-key)
         rule: String,
     },
 }
@@ -34,7 +37,7 @@ pub(crate) enum RulesCommand {
 pub(crate) enum PolicyCommand {
     /// Read a policy file and what it names; tell mistakes, and what is allowed but hardly meant
     Check {
-        /// Policy file
+        /// Policy file, or - for standard input
         file: PathBuf,
         /// Also tell what is over by then: pins that only mark, suppressions that ended
         #[arg(long, value_name = "TIME", value_parser = time)]
@@ -53,11 +56,15 @@ pub(crate) enum PolicyCommand {
 
 /// `rules` and `rules show`.
 pub(crate) fn rules(command: Option<&RulesCommand>) -> u8 {
+    let width = columns(&Term::stdout());
     match command {
-        None => print(&rules_table()),
+        None => print(&rules_table(width)),
         Some(RulesCommand::Show { rule: name }) => match rule(name) {
-            Some(found) => print(&rule_text(found)),
-            None => complain(&format!("there is no rule '{}'; `tlswatch rules` lists them", printable(name))),
+            Some(found) => print(&rule_text(found, width)),
+            None => {
+                let near = or_nearest(name, &known_rules());
+                complain(&format!("there is no rule '{}'{near}; `tlswatch rules` lists them", printable(name)))
+            }
         },
     }
 }
@@ -68,7 +75,8 @@ pub(crate) fn policy(command: &PolicyCommand) -> u8 {
         PolicyCommand::Check { file, at } => (file, *at),
         PolicyCommand::Suggest { inventory, handshakes } => return suggestions(inventory, *handshakes),
     };
-    let (policy, mut mistakes) = match read_policy(file) {
+    let source = if file == Path::new("-") { Path::new("/dev/stdin") } else { file };
+    let (policy, mut mistakes) = match read_policy(source) {
         Ok(read) => read,
         Err(error) => return complain(&error),
     };

@@ -12,7 +12,7 @@ use crate::cli::baseline::host_at;
 use crate::cli::judgement::KnowledgeArguments;
 use crate::cli::memory::Memory;
 use crate::cli::read::{finish, worker_count};
-use crate::cli::{complain, exit, print, tell};
+use crate::cli::{complain, exit, print_lines, tell};
 use crate::detect::alerts::When;
 use crate::detect::hosts::record::HostRecord;
 use crate::detect::sighting::HostKey;
@@ -88,12 +88,12 @@ impl WhyNotArguments {
         let mut outcome = pipeline::run(&mut files, Vec::new(), (&options, context), |_| {});
         let text = outcome.as_mut().ok().and_then(|outcome| outcome.why_not.take());
         let code = finish(&files, outcome, false);
-        let shown = text.map_or(0, |text| print(&text));
+        let shown = text.map_or(0, |text| print_lines(&text));
         if code == 0 { shown } else { code }
     }
 
     fn ask_inventory(&self, path: &Path) -> Result<u8, InventoryError> {
-        let store = Store::open_to_ask(path)?;
+        let store = Store::open_read_only(path)?;
         let knowledge = match self.knowledge.read() {
             Ok(knowledge) => Arc::new(knowledge),
             Err(errors) => return Ok(complain(&errors)),
@@ -115,7 +115,7 @@ impl WhyNotArguments {
             text.push_str(&self.unknown(&store)?);
         }
         text.push_str(&self.alerts(&store)?);
-        Ok(print(&text))
+        Ok(print_lines(&text))
     }
 
     /// What to say where nothing is known of the host itself.

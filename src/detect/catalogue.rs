@@ -142,9 +142,9 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     TABLES.iter().flat_map(|table| table.iter().copied())
 }
 
-/// The rule with this id or slug, in any case.
-pub fn rule(id_or_slug: &str) -> Option<&'static Rule> {
-    rules().find(|rule| rule.id.eq_ignore_ascii_case(id_or_slug) || rule.slug.eq_ignore_ascii_case(id_or_slug))
+/// The rule of this name: its id, with or without `TLSW-`, or its slug, in any case.
+pub fn rule(name: &str) -> Option<&'static Rule> {
+    rules().find(|rule| rule.known().is_named(name))
 }
 
 /// What the policy file must know of all rules.
@@ -200,10 +200,15 @@ mod tests {
     }
 
     #[test]
-    fn look_up_takes_id_and_slug_in_any_case() {
+    fn look_up_takes_ids_and_slug_in_any_case() {
+        for rule in rules() {
+            let short = rule.id.trim_start_matches("TLSW-").to_ascii_lowercase();
+            let found = [rule.id, short.as_str(), rule.slug].map(super::rule);
+            assert_eq!(found, [Some(rule); 3], "{short}");
+        }
         assert_eq!(rule("tlsw-mitm-003"), Some(&LEAF_SIGNED_BY_OWN_KEY));
         assert_eq!(rule("Leaf-Signed-By-Own-Key"), Some(&LEAF_SIGNED_BY_OWN_KEY));
-        for other in ["", "TLSW-MITM-3", "TLSW-MITM-012", "leaf"] {
+        for other in ["", "MITM-3", "003", "TLSW-MITM-3", "TLSW-MITM-012", "leaf"] {
             assert_eq!(rule(other), None, "{other:?}");
         }
     }

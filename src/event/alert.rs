@@ -7,11 +7,12 @@ use crate::detect::catalogue::Rule;
 use crate::detect::finding::{Evidence, KnownHost, Point, Seen};
 use crate::detect::observation::Ends;
 use crate::packet::community_id::append_community_id;
+use crate::text::printable;
 
 use super::Dataset;
 use super::context::Context;
 use super::id::EventId;
-use super::json::{UPPER, Writer, push_hex, push_number};
+use super::json::{UPPER, Writer, push_hex, push_number, visible};
 use super::memo::Memo;
 use super::tls::{Common, begin, connection, ends_alone, event_head, log, observer, related, tls_of_alert};
 use super::wire::AddressText;
@@ -46,16 +47,19 @@ pub fn append_alert(out: &mut Vec<u8>, view: &AlertView<'_>, context: &Context, 
     let mut at = head.moment;
     at.timestamp = alert.first_seen;
     let observation = alert.observation.as_deref();
+    // For people: what a name in it hides is to be seen wherever the event is shown.
+    let message = visible(&head.message);
+    let message = printable(&message);
     Writer::line(out, |w| {
         begin(w, at);
-        w.text("message", &head.message);
+        w.text("message", &message);
         w.object("event", |w| {
             event_head(w, Dataset::Alert, rule.slug);
             w.raw("category", r#"["network","intrusion_detection"]"#);
             w.raw("type", r#"["info"]"#);
             w.number("severity", alert.severity.number());
             w.number("risk_score", alert.severity.number());
-            w.text("reason", &head.message);
+            w.text("reason", &message);
             w.hex_lower("id", &id);
         });
         w.object("rule", |w| {
@@ -280,10 +284,14 @@ mod tests {
         assert_eq!(event["tlswatch"]["server"]["chain"][1], "22".repeat(32));
         assert!(event["tls"]["server"]["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
         assert!(event["tls"]["client"]["supported_ciphers"].is_null());
+        alert.head.message = "'a\u{202e}b\u{3164}\0\u{1b}' é".to_owned();
         alert.observation = None;
         out.clear();
         append_alert(&mut out, &AlertView { alert: &alert, status: AlertStatus::Update }, &context, &mut memo);
         let other: Value = serde_json::from_slice(&out).unwrap();
+        for text in [&other["message"], &other["event"]["reason"]] {
+            assert_eq!(text, r"'a\u{202e}b\u{3164}\x00\x1b' é");
+        }
         // What the finding itself knows is still there.
         for pointer in [
             "/source/ip",

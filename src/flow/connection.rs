@@ -199,7 +199,8 @@ impl Connection {
         }
         let damaged = segment.checksum.verify(segment.bytes) == Checksum::Bad;
         if damaged {
-            stats.decode_bad_checksum += 1;
+            // What was known before was counted then.
+            stats.decode_bad_checksum += u64::from(matches!(segment.checksum, PendingChecksum::Open(_)));
             self.session.note(Anomaly::BadChecksum);
         }
         let sent = u32::try_from(payload.len()).unwrap_or(u32::MAX).wrapping_add(segment.snapped);
@@ -232,7 +233,6 @@ impl Connection {
         }
         self.drain(direction, limits, stats);
         if segment.snapped > 0 {
-            stats.decode_snapped += 1;
             self.session.note(Anomaly::Snapped);
             let end = sequence.wrapping_add(sent);
             if let Some(missing) = self.halves.of_mut(direction).skip_to(end, segment.snapped) {
@@ -244,6 +244,7 @@ impl Connection {
             && self.halves.of(direction).gap_is_due(segment.at.order.clock, &tcp_limits(limits))
             && !self.session.is_done()
         {
+            stats.tcp_pending_full += u64::from(self.halves.of(direction).is_full(&tcp_limits(limits)));
             self.skip(direction, (&segment.at, limits), stats);
         }
         if segment.flags.has(TcpFlags::RST) {

@@ -4,6 +4,7 @@
 //! ([`connection`], [`tcp`]), indexed by the same flow id. Neither knows threads.
 
 pub mod connection;
+mod end;
 mod entries;
 pub mod history;
 mod index;

@@ -13,6 +13,7 @@ use crate::packet::{FlowKey, FlowPacket, TcpFlags, Transport};
 use crate::stats::Stats;
 use crate::time::{Span, Timestamp};
 
+use super::end::End;
 use super::entries::Entries;
 use super::index::Index;
 use super::tcp::is_far;
@@ -150,8 +151,6 @@ mod state {
     pub(super) const RESET: u16 = 0x200;
     /// A doubtful reset came. Shifted left by the direction's index.
     pub(super) const DOUBTED: u16 = 0x400;
-    /// It was counted as closed.
-    pub(super) const CLOSED: u16 = 0x1000;
 }
 
 /// A SYN that may begin a new connection on an open flow; it needs confirmation, since anybody can inject one.
@@ -298,28 +297,24 @@ impl FlowTable {
             if slot.has(at, state::BEGUN) {
                 action.ended = slot.reference(slot_number, at).map(|flow| Ended { flow, expired: true });
             }
+            slot.count_end(at, End::Expired, stats);
             slot.remove(at, &self.seeds);
-            stats.flow_expired += 1;
             index = None;
         }
         let index = match index {
             Some(index) => index,
             None => {
                 if slot.live() >= self.capacity {
-                    action.evicted = slot.evict(slot_number, clock, &self.seeds);
-                    stats.flow_evicted += 1;
+                    action.evicted = slot.evict((slot_number, clock), &self.seeds, stats);
                 }
                 stats.flow_opened += 1;
                 slot.insert(hash, (&packet.key, clock), self.capacity)
             }
         };
         if packet.flags.has(TcpFlags::SYN) {
-            if self.on_syn((slot_number, index), (packet, clock), action) {
-                stats.flow_opened += 1;
-            }
+            self.on_syn((slot_number, index), (packet, clock), (action, stats));
         } else if !self.pending_syns.is_empty() && self.confirms((slot_number, index), packet) {
-            self.begin_again((slot_number, index), (packet, clock), action);
-            stats.flow_opened += 1;
+            self.begin_again((slot_number, index), (packet, clock), (action, stats));
         }
         if let Some(slot) = self.slots.get_mut(slot_number) {
             slot.note((slot_number, index), (packet, clock), (action, stats));
@@ -352,16 +347,16 @@ impl FlowTable {
         }
     }
 
-    /// The capture ended: flows whose time was over by `clock` are counted as expired. The table is empty afterwards.
+    /// The capture ended: every flow is counted, as expired where its time was over by `clock`, else as still open. The table
+    /// is empty afterwards.
     pub fn finish(&mut self, clock: Timestamp, stats: &mut Stats) {
         for slot in self.slots.iter_mut() {
-            let expired = (0..slot.entries.len())
-                .filter(|at| {
-                    let at = u32::try_from(*at).unwrap_or(NONE);
-                    slot.has(at, state::LIVE) && slot.is_expired(at, clock, &self.timeouts)
-                })
-                .count();
-            stats.flow_expired += u64::try_from(expired).unwrap_or(0);
+            for at in (0..slot.entries.len()).map(|at| u32::try_from(at).unwrap_or(NONE)) {
+                if slot.has(at, state::LIVE) {
+                    let expired = slot.is_expired(at, clock, &self.timeouts);
+                    slot.count_end(at, if expired { End::Expired } else { End::Capture }, stats);
+                }
+            }
             *slot = Slot::default();
         }
     }
@@ -396,22 +391,21 @@ impl FlowTable {
         }
     }
 
-    /// A SYN: sets the initial sequence number, or waits for confirmation on an open flow. `true` when a new connection
-    /// began at once.
+    /// A SYN: sets the initial sequence number, begins a new connection, or waits for confirmation on an open flow.
     fn on_syn(
         &mut self,
         (slot_number, index): (usize, u32),
         (packet, clock): (&FlowPacket<'_>, Timestamp),
-        action: &mut Action,
-    ) -> bool {
-        let Some(slot) = self.slots.get_mut(slot_number) else { return false };
-        let Some(entry) = slot.entries.get_mut(index as usize) else { return false };
+        (action, stats): (&mut Action, &mut Stats),
+    ) {
+        let Some(slot) = self.slots.get_mut(slot_number) else { return };
+        let Some(entry) = slot.entries.get_mut(index as usize) else { return };
         let mask = state::ISN_KNOWN << bit(packet.direction);
         let known = entry.state & mask != 0;
         let place = usize::from(bit(packet.direction));
         let same = entry.isn.get(place).is_some_and(|isn| *isn == packet.sequence);
         if known && same && entry.class != Class::Closing {
-            return false;
+            return;
         }
         let other = packet.direction.reversed();
         let other_isn = entry.isn.get(usize::from(bit(other))).copied().unwrap_or_default();
@@ -420,11 +414,11 @@ impl FlowTable {
             && packet.acknowledgment == other_isn.wrapping_add(1);
         if known && answers {
             // Another answer to the same SYN: the same connection seen behind a device that renumbers, or an injection.
-            return false;
+            return;
         }
         if !known && entry.state & state::SEEN << bit(packet.direction) == 0 {
             entry.set_isn(packet, clock);
-            return false;
+            return;
         }
         let payload = matches!(entry.class, Class::Payload | Class::Doubted | Class::Closing);
         if !payload && (!known || !packet.flags.has(TcpFlags::ACK)) {
@@ -434,30 +428,26 @@ impl FlowTable {
                 entry.syn_rtt = NONE;
             }
             entry.set_isn(packet, clock);
-            return false;
+            return;
         }
         if !known && entry.is_answered_by(packet) {
             // The first SYN came with data (RFC 7413).
             entry.set_isn(packet, clock);
-            return false;
+            return;
         }
-        if entry.class == Class::Closing {
-            self.begin_again((slot_number, index), (packet, clock), action);
-            return true;
-        }
-        if packet.flags.has(TcpFlags::ACK) && self.confirms((slot_number, index), packet) {
-            self.begin_again((slot_number, index), (packet, clock), action);
-            return true;
+        let closing = entry.class == Class::Closing;
+        if closing || packet.flags.has(TcpFlags::ACK) && self.confirms((slot_number, index), packet) {
+            self.begin_again((slot_number, index), (packet, clock), (action, stats));
+            return;
         }
         let Some(flow) = self.slots.get(slot_number).and_then(|slot| slot.reference(slot_number, index)) else {
-            return false;
+            return;
         };
         self.pending_syns.retain(|pending| pending.flow != flow || pending.direction != packet.direction);
         if self.pending_syns.len() >= PENDING_SYNS {
             self.pending_syns.remove(0);
         }
         self.pending_syns.push(PendingSyn { flow, direction: packet.direction, sequence: packet.sequence, at: clock });
-        false
     }
 
     /// Whether the packet confirms a remembered SYN: its SYN-ACK, or data right after it.
@@ -481,10 +471,12 @@ impl FlowTable {
         &mut self,
         (slot_number, index): (usize, u32),
         (packet, clock): (&FlowPacket<'_>, Timestamp),
-        action: &mut Action,
+        (action, stats): (&mut Action, &mut Stats),
     ) {
         let Some(slot) = self.slots.get_mut(slot_number) else { return };
         let Some(flow) = slot.reference(slot_number, index) else { return };
+        slot.count_end(index, End::Superseded, stats);
+        stats.flow_opened += 1;
         if slot.has(index, state::BEGUN) {
             action.ended = Some(Ended { flow, expired: false });
         }
@@ -610,6 +602,16 @@ impl Slot {
         at
     }
 
+    /// Counts a flow that leaves, unless it was counted when it closed.
+    fn count_end(&self, at: u32, end: End, stats: &mut Stats) {
+        match self.entries.get(at as usize).map(|entry| entry.class) {
+            None | Some(Class::Closing) => {}
+            // Its sender said nothing more.
+            Some(Class::Doubted) => stats.flow_closed += 1,
+            Some(_) => *end.counter(stats) += 1,
+        }
+    }
+
     fn remove(&mut self, at: u32, seeds: &Seeds) {
         let Some(key) = self.entries.get(at as usize).map(|entry| entry.key) else { return };
         self.index.remove(key.hash(seeds), at);
@@ -621,7 +623,7 @@ impl Slot {
     }
 
     /// Makes room: the flow that was seen longest ago, of the least valuable class that has one.
-    fn evict(&mut self, slot_number: usize, clock: Timestamp, seeds: &Seeds) -> Option<FlowRef> {
+    fn evict(&mut self, (slot_number, clock): (usize, Timestamp), seeds: &Seeds, stats: &mut Stats) -> Option<FlowRef> {
         let class = CLASSES.into_iter().find(|class| self.head(*class) != NONE)?;
         for _ in 0..SECOND_CHANCES {
             let head = self.head(class);
@@ -635,6 +637,7 @@ impl Slot {
         let head = self.head(class);
         let begun = self.has(head, state::BEGUN) && !self.has(head, state::DECIDED);
         let flow = self.reference(slot_number, head);
+        self.count_end(head, End::Evicted, stats);
         self.remove(head, seeds);
         flow.filter(|_| begun)
     }
@@ -648,8 +651,8 @@ impl Slot {
                 }
                 let Some(entry) = self.entries.get(head as usize) else { break };
                 if clock >= entry.last_seen.plus(timeout) {
+                    self.count_end(head, End::Expired, stats);
                     self.remove(head, seeds);
-                    stats.flow_expired += 1;
                 } else {
                     self.unlink(head);
                     self.link(head, class, clock);
@@ -687,9 +690,7 @@ impl Slot {
                     class = Class::Doubted;
                     entry.state |= state::DOUBTED << shift;
                 }
-                let closed = matches!(class, Class::Closing | Class::Doubted) && entry.state & state::CLOSED == 0;
-                stats.flow_closed += u64::from(closed);
-                entry.state |= if closed { state::CLOSED } else { 0 };
+                stats.flow_closed += u64::from(class == Class::Closing);
             } else if class == Class::Doubted
                 && !packet.payload.is_empty()
                 && entry.state & state::DOUBTED << shift != 0

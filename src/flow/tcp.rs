@@ -264,10 +264,15 @@ impl TcpHalf {
         if self.next.is_none() {
             return self.pending.len() >= UNSETTLED_SEGMENTS;
         }
-        self.pending.len() >= limits.pending_segments
-            || self.pending_bytes() >= limits.pending_bytes
+        self.is_full(limits)
             || (self.moved == Timestamp::default() || clock.since(self.moved) >= limits.gap_wait)
                 && self.pending.iter().any(|stored| clock.since(stored.at.order.clock) >= limits.gap_wait)
+    }
+
+    /// Whether more is stored behind a gap than may be.
+    pub fn is_full(&self, limits: &TcpLimits) -> bool {
+        self.next.is_some()
+            && (self.pending.len() >= limits.pending_segments || self.pending_bytes() >= limits.pending_bytes)
     }
 
     /// Gives up the bytes in front of the first stored segment: returns how many are missing (0 where only the

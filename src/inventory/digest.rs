@@ -14,8 +14,8 @@ use super::{Capture, Content};
 const WHOLE: u64 = 64 << 20;
 /// Pieces of a longer file, evenly spread, the first and the last bytes among them.
 const PIECES: u64 = 64;
-/// Bytes of what is in a file that are looked at before it is read: no time that anybody notices, compressed or not.
-const BEGINNING: u64 = 1 << 20;
+/// Bytes of the frames in a file that are looked at before it is read: no time that anybody notices, compressed or not.
+const BEGINNING: u64 = 4 << 20;
 /// Bytes of a piece.
 const PIECE: u64 = 256 << 10;
 
@@ -45,26 +45,28 @@ impl Capture {
         Ok(Self { digest, path: path.display().to_string(), bytes, content: None })
     }
 
-    /// Looks at the first MiB of what is in the file, `content`, which comes without the compression if it is `compressed`:
-    /// no other capture begins so, but for one that went on later, which has another length. Of a compressed file that is
-    /// known at its end.
+    /// Looks at the first 4 MiB of the frames in the file, `packets`, which are the same in every format: no other capture
+    /// begins so, but for one that went on later, which has another length. Of a longer one that is known at its end.
     #[must_use]
-    pub fn with_content(mut self, content: &mut dyn Read, compressed: bool) -> Self {
+    pub fn with_content(mut self, packets: &mut dyn Read) -> Self {
         let mut digest = sha2::Sha256::new();
-        let read = copy(content, BEGINNING, &mut digest);
-        self.content = read.ok().map(|()| Content {
+        let read = copy(packets, BEGINNING, &mut digest);
+        // What has no frames is told from others by its bytes.
+        self.content = read.ok().filter(|read| *read > 0).map(|read| Content {
             beginning: Sha256(digest.finalize().into()),
-            bytes: (!compressed).then_some(self.bytes),
-            compressed,
+            bytes: (read < BEGINNING).then_some(read),
+            plain: false,
         });
         self
     }
 }
 
 impl Content {
-    /// Whether the files may be copies of one another: only their lengths can tell then.
+    /// Whether the files may be copies of one another: only their lengths can tell then. Two long classic files are none: in
+    /// them there is nothing but frames, and their digests, which see all parts of them, differ.
     pub fn may_be(&self, other: &Self) -> bool {
-        self.beginning == other.beginning && (self.compressed || other.compressed)
+        let short = [self, other].into_iter().any(|content| content.bytes.is_some_and(|bytes| bytes < BEGINNING));
+        self.beginning == other.beginning && (short || !(self.plain && other.plain))
     }
 
     /// Whether one file is a copy of the other.
@@ -73,15 +75,18 @@ impl Content {
     }
 }
 
-fn copy(file: &mut dyn Read, limit: u64, digest: &mut sha2::Sha256) -> io::Result<()> {
+/// Returns how many bytes there were.
+fn copy(file: &mut dyn Read, limit: u64, digest: &mut sha2::Sha256) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut piece = file.take(limit);
+    let mut total = 0_u64;
     loop {
         let read = match piece.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
         };
-        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(total) };
+        total = total.saturating_add(u64::try_from(read).unwrap_or(0));
         digest.update(bytes);
     }
 }

@@ -23,6 +23,7 @@ mod schema;
 mod sketch;
 mod store;
 mod timeline;
+mod untouched;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -238,7 +239,7 @@ impl Inventory {
         Ok(self.store.has_capture(digest)? || self.base.as_ref().map_or(Ok(false), |base| base.has_capture(digest))?)
     }
 
-    /// Captures that begin with these bytes and were read to their end, into this inventory and, if so wanted, the other one.
+    /// Captures that begin with these frames and were read to their end, into this inventory and, if so wanted, the other one.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -519,20 +520,19 @@ pub struct Capture {
     pub path: String,
     /// Bytes of the file.
     pub bytes: u64,
-    /// What it has in common with its compressed copies; `None` where it cannot be read.
+    /// What it has in common with its copies in other formats; `None` where no frames can be read.
     pub content: Option<Content>,
 }
 
-/// What is in a capture file, whether it is compressed or not: two files are copies of one another if this is equal and at
-/// least one of them is compressed.
+/// What is in a capture file of whatever format, compressed or not: its frames as bytes (`capture::Packets`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     /// SHA-256 of the first bytes.
     pub beginning: crate::x509::Sha256,
     /// How many there are, if that is known.
     pub bytes: Option<u64>,
-    /// The file is compressed.
-    pub compressed: bool,
+    /// The file is a classic one (pcap) without compression.
+    pub plain: bool,
 }
 
 /// The content of a mutex; a thread that panicked with it left it whole, for nothing here is changed in two steps.

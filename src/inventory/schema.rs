@@ -8,7 +8,7 @@ use super::InventoryError;
 pub(super) const APPLICATION_ID: i32 = 0x544c_5357;
 
 /// What leads from each version to the next; a file of version n has had the first n. Never change one that was released.
-const MIGRATIONS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const MIGRATIONS: [&str; 7] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 /// What was seen.
 const VERSION_1: &str = "
@@ -241,6 +241,21 @@ CREATE TABLE capture_content (
     compressed INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX capture_content_beginning ON capture_content (beginning);
+";
+
+/// What captures have in common with their copies in other formats. What was noted before of compressed copies alone is not
+/// compared with it: such a copy of a capture read before counts once more.
+const VERSION_7: &str = "
+DROP TABLE capture_content;
+-- SHA-256 of the first frames of a capture, in a form that no format has; bytes of all frames in this form; whether the file
+-- is a pcap file without compression.
+CREATE TABLE capture_frames (
+    capture BLOB PRIMARY KEY REFERENCES capture,
+    beginning BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    plain INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX capture_frames_beginning ON capture_frames (beginning);
 ";
 
 /// Version that this program writes.

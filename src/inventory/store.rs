@@ -1,11 +1,11 @@
 //! An open inventory: small reads and edits.
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use crate::detect::hosts::backing::{ClientUse, Edit};
@@ -18,6 +18,7 @@ use crate::x509::Sha256;
 
 use super::query::digest_range;
 use super::replay::stored_name;
+use super::untouched::{self, Still};
 use super::{Content, InventoryError, Named, StoredAlert, edits, lock, schema};
 
 /// How long another program that writes is waited for.
@@ -27,11 +28,11 @@ pub(super) const BUSY: Duration = Duration::from_secs(30);
 const MAX_COUNTED: i64 = 8 << 20;
 
 /// Bytes of a file that is copied to bring it up to date without changing it: some seconds.
-const MAX_COPIED: i64 = 1 << 30;
+pub(super) const MAX_COPIED: i64 = 1 << 30;
 
 /// No lock within SQLite: the one around the connection is enough, and a second one at every cell is a fifth of the time of
 /// a long answer.
-const ALONE: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+pub(super) const ALONE: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// An open inventory.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     /// The version of the file, where this is a copy of it.
     older: Option<i32>,
+    /// The file as it was found, where nobody had it open.
+    still: Option<Still>,
 }
 
 impl Store {
@@ -48,6 +51,7 @@ impl Store {
     /// When it is no inventory or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, InventoryError> {
         create(path)?;
+        is_regular(&path.metadata()?)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | ALONE;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -65,25 +69,28 @@ impl Store {
     /// # Errors
     /// When it is no inventory, or one of a later version, or of an older one and too large.
     pub fn open_read_only(path: &Path) -> Result<Self, InventoryError> {
-        match path.metadata() {
-            Err(error) => return Err(error.into()),
-            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
-            Ok(_) => {}
-        }
-        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | ALONE)?;
-        connection.busy_timeout(BUSY)?;
-        match schema::check(&connection) {
+        is_regular(&path.metadata()?)?;
+        // SQLite too looks for the log beside the file that a link leads to.
+        let path = &path.canonicalize()?;
+        let still = Still::of(path)?;
+        let connection = match &still {
+            Some(still) => still.open()?,
+            None => untouched::copied_with_log(path)?.map_or_else(|| untouched::open_beside_others(path), Ok)?,
+        };
+        let connection = match schema::check(&connection) {
+            // SQLite would make files and may not.
             Err(InventoryError::Database(error))
                 if matches!(
                     error.sqlite_error_code(),
                     Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
-                ) && path.is_file() =>
+                ) && untouched::has_empty_log(path) =>
             {
-                connection = Self::open_frozen(path)?;
+                let connection = untouched::open_as_it_lies(path)?;
                 schema::check(&connection).map_err(no_database)?;
+                connection
             }
-            checked => checked.map_err(no_database)?,
-        }
+            checked => checked.map_err(no_database).map(|()| connection)?,
+        };
         let version = schema::version(&connection)?;
         if version == 0 {
             return Err(InventoryError::Foreign);
@@ -93,7 +100,7 @@ impl Store {
             copy.older = Some(version);
             return Ok(copy);
         }
-        Self::with(connection)
+        Ok(Self { still, ..Self::with(connection)? })
     }
 
     /// Opens a file that exists to ask it; its tables are brought up to date first.
@@ -103,31 +110,15 @@ impl Store {
     pub fn open_to_ask(path: &Path) -> Result<Self, InventoryError> {
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(InventoryError::Missing),
-            Ok(metadata) if metadata.is_dir() => return Err(InventoryError::Folder),
+            Err(_) => {}
             // Nothing is in it, and to make tables there is not what a question is for.
             Ok(metadata) if metadata.is_file() && metadata.len() == 0 => return Err(InventoryError::Foreign),
-            _ => {}
+            Ok(metadata) => is_regular(&metadata)?,
         }
         // Not for reading only where that can be helped: the last one to close the file tidies up behind a crash.
         let exists = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .is_ok_and(|connection| connection.is_readonly("main") == Ok(false));
         if exists { Self::open(path) } else { Self::open_read_only(path) }
-    }
-
-    /// Opens a file that nobody may change for as long as it is read: where its folder cannot be written to, SQLite cannot
-    /// make the files through which it would hear of other programs.
-    fn open_frozen(path: &Path) -> rusqlite::Result<Connection> {
-        let escaped: String = path
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => char::from(*byte).to_string(),
-                _ => format!("%{byte:02x}"),
-            })
-            .collect();
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | ALONE;
-        Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
     }
 
     pub(super) fn in_memory() -> Result<Self, InventoryError> {
@@ -137,16 +128,20 @@ impl Store {
     }
 
     fn with(connection: Connection) -> Result<Self, InventoryError> {
-        // What is in the file may come from somebody else: nothing in it is run.
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        // 32 MiB in place of 2: most look-ups of a question jump about in a file of hundreds of megabytes.
-        connection.pragma_update(None, "cache_size", -32_768)?;
-        Ok(Self { connection: Mutex::new(connection), older: None })
+        prepare(&connection)?;
+        Ok(Self { connection: Mutex::new(connection), older: None, still: None })
     }
 
     pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
-        lock(&self.connection)
+        let mut connection = lock(&self.connection);
+        if let Some(reopened) = self.still.as_ref().and_then(Still::reopened) {
+            let reopened = reopened.and_then(|live| prepare(&live).map(|()| live));
+            // What cannot be read with those who write is not read as it was: an empty one has no tables and says so.
+            if let Ok(live) = reopened.or_else(|_| Connection::open_in_memory()) {
+                *connection = live;
+            }
+        }
+        connection
     }
 
     /// The same, to change something: in a copy it would be lost.
@@ -311,17 +306,16 @@ impl Store {
         Ok(statement.exists([digest.0])?)
     }
 
-    /// Captures that begin with these bytes and were read to their end.
+    /// Captures that begin with these frames and were read to their end.
     ///
     /// # Errors
     /// When SQLite fails.
     pub(super) fn contents(&self, beginning: &Sha256) -> Result<Vec<Content>, InventoryError> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT bytes, compressed FROM capture_content WHERE beginning = ?")?;
+        let mut statement = connection.prepare_cached("SELECT bytes, plain FROM capture_frames WHERE beginning = ?")?;
         let found = statement.query_map([beginning.0], |row| {
             let bytes = u64::try_from(row.get::<_, i64>(0)?).ok();
-            Ok(Content { beginning: *beginning, bytes, compressed: row.get(1)? })
+            Ok(Content { beginning: *beginning, bytes, plain: row.get(1)? })
         })?;
         Ok(found.collect::<Result<_, _>>()?)
     }
@@ -469,6 +463,14 @@ impl Store {
     }
 }
 
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // What is in the file may come from somebody else: nothing in it is run.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // 32 MiB in place of 2: most look-ups of a question jump about in a file of hundreds of megabytes.
+    connection.pragma_update(None, "cache_size", -32_768)
+}
+
 fn stored_alert(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
     Ok(StoredAlert {
         id: row.get(0)?,
@@ -487,17 +489,7 @@ fn copied(connection: &Connection, version: i32, most: i64) -> Result<Connection
     if number("PRAGMA page_count")?.saturating_mul(number("PRAGMA page_size")?) > most {
         return Err(InventoryError::Older { version });
     }
-    // Without a name SQLite keeps a database in memory, and what does not fit there in a file that has no name either.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | ALONE;
-    let mut copy = Connection::open_with_flags("", flags)?;
-    copy.pragma_update(None, "trusted_schema", false)?;
-    let backup = Backup::new(connection, &mut copy)?;
-    // All at once, so that nobody writes in between.
-    match backup.step(-1)? {
-        StepResult::Done => {}
-        _ => return Err(InventoryError::Older { version }),
-    }
-    drop(backup);
+    let copy = untouched::nameless_copy(connection)?.ok_or(InventoryError::Older { version })?;
     schema::migrate(&copy)?;
     Ok(copy)
 }
@@ -514,6 +506,15 @@ fn create(path: &Path) -> Result<(), InventoryError> {
         // One that is there may be only for reading: opening says so.
         Err(error) if path.symlink_metadata().is_err() => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Folders are none, and neither are pipes and devices, which SQLite would wait for.
+fn is_regular(metadata: &Metadata) -> Result<(), InventoryError> {
+    match metadata {
+        _ if metadata.is_dir() => Err(InventoryError::Folder),
+        _ if metadata.is_file() => Ok(()),
+        _ => Err(InventoryError::Foreign),
     }
 }
 
@@ -575,7 +576,7 @@ mod tests {
             writer.execute_batch("INSERT INTO owner VALUES ('c.example', 'us')").unwrap();
             drop(writer);
             // The folder cannot be written to: then the file is read as if nobody else knew of it.
-            let frozen = Store::open_frozen(&path).unwrap();
+            let frozen = untouched::open_as_it_lies(&path).unwrap();
             assert!(copied(&frozen, version, MAX_COPIED).is_ok());
             assert!(matches!(copied(&frozen, version, 4_096), Err(InventoryError::Older { .. })));
             // Who may write brings it up to date.

@@ -487,10 +487,10 @@ fn write_capture(connection: &Connection, capture: &Capture) -> rusqlite::Result
     let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture VALUES (?, ?, ?)")?;
     let is_new = insert.execute(params![capture.digest.0, capture.path, bytes])? > 0;
     // Also of one that an older version noted.
-    if let Some(Content { beginning, bytes: Some(bytes), compressed }) = capture.content {
+    if let Some(Content { beginning, bytes: Some(bytes), plain }) = capture.content {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture_content VALUES (?, ?, ?, ?)")?;
-        insert.execute(params![capture.digest.0, beginning.0, bytes, compressed])?;
+        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO capture_frames VALUES (?, ?, ?, ?)")?;
+        insert.execute(params![capture.digest.0, beginning.0, bytes, plain])?;
     }
     Ok(is_new)
 }

@@ -49,6 +49,11 @@ impl Decoder {
         }
     }
 
+    /// The capture ended: datagrams that still wait for fragments are counted.
+    pub fn finish(&mut self, stats: &mut Stats) {
+        self.fragments.finish(stats);
+    }
+
     /// The innermost segment or datagram of a frame; `None` is counted in `stats` by its reason.
     pub fn decode<'a>(&'a mut self, frame: &Frame<'a>, stats: &mut Stats) -> Option<Packet<'a>> {
         let checksums = self.checksums;
@@ -199,6 +204,6 @@ fn count(stop: Stop, stats: &mut Stats) {
         Stop::Other => stats.decode_other += 1,
         Stop::TooDeep => stats.decode_too_deep += 1,
         Stop::UnsupportedLink => stats.capture_unsupported_link += 1,
-        Stop::Fragment => {}
+        Stop::Fragment => stats.decode_fragment += 1,
     }
 }

@@ -131,8 +131,7 @@ impl Defragmenter {
             virtual_network: fragment.virtual_network,
         };
         if self.datagrams.get(&key).is_some_and(|datagram| self.is_over(datagram.since, fragment.now)) {
-            self.remove(&key);
-            stats.fragment_expired += 1;
+            self.give_up(&key, &mut stats.fragment_expired);
         }
         self.make_room(&key, fragment.data.len(), stats);
         let serial = self.serial;
@@ -169,8 +168,7 @@ impl Defragmenter {
             match self.datagrams.get(&key).filter(|datagram| datagram.serial == serial) {
                 Some(datagram) if !self.is_over(datagram.since, now) => break,
                 Some(_) => {
-                    self.remove(&key);
-                    stats.fragment_expired += 1;
+                    self.give_up(&key, &mut stats.fragment_expired);
                 }
                 None => {}
             }
@@ -189,8 +187,7 @@ impl Defragmenter {
         while (is_new && self.datagrams.len() >= self.max_datagrams) || self.bytes + needed > self.max_bytes {
             let Some((oldest, serial)) = self.queue.pop_front() else { break };
             if self.datagrams.get(&oldest).is_some_and(|datagram| datagram.serial == serial) {
-                self.remove(&oldest);
-                stats.fragment_evicted += 1;
+                self.give_up(&oldest, &mut stats.fragment_evicted);
             }
         }
         // Finished datagrams leave their place in the queue behind; once they are the most, it is tidied up.
@@ -198,6 +195,21 @@ impl Defragmenter {
             let datagrams = &self.datagrams;
             self.queue.retain(|(key, serial)| datagrams.get(key).is_some_and(|datagram| datagram.serial == *serial));
         }
+    }
+
+    /// Removes a datagram that is not whole and counts it, unless it was counted when its fragments overlapped.
+    fn give_up(&mut self, key: &Key, counter: &mut u64) {
+        *counter += u64::from(self.datagrams.get(key).is_some_and(|datagram| !datagram.poisoned));
+        self.remove(key);
+    }
+
+    /// Counts what is not whole at the end.
+    pub(super) fn finish(&mut self, stats: &mut Stats) {
+        let waiting = self.datagrams.values().filter(|datagram| !datagram.poisoned).count();
+        stats.fragment_unfinished += u64::try_from(waiting).unwrap_or(u64::MAX);
+        self.datagrams.clear();
+        self.queue.clear();
+        self.bytes = 0;
     }
 
     fn remove(&mut self, key: &Key) {

@@ -304,7 +304,13 @@ fn a_cut_frame_never_gives_more_than_it_has() {
 fn is_outcome(name: &str) -> bool {
     matches!(
         name,
-        "decode.tcp" | "decode.udp" | "decode.other" | "decode.truncated" | "decode.malformed" | "decode.too_deep"
+        "decode.tcp"
+            | "decode.udp"
+            | "decode.other"
+            | "decode.fragment"
+            | "decode.truncated"
+            | "decode.malformed"
+            | "decode.too_deep"
     )
 }
 
@@ -469,6 +475,14 @@ fn overlaps_drop_the_datagram() {
         assert!(decoder.decode(&frame(LinkType::RAW, piece), &mut stats).is_none());
     }
     assert_eq!((stats.fragment_overlap, stats.fragment_reassembled), (1, 0));
+    assert_eq!(stats.decode_fragment, pieces.len() as u64);
+    // It was counted once, whether its time is over or the capture.
+    let mut later = frame(LinkType::RAW, &pieces[0]);
+    later.timestamp = later.timestamp.plus(Span::seconds(100));
+    assert!(decoder.decode(&later, &mut stats).is_none());
+    assert_eq!((stats.fragment_expired, stats.fragment_overlap), (0, 1));
+    decoder.finish(&mut stats);
+    assert_eq!((stats.fragment_unfinished, stats.fragment_overlap), (1, 1));
 }
 
 #[test]
@@ -493,6 +507,10 @@ fn fragments_are_bounded_in_number_bytes_and_time() {
         send(id, 1, 31, &mut stats);
     }
     assert_eq!(stats.fragment_evicted, 2 + 93);
+    decoder.finish(&mut stats);
+    // 6 and 100 were begun, and 4 once more.
+    let ends = [stats.fragment_reassembled, stats.fragment_evicted, stats.fragment_expired, stats.fragment_unfinished];
+    assert_eq!((ends.iter().sum::<u64>(), stats.fragment_reassembled), (107, 1));
 }
 
 fn transport_of(data: &[u8]) -> Option<(IpAddr, IpAddr, u16, u16, Vec<u8>)> {

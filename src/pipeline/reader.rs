@@ -117,6 +117,7 @@ impl Reader {
         progress(source);
         let clock = self.clock.now();
         self.table.finish(clock, &mut self.stats);
+        self.decoder.finish(&mut self.stats);
         self.stats.add(source.stats());
         Ok(clock)
     }
@@ -208,6 +209,7 @@ impl Reader {
         if asked > self.answered {
             self.answered = asked;
             let mut stats = self.stats.clone();
+            stats.flow_open = stats.flows_left();
             stats.add(source.stats());
             demand.give(asked, Counting::Reader(self.span().unwrap_or_default()), stats);
         }

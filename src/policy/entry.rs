@@ -3,8 +3,7 @@
 use super::digest::{CertificateHash, Digest};
 use super::distinguished_name::NamePattern;
 use super::network::Cidr;
-use super::setting::KnownRule;
-use super::{Day, HostPattern, PolicyError, Severity};
+use super::{Day, HostPattern, PolicyError, RulePattern, Severity};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,40 +281,4 @@ pub struct SeverityOverride {
     pub set: Severity,
     /// Line of the entry.
     pub line: usize,
-}
-
-/// Rules by id or slug, or by the beginning of one (`TLSW-CERT-*`), in any case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RulePattern {
-    text: String,
-    prefix: bool,
-}
-
-impl RulePattern {
-    pub(super) fn of(text: &str) -> Self {
-        let (text, prefix) = text.strip_suffix('*').map_or((text, false), |text| (text, true));
-        Self { text: text.to_ascii_lowercase(), prefix }
-    }
-
-    /// Whether the rule is among them.
-    pub fn matches(&self, rule: &KnownRule) -> bool {
-        [rule.id, rule.slug].into_iter().any(|name| {
-            let name = name.to_ascii_lowercase();
-            if self.prefix { name.starts_with(&self.text) } else { name == self.text }
-        })
-    }
-
-    /// Whether it is all rules.
-    pub fn is_all(&self) -> bool {
-        self.prefix && self.text.is_empty()
-    }
-
-    /// Whether every rule of the other pattern is one of this one, as far as the texts tell.
-    pub(super) fn covers(&self, other: &Self) -> bool {
-        self == other || (self.prefix && other.text.starts_with(&self.text))
-    }
-
-    pub(super) fn rank(&self) -> (bool, usize) {
-        (!self.prefix, self.text.len())
-    }
 }

@@ -16,7 +16,7 @@ use super::tolerant::{self, Tolerated};
 use super::{
     ClientCertificate, ClientMatch, Compromised, Day, HostEntry, HostIndex, HostPattern, Interception, InternalCa,
     KnownRule, ListFile, ListFormat, NamedFile, Policy, Profile, RulePattern, Setting, SettingKind, SettingValue,
-    Severity, SeverityOverride, Suppression, Trust,
+    Severity, SeverityOverride, Suppression, Trust, or_nearest,
 };
 
 /// One thing that is wrong in a policy file.
@@ -86,7 +86,7 @@ impl Reader<'_> {
             file.client_certificate.into_iter().map(|entry| self.client_certificate(entry)).collect();
         policy.compromised = file.compromised.into_iter().map(|entry| self.compromised(entry)).collect();
         policy.settings = self.settings(file.rules);
-        policy.suppressions = file.suppress.into_iter().map(|entry| self.suppression(entry)).collect();
+        policy.suppressions = file.suppress.into_iter().filter_map(|entry| self.suppression(entry)).collect();
         policy.severities = file.severity.into_iter().filter_map(|entry| self.severity(entry)).collect();
         policy.index = self.index(&policy.hosts);
         policy
@@ -249,7 +249,7 @@ impl Reader<'_> {
         }
     }
 
-    fn suppression(&mut self, entry: Spanned<file::Suppress>) -> Suppression {
+    fn suppression(&mut self, entry: Spanned<file::Suppress>) -> Option<Suppression> {
         let (line, span) = (self.line(&entry), entry.span());
         let entry = entry.into_inner();
         if entry.until.is_some() == entry.permanent {
@@ -259,16 +259,13 @@ impl Reader<'_> {
             self.error(&entry.reason.span(), "suppress.reason: is empty".to_owned());
         }
         let key = entry.client_certificate.as_ref().map(std::slice::from_ref);
-        Suppression {
-            rule: self.rule_pattern("suppress.rule", &entry.rule),
-            src: self.parsed("suppress.src", &entry.src),
-            dst: self.parsed("suppress.dst", &entry.dst),
-            host: self.parsed("suppress.host", entry.host.as_slice()).pop(),
-            client_certificate: key.and_then(|key| self.digests("suppress.client_certificate", key).pop()),
-            until: self.day("suppress.until", entry.until.as_ref()),
-            reason: entry.reason.into_inner(),
-            line,
-        }
+        let rule = self.rule_pattern("suppress.rule", &entry.rule);
+        let (src, dst) = (self.parsed("suppress.src", &entry.src), self.parsed("suppress.dst", &entry.dst));
+        let host = self.parsed("suppress.host", entry.host.as_slice()).pop();
+        let client_certificate = key.and_then(|key| self.digests("suppress.client_certificate", key).pop());
+        let until = self.day("suppress.until", entry.until.as_ref());
+        let reason = entry.reason.into_inner();
+        Some(Suppression { rule: rule?, src, dst, host, client_certificate, until, reason, line })
     }
 
     fn severity(&mut self, entry: Spanned<file::SeverityOf>) -> Option<SeverityOverride> {
@@ -283,8 +280,9 @@ impl Reader<'_> {
             let message = "severity.set: expected 21, 47, 73 or 99, or \"low\", \"medium\", \"high\" or \"critical\"";
             self.error(&entry.set.span(), message.to_owned());
         }
+        let rule = self.rule_pattern("severity.rule", &entry.rule);
         Some(SeverityOverride {
-            rule: self.rule_pattern("severity.rule", &entry.rule),
+            rule: rule?,
             host: self.parsed("severity.host", entry.host.as_slice()).pop(),
             set: set?,
             line,
@@ -300,7 +298,8 @@ impl Reader<'_> {
         let mut settings = BTreeMap::new();
         for (rule, values) in rules {
             let Some(known) = self.known.iter().copied().find(|known| known.is_named(rule.get_ref())) else {
-                self.error(&rule.span(), format!("rules.{:?}: there is no such rule", rule.get_ref()));
+                let near = or_nearest(rule.get_ref(), self.known);
+                self.error(&rule.span(), format!("rules.{:?}: there is no such rule{near}", rule.get_ref()));
                 continue;
             };
             for (key, value) in values {
@@ -319,7 +318,8 @@ impl Reader<'_> {
                     continue;
                 };
                 if settings.insert((known.id, setting.name), read).is_some() {
-                    let message = format!("rules.{}.{}: set twice, by id and by slug", known.id, setting.name);
+                    let message =
+                        format!("rules.{}.{}: set twice, under two names of the rule", known.id, setting.name);
                     self.error(&key.span(), message);
                 }
             }
@@ -341,10 +341,11 @@ impl Reader<'_> {
         index
     }
 
-    fn rule_pattern(&mut self, key: &str, text: &Text) -> RulePattern {
-        let pattern = RulePattern::of(text.get_ref());
-        if !self.known.iter().any(|known| pattern.matches(known)) {
-            self.error(&text.span(), format!("{key}: no rule is called {:?}", text.get_ref()));
+    fn rule_pattern(&mut self, key: &str, text: &Text) -> Option<RulePattern> {
+        let pattern = RulePattern::of(text.get_ref(), self.known);
+        if pattern.is_none() {
+            let near = or_nearest(text.get_ref(), self.known);
+            self.error(&text.span(), format!("{key}: no rule is called {:?}{near}", text.get_ref()));
         }
         pattern
     }

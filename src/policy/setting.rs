@@ -91,10 +91,3 @@ impl SettingKind {
         }
     }
 }
-
-impl KnownRule {
-    /// Whether this is its id or its slug, in any case.
-    pub fn is_named(&self, name: &str) -> bool {
-        self.id.eq_ignore_ascii_case(name) || self.slug.eq_ignore_ascii_case(name)
-    }
-}

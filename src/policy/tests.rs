@@ -57,6 +57,9 @@ fn every_bad_value_tells_its_place() {
         ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nissuer_names = [\"R10\"]", 4, 17, "host.issuer_names"),
         ("version = 1\n[[host]]\nmatch = [\"a.example\"]\nmin_rsa_bits = -1", 4, 16, "host.min_rsa_bits"),
         ("version = 1\n[rules.nonsense]\nx = 1", 2, 8, "nonsense"),
+        ("version = 1\n[rules.self-singed]\nx = 1", 2, 8, "a similar one: self-signed"),
+        ("version = 1\n[rules.cert-002]\ndays = [7]\n[rules.expiring]\ndays = [7]", 5, 1, "two names"),
+        ("version = 1\n[[severity]]\nrule = \"CERT-06\"\nset = 21", 3, 8, "a similar one: CERT-006"),
         ("version = 1\n[rules.expiring]\nmedium = 1", 3, 1, "medium"),
         ("version = 1\n[rules.expiring]\ndays = [7, 30]", 3, 8, "days"),
         ("version = 1\n[rules.expiring]\ndays = []", 3, 8, "days"),
@@ -239,8 +242,8 @@ fn networks_match_names_that_are_addresses() {
 #[test]
 fn severities_and_settings() {
     let policy = policy(
-        "[[severity]]\nrule = \"self-signed\"\nset = \"high\"\n[[severity]]\nrule = \"*\"\nhost = \"*.a.example\"\nset = 99\n\
-         [rules.expiring]\ndays = [10]\nenabled = false\n[rules.\"TLSW-MITM-002\"]\nhold = \"2h\"",
+        "[[severity]]\nrule = \"cert-006\"\nset = \"high\"\n[[severity]]\nrule = \"*\"\nhost = \"*.a.example\"\nset = 99\n\
+         [rules.expiring]\ndays = [10]\nenabled = false\n[rules.MITM-002]\nhold = \"2h\"",
     );
     let at = |name| target(Some(name), "192.0.2.1", 443);
     assert_eq!(policy.severity_for(&RULES[2], &at("x.b.example")), Some(Severity::High));

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use crate::text::{cut, folded};
+
 use super::{ATTACK_VERSION, Category, Rule, SettingKind, rules};
 
-/// Columns that `tlswatch rules show` fills.
+/// Columns that `tlswatch rules show` fills at most.
 const WIDTH: usize = 100;
 
-/// One line per rule under a heading, for a terminal.
-pub fn rules_table() -> String {
+/// One line per rule under a heading, for a terminal of so many columns, or whole.
+pub fn rules_table(width: Option<usize>) -> String {
     let slug_width = rules().map(|rule| rule.slug.len()).max().unwrap_or(0);
     let mut out =
         format!("{:<14} {:<8} {:>4} {:<6} {:<slug_width$} NAME\n", "ID", "SEVERITY", "CONF", "EFFECT", "SLUG");
@@ -26,11 +28,15 @@ pub fn rules_table() -> String {
             ),
         );
     }
-    out
+    match width {
+        Some(width) => out.lines().map(|line| format!("{}\n", cut(line, width))).collect(),
+        None => out,
+    }
 }
 
-/// Everything about one rule, for a terminal.
-pub fn rule_text(rule: &Rule) -> String {
+/// Everything about one rule, for a terminal of so many columns, if there is one.
+pub fn rule_text(rule: &Rule, width: Option<usize>) -> String {
+    let width = width.map_or(WIDTH, |width| width.min(WIDTH));
     let mut out = format!("{} {}\n{}\n\n", rule.id, rule.slug, rule.name);
     line(&mut out, format_args!("{:<16}{}", "category", rule.category.name()));
     line(&mut out, format_args!("{:<16}{} ({})", "severity", rule.severity, rule.severity.number()));
@@ -41,24 +47,24 @@ pub fn rule_text(rule: &Rule) -> String {
         [("Condition", rule.description), ("False positives", rule.false_positives), ("What to do", rule.remedy)]
     {
         line(&mut out, format_args!("\n{heading}"));
-        wrap(&mut out, text, 2);
+        wrap(&mut out, text, width);
     }
     if !rule.settings.is_empty() {
         out.push_str("\nSettings\n");
         for setting in rule.settings {
             let text = format!("{} = {}: {}", setting.name, default_text(setting.kind), setting.meaning);
-            wrap(&mut out, &text, 2);
+            wrap(&mut out, &text, width);
         }
     }
     if !rule.techniques.is_empty() {
         line(&mut out, format_args!("\nATT&CK for Enterprise {ATTACK_VERSION}"));
         for technique in rule.techniques {
-            wrap(&mut out, &format!("{} {} ({})", technique.id, technique.name, technique.tactics.join(", ")), 2);
+            wrap(&mut out, &format!("{} {} ({})", technique.id, technique.name, technique.tactics.join(", ")), width);
         }
     }
     out.push_str("\nReferences\n");
     for reference in rule.references {
-        wrap(&mut out, reference, 2);
+        wrap(&mut out, reference, width);
     }
     out
 }
@@ -68,11 +74,12 @@ pub fn rules_markdown() -> String {
     let mut out = format!(
         "# Rules\n\n\
          This file is made from the catalogue in the source (`UPDATE=1 cargo test rules_document` writes it).\n\
-         A rule is named by its id or its slug, in the policy file as on the command line. Every rule can be switched\n\
-         off there (`[rules.\"ID\"] enabled = false`); its own settings stand in its section. Severities are 21 low,\n\
-         47 medium, 73 high and 99 critical; confidence (0 to 100) says how sure it is that something is wrong, not how bad\n\
-         that would be. A rule with the effect \"mark\" writes its finding into the event of the certificate or handshake\n\
-         and raises no alert. ATT&CK techniques are those of ATT&CK for Enterprise {ATTACK_VERSION}.\n"
+         A rule is named by its id, with or without `TLSW-`, or its slug, in the policy file as on the command line.\n\
+         Every rule can be switched off in the file (`[rules.\"ID\"] enabled = false`); its own settings stand in its\n\
+         section. Severities are 21 low, 47 medium, 73 high and 99 critical; confidence (0 to 100) says how sure it is\n\
+         that something is wrong, not how bad that would be. A rule with the effect \"mark\" writes its finding into the\n\
+         event of the certificate or handshake and raises no alert. ATT&CK techniques are those of ATT&CK for\n\
+         Enterprise {ATTACK_VERSION}.\n"
     );
     for category in Category::ALL {
         line(&mut out, format_args!("\n## {}\n", category_heading(category)));
@@ -163,24 +170,11 @@ fn markdown(text: &str) -> String {
     out
 }
 
-fn wrap(out: &mut String, text: &str, indent: usize) {
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let width = word.chars().count();
-        if column == 0 || column + 1 + width > WIDTH {
-            if column != 0 {
-                out.push('\n');
-            }
-            out.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
+/// Indented by two columns, in lines of at most so many.
+fn wrap(out: &mut String, text: &str, width: usize) {
+    for part in folded(text, width.saturating_sub(2)) {
+        line(out, format_args!("  {part}"));
     }
-    out.push('\n');
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -207,14 +201,22 @@ mod tests {
     #[test]
     fn text_holds_everything_in_its_columns() {
         for rule in rules() {
-            let text = rule_text(rule);
+            let text = rule_text(rule, None);
             for part in [rule.id, rule.slug, rule.name, "Condition", "What to do"] {
                 assert!(text.contains(part), "{}: {part}", rule.id);
             }
             assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{}", rule.id);
             let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(flat.contains(rule.description) && flat.contains(rule.remedy), "{}", rule.id);
-            assert!(rules_table().contains(rule.id) && rules_markdown().contains(&format!("### {}\n", rule.id)));
+            for width in [40, 70] {
+                let text = rule_text(rule, Some(width));
+                let (head, rest) = text.split_once("\nCondition\n").unwrap();
+                assert!(rest.lines().all(|line| line.chars().count() <= width), "{} {width}", rule.id);
+                assert!(head.contains(rule.name) && rest.split_whitespace().count() > 20);
+                assert!(rules_table(Some(width)).lines().all(|line| line.chars().count() <= width));
+            }
+            assert_eq!(rule_text(rule, Some(1_000)), rule_text(rule, None));
+            assert!(rules_table(None).contains(rule.id) && rules_markdown().contains(&format!("### {}\n", rule.id)));
         }
     }
 
