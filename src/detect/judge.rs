@@ -576,6 +576,7 @@ impl Judge {
             pool: &self.pool,
             memo: &self.memo,
             budget: Budget::default(),
+            purpose,
         };
         let report = Arc::new(verifier.verify_chain(presented));
         prove(&report, (&mut self.pool, &self.knowledge.policy));

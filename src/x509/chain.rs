@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::judge;
+use super::judge::{self, Purpose};
 use super::roots::{Pool, TrustAnchors, key_distance};
 use super::signature::{Verdict, verify_certificate};
 use super::{Certificate, Facts, Sha256};
@@ -119,6 +119,8 @@ pub struct Verifier<'a> {
     pub memo: &'a SignatureMemo,
     /// Work allowed.
     pub budget: Budget,
+    /// What the chain is presented for.
+    pub purpose: Purpose,
 }
 
 /// How a path ends; the more trustworthy the smaller.
@@ -175,14 +177,16 @@ pub struct Path {
     /// Certificates on it that were not presented but taken from the pool. Anyone can bring a twin of a CA (its name
     /// and key, another issuer) into the pool: such a path proves trust when it ends at an anchor, and little else.
     pub from_pool: usize,
+    /// What it was presented for.
+    pub purpose: Purpose,
     /// See [`vouched`](Self::vouched).
     vouched: OnceLock<usize>,
 }
 
 impl Path {
-    fn new(certificates: Vec<Arc<Certificate>>, ending: Ending) -> Self {
+    fn new(certificates: Vec<Arc<Certificate>>, ending: Ending, purpose: Purpose) -> Self {
         let vouched = OnceLock::new();
-        Self { certificates, ending, accused: None, unverified: None, from_pool: 0, vouched }
+        Self { certificates, ending, accused: None, unverified: None, from_pool: 0, purpose, vouched }
     }
 
     /// Who answers for the leaf: up to whoever signed what it must not (RFC 5280 section 6.1.4), for the CAs above have
@@ -257,8 +261,10 @@ impl Verifier<'_> {
                 match path.ending {
                     Ending::Anchor => search.keep(path),
                     // What a stranger's certificate leads to says nothing.
-                    _ if open => search
-                        .keep(Path { from_pool: path.from_pool, ..Path::new(path.certificates, Ending::Incomplete) }),
+                    _ if open => search.keep(Path {
+                        from_pool: path.from_pool,
+                        ..Path::new(path.certificates, Ending::Incomplete, self.purpose)
+                    }),
                     _ => {}
                 }
             }
@@ -273,7 +279,7 @@ impl Verifier<'_> {
         if report.paths.is_empty() || report.budget_exceeded {
             let ending = if report.budget_exceeded { Ending::Budget } else { Ending::Unparsable };
             let certificates = presented.first().cloned().into_iter().collect();
-            report.paths.push(Path::new(certificates, ending));
+            report.paths.push(Path::new(certificates, ending, self.purpose));
         }
         report.paths.sort_by_key(rank);
         report
@@ -380,7 +386,7 @@ impl Search<'_, '_> {
         }
         if !followed {
             let ending = if accused.is_some() { Ending::BadSignature } else { Ending::Incomplete };
-            let path = Path::new(path.clone(), ending);
+            let path = Path::new(path.clone(), ending, self.verifier.purpose);
             self.keep(Path { accused, unverified, from_pool: self.pooled, ..path });
         }
     }
@@ -424,7 +430,7 @@ impl Search<'_, '_> {
     }
 
     fn finish(&mut self, path: &[Arc<Certificate>], ending: Ending, unverified: Option<(usize, &'static str)>) {
-        let path = Path::new(path.to_vec(), ending);
+        let path = Path::new(path.to_vec(), ending, self.verifier.purpose);
         self.keep(Path { unverified, from_pool: self.pooled, ..path });
     }
 
