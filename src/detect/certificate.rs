@@ -21,6 +21,8 @@ const DAY: i64 = 86_400;
 /// What an issuer is that leads nowhere, and one that nobody presented.
 const NO_ANCHOR: &str = "is no trust anchor";
 const NOT_SEEN: &str = "was not seen";
+/// What an issuer is that leads to an anchor, but not for this.
+const MAY_NOT: &str = "may not sign it";
 /// What a leaf is that says that it is a CA.
 const CA_AS_SERVER: &str = "the certificate of the server says that it is a CA's";
 /// Clocks may differ by so many seconds.
@@ -227,7 +229,11 @@ impl Untrusted {
         let issuer = quoted(&facts.issuer.text);
         finding.message =
             format!("{} gave client {client} a certificate of {issuer}, which {}.", finding.host, self.why);
-        let text = if self.why == NOT_SEEN { "nobody presented its issuer" } else { "no path leads to a trust anchor" };
+        let text = match self.why {
+            NOT_SEEN => "nobody presented its issuer",
+            MAY_NOT => "the only paths to a trust anchor lead over who may not sign it",
+            _ => "no path leads to a trust anchor",
+        };
         finding.evidence.pro = vec![Point::new("path", text).observed(issuer).expected("an issuer that is trusted")];
         let Self { sct, chain_status, .. } = self;
         finding.evidence.observed = Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct, chain_status });
@@ -246,7 +252,8 @@ pub(super) fn retell(finding: &mut Finding, cause: &Cause, chain: &JudgedChain) 
     if let Some(Completion::Untrusted(told)) = &mut finding.completion {
         told.chain_status = chain.judgement.ending.name();
         if chain.report.missing_issuer().is_none() {
-            told.why = NO_ANCHOR;
+            let anchored = matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified);
+            told.why = if anchored { MAY_NOT } else { NO_ANCHOR };
         }
     }
 }

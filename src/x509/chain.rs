@@ -227,6 +227,11 @@ impl ChainReport {
         self.paths.first().map_or(Ending::Unparsable, |path| path.ending)
     }
 
+    /// The best path leads to an anchor, and nobody on it signed what he must not: there is no better one.
+    pub fn is_anchored(&self) -> bool {
+        self.paths.first().is_some_and(|path| path.ending == Ending::Anchor && path.is_vouched())
+    }
+
     /// The issuer that the best path lacks, where it is incomplete: normalised name. `None` where all of it is known.
     pub fn missing_issuer(&self) -> Option<&str> {
         let path = self.paths.first().filter(|path| path.ending == Ending::Incomplete)?;
@@ -306,11 +311,11 @@ impl Verifier<'_> {
     }
 }
 
-/// The better path first. One where somebody signed what he must not is made by whoever wants to stand on it. Among
-/// incomplete ones those that the pool made longer: they know who signed.
+/// The better path first. Among incomplete ones those that the pool made longer: they know who signed. One where somebody
+/// signed what he must not is made by whoever wants to stand on it.
 fn rank(path: &Path) -> (Ending, bool, bool, usize, usize) {
     let bare = path.ending == Ending::Incomplete && path.from_pool == 0;
-    (path.ending, !path.is_vouched(), bare, path.from_pool, path.certificates.len())
+    (path.ending, bare, !path.is_vouched(), path.from_pool, path.certificates.len())
 }
 
 struct Search<'a, 'b> {
