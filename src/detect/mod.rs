@@ -44,6 +44,8 @@ pub mod proof;
 mod recent;
 pub mod rejections;
 pub mod sighting;
+#[cfg(test)]
+mod spoofed_curve_tests;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;

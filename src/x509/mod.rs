@@ -7,6 +7,7 @@ pub mod cache;
 mod certificate;
 pub mod chain;
 pub mod coprime;
+pub mod curve;
 pub(crate) mod der;
 mod extensions;
 mod json;
