@@ -415,6 +415,28 @@ fn every_kind_of_name_may_be_constrained() {
     }
     let nameless = |leaf: &mut CertificateParams| leaf.distinguished_name = of(&[]);
     assert_eq!(inside(&DirectoryName(of(&[(DnType::OrganizationName, "House")])), &nameless), NEITHER);
+    // The name of a directory counts beside the subject too.
+    let string = |tag: u8, parts: &[&[u8]]| -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], &content[..]].concat()
+    };
+    let attribute = |last: u8, value: &str| {
+        let pair = string(0x30, &[&[6, 3, 0x55, 4, last], &string(0x0c, &[value.as_bytes()])]);
+        string(0x31, &[&pair])
+    };
+    let beside = |house: &str| {
+        let name = string(0x30, &[&attribute(10, house), &attribute(3, "Room 1")]);
+        let names = string(0x30, &[&string(0x82, &[b"host.example"]), &string(0xa4, &[&name])]);
+        move |leaf: &mut CertificateParams| {
+            leaf.distinguished_name = rcgen::DistinguishedName::new();
+            leaf.subject_alt_names.clear();
+            leaf.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], names.clone()));
+        }
+    };
+    let house_only = DirectoryName(of(&[(DnType::OrganizationName, "House")]));
+    for (name, expected) in [("House", INSIDE), ("house", INSIDE), ("House 2", OUTSIDE), ("Other", OUTSIDE)] {
+        assert_eq!(inside(&house_only, &beside(name)), expected, "{name}");
+    }
     // A common name is the name of a host only where there is no other.
     let other = |leaf: &mut CertificateParams| {
         leaf.subject_alt_names = vec![SanType::DnsName("host.other".try_into().unwrap())];

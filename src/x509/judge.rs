@@ -323,6 +323,7 @@ fn violates(authority: &Facts, lower: &Certificate, place: usize) -> bool {
         return false;
     }
     let mut names: Vec<Given<'_>> = facts.alternative_names.iter().filter_map(Given::of).collect();
+    names.extend(facts.alternative_directories.iter().map(|name| Given::Directory(name)));
     if !facts.subject.normalized.is_empty() {
         names.push(Given::Directory(&facts.subject.normalized));
     }
