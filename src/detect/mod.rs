@@ -1,6 +1,8 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod alerts;
+#[cfg(test)]
+mod boundary_tests;
 mod case;
 pub mod catalogue;
 mod certificate;
