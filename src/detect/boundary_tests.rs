@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::catalogue::{Effect, Severity};
+use super::catalogue::{CAPTIVE_PORTAL, Effect, Severity};
 use super::client_certificates::ClientCertificates;
 use super::crypto::key_weakness;
 use super::finding::Finding;
 use super::judge_tests::{Bench, HOME, NONE, WWW, how};
 use super::rejections::Rejections;
 use super::testing::{Ca, DAY, Plan, START, Scene, ids, of};
+use super::watch::Watch;
 use crate::direction::Direction;
 use crate::tls::Alert;
 use crate::x509::{Certificate, Facts, KeyKind};
@@ -257,5 +258,97 @@ fn the_issuers_of_a_server_are_known_after_a_day() {
         }
         world.scene.now += seconds;
         assert_eq!(of(&world.show("10.1.0.11", &other), "CERT-034").is_some(), fires, "{seconds}");
+    }
+}
+
+const SITES: [&str; 5] =
+    ["www.example.com", "login.example.net", "www.example.org", "shop.example.co.uk", "mail.example.edu"];
+
+/// Sites that are public or not, and somebody who signs for all of them (MITM-007).
+struct Sites {
+    scene: Scene,
+    watch: Watch,
+    public: Ca,
+    proxy: Ca,
+}
+
+impl Sites {
+    fn new() -> Self {
+        let public = Ca::new("Public Root");
+        let scene = Scene::new(&[&public]);
+        let watch = Watch::new(Arc::clone(&scene.anchors), 100);
+        Self { scene, watch, public, proxy: Ca::new("Proxy CA") }
+    }
+
+    fn serve(&mut self, site: &str, genuine: bool) -> Vec<Finding> {
+        let by = if genuine { &self.public } else { &self.proxy };
+        let chain = by.chain(&Plan::of(&[site]));
+        let mut found = self.scene.serve(&mut self.watch, (site, "10.2.0.22"), &chain);
+        found.retain(|one| one.rule.id.ends_with("MITM-007"));
+        found
+    }
+}
+
+#[test]
+fn an_interception_ca_signs_for_five_domains_within_a_day() {
+    for (sites, public, seconds, fires) in
+        [(5, 5, DAY, true), (5, 5, DAY + 1, false), (4, 5, 60, false), (5, 3, 60, true), (5, 2, 60, false)]
+    {
+        let mut world = Sites::new();
+        SITES.iter().take(public).for_each(|site| assert!(world.serve(site, true).is_empty()));
+        let (last, first) = SITES[..sites].split_last().unwrap();
+        first.iter().for_each(|site| assert!(world.serve(site, false).is_empty()));
+        world.scene.now += seconds;
+        assert_eq!(!world.serve(last, false).is_empty(), fires, "{sites} {public} {seconds}");
+    }
+}
+
+#[test]
+fn domains_turn_out_to_be_public_within_a_day() {
+    for (seconds, fires) in [(DAY, true), (DAY + 1, false)] {
+        let mut world = Sites::new();
+        SITES.iter().for_each(|site| assert!(world.serve(site, false).is_empty()));
+        world.scene.now += seconds;
+        assert!(world.serve(SITES[0], true).is_empty() && world.serve(SITES[1], true).is_empty());
+        assert_eq!(!world.serve(SITES[2], true).is_empty(), fires, "{seconds}");
+    }
+}
+
+/// One certificate for three names within five minutes.
+#[test]
+fn a_portal_answers_for_three_domains_within_five_minutes() {
+    for (seconds, told) in [(300, 3), (301, 0)] {
+        let mut world = Sites::new();
+        let portal = Ca::new("Portal CA").chain(&Plan::of(&["portal.example"]));
+        let mut told_at = Vec::new();
+        for (site, pause) in SITES.iter().zip([0, 0, seconds]) {
+            world.scene.now += pause;
+            let found = world.scene.serve(&mut world.watch, (site, "10.2.0.22"), &portal);
+            told_at.push(found.iter().filter(|one| one.rule == &CAPTIVE_PORTAL).count());
+        }
+        assert_eq!(told_at, [0, 0, told], "{seconds}");
+    }
+}
+
+#[test]
+fn a_fallback_follows_within_half_a_minute() {
+    use super::negotiation::Negotiation;
+    use crate::tls::HandshakeEnd;
+    for (seconds, explained) in [(30, true), (31, false)] {
+        let (mut scene, mut rules) = (Scene::new(&[]), Negotiation::default());
+        let mut found = Vec::new();
+        for falls_back in [false, true] {
+            let mut observation = scene.handshake("10.0.0.1", "203.0.113.10", &[]);
+            let handshake = &mut observation.handshake;
+            if falls_back {
+                handshake.client_hello.as_mut().unwrap().cipher_suites.push(0x5600);
+            } else {
+                (handshake.end, handshake.established) = (HandshakeEnd::Reset, Some(false));
+            }
+            scene.with(WWW.0, &observation, |sighting| rules.observe(sighting, (false, false), &mut found));
+            scene.now += seconds;
+        }
+        let broken = found.iter().flat_map(|one| &one.evidence.pro).any(|point| point.id == "broken");
+        assert_eq!((found.is_empty(), broken), (false, explained), "{seconds}");
     }
 }

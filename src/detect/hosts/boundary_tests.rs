@@ -170,3 +170,34 @@ fn serial_numbers_are_near_up_to_a_limit() {
         assert_eq!(of(&found, "MITM-004").is_some(), copied, "{low:x}");
     }
 }
+
+/// A certificate for another name comes to a host that is watched live.
+fn held() -> (World, Vec<Arc<Certificate>>) {
+    let (mut world, chain) = world(5);
+    world.scene.offline = false;
+    let other = Ca::new("Private").chain(&Plan::of(&["other.example.com"]).dates(START - 5, START + DAY * 30));
+    assert!(world.serve("10.9.9.9", &other).is_empty());
+    (world, chain)
+}
+
+#[test]
+fn a_case_is_held_for_a_quarter_of_an_hour() {
+    for (seconds, over) in [(899, false), (900, true)] {
+        let (mut world, _) = held();
+        let found = world.scene.advance(&mut world.hosts, seconds);
+        assert_eq!(of(&found, "MITM-002").is_some(), over, "{seconds}");
+    }
+}
+
+#[test]
+fn twenty_handshakes_decide_a_case() {
+    let (mut world, chain) = held();
+    let told: Vec<bool> = (0..20)
+        .map(|_| {
+            let mut found = world.serve("10.0.0.1", &chain);
+            found.extend(world.scene.advance(&mut world.hosts, 0));
+            of(&found, "MITM-002").is_some()
+        })
+        .collect();
+    assert_eq!(told.iter().position(|told| *told), Some(19));
+}
