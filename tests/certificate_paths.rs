@@ -725,6 +725,15 @@ fn a_ca_signs_only_for_the_purposes_it_is_for() {
             );
         }
     }
+    // What browsers took for servers is nothing for clients, though it breaks no path.
+    let mut gated_ca = params("A", true);
+    gated_ca.extended_key_usages = gated(&[2, 16, 840, 1, 113_730, 4, 1]);
+    let gated_ca = root.below(gated_ca);
+    let leaf = gated_ca.leaf(params("host.example", false));
+    for (purpose, problems) in [(Purpose::Server, vec![]), (Purpose::Client, vec![(ProblemKind::Purpose, 1)])] {
+        let report = world.report_for(&[&leaf, &gated_ca.certificate], purpose);
+        assert_eq!(kinds(&judge(&report, Question { at: Some(NOW), name: None, purpose })), problems);
+    }
     // Of an anchor only trust counts, at the top as at the bottom of a path.
     let mut mail = params("Root", true);
     mail.extended_key_usages = vec![EmailProtection];

@@ -79,6 +79,16 @@ fn a_client_certificate_by_no_ca_is_a_forgery_where_it_is_accepted() {
     }
 }
 
+/// A CA of one's own that does not say that it is one is known by its key.
+#[test]
+fn an_own_ca_without_the_flag_is_sloppy() {
+    let root = Ca::new("Root");
+    let sloppy = person(&root, |_| ());
+    let mut scene = Scene::new(&[]);
+    scene.policy(&internal(&sloppy));
+    assert_eq!(ids(&found((&mut scene, &sloppy, &root), true)), NONE);
+}
+
 /// It is told once of a server: that one does not look.
 #[test]
 fn a_server_that_does_not_look_is_told_once() {
