@@ -80,8 +80,13 @@ impl World {
     }
 
     fn report(&self, presented: &[&Made]) -> ChainReport {
+        self.report_for(presented, Purpose::Server)
+    }
+
+    fn report_for(&self, presented: &[&Made], purpose: Purpose) -> ChainReport {
         let presented: Vec<Made> = presented.iter().map(|made| Arc::clone(made)).collect();
-        let verifier = Verifier { anchors: &self.anchors, pool: &self.pool, memo: &self.memo, budget: self.budget };
+        let Self { anchors, pool, memo, budget } = self;
+        let verifier = Verifier { anchors, pool, memo, budget: *budget, purpose };
         verifier.verify_chain(&presented)
     }
 
@@ -410,6 +415,28 @@ fn every_kind_of_name_may_be_constrained() {
     }
     let nameless = |leaf: &mut CertificateParams| leaf.distinguished_name = of(&[]);
     assert_eq!(inside(&DirectoryName(of(&[(DnType::OrganizationName, "House")])), &nameless), NEITHER);
+    // The name of a directory counts beside the subject too.
+    let string = |tag: u8, parts: &[&[u8]]| -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], &content[..]].concat()
+    };
+    let attribute = |last: u8, value: &str| {
+        let pair = string(0x30, &[&[6, 3, 0x55, 4, last], &string(0x0c, &[value.as_bytes()])]);
+        string(0x31, &[&pair])
+    };
+    let beside = |house: &str| {
+        let name = string(0x30, &[&attribute(10, house), &attribute(3, "Room 1")]);
+        let names = string(0x30, &[&string(0x82, &[b"host.example"]), &string(0xa4, &[&name])]);
+        move |leaf: &mut CertificateParams| {
+            leaf.distinguished_name = rcgen::DistinguishedName::new();
+            leaf.subject_alt_names.clear();
+            leaf.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], names.clone()));
+        }
+    };
+    let house_only = DirectoryName(of(&[(DnType::OrganizationName, "House")]));
+    for (name, expected) in [("House", INSIDE), ("house", INSIDE), ("House 2", OUTSIDE), ("Other", OUTSIDE)] {
+        assert_eq!(inside(&house_only, &beside(name)), expected, "{name}");
+    }
     // A common name is the name of a host only where there is no other.
     let other = |leaf: &mut CertificateParams| {
         leaf.subject_alt_names = vec![SanType::DnsName("host.other".try_into().unwrap())];
@@ -659,5 +686,78 @@ fn strangers_do_not_push_out_what_leads_to_an_anchor() {
             });
         }
         assert_eq!(world.judged(&[&leaf]).is_trusted(), proven);
+    }
+}
+
+/// What a CA is for holds for what it signs (CA/Browser Forum Baseline Requirements 7.1.2, RFC 5280 section 4.2.1.12).
+#[test]
+fn a_ca_signs_only_for_the_purposes_it_is_for() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, EmailProtection, Other, ServerAuth};
+    let gated = |oid: &[u64]| vec![Other(oid.to_vec())];
+    let root = Authority::root(params("Root", true));
+    let world = World::trusting(&root);
+    // How many answer for the leaf of four, to servers and to clients.
+    for (purposes, server, client) in [
+        (vec![], 4, 4),
+        (vec![ServerAuth], 4, 4),
+        (vec![ServerAuth, ClientAuth], 4, 4),
+        (vec![Any], 4, 4),
+        (vec![EmailProtection, Any], 4, 4),
+        (vec![ClientAuth], 3, 4),
+        (vec![EmailProtection, CodeSigning], 3, 3),
+        (gated(&[2, 16, 840, 1, 113_730, 4, 1]), 4, 4),
+        (gated(&[1, 3, 6, 1, 4, 1, 311, 10, 3, 3]), 4, 4),
+        (gated(&[1, 3, 6, 1, 4, 1, 311, 10, 3, 4]), 3, 3),
+    ] {
+        let mut upper = params("A", true);
+        upper.extended_key_usages.clone_from(&purposes);
+        let upper = root.below(upper);
+        let issuing = upper.below(params("B", true));
+        let leaf = issuing.leaf(params("host.example", false));
+        for (purpose, expected) in [(Purpose::Server, server), (Purpose::Client, client)] {
+            let report = world.report_for(&[&leaf, &issuing.certificate, &upper.certificate], purpose);
+            assert_eq!(report.ending(), Ending::Anchor);
+            assert_eq!(report.paths[0].vouched().len(), expected, "{purposes:?} {purpose:?}");
+            let judgement = judge(&report, Question { at: Some(NOW), name: None, purpose });
+            let told = purpose == Purpose::Server && expected < 4;
+            assert!(
+                purpose == Purpose::Client || kinds(&judgement) == vec![(ProblemKind::Purpose, 2); usize::from(told)]
+            );
+        }
+    }
+    // What browsers took for servers is nothing for clients, though it breaks no path.
+    let mut gated_ca = params("A", true);
+    gated_ca.extended_key_usages = gated(&[2, 16, 840, 1, 113_730, 4, 1]);
+    let gated_ca = root.below(gated_ca);
+    let leaf = gated_ca.leaf(params("host.example", false));
+    for (purpose, problems) in [(Purpose::Server, vec![]), (Purpose::Client, vec![(ProblemKind::Purpose, 1)])] {
+        let report = world.report_for(&[&leaf, &gated_ca.certificate], purpose);
+        assert_eq!(kinds(&judge(&report, Question { at: Some(NOW), name: None, purpose })), problems);
+    }
+    // Of an anchor only trust counts, at the top as at the bottom of a path.
+    let mut mail = params("Root", true);
+    mail.extended_key_usages = vec![EmailProtection];
+    let mail = Authority::root(mail);
+    let leaf = mail.leaf(params("host.example", false));
+    let report = World::trusting(&mail).report(&[&leaf]);
+    assert!(report.paths[0].is_vouched());
+    assert_eq!(World::trusting(&mail).judged(&[&leaf]).reason(), "trusted");
+}
+
+/// The key of a CA for mail signs for a server: the same CA has another certificate that allows it.
+#[test]
+fn a_twin_that_is_for_servers_comes_first() {
+    let root = Authority::root(params("Root", true));
+    let mut mail = params("A", true);
+    mail.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
+    let mail = root.below(mail);
+    let twin = certificate(&params("A", true).signed_by(mail.issuer.key(), &root.issuer).unwrap());
+    let leaf = mail.leaf(params("host.example", false));
+    for presented in [[&leaf, &mail.certificate, &twin], [&leaf, &twin, &mail.certificate]] {
+        let world = World::trusting(&root);
+        let report = world.report(&presented);
+        assert_eq!(report.paths.iter().filter(|path| path.ending == Ending::Anchor).count(), 2);
+        assert_eq!(report.paths[0].certificates[1].sha256, twin.sha256);
+        assert!(world.judged(&presented).is_trusted());
     }
 }

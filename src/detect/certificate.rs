@@ -21,6 +21,8 @@ const DAY: i64 = 86_400;
 /// What an issuer is that leads nowhere, and one that nobody presented.
 const NO_ANCHOR: &str = "is no trust anchor";
 const NOT_SEEN: &str = "was not seen";
+/// What an issuer is that leads to an anchor, but not for this.
+const MAY_NOT: &str = "may not sign it";
 /// What a leaf is that says that it is a CA.
 const CA_AS_SERVER: &str = "the certificate of the server says that it is a CA's";
 /// Clocks may differ by so many seconds.
@@ -227,7 +229,11 @@ impl Untrusted {
         let issuer = quoted(&facts.issuer.text);
         finding.message =
             format!("{} gave client {client} a certificate of {issuer}, which {}.", finding.host, self.why);
-        let text = if self.why == NOT_SEEN { "nobody presented its issuer" } else { "no path leads to a trust anchor" };
+        let text = match self.why {
+            NOT_SEEN => "nobody presented its issuer",
+            MAY_NOT => "the only paths to a trust anchor lead over who may not sign it",
+            _ => "no path leads to a trust anchor",
+        };
         finding.evidence.pro = vec![Point::new("path", text).observed(issuer).expected("an issuer that is trusted")];
         let Self { sct, chain_status, .. } = self;
         finding.evidence.observed = Some(Seen { sha256: leaf.sha256, spki: facts.spki_sha256, sct, chain_status });
@@ -246,7 +252,8 @@ pub(super) fn retell(finding: &mut Finding, cause: &Cause, chain: &JudgedChain) 
     if let Some(Completion::Untrusted(told)) = &mut finding.completion {
         told.chain_status = chain.judgement.ending.name();
         if chain.report.missing_issuer().is_none() {
-            told.why = NO_ANCHOR;
+            let anchored = matches!(chain.judgement.ending, Ending::Anchor | Ending::AnchorUnverified);
+            told.why = if anchored { MAY_NOT } else { NO_ANCHOR };
         }
     }
 }
@@ -454,11 +461,13 @@ fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
     let misused = misused_cas(server).next()?;
     let mut finding =
         case.brief_of((&WRONG_USAGE, &server.wrong_usage_of_ca), (&misused.certificate, tell_misused_cas));
+    let forged = is_forged(case, misused);
     // One cause with whatever else the key signed.
-    if let Some(cause) = server.cause().filter(|_| misused.kind == ProblemKind::NotCa && case.ends_at_anchor()) {
+    let by_key = forged || (misused.kind == ProblemKind::NotCa && case.ends_at_anchor());
+    if let Some(cause) = server.cause().filter(|_| by_key) {
         (finding.cause, finding.id) = (cause, None);
     }
-    if is_forged(case, misused) {
+    if forged {
         finding.severity = Severity::High;
     } else {
         lower_unless(case.is_ours(), &mut finding);
@@ -467,10 +476,18 @@ fn wrong_usage_of_ca(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// Below a root of browsers nobody signs who is no CA: whoever has the key of any certificate can, and some clients do not
-/// look (CVE-2002-0862, CVE-2011-0228).
+/// look (CVE-2002-0862, CVE-2011-0228). Nor does a CA for other purposes sign for servers there; whoever shows what it
+/// signed for its own purposes only misuses that.
 fn is_forged(case: &Case<'_>, misused: &Problem) -> bool {
-    let server = case.sighting.server;
-    misused.kind == ProblemKind::NotCa && server.is_some_and(|server| is_of_browsers(server, case.knowledge))
+    let Some(server) = case.sighting.server.filter(|server| is_of_browsers(server, case.knowledge)) else {
+        return false;
+    };
+    let own = |problem: &Problem| problem.kind == ProblemKind::Purpose && problem.depth == 0;
+    match misused.kind {
+        ProblemKind::NotCa => true,
+        ProblemKind::Purpose => !server.judgement.problems.iter().any(own),
+        _ => false,
+    }
 }
 
 /// Message and evidence of CERT-010 of a CA.
@@ -492,9 +509,17 @@ fn tell_misused_cas(case: &Case<'_>, finding: &mut Finding) {
     let first = finding.evidence.pro.first().map_or("", |point| &*point.text);
     finding.message = format!("{} a chain with an issuer that may not sign it: {first}.", case.gave());
     if let Some(misused) = misused_cas(server).next().filter(|misused| is_forged(case, misused)) {
-        let text =
-            "a public CA certified this key for its owner's names only, and its owner signed another certificate";
-        finding.evidence.proofs.push(Point::new("no_ca", text).observed(misused.certificate));
+        let (id, text) = match misused.kind {
+            ProblemKind::Purpose => (
+                "ca_purpose",
+                "a public CA certified this key for other purposes, and it signed a certificate for servers",
+            ),
+            _ => (
+                "no_ca",
+                "a public CA certified this key for its owner's names only, and its owner signed another certificate",
+            ),
+        };
+        finding.evidence.proofs.push(Point::new(id, text).observed(misused.certificate));
     }
     finding.evidence.observed = case.seen();
 }

@@ -1,6 +1,8 @@
 //! Certificates of clients: where, with what and by whom they are used (CERT-030 to 034).
 
 mod accepted;
+#[cfg(test)]
+mod forged_tests;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +16,7 @@ use super::catalogue::{
 };
 use super::finding::{Cause, Finding, Point, Seen};
 use super::hosts::backing::{Backing, ClientUse};
-use super::hosts::presented::{clipped, short_name};
+use super::hosts::presented::{clipped, is_of_browsers, short_name};
 use super::hosts::report::{Place, client_text};
 use super::listed::{Lists, in_crl, since};
 use super::memory::Memory;
@@ -23,7 +25,7 @@ use super::policy_rules::listed;
 use super::sighting::{HostKey, Sighting};
 use crate::policy::{Attribute, Cidr};
 use crate::time::{NANOS_PER_SECOND, Span, Timestamp};
-use crate::x509::chain::Path;
+use crate::x509::chain::{Ending, Path};
 use crate::x509::judge::ProblemKind;
 use crate::x509::{Certificate, Facts, Sha256};
 
@@ -192,10 +194,14 @@ impl ClientCertificates {
         if stable {
             server.issuers.push(issuer);
         }
-        if !known || !stable {
+        let forger = used.forger();
+        if (!known || !stable) && forger.is_none() {
             return None;
         }
         let cause = used.cause(&CLIENT_CERT_UNEXPECTED_ISSUER, vec![issuer.key.unwrap_or(issuer.name).to_string()]);
+        if let Some(forger) = forger {
+            return Some(used.forged(cause, forger));
+        }
         let what = format!(
             "with a certificate from \"{}\", an issuer that it never accepted",
             clipped(&used.facts.issuer.text)
@@ -356,6 +362,35 @@ impl Use<'_> {
         let chain_status = self.sighting.client.map_or("unparsable", |chain| chain.judgement.reason());
         let (sha256, spki) = (self.leaf.sha256, self.facts.spki_sha256);
         finding.evidence.observed = Some(Seen { sha256, spki, sct: None, chain_status });
+        finding
+    }
+
+    /// Who signed on its path without being a CA, below a trust anchor or an `[[internal_ca]]`.
+    fn forger(&self) -> Option<&Arc<Certificate>> {
+        let judged = self.sighting.client?;
+        let problem = judged.judgement.problems.iter().find(|problem| problem.kind == ProblemKind::NotCa)?;
+        let path = judged.path()?;
+        let is_ours = |one: &Arc<Certificate>| {
+            one.facts
+                .as_deref()
+                .is_some_and(|facts| self.sighting.policy.internal_ca_for(&facts.spki_sha256.0).is_some())
+        };
+        let mut above = path.certificates.iter().skip(problem.depth.saturating_add(1));
+        let trusted = path.ending == Ending::Anchor || (path.unverified.is_none() && above.any(is_ours));
+        path.certificates.get(problem.depth).filter(|_| trusted)
+    }
+
+    /// CERT-034 of a certificate that somebody made who may make none.
+    #[cold]
+    fn forged(&self, cause: Cause, forger: &Certificate) -> Finding {
+        let name = forger.facts.as_deref().map_or("", |facts| short_name(&facts.subject));
+        let what = format!("with a certificate below that of \"{name}\", who is no CA, and the server accepted it");
+        let mut finding = self.finding(&CLIENT_CERT_UNEXPECTED_ISSUER, cause, &what);
+        if self.sighting.client.is_some_and(|judged| is_of_browsers(judged, self.sighting.knowledge)) {
+            finding.severity = Severity::High;
+        }
+        let text = "a CA certified this key for its owner's names only, and its owner signed another certificate";
+        finding.evidence.proofs.push(Point::new("no_ca", text).observed(forger.sha256));
         finding
     }
 

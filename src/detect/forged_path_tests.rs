@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
+    NameConstraints, SanType,
+};
 
 use super::alerts::When;
 use super::catalogue::{Effect, Severity};
@@ -228,4 +231,121 @@ fn a_forger_of_many_names_is_an_interception_ca() {
     let found = found((&root, ""), None, &forged);
     let told = of(&found, "MITM-007").unwrap();
     assert_eq!(told.cause, of(&found, "CERT-010").unwrap().cause);
+}
+
+/// A CA for mail, say.
+fn limited(root: &Ca, purposes: &[ExtendedKeyUsagePurpose]) -> Ca {
+    root.intermediate_with("Mail CA", |params| params.extended_key_usages = purposes.to_vec())
+}
+
+/// What such a CA signs is told once, with all else that its key does.
+#[test]
+fn a_ca_that_is_not_for_servers_is_none_for_them() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, EmailProtection, Other, ServerAuth};
+    let root = Ca::new("Public Root");
+    let genuine = chain(&root.intermediate("Issuing CA"), NAME);
+    let mail = limited(&root, &[EmailProtection, ClientAuth]);
+    let forged = chain(&mail, NAME);
+    let key = forged[1].facts.as_deref().unwrap().spki_sha256;
+    for known in [None, Some(&genuine)] {
+        let found = found((&root, ""), known, &[(NAME, &forged)]);
+        assert_eq!(found.iter().filter(|one| one.rule.id.ends_with("CERT-010")).count(), 1);
+        let told = of(&found, "CERT-010").unwrap();
+        assert_eq!((told.severity, told.effect), (Severity::High, Effect::Alert));
+        assert_eq!(told.cause, Cause::IssuerKey(key));
+        let end = "may not sign it: the extended key usage of 'CN=Mail CA' is not for servers.";
+        assert!(told.message.ends_with(end), "{}", told.message);
+        assert_eq!(told.evidence.proofs.iter().map(|point| point.id).collect::<Vec<_>>(), ["ca_purpose"]);
+        let change = of(&found, "MITM-002");
+        assert_eq!(change.is_some(), known.is_some());
+        if let Some(change) = change {
+            assert_eq!((change.severity, &change.cause), (Severity::High, &told.cause), "{}", change.message);
+            assert!(change.message.contains("(not trusted)"), "{}", change.message);
+        }
+    }
+    // A CA below it is no better; one that is for servers, too, in new or old words, is one.
+    let below = mail.intermediate("Lower CA");
+    let mut long = chain(&below, NAME);
+    long.push(Arc::clone(&mail.certificate));
+    let long = found((&root, ""), Some(&genuine), &[(NAME, &long)]);
+    for rule in ["CERT-010", "MITM-002"] {
+        let told = of(&long, rule).unwrap();
+        let lower = below.certificate.facts.as_deref().unwrap().spki_sha256;
+        assert_eq!((told.severity, &told.cause), (Severity::High, &Cause::IssuerKey(lower)), "{}", told.message);
+    }
+    for purposes in [
+        vec![EmailProtection, ServerAuth],
+        vec![Any],
+        vec![Other(vec![2, 16, 840, 1, 113_730, 4, 1])],
+        vec![ClientAuth, Other(vec![1, 3, 6, 1, 4, 1, 311, 10, 3, 3])],
+    ] {
+        let other = chain(&limited(&root, &purposes), NAME);
+        assert_eq!(alerts(&found((&root, ""), Some(&genuine), &[(NAME, &other)])), NONE, "{purposes:?}");
+    }
+}
+
+/// Whoever shows a certificate for mail as that of a server has forged none.
+#[test]
+fn a_leaf_that_is_not_for_servers_either_is_misused() {
+    let root = Ca::new("Public Root");
+    let mail = limited(&root, &[ExtendedKeyUsagePurpose::EmailProtection]);
+    let mut params = Plan::of(&[NAME]).params();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
+    let leaf = params.signed_by(&super::testing::key(), &mail.issuer).unwrap();
+    let shown = vec![Arc::new(Certificate::parse(leaf.der())), Arc::clone(&mail.certificate)];
+    let found = found((&root, ""), None, &[(NAME, &shown)]);
+    let told: Vec<_> = found.iter().filter(|one| one.rule.id.ends_with("CERT-010")).collect();
+    assert_eq!(told.iter().map(|one| one.severity).collect::<Vec<_>>(), [Severity::Low; 2], "the leaf and the CA");
+    assert!(told.iter().all(|one| one.evidence.proofs.is_empty()));
+}
+
+#[test]
+fn what_the_policy_allows_ends_at_a_ca_that_is_not_for_servers() {
+    let root = Ca::new("Public Root");
+    let upper = root.intermediate("Upper CA");
+    let mail = limited(&upper, &[ExtendedKeyUsagePurpose::EmailProtection]);
+    let mut forged = chain(&mail, NAME);
+    forged.push(Arc::clone(&upper.certificate));
+    let own = spki(&upper.certificate);
+    let with = |policy: &str, shown: &Chain| alerts(&found((&root, policy), None, &[(NAME, shown)]));
+    let entry = |line: &str| format!("[[host]]\nmatch = [\"{NAME}\"]\n{line}\n");
+    for (line, rules) in [
+        (entry(&format!("pins = [\"{own}\"]")), vec!["CERT-010", "MITM-001"]),
+        (entry(&format!("issuers = [\"{own}\"]")), vec!["CERT-010", "MITM-001", "POL-001"]),
+        (entry("issuer_names = [\"CN=Upper CA\"]"), vec!["CERT-010", "MITM-001", "POL-001"]),
+        // Who names the CA itself knows what it is.
+        (entry(&format!("pins = [\"{}\"]", spki(&mail.certificate))), vec!["CERT-010"]),
+    ] {
+        assert_eq!(with(&line, &forged), rules, "{line}");
+        assert!(!with(&line, &chain(&upper, NAME)).contains(&"CERT-010"), "{line}");
+    }
+}
+
+/// A private CA with the wrong purposes is sloppy, as one without the flag of a CA: low, and known by its key.
+#[test]
+fn ones_own_ca_with_the_wrong_purposes_is_sloppy() {
+    let private = Ca::new("Our Root");
+    let elsewhere = Ca::new("Public Root");
+    let sloppy = limited(&private, &[ExtendedKeyUsagePurpose::ClientAuth]);
+    let mut shown = chain(&sloppy, NAME);
+    shown.push(Arc::clone(&private.certificate));
+    for (key, untrusted) in [(spki(&private.certificate), true), (spki(&sloppy.certificate), false)] {
+        let policy = format!("[[internal_ca]]\nname = \"ours\"\nspki = [\"{key}\"]\n");
+        let told = found((&elsewhere, &policy), Some(&shown), &[(NAME, &shown)]);
+        assert_eq!(of(&told, "CERT-005").is_some(), untrusted);
+        assert!(of(&told, "MITM-002").is_none(), "it was always so");
+        assert_eq!(how(&told, "CERT-010").unwrap().0, Severity::Low);
+    }
+}
+
+/// Who forges with the key of a CA for mail is an interception CA as any other.
+#[test]
+fn a_ca_for_mail_that_signs_for_many_names_is_an_interception_ca() {
+    let root = Ca::new("Public Root");
+    let mail = limited(&root, &[ExtendedKeyUsagePurpose::EmailProtection]);
+    let names = ["google.com", "facebook.com", "amazon.com", "apple.com", "microsoft.com", "example.com"];
+    let chains: Vec<(&str, Chain)> = names.iter().map(|name| (*name, chain(&mail, name))).collect();
+    let forged: Vec<(&str, &Chain)> = chains.iter().map(|(name, chain)| (*name, chain)).collect();
+    let found = found((&root, ""), None, &forged);
+    assert_eq!(of(&found, "MITM-007").unwrap().cause, of(&found, "CERT-010").unwrap().cause);
 }

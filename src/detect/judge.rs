@@ -37,6 +37,8 @@ use appeared::Appeared;
 
 mod again;
 mod appeared;
+#[cfg(test)]
+mod issuer_tests;
 mod shared_factors;
 
 /// Chains whose verdict is remembered.
@@ -556,7 +558,7 @@ impl Judge {
         let known = self.chains.get(&ChainOf(presented, server));
         // What led to an anchor stays so; anything else may look better when the pool has grown.
         if let Some(known) = known
-            && (known.report.ending() == Ending::Anchor || known.generation == self.generation)
+            && (known.generation == self.generation || known.report.is_anchored())
         {
             return known.clone();
         }
@@ -577,6 +579,7 @@ impl Judge {
             pool: &self.pool,
             memo: &self.memo,
             budget: Budget::default(),
+            purpose,
         };
         let report = Arc::new(verifier.verify_chain(presented));
         prove(&report, (&mut self.pool, &self.knowledge.policy));
@@ -610,7 +613,8 @@ fn prove(report: &ChainReport, (pool, policy): (&mut Pool, &Policy)) {
             one.facts.as_deref().is_some_and(|facts| policy.internal_ca_for(&facts.spki_sha256.0).is_some())
         };
         let good = match path.ending {
-            Ending::Anchor => path.vouched().len(),
+            // Who is no CA can make as many as he likes.
+            Ending::Anchor if path.is_vouched() => path.certificates.len(),
             _ => path.vouched().iter().rposition(internal).map_or(0, |last| last.saturating_add(1)),
         };
         path.certificates.iter().take(good).skip(1).for_each(|ca| pool.prove(&ca.sha256));

@@ -1,6 +1,8 @@
 //! What is concluded: observations, findings, rules.
 
 pub mod alerts;
+#[cfg(test)]
+mod boundary_tests;
 mod case;
 pub mod catalogue;
 mod certificate;
@@ -44,6 +46,8 @@ pub mod proof;
 mod recent;
 pub mod rejections;
 pub mod sighting;
+#[cfg(test)]
+mod spoofed_curve_tests;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,7 +10,6 @@ use super::gist::KnownHost;
 use super::sighting::JudgedChain;
 use crate::time::ValidityTime;
 use crate::x509::Certificate;
-use crate::x509::chain::Ending;
 
 /// Places; what falls on the same one takes it.
 const PLACES: usize = 4_096;
@@ -68,7 +67,7 @@ impl Recent {
             && entry.presented.len() == presented.len()
             && entry.presented.iter().zip(presented).all(|(known, one)| Arc::ptr_eq(known, one));
         // What led to an anchor stays so; anything else may look better when the pool has grown.
-        let holds = || entry.judged.generation == generation || entry.judged.chain.report.ending() == Ending::Anchor;
+        let holds = || entry.judged.generation == generation || entry.judged.chain.report.is_anchored();
         (same && entry.judged.is_same_at(at) && holds()).then_some(&entry.judged.chain)
     }
 

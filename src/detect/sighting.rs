@@ -170,7 +170,7 @@ impl JudgedChain {
     }
 
     /// What findings about this chain have in common: the issuer's key where a private one signed, the leaf's key where
-    /// it signed itself, the issuer that the leaf claims where none has been seen. `None` for public chains.
+    /// it signed itself, the issuer that the leaf claims where none is known to have signed. `None` for public chains.
     pub fn cause(&self) -> Option<Cause> {
         self.cause.get_or_init(|| self.make_cause()).clone()
     }
@@ -183,10 +183,12 @@ impl JudgedChain {
             _ if self.signed_by_own_key => Some(Cause::IssuerKey(key(0)?)),
             Ending::SelfSigned => Some(Cause::LeafKey(key(0)?)),
             Ending::BadSignature | Ending::Unparsable => None,
-            _ => key(1).map(Cause::IssuerKey).or_else(|| {
-                let leaf = path.certificates.first()?;
-                Some(Cause::IssuerKey(claimed_issuer(leaf.facts.as_deref()?)))
-            }),
+            _ => key(1).filter(|_| path.unverified.is_none_or(|(child, _)| child > 0)).map(Cause::IssuerKey).or_else(
+                || {
+                    let leaf = path.certificates.first()?;
+                    Some(Cause::IssuerKey(claimed_issuer(leaf.facts.as_deref()?)))
+                },
+            ),
         }
     }
 }

@@ -297,7 +297,8 @@ impl Scene {
             return None;
         }
         let pool = Pool::new(1 << 20);
-        let verifier = Verifier { anchors: &self.anchors, pool: &pool, memo: &self.memo, budget: Budget::default() };
+        let (anchors, memo, budget) = (&self.anchors, &self.memo, Budget::default());
+        let verifier = Verifier { anchors, pool: &pool, memo, budget, purpose };
         let report = verifier.verify_chain(chain);
         let judgement = judge(&report, Question { at, name, purpose });
         let signed_by_own_key = is_signed_by_own_key(chain.first()?, &self.memo);

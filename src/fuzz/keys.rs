@@ -119,7 +119,8 @@ pub fn chain(input: &[u8]) {
         pool.add(certificate);
     }
     let (nobody, memo) = (TrustAnchors::default(), SignatureMemo::new(1 << 20));
-    let verifier = |anchors| Verifier { anchors, pool: &pool, memo: &memo, budget: Budget::default() };
+    let (budget, purpose) = (Budget::default(), Purpose::Server);
+    let verifier = |anchors| Verifier { anchors, pool: &pool, memo: &memo, budget, purpose };
     let question =
         Question { at: Some(ValidityTime(1_717_243_200)), name: Some("www.example.com"), purpose: Purpose::Server };
     let judged = judge(&verifier(&nobody).verify_chain(&presented), question);

@@ -221,6 +221,7 @@ impl Facts {
             + alternative
             + constraints
             + lists.into_iter().map(|list| strings(list)).sum::<usize>()
+            + strings(&self.alternative_directories)
             + self.extended_key_usage.as_deref().map_or(0, strings)
             + self.extensions.len() * 64
             + self.scts.len() * size_of::<super::Sct>()

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
-use super::judge;
+use super::judge::{self, Purpose};
 use super::roots::{Pool, TrustAnchors, key_distance};
 use super::signature::{Verdict, verify_certificate};
 use super::{Certificate, Facts, Sha256};
@@ -119,6 +119,8 @@ pub struct Verifier<'a> {
     pub memo: &'a SignatureMemo,
     /// Work allowed.
     pub budget: Budget,
+    /// What the chain is presented for.
+    pub purpose: Purpose,
 }
 
 /// How a path ends; the more trustworthy the smaller.
@@ -175,14 +177,16 @@ pub struct Path {
     /// Certificates on it that were not presented but taken from the pool. Anyone can bring a twin of a CA (its name
     /// and key, another issuer) into the pool: such a path proves trust when it ends at an anchor, and little else.
     pub from_pool: usize,
+    /// What it was presented for.
+    pub purpose: Purpose,
     /// See [`vouched`](Self::vouched).
     vouched: OnceLock<usize>,
 }
 
 impl Path {
-    fn new(certificates: Vec<Arc<Certificate>>, ending: Ending) -> Self {
+    fn new(certificates: Vec<Arc<Certificate>>, ending: Ending, purpose: Purpose) -> Self {
         let vouched = OnceLock::new();
-        Self { certificates, ending, accused: None, unverified: None, from_pool: 0, vouched }
+        Self { certificates, ending, accused: None, unverified: None, from_pool: 0, purpose, vouched }
     }
 
     /// Who answers for the leaf: up to whoever signed what it must not (RFC 5280 section 6.1.4), for the CAs above have
@@ -223,6 +227,11 @@ impl ChainReport {
         self.paths.first().map_or(Ending::Unparsable, |path| path.ending)
     }
 
+    /// The best path leads to an anchor, and nobody on it signed what he must not: there is no better one.
+    pub fn is_anchored(&self) -> bool {
+        self.paths.first().is_some_and(|path| path.ending == Ending::Anchor && path.is_vouched())
+    }
+
     /// The issuer that the best path lacks, where it is incomplete: normalised name. `None` where all of it is known.
     pub fn missing_issuer(&self) -> Option<&str> {
         let path = self.paths.first().filter(|path| path.ending == Ending::Incomplete)?;
@@ -257,8 +266,10 @@ impl Verifier<'_> {
                 match path.ending {
                     Ending::Anchor => search.keep(path),
                     // What a stranger's certificate leads to says nothing.
-                    _ if open => search
-                        .keep(Path { from_pool: path.from_pool, ..Path::new(path.certificates, Ending::Incomplete) }),
+                    _ if open => search.keep(Path {
+                        from_pool: path.from_pool,
+                        ..Path::new(path.certificates, Ending::Incomplete, self.purpose)
+                    }),
                     _ => {}
                 }
             }
@@ -273,7 +284,7 @@ impl Verifier<'_> {
         if report.paths.is_empty() || report.budget_exceeded {
             let ending = if report.budget_exceeded { Ending::Budget } else { Ending::Unparsable };
             let certificates = presented.first().cloned().into_iter().collect();
-            report.paths.push(Path::new(certificates, ending));
+            report.paths.push(Path::new(certificates, ending, self.purpose));
         }
         report.paths.sort_by_key(rank);
         report
@@ -300,11 +311,11 @@ impl Verifier<'_> {
     }
 }
 
-/// The better path first. One where somebody signed what he must not is made by whoever wants to stand on it. Among
-/// incomplete ones those that the pool made longer: they know who signed.
+/// The better path first. Among incomplete ones those that the pool made longer: they know who signed. One where somebody
+/// signed what he must not is made by whoever wants to stand on it.
 fn rank(path: &Path) -> (Ending, bool, bool, usize, usize) {
     let bare = path.ending == Ending::Incomplete && path.from_pool == 0;
-    (path.ending, !path.is_vouched(), bare, path.from_pool, path.certificates.len())
+    (path.ending, bare, !path.is_vouched(), path.from_pool, path.certificates.len())
 }
 
 struct Search<'a, 'b> {
@@ -380,7 +391,7 @@ impl Search<'_, '_> {
         }
         if !followed {
             let ending = if accused.is_some() { Ending::BadSignature } else { Ending::Incomplete };
-            let path = Path::new(path.clone(), ending);
+            let path = Path::new(path.clone(), ending, self.verifier.purpose);
             self.keep(Path { accused, unverified, from_pool: self.pooled, ..path });
         }
     }
@@ -424,7 +435,7 @@ impl Search<'_, '_> {
     }
 
     fn finish(&mut self, path: &[Arc<Certificate>], ending: Ending, unverified: Option<(usize, &'static str)>) {
-        let path = Path::new(path.to_vec(), ending);
+        let path = Path::new(path.to_vec(), ending, self.verifier.purpose);
         self.keep(Path { unverified, from_pool: self.pooled, ..path });
     }
 

@@ -6,7 +6,7 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::FromDer;
 
 use super::der::{self, Element, Reader};
-use super::{Facts, NameConstraints, Sct, Sha256, Subtree, Validation, name, note, text};
+use super::{AlternativeName, Facts, NameConstraints, Sct, Sha256, Subtree, Validation, name, note, text};
 
 /// Entries of one list that are kept. No public CA issues more than about 2,000 names; a hostile list of the longest
 /// message would else cost a hundred times its size.
@@ -168,6 +168,11 @@ fn alternative_names(value: &[u8], facts: &mut Facts) -> bool {
             return true;
         }
         let name = name::general_name(&element, &mut facts.oddities);
+        if matches!(name, AlternativeName::Directory(_)) {
+            let directory = Reader::new(element.content).tagged(der::SEQUENCE);
+            let directory = directory.map(|name| name::parse(&name, &mut Vec::new()).normalized);
+            facts.alternative_directories.extend(directory);
+        }
         facts.alternative_names.push(name);
     }
     names.rest().is_empty() && outer.rest().is_empty()

@@ -143,18 +143,18 @@ fn problems_of(path: &Path, question: Question<'_>) -> Vec<Problem> {
             if let Some(at) = question.at {
                 check_validity(facts, at, &mut report);
             }
-            check_purpose(facts, question.purpose, depth, &mut report);
             if facts.extensions.iter().any(|(oid, critical)| *critical && !understood(oid)) {
                 report(ProblemKind::UnknownCritical);
             }
         }
         if depth == 0 {
+            check_usage(facts, question.purpose, &mut report);
             if question.name.is_some_and(|host| !name::matches_host(facts, host)) {
                 report(ProblemKind::NameMismatch);
             }
             continue;
         }
-        for kind in oversteps(path, (depth, cas_below)) {
+        for kind in oversteps(path, question.purpose, (depth, cas_below)) {
             let proxy = matches!(kind, ProblemKind::NotCa | ProblemKind::NotForSigning)
                 && below(path, depth).is_some_and(|child| is_proxy_of(child, facts, question.name));
             if !proxy {
@@ -169,8 +169,12 @@ fn problems_of(path: &Path, question: Question<'_>) -> Vec<Problem> {
 }
 
 /// What the issuer at this depth, with so many CAs below it, must not have signed, by RFC 5280 section 6.1.4 (k) to (n) and
-/// 6.1.3 (b), (c).
-fn oversteps(path: &Path, (depth, cas_below): (usize, u32)) -> impl Iterator<Item = ProblemKind> {
+/// 6.1.3 (b), (c); and what its certificate is for, as clients and the CA/Browser Forum (Baseline Requirements 7.1.2) have it.
+fn oversteps(
+    path: &Path,
+    purpose: Purpose,
+    (depth, cas_below): (usize, u32),
+) -> impl Iterator<Item = ProblemKind> + use<> {
     let facts = path.certificates.get(depth).and_then(|one| one.facts.as_deref());
     let anchored = matches!(path.ending, Ending::Anchor | Ending::AnchorUnverified);
     // An anchor is trusted as it is (RFC 5280 section 6.1.1); only what it forbids to others counts.
@@ -185,6 +189,7 @@ fn oversteps(path: &Path, (depth, cas_below): (usize, u32)) -> impl Iterator<Ite
                 facts.basic_constraints.is_some_and(|(_, most)| most.is_some_and(|most| cas_below > most)),
             ),
             (ProblemKind::NameConstraint, lower().any(|(place, lower)| violates(facts, lower, place))),
+            (ProblemKind::Purpose, !is_anchor && excludes(facts, purpose, depth)),
         ]
     });
     found.into_iter().flatten().filter_map(|(kind, oversteps)| oversteps.then_some(kind))
@@ -194,9 +199,14 @@ fn oversteps(path: &Path, (depth, cas_below): (usize, u32)) -> impl Iterator<Ite
 pub(super) fn vouched(path: &Path) -> usize {
     let mut cas_below = 0;
     for (depth, certificate) in path.certificates.iter().enumerate().skip(1) {
-        match oversteps(path, (depth, cas_below)).next() {
+        // Servers show their own certificate as clients of others (SMTP, XMPP), and those of public CAs are for servers alone.
+        let for_servers = || path.purpose == Purpose::Client && is_for(certificate, Purpose::Server);
+        let mut oversteps = oversteps(path, path.purpose, (depth, cas_below));
+        match oversteps.find(|kind| *kind != ProblemKind::Purpose || !for_servers()) {
             // It signed, and answers for that itself.
-            Some(ProblemKind::NotCa | ProblemKind::NotForSigning) => return depth.saturating_add(1),
+            Some(ProblemKind::NotCa | ProblemKind::NotForSigning | ProblemKind::Purpose) => {
+                return depth.saturating_add(1);
+            }
             // It did not allow it.
             Some(_) => return depth,
             None => cas_below += u32::from(!certificate.facts.as_deref().is_some_and(is_self_issued)),
@@ -230,7 +240,24 @@ fn check_validity(facts: &Facts, at: ValidityTime, report: &mut impl FnMut(Probl
     }
 }
 
-fn check_purpose(facts: &Facts, purpose: Purpose, depth: usize, report: &mut impl FnMut(ProblemKind)) {
+/// The leaf is for the purpose.
+fn check_usage(facts: &Facts, purpose: Purpose, report: &mut impl FnMut(ProblemKind)) {
+    if excludes(facts, purpose, 0) {
+        report(ProblemKind::Purpose);
+    }
+    let exchange = DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT;
+    if facts.key_usage.is_some_and(|usage| usage & exchange == 0) {
+        report(ProblemKind::KeyUsage);
+    }
+}
+
+/// The CA may sign for the purpose.
+fn is_for(ca: &Certificate, purpose: Purpose) -> bool {
+    ca.facts.as_deref().is_some_and(|facts| !excludes(facts, purpose, 1))
+}
+
+/// It says what it is for (RFC 5280 section 4.2.1.12), and this is not among it.
+fn excludes(facts: &Facts, purpose: Purpose, depth: usize) -> bool {
     let wanted = match purpose {
         Purpose::Server => "1.3.6.1.5.5.7.3.1",
         Purpose::Client => "1.3.6.1.5.5.7.3.2",
@@ -239,15 +266,11 @@ fn check_purpose(facts: &Facts, purpose: Purpose, depth: usize, report: &mut imp
     let fits = |oid: &String| {
         oid == wanted
             || oid == "2.5.29.37.0"
-            || (depth > 0 && matches!(oid.as_str(), "1.3.6.1.4.1.311.10.3.3" | "2.16.840.1.113730.4.1"))
+            || (depth > 0
+                && purpose == Purpose::Server
+                && matches!(oid.as_str(), "1.3.6.1.4.1.311.10.3.3" | "2.16.840.1.113730.4.1"))
     };
-    if facts.extended_key_usage.as_ref().is_some_and(|purposes| !purposes.iter().any(fits)) {
-        report(ProblemKind::Purpose);
-    }
-    let exchange = DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT;
-    if depth == 0 && facts.key_usage.is_some_and(|usage| usage & exchange == 0) {
-        report(ProblemKind::KeyUsage);
-    }
+    facts.extended_key_usage.as_ref().is_some_and(|purposes| !purposes.iter().any(fits))
 }
 
 /// A proxy certificate (RFC 3820), with which somebody lets a job act for him: whoever has a certificate may sign it, a CA
@@ -300,6 +323,7 @@ fn violates(authority: &Facts, lower: &Certificate, place: usize) -> bool {
         return false;
     }
     let mut names: Vec<Given<'_>> = facts.alternative_names.iter().filter_map(Given::of).collect();
+    names.extend(facts.alternative_directories.iter().map(|name| Given::Directory(name)));
     if !facts.subject.normalized.is_empty() {
         names.push(Given::Directory(&facts.subject.normalized));
     }

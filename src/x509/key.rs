@@ -1,5 +1,6 @@
 //! SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7): algorithm, size, curve, numbers.
 
+use super::curve::EXPLICIT;
 use super::der::{self, Element, Reader};
 use super::{KeyKind, PublicKey};
 
@@ -122,7 +123,7 @@ impl PublicKey {
             },
             None => {
                 self.bits = parameters.and_then(|explicit| explicit_field(&explicit)).unwrap_or(0);
-                self.curve = parameters.map(|_| "explicit".to_owned());
+                self.curve = parameters.map(|_| EXPLICIT.to_owned());
             }
         }
     }

@@ -7,6 +7,7 @@ pub mod cache;
 mod certificate;
 pub mod chain;
 pub mod coprime;
+pub mod curve;
 pub(crate) mod der;
 mod extensions;
 mod json;
@@ -141,6 +142,8 @@ pub struct Facts {
     pub signature: Box<[u8]>,
     /// Subject alternative names in wire order.
     pub alternative_names: Vec<AlternativeName>,
+    /// The directoryNames among them, normalised as [`Name::normalized`] is.
+    pub alternative_directories: Vec<String>,
     /// `basicConstraints`: (cA, pathLenConstraint).
     pub basic_constraints: Option<(bool, Option<u32>)>,
     /// `keyUsage` bits as named by RFC 5280, bit 0 = digitalSignature.

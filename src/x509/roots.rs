@@ -59,6 +59,11 @@ impl TrustAnchors {
         self.keys.iter().any(|(_, key)| key == spki)
     }
 
+    /// All of them, in order of their subjects.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.index.subjects.values().flatten()
+    }
+
     /// Those with this subject (RFC 5280 section 7.1), in order of insertion.
     pub fn named(&self, subject: &str) -> &[Arc<Certificate>] {
         self.index.named(subject)
@@ -67,7 +72,7 @@ impl TrustAnchors {
     /// One with this key.
     pub fn with_key(&self, spki: &Sha256) -> Option<&Arc<Certificate>> {
         let has_key = |one: &&Arc<Certificate>| one.facts.as_deref().is_some_and(|facts| facts.spki_sha256 == *spki);
-        self.index.subjects.values().flatten().find(has_key)
+        self.all().find(has_key)
     }
 
     /// Anchors that may have issued a certificate.
@@ -171,6 +176,11 @@ impl Pool {
     /// Those with this subject (RFC 5280 section 7.1), in order of insertion.
     pub fn named(&self, subject: &str) -> &[Arc<Certificate>] {
         self.index.named(subject)
+    }
+
+    /// Certificates that are part of a trusted path, in the order in which that was found out.
+    pub fn proven(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.proven.iter()
     }
 
     /// Whether a certificate of the pool is part of a trusted path.

@@ -236,18 +236,22 @@ pub static WRONG_USAGE: Rule = Rule {
     description: "The leaf of a server says that it is a CA although another signed it; or it has an extended key usage without serverAuth (or \
         anyExtendedKeyUsage); or a key usage without the bit that the key exchange needs (digitalSignature for \
         (EC)DHE and TLS 1.3, keyEncipherment for RSA key exchange); or a CA on the path lacks cA or keyCertSign, \
+        or has an extended key usage without serverAuth (or anyExtendedKeyUsage, or the server gated purposes of old), \
         or its path length or name constraints are violated. Low for hosts that are neither internal nor owned, and \
-        where the leaf signed itself. High, whatever the host, below a root of browsers where who signed is no CA: a \
-        forgery, and one cause with everything else that this key signed. A proxy \
+        where the leaf signed itself. High, whatever the host, below a root of browsers where who signed is no CA, or one \
+        that is not for servers and signed a leaf that is: a forgery, and one cause with everything else that this key \
+        signed. A proxy \
         certificate, which says that it is one and has the name of its issuer with one common name more, needs no CA \
         above it, unless it names the host.",
     false_positives: "Old appliances with one certificate for everything. The certificates that Windows makes for remote desktops \
         do not allow the signatures that they are used for; they sign themselves, so this is low.",
     remedy: "Have the certificate issued with the right profile. A violated name constraint deserves a question to \
-        the CA. If who signed is no CA below a public root, its key is in the hands of a forger: tell the CA, and find out \
-        which clients went on.",
+        the CA. If who signed is no CA below a public root, or one for other purposes, its key is in the hands of a forger: \
+        tell the CA, and find out which clients went on. A private CA that signs for servers needs serverAuth where it has \
+        an extended key usage; until then name its own key in [[internal_ca]].",
     references: &[
         "RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2.1.10, 4.2.1.12",
+        "CA/Browser Forum Baseline Requirements 7.1.2: what subordinate CAs are for",
         "RFC 3820 section 3",
         "CVE-2002-0862 and CVE-2011-0228: clients that did not look for cA",
     ],

@@ -119,9 +119,14 @@ pub static CLIENT_CERT_UNEXPECTED_ISSUER: Rule = Rule {
     techniques: &[FORGE_CERTIFICATES, TRUSTED_RELATIONSHIP],
     description: "A server accepted client certificates of a stable set of issuer keys (at least 30 established handshakes \
         over 24 hours), and an established handshake carries one of another issuer key, of which was not seen that the CA \
-        that signed an accepted issuer signed it, too.",
-    false_positives: "A planned change of the client CA: once per server and issuer.",
-    remedy: "Look at the server's list of client CAs: who added this one?",
-    references: &["RFC 8446 section 4.3.2"],
+        that signed an accepted issuer signed it, too. Or an established handshake carries, as the first one of its issuer \
+        at this server, a certificate below one that is no CA's, and that below a trust anchor or an [[internal_ca]]: then \
+        at once, without a history, and high below a root of browsers. Proxy certificates (RFC 3820) are signed so by \
+        design and do not count.",
+    false_positives: "A planned change of the client CA: once per server and issuer. A private CA whose certificate does not \
+        say that it is one. A server that asks for certificates and does not look at them.",
+    remedy: "Look at the server's list of client CAs: who added this one? Where who signed is no CA, the server does not look \
+        for cA: anybody with a certificate can be anybody else there. Have that mended, and find out what was done.",
+    references: &["RFC 8446 section 4.3.2", "RFC 5280 section 4.2.1.9"],
     settings: &[],
 };

@@ -179,12 +179,19 @@ pub static ISSUER_IMPERSONATION: Rule = Rule {
         issuer's key; or the issuer's name is that of a known public issuer, no known key of that name verifies \
         the signature, and no path leads to a trust anchor. All keys of one name are tried. The second form is \
         medium while only roots and learned issuers are known, because a new generation of the CA looks alike. A \
-        signature that cannot be checked is no evidence. An issuer that is learned later counts too: the latest \
+        signature that cannot be checked is no evidence. Or a certificate of the chain has the public point of such an \
+        issuer's elliptic curve key on parameters that it spells out itself, and these are not those of the genuine \
+        curve: a client that compares points only takes it for the issuer's (99 % sure). The same parameters in other \
+        words are no evidence. An issuer that is learned later counts too: the latest \
         chains that nobody trusts are asked again.",
     false_positives: "A new generation of a public CA under the old name, in the second form.",
     remedy: "The issuer's name was typed by whoever made this certificate. Treat the connection as intercepted and \
         find out where the path leaves the network.",
-    references: &["RFC 5280 section 4.2.1.1"],
+    references: &[
+        "RFC 5280 section 4.2.1.1",
+        "RFC 5480 section 2.1.1",
+        "CVE-2020-0601: clients that compared points only",
+    ],
     settings: &[],
 };
 

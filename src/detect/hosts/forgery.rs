@@ -18,12 +18,15 @@ use crate::detect::sighting::{Sighting, note_quiet, was_quiet};
 use crate::policy::{Attribute, Day, Digest, HostEntry};
 use crate::time::Timestamp;
 use crate::x509::chain::{ChainReport, Ending, SignatureMemo};
+use crate::x509::curve;
 use crate::x509::roots::{Pool, TrustAnchors};
 use crate::x509::signature::Verdict;
 use crate::x509::{Certificate, Facts, Name, Sha256};
 
 /// How sure it is that a product intercepts where the certificate looks like that of its own service.
 const OWN: u8 = 30;
+/// How sure it is that a key was spoofed: nobody comes upon the same point by chance.
+const SPOOFED: u8 = 99;
 
 /// What the proofs are asked with.
 #[derive(Clone, Copy, Debug)]
@@ -341,18 +344,45 @@ pub struct Known<'a> {
 /// A certificate that claims an issuer which is known and did not sign it.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// It names the issuer's key, not only its name.
-    by_key: bool,
+    by: By,
     /// The issuer for people.
     claimed: String,
-    /// All of the name that it claims.
+    /// All of the name that it claims, or which key is not the issuer's.
     observed: String,
+    /// Which key would be.
+    expected: Option<String>,
+}
+
+/// By what an issuer is claimed; the graver the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Name,
+    /// The identifier of its key.
+    Key,
+    /// Its public point, on a curve of the forger's own.
+    Point,
 }
 
 impl Known<'_> {
     /// The gravest false claim of a chain.
     pub fn claim(&self, chain: &[Arc<Certificate>]) -> Option<Claim> {
-        chain.iter().take(8).filter_map(|child| self.claim_of(child)).max_by_key(|claim| claim.by_key)
+        let chain = chain.iter().take(8);
+        let spoofs = chain.clone().filter(|one| one.facts.as_deref().is_some_and(curve::is_explicit));
+        let spoofed = spoofs.filter_map(|one| self.spoofed_by(one)).next();
+        spoofed.or_else(|| chain.filter_map(|child| self.claim_of(child)).max_by_key(|claim| claim.by))
+    }
+
+    /// The CA whose public key a certificate has on other parameters than it (CVE-2020-0601).
+    #[cold]
+    fn spoofed_by(&self, spoof: &Certificate) -> Option<Claim> {
+        let genuine = self.anchors.all().chain(self.learned.proven()).find(|ca| curve::is_spoof(spoof, ca))?;
+        let (own, facts) = (spoof.facts.as_deref()?, genuine.facts.as_deref()?);
+        Some(Claim {
+            by: By::Point,
+            claimed: short_name(&facts.subject).to_owned(),
+            observed: format!("sha256:{}", own.spki_sha256),
+            expected: Some(format!("sha256:{} of {}", facts.spki_sha256, clipped(&facts.subject.text))),
+        })
     }
 
     fn claim_of(&self, child: &Certificate) -> Option<Claim> {
@@ -376,9 +406,10 @@ impl Known<'_> {
         let named = |issuer: &Facts| issuer.subject.normalized == facts.issuer.normalized;
         let by_name = known.iter().any(|(issuer, facts)| named(facts) && public(issuer));
         (by_key || by_name).then(|| Claim {
-            by_key,
+            by: if by_key { By::Key } else { By::Name },
             claimed: short_name(&facts.issuer).to_owned(),
             observed: clipped(&facts.issuer.text).to_owned(),
+            expected: None,
         })
     }
 }
@@ -386,32 +417,42 @@ impl Known<'_> {
 impl Claim {
     /// By what it names the issuer.
     pub fn by(&self) -> Claimed {
-        if self.by_key { Claimed::Key } else { Claimed::Name }
+        if self.by == By::Name { Claimed::Name } else { Claimed::Key }
     }
 
     /// MITM-005, and the proof for the score: the name alone is weak evidence until the CA's other generations are known.
     pub fn finding(&self, place: &Place, new: &Presented) -> (Finding, Option<Point>) {
-        let what = format!("a certificate that claims to be from \"{}\", whose key did not sign it", self.claimed);
+        let what = match self.by {
+            By::Point => format!(
+                "a chain with the public key of \"{}\" on curve parameters of its own: whoever chose them can sign with it",
+                self.claimed
+            ),
+            _ => format!("a certificate that claims to be from \"{}\", whose key did not sign it", self.claimed),
+        };
         let mut finding = place.finding((&ISSUER_IMPERSONATION, new.cause()), &what, new);
         finding.evidence.observed = Some(new.seen());
         let proof = Point {
             id: "P4",
             points: 0,
-            text: if self.by_key {
-                "the key that it names as its issuer's did not sign it"
-            } else {
-                "no known key of this issuer signed it"
+            text: match self.by {
+                By::Name => "no known key of this issuer signed it",
+                By::Key => "the key that it names as its issuer's did not sign it",
+                By::Point => {
+                    "the point of the genuine key under another generator or curve, for which a private key was made up \
+                     (CVE-2020-0601)"
+                }
             }
             .to_owned(),
             observed: Some(self.observed.clone()),
-            expected: None,
+            expected: self.expected.clone(),
         };
-        if !self.by_key {
-            finding.severity = Severity::Medium;
-            finding.confidence = 60;
+        match self.by {
+            By::Name => (finding.severity, finding.confidence) = (Severity::Medium, 60),
+            By::Key => {}
+            By::Point => finding.confidence = SPOOFED,
         }
         finding.evidence.proofs.push(proof.clone());
-        (finding, Some(proof).filter(|_| self.by_key))
+        (finding, Some(proof).filter(|_| self.by != By::Name))
     }
 }
 

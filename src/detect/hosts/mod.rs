@@ -742,6 +742,8 @@ fn server_mark(place: &report::Place) -> u64 {
 }
 
 #[cfg(test)]
+mod boundary_tests;
+#[cfg(test)]
 mod condition_tests;
 #[cfg(test)]
 mod copy_tests;

@@ -18,6 +18,7 @@ use crate::detect::observation::Observation;
 use crate::detect::sighting::{HostKey, JudgedChain, Sighting, WaitingChain};
 use crate::time::{Span, Timestamp};
 use crate::x509::chain::Ending;
+use crate::x509::curve;
 use crate::x509::{Certificate, Sha256};
 
 /// Names and key identifiers of CAs that became known and may have been claimed before.
@@ -155,7 +156,8 @@ impl Hosts {
     pub(super) fn accuse_of(&mut self, ca: &Certificate) {
         let Some(facts) = ca.facts.as_deref() else { return };
         let name = facts.subject.normalized.as_bytes();
-        for issuer in [Some(name), facts.subject_key_identifier.as_deref()].into_iter().flatten() {
+        let point = curve::Point::of_key(&facts.key).map(|point| point.x);
+        for issuer in [Some(name), facts.subject_key_identifier.as_deref(), point].into_iter().flatten() {
             let issuer = stable_hash(issuer);
             if self.witnesses.claiming(issuer, None).is_none() {
                 continue;

@@ -17,6 +17,7 @@ use crate::detect::sighting::{HostKey, Sighting};
 use crate::time::{Timestamp, ValidityTime};
 use crate::x509::Sha256;
 use crate::x509::chain::{ChainReport, Ending};
+use crate::x509::curve;
 
 /// Chains remembered.
 const MAX_WITNESSES: usize = 4_096;
@@ -63,7 +64,8 @@ pub enum Claimed {
 pub struct Witnesses {
     list: BTreeMap<u64, Witness>,
     hosts: HashMap<HostKey, Vec<(Sha256, u64)>, RandomState>,
-    /// Hashes of the names and of the key identifiers that their certificates give as issuers.
+    /// Hashes of the names and of the key identifiers that their certificates give as issuers, and of points on curves of
+    /// their own.
     issuers: BTreeSet<(u64, u64)>,
     /// Hashes of the names of issuers that they lack.
     lacking: BTreeSet<(u64, u64)>,
@@ -127,8 +129,8 @@ impl Witnesses {
         self.list.get_mut(&id)
     }
 
-    /// The chain with the least number above `after` with a certificate of an issuer whose name (normalised) or key
-    /// identifier has this hash.
+    /// The chain with the least number above `after` with a certificate of an issuer whose name (normalised), key
+    /// identifier or public point (x) has this hash.
     pub fn claiming(&self, issuer: u64, after: Option<u64>) -> Option<u64> {
         next(&self.issuers, issuer, after)
     }
@@ -180,12 +182,14 @@ fn next(set: &BTreeSet<(u64, u64)>, hash: u64, after: Option<u64>) -> Option<u64
     set.range((hash, from)..=(hash, u64::MAX)).next().map(|(_, id)| *id)
 }
 
-/// Hashes of what a chain says of its issuers.
+/// Hashes of what a chain says of its issuers, and of public points that it may have taken from others.
 fn issuers(observation: &Observation) -> impl Iterator<Item = u64> {
     let chain = observation.server_chain.iter().take(MAX_ISSUERS).filter_map(|one| one.facts.as_deref());
     chain.flat_map(|facts| {
         let key = facts.authority_key_identifier.as_deref().map(stable_hash);
-        [Some(stable_hash(facts.issuer.normalized.as_bytes())), key].into_iter().flatten()
+        let point = curve::Point::of_key(&facts.key).filter(|_| curve::is_explicit(facts));
+        let point = point.map(|point| stable_hash(point.x));
+        [Some(stable_hash(facts.issuer.normalized.as_bytes())), key, point].into_iter().flatten()
     })
 }
 

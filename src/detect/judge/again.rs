@@ -13,6 +13,7 @@ use crate::detect::open_chains::{self, Kept, Waiting};
 use crate::detect::sighting::JudgedChain;
 use crate::detect::undecided;
 use crate::time::{Span, Timestamp};
+use crate::x509::chain::Path;
 use crate::x509::judge::Purpose;
 
 impl Judge {
@@ -106,7 +107,7 @@ impl Judge {
             let mut findings = open.take(&id);
             let Some(cause) = judged.cause() else { continue };
             let policy = &self.knowledge.policy;
-            let path = judged.report.paths.first().map(|path| path.certificates.as_slice()).unwrap_or_default();
+            let path = judged.report.paths.first().map(Path::vouched).unwrap_or_default();
             let keys = || path.iter().filter_map(|one| Some(one.facts.as_deref()?.spki_sha256.0));
             let is_ours = |finding: &Finding| {
                 let client = finding.ends.map(|ends| ends.client.address);
