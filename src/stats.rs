@@ -91,7 +91,7 @@ counters! {
     fragment_seen = "fragment.seen",
     /// Datagrams put together from fragments.
     fragment_reassembled = "fragment.reassembled",
-    /// Datagrams dropped because fragments overlapped (RFC 8900, RFC 5722).
+    /// Datagrams dropped because fragments overlapped (RFC 8900, RFC 5722), lay behind the end, or were more than 1,024.
     fragment_overlap = "fragment.overlap",
     /// Unfinished datagrams given up for room.
     fragment_evicted = "fragment.evicted",

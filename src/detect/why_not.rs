@@ -334,8 +334,16 @@ pub fn describe(record: &HostRecord) -> String {
     let of = if clients == 1 { "client" } else { "clients" };
     line(&format!("  handshakes   {} with a certificate, {} {of}", record.support, about(clients, words)));
     line(&format!("  seen         {} to {}", Timestamp(record.first).rfc3339(), last.rfc3339()));
+    let mut names: Vec<(&str, usize)> = Vec::new();
     for issuer in &record.issuers {
-        line(&format!("  issuer       {}", issuer.text));
+        match names.iter_mut().find(|(name, _)| *name == &*issuer.text) {
+            Some((_, number)) => *number = number.saturating_add(1),
+            None => names.push((&issuer.text, 1)),
+        }
+    }
+    for (name, number) in names {
+        let more = if number == 1 { String::new() } else { format!(" ({number} of this name)") };
+        line(&format!("  issuer       {name}{more}"));
     }
     for known in &record.certificates {
         let standing = match known.standing {

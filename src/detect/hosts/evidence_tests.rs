@@ -417,3 +417,19 @@ fn more_clients_than_are_told_apart_are_no_number() {
         assert!(text.contains(if wanted { "more than 1536 clients" } else { "about " }), "{text}");
     }
 }
+
+/// A new generation of a CA has the name of the old one.
+#[test]
+fn issuers_of_one_name_are_one_line_with_their_number() {
+    let (mut world, _) = world(6);
+    for generation in ["Public Root", "Public Root", "Another Root"] {
+        let ca = Ca::new(generation);
+        Arc::make_mut(&mut world.scene.anchors).add(Arc::clone(&ca.certificate));
+        world.serve("10.0.0.1", &ca.chain(&Plan::of(&[HOST])));
+    }
+    world.end();
+    let text = crate::detect::why_not::describe(world.hosts.table().iter().next().unwrap());
+    let issuers: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("issuer")).map(str::trim).collect();
+    assert_eq!(issuers, ["CN=Public Root (3 of this name)", "CN=Another Root"]);
+}
