@@ -126,3 +126,23 @@ fn a_proxy_certificate_is_no_forgery() {
         assert_eq!(ids(&found), told);
     }
 }
+
+/// Who says only that the own CA certified it proves nothing: its signature cannot be checked.
+#[test]
+fn what_is_not_verified_up_to_the_own_ca_is_no_forgery() {
+    let root = Ca::new("Root");
+    let clerk = person(&root, |_| ());
+    let mut scene = Scene::new(&[]);
+    scene.policy(&internal(&root));
+    let (known, unknown) = ([0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2], [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 0x7f]);
+    let mut der = clerk.certificate.der.to_vec();
+    for place in 0..der.len() - known.len() {
+        if der[place..].starts_with(&known) {
+            der[place..place + known.len()].copy_from_slice(&unknown);
+        }
+    }
+    for (claimed, told) in [(parse(&clerk.certificate.der), vec!["CERT-034"]), (parse(&der), NONE.to_vec())] {
+        let chain = [clerk.leaf(&Plan::of(&["admin"])), claimed, Arc::clone(&root.certificate)];
+        assert_eq!(ids(&shown(&mut scene, &mut ClientCertificates::default(), &chain, true)), told);
+    }
+}

@@ -367,15 +367,19 @@ impl Known<'_> {
     /// The gravest false claim of a chain.
     pub fn claim(&self, chain: &[Arc<Certificate>]) -> Option<Claim> {
         let chain = chain.iter().take(8);
-        let spoofs = chain.clone().filter(|one| one.facts.as_deref().is_some_and(curve::is_explicit));
-        let spoofed = spoofs.filter_map(|one| self.spoofed_by(one)).next();
+        let is_explicit = |one: &&Arc<Certificate>| one.facts.as_deref().is_some_and(curve::is_explicit);
+        let explicit: Vec<_> = chain.clone().filter(is_explicit).collect();
+        let spoofed = if explicit.is_empty() { None } else { self.spoofed_by(&explicit) };
         spoofed.or_else(|| chain.filter_map(|child| self.claim_of(child)).max_by_key(|claim| claim.by))
     }
 
-    /// The CA whose public key a certificate has on other parameters than it (CVE-2020-0601).
+    /// The CA whose public key one of these certificates has on other parameters than it (CVE-2020-0601). All are looked for
+    /// in one go: the CAs lie all over the memory, and whoever wants may send such certificates.
     #[cold]
-    fn spoofed_by(&self, spoof: &Certificate) -> Option<Claim> {
-        let genuine = self.anchors.all().chain(self.learned.proven()).find(|ca| curve::is_spoof(spoof, ca))?;
+    fn spoofed_by(&self, explicit: &[&Arc<Certificate>]) -> Option<Claim> {
+        let mut known = self.anchors.all().chain(self.learned.proven());
+        let spoof_of = |ca: &Arc<Certificate>| explicit.iter().find(|one| curve::is_spoof(one, ca));
+        let (spoof, genuine) = known.find_map(|ca| Some((spoof_of(ca)?, ca)))?;
         let (own, facts) = (spoof.facts.as_deref()?, genuine.facts.as_deref()?);
         Some(Claim {
             by: By::Point,
