@@ -75,12 +75,20 @@ struct Spot {
     uses: u32,
     /// It was there before the key was known, or for long enough since.
     known: bool,
+    /// A use of which the time is known: stored uses from before and after the one at hand tell no more than that they began.
+    sure: Timestamp,
+    /// Its use was doubted.
+    strange: bool,
+    /// Then the key had been used in another place shortly before.
+    beside: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Software {
     /// JA4.
     fingerprint: Box<str>,
+    first: Timestamp,
+    last: Timestamp,
     /// It appeared in a known place after the key was known; an update if no other is seen again.
     update: bool,
 }
@@ -151,17 +159,24 @@ impl ClientCertificates {
         if used.established {
             let window = Span::seconds(sighting.policy.number(&CLIENT_CERT_TWO_PLACES.known(), "window"));
             let others = usage.places.iter();
-            let others = others.filter(|spot| spot.network != place && clock.since(spot.last) <= window);
-            let other = others.min_by_key(|spot| !spot.known);
+            let others = others.filter(|spot| spot.network != place && spot.is_within(clock, window));
+            let other = others.min_by_key(|spot| !spot.known).copied();
             let shared = i64::from(usage.together) >= least;
-            if known && !roaming && !shared && new_place && allowed != Some(true) {
-                told.extend(other.map(|other| used.two_places(other)));
+            let strange = known && !roaming && !shared && new_place && allowed != Some(true);
+            let goes_on = other.filter(|other| strange && usage.goes_on(used, (place, other)));
+            told.extend(goes_on.map(|other| used.two_places(&other)));
+            if known && !roaming && !shared && !new_place {
+                told.extend(usage.back(clock, window).map(|new| used.back(&new)));
             }
             usage.together = usage.together.saturating_add(u32::from(!new_place && other.is_some_and(|one| one.known)));
             if let Some(kind) = sighting.client_kind {
                 told.extend(usage.software(used, &kind.ja4, (known, outside)));
             }
             usage.note(place, clock, (known, least));
+            if let Some(spot) = usage.places.iter_mut().find(|spot| spot.network == place).filter(|_| strange) {
+                spot.strange = true;
+                spot.beside |= other.is_some() && goes_on.is_none();
+            }
         }
         share_evidence(&mut told);
         findings.append(&mut told);
@@ -229,6 +244,7 @@ impl Usage {
         let mut spots: Vec<Spot> = Vec::new();
         for one in &past {
             let last = one.last.min(clock);
+            let sure = if one.last < clock { one.last } else { one.first };
             usage.uses = usage.uses.saturating_add(one.count);
             usage.last = usage.last.max(last);
             let place = network(one.address);
@@ -236,8 +252,12 @@ impl Usage {
                 Some(spot) => {
                     spot.uses = spot.uses.saturating_add(one.count);
                     spot.last = spot.last.max(last);
+                    spot.sure = spot.sure.max(sure);
                 }
-                None => spots.push(Spot { network: place, first: one.first, last, uses: one.count, known: true }),
+                None => {
+                    let (first, uses) = (one.first, one.count);
+                    spots.push(Spot { last, uses, sure, ..Spot::new(place, first) });
+                }
             }
         }
         let all = spots.clone();
@@ -267,7 +287,7 @@ impl Usage {
         self.last = self.last.max(clock);
         if let Some(spot) = self.places.iter_mut().find(|spot| spot.network == place) {
             spot.uses = spot.uses.saturating_add(1);
-            spot.last = clock;
+            (spot.last, spot.sure) = (clock, clock);
             // A move that lasts is no theft.
             spot.known |= i64::from(spot.uses) >= least && clock.since(spot.first) >= THREE_DAYS;
             return;
@@ -276,25 +296,52 @@ impl Usage {
             let oldest = self.places.iter().enumerate().min_by_key(|(_, spot)| spot.last).map(|(index, _)| index);
             oldest.map(|oldest| self.places.remove(oldest));
         }
-        self.places.push(Spot { network: place, first: clock, last: clock, uses: 1, known: !known });
+        self.places.push(Spot { known: !known, ..Spot::new(place, clock) });
+    }
+
+    /// Whether who used the key in `other` shortly before is not who uses it in this new place: one that only moved has the
+    /// software that it had, and is not seen in the old place again.
+    fn goes_on(&self, used: &Use<'_>, (place, other): (Cidr, &Spot)) -> bool {
+        let own = self.places.iter().find(|spot| spot.network == place);
+        // Nothing is known of the software of earlier runs.
+        let kind = used.sighting.client_kind.map(|kind| kind.ja4.as_str());
+        let same = kind.is_some_and(|kind| self.software.iter().any(|one| one.is(kind)));
+        !same || own.is_some_and(|own| other.last > own.first)
+    }
+
+    /// In a known place: the new one whose use was near to one in a known place, so that both are in use.
+    fn back(&mut self, clock: Timestamp, window: Span) -> Option<Spot> {
+        let mut new = self.places.iter_mut().filter(|spot| spot.strange && !spot.known);
+        let spot = new.find(|spot| spot.beside || spot.is_within(clock, window))?;
+        spot.beside = false;
+        Some(*spot)
     }
 
     fn software(&mut self, used: &Use<'_>, fingerprint: &str, (known, new_place): (bool, bool)) -> Option<Finding> {
-        let seen = self.software.iter().find(|software| *software.fingerprint == *fingerprint);
-        if let Some(is_update) = seen.map(|seen| seen.update) {
-            // The old one is still there: what looked like an update was none.
-            let newer = self.software.iter_mut().find(|software| software.update).filter(|_| !is_update)?;
+        let clock = used.sighting.clock;
+        if let Some(seen) = self.software.iter_mut().find(|software| software.is(fingerprint)) {
+            seen.last = seen.last.max(clock);
+            let is_update = seen.update;
+            // All that there was is still there: what looked like an update of one was none.
+            let newer = self.software.iter().position(|software| software.update).filter(|_| !is_update)?;
+            let since = self.software.get(newer)?.first;
+            if self.software.iter().any(|software| !software.update && software.last < since) {
+                return None;
+            }
+            let newer = self.software.get_mut(newer)?;
             newer.update = false;
             let newer = newer.fingerprint.clone();
             return Some(used.new_software(&newer, (Severity::Medium, &self.software)));
         }
+        self.replace(clock);
         // Nothing is known of the software of earlier runs: none of it is new.
         let steady = (1..=2).contains(&self.software.len());
         if self.software.len() >= MAX_SOFTWARE {
             self.software.remove(0);
         }
         let told = known && steady;
-        self.software.push(Software { fingerprint: fingerprint.into(), update: told && !new_place });
+        let update = told && !new_place;
+        self.software.push(Software { fingerprint: fingerprint.into(), first: clock, last: clock, update });
         if !told {
             return None;
         }
@@ -305,9 +352,43 @@ impl Usage {
         }
         Some(finding)
     }
+
+    /// An update that lasts takes the place of what was not seen again.
+    fn replace(&mut self, clock: Timestamp) {
+        let lasts = |software: &Software| software.update && clock.since(software.first) >= THREE_DAYS;
+        let Some(since) = self.software.iter().find(|software| lasts(software)).map(|newer| newer.first) else {
+            return;
+        };
+        let is_gone = |software: &Software| !software.update && software.last < since;
+        if self.software.iter().filter(|software| is_gone(software)).count() == 1 {
+            self.software.retain(|software| !is_gone(software));
+            self.software.iter_mut().filter(|software| software.first == since).for_each(|newer| newer.update = false);
+        }
+    }
+}
+
+impl Software {
+    /// Whether a JA4 is that of this software: with or without a server name, and whatever protocol it asks for, it is the
+    /// same.
+    fn is(&self, fingerprint: &str) -> bool {
+        fn parts(ja4: &str) -> [Option<&str>; 3] {
+            [ja4.get(..3), ja4.get(4..6), ja4.get(10..)]
+        }
+        *self.fingerprint == *fingerprint || parts(&self.fingerprint) == parts(fingerprint)
+    }
 }
 
 impl Spot {
+    /// One that was used once.
+    fn new(network: Cidr, at: Timestamp) -> Self {
+        Self { network, first: at, last: at, uses: 1, known: true, sure: at, strange: false, beside: false }
+    }
+
+    /// Whether a use of it is so near.
+    fn is_within(&self, clock: Timestamp, window: Span) -> bool {
+        clock.since(self.sure).nanos().unsigned_abs() <= window.nanos().unsigned_abs()
+    }
+
     /// About how many of its uses were before a time, as if they had come evenly.
     fn uses_before(&self, at: Timestamp) -> i64 {
         let whole = self.last.since(self.first).nanos().max(1);
@@ -344,8 +425,7 @@ impl Use<'_> {
     }
 
     /// Of the rules that tell that somebody else may hold the key: it is one cause wherever it is used from there.
-    fn stolen(&self) -> Cause {
-        let network = network(self.place.ends.client.address);
+    fn stolen(&self, network: Cidr) -> Cause {
         let parts = [self.facts.spki_sha256.to_string(), network.to_string()].into();
         Cause::Subject { rule: CLIENT_CERT_NEW_LOCATION.id, host: Arc::default(), parts }
     }
@@ -404,7 +484,7 @@ impl Use<'_> {
             1 => format!("from {network}, where only 1 of {} uses before was", usage.uses),
             _ => format!("from {network}, where only {own} of {} uses before were", usage.uses),
         };
-        let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, self.stolen(), &what);
+        let mut finding = self.finding(&CLIENT_CERT_NEW_LOCATION, self.stolen(network), &what);
         if self.entry().is_some_and(|entry| entry.sensitive) {
             finding.severity = Severity::High;
         }
@@ -435,16 +515,28 @@ impl Use<'_> {
     fn two_places(&self, other: &Spot) -> Finding {
         let seconds = self.sighting.clock.since(other.last).nanos().max(0) / NANOS_PER_SECOND;
         let what = format!("{seconds} s after it was used from {}", other.network);
-        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, self.stolen(), &what);
         let here = network(self.place.ends.client.address);
+        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, self.stolen(here), &what);
         let text = format!("two places within {seconds} s, {} uses from {} before", other.uses, other.network);
         finding.evidence.pro.push(Point::new("places", text).observed(here).expected(other.network));
         finding
     }
 
+    /// CERT-031 where its owner is seen again: it is told of the new place.
+    fn back(&self, new: &Spot) -> Finding {
+        let what = format!("again, and so was it from {}, where it was never used before", new.network);
+        let mut finding = self.finding(&CLIENT_CERT_TWO_PLACES, self.stolen(new.network), &what);
+        let uses = if new.uses == 1 { "1 use".to_owned() } else { format!("{} uses", new.uses) };
+        let text = format!("{uses} from {} between those from here", new.network);
+        let here = network(self.place.ends.client.address);
+        finding.evidence.pro.push(Point::new("places", text).observed(new.network).expected(here));
+        finding
+    }
+
     fn new_software(&self, fingerprint: &str, (severity, before): (Severity, &[Software])) -> Finding {
         let what = format!("with other software than before (JA4 {fingerprint})");
-        let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, self.stolen(), &what);
+        let here = network(self.place.ends.client.address);
+        let mut finding = self.finding(&CLIENT_CERT_NEW_SOFTWARE, self.stolen(here), &what);
         finding.severity = severity;
         let known: Vec<&str> = before.iter().map(|one| &*one.fingerprint).filter(|one| *one != fingerprint).collect();
         let text = "a JA4 that this certificate was not used with";

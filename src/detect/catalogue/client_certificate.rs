@@ -48,14 +48,15 @@ pub static CLIENT_CERT_TWO_PLACES: Rule = Rule {
     severity: Severity::High,
     confidence: 75,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[FORGE_CERTIFICATES, VALID_ACCOUNTS],
-    description: "Established sessions of one client key overlap, or lie less than `window` apart, and come from two \
-        prefixes, while the certificate is neither roaming nor known as shared between these two prefixes. One alert \
-        with CERT-030.",
+    description: "Established sessions of one client key begin no more than `window` apart and come from two prefixes, of \
+        which one is new, whichever comes first, while the certificate is neither roaming nor shared. Where the new place \
+        comes second, with software (JA4) that the key was used with before, it may have moved: it is told when the old \
+        place is seen again. One alert with CERT-030.",
     false_positives: "Address pools and pairs of machines that share a certificate: prefixes that were used together before \
         are learned, and a key that was used ten times within the window of a use in another known prefix is shared: then \
-        it is always in several places, and a new one of them is CERT-030 alone.",
+        it is always in several places, and a new one of them is CERT-030 alone. What moves and comes back.",
     remedy: "Ask the owner which of the two is theirs, and revoke the certificate if one is not.",
     references: &["RFC 8446 section 4.4.2"],
     settings: &[Setting {
@@ -74,11 +75,12 @@ pub static CLIENT_CERT_NEW_SOFTWARE: Rule = Rule {
     severity: Severity::Medium,
     confidence: 60,
     effect: Effect::Alert,
-    version: "1",
+    version: "2",
     techniques: &[FORGE_CERTIFICATES, VALID_ACCOUNTS],
     description: "A client certificate that was established with at most two JA4 fingerprints is used with another one. \
-        High when the place is new as well (CERT-030). A mark when the place is the same and the old fingerprint \
-        is not seen again: an update. One alert with CERT-030.",
+        High when the place is new as well (CERT-030). A mark when the place is the same and one of the old fingerprints \
+        is not seen again: an update, which takes its place after three days. Fingerprints that differ only in whether a \
+        server name and which protocol (ALPN) is asked for are one. One alert with CERT-030.",
     false_positives: "Updates of the client.",
     remedy: "Ask the owner of the certificate for the change; see CERT-030 when the place is new too.",
     references: &["RFC 8446 section 4.4.2"],

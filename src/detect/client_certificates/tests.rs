@@ -52,6 +52,7 @@ fn new_location_of_a_known_certificate() {
     assert_eq!(point.expected.as_deref(), Some("10.1.0.0/24"));
     let observed = found[0].evidence.observed.as_ref().unwrap();
     assert_eq!((observed.sha256, observed.chain_status), (world.chain[0].sha256, "trusted"));
+    world.scene.now += 601;
     assert!(world.used("10.1.0.99").is_empty(), "the same /24");
     assert_eq!(ids(&World::new(9).used("10.2.0.22")), [] as [&str; 0], "not known");
     let mut young = World::new(0);
@@ -107,13 +108,30 @@ fn two_places_at_once() {
         let mut world = World::new(20);
         world.used("10.1.0.11");
         world.scene.now += pause;
-        let found = world.used("10.2.0.22");
+        let found = world.used_with("10.2.0.22", &other_software);
         assert_eq!(of(&found, "CERT-031").is_some(), fires);
         let Some(found) = of(&found, "CERT-031") else { continue };
         assert!(found.message.contains("600 s after it was used from 10.1.0.0/24"), "{}", found.message);
         let point = &found.evidence.pro[0];
         let sides = (point.observed.as_deref(), point.expected.as_deref());
         assert_eq!(sides, (Some("10.2.0.0/24"), Some("10.1.0.0/24")));
+    }
+    // Who has the software of before may have moved, until the old place is seen again, at whatever time.
+    for (before, after, fires) in [(600, DAY, true), (601, 601, false), (601, 600, true), (DAY, 1, true)] {
+        let mut world = World::new(20);
+        world.used("10.1.0.11");
+        world.scene.now += before;
+        let moved = world.used("10.2.0.22");
+        assert_eq!(ids(&moved), ["CERT-030"], "{before}");
+        world.scene.now += after;
+        let found = world.used("10.1.0.11");
+        assert_eq!(of(&found, "CERT-031").is_some(), fires, "{before} {after}");
+        assert!(found.iter().all(|one| one.severity == Severity::High && one.cause == moved[0].cause));
+        world.scene.now += 600;
+        let again = world.used("10.2.0.22");
+        assert!(of(&again, "CERT-031").is_some(), "the old place is in use");
+        world.scene.now += 601;
+        assert!(world.used("10.1.0.11").is_empty());
     }
     // Both places are old acquaintances.
     let mut pair = World::new(0);
@@ -281,7 +299,7 @@ fn a_key_that_is_shared_is_in_two_places_all_the_time() {
             world.scene.now += DAY / 4;
         }
         world.used("10.1.0.11");
-        let found = world.used("10.3.0.33");
+        let found = world.used_with("10.3.0.33", &other_software);
         assert!(of(&found, "CERT-030").is_some());
         assert_eq!(of(&found, "CERT-031").is_some(), fires, "{together}");
     }
@@ -334,4 +352,55 @@ fn uses_of_earlier_runs_count() {
     assert_eq!(told(&[home, ("10.9.0.1", -5, -1, 20)], "10.9.0.1"), [] as [&str; 0], "it lasts");
     let four = ["10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1"].map(|address| (address, -30, -1, 9));
     assert_eq!(told(&[&[home][..], &four].concat(), "10.9.0.1"), [] as [&str; 0], "it roams");
+}
+
+/// Of a key that was used before and after the time at hand, the file does not tell when just before.
+#[test]
+fn uses_of_later_captures_are_not_near() {
+    let mut world = World::new(0);
+    let key = world.chain[0].facts.as_deref().unwrap().spki_sha256;
+    let at = |day: i64| Timestamp::new(world.scene.now + day * 86_400, 0);
+    let one = ClientUse { key, address: "10.1.0.11".parse().unwrap(), first: at(-20), last: at(9), count: 60 };
+    world.rules.set_backing(&Before(vec![one]));
+    assert_eq!(ids(&world.used("10.2.0.22")), ["CERT-030"]);
+    world.scene.now += 9 * DAY;
+    assert_eq!(ids(&world.used("10.1.0.11")), [] as [&str; 0]);
+}
+
+/// A laptop with two programs that use its certificate, of which one is updated from time to time.
+#[test]
+fn updates_of_one_of_two_programs() {
+    fn version(number: u16) -> impl Fn(&mut crate::tls::Handshake) {
+        move |handshake| handshake.client_hello.as_mut().unwrap().cipher_suites.push(0x1301 + number)
+    }
+    let mut world = World::new(2);
+    let mut told = Vec::new();
+    for number in 0..6 {
+        for _ in 0..20 {
+            told.extend(world.used_with("10.1.0.11", &version(number)));
+            world.scene.now += 900;
+            told.extend(world.used("10.1.0.11"));
+            world.scene.now += DAY / 4;
+        }
+    }
+    let alerts: Vec<&str> = told.iter().filter(|one| one.effect == Effect::Alert).map(|one| &*one.message).collect();
+    assert_eq!((alerts.as_slice(), told.len()), (&[] as &[&str], 5));
+    // What comes beside both is told, still after so many updates.
+    world.used_with("10.1.0.11", &version(9));
+    assert!(world.used_with("10.1.0.11", &version(5)).is_empty());
+    assert_eq!(ids(&world.used("10.1.0.11")), ["CERT-032"]);
+}
+
+/// By name, by address, with and without a protocol: the same software.
+#[test]
+fn software_is_the_same_whomever_it_calls() {
+    let mut world = World::new(20);
+    let found = world.used_with("10.1.0.11", &|handshake| {
+        let hello = handshake.client_hello.as_mut().unwrap();
+        hello.server_name = Some(b"api.example.com".as_slice().into());
+        hello.alpn.push(b"h2".as_slice().into());
+        hello.extensions.extend([0, 16].map(|kind| crate::tls::Extension { kind, body: 0..0 }));
+    });
+    assert_eq!(ids(&found), [] as [&str; 0]);
+    assert_eq!(ids(&world.used("10.1.0.11")), [] as [&str; 0]);
 }
