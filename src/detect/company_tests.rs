@@ -17,15 +17,15 @@ use crate::x509::Certificate;
 const HOUR: i64 = 3_600;
 
 /// A network and what happens in it.
-struct Company {
-    bench: Bench,
-    seen: Vec<Observation>,
+pub(super) struct Company {
+    pub(super) bench: Bench,
+    pub(super) seen: Vec<Observation>,
 }
 
-type Chain = Vec<Arc<Certificate>>;
+pub(super) type Chain = Vec<Arc<Certificate>>;
 
 impl Company {
-    fn new(roots: &[&Ca], policy: &str) -> Self {
+    pub(super) fn new(roots: &[&Ca], policy: &str) -> Self {
         let mut bench = Bench::new(roots);
         if !policy.is_empty() {
             bench = bench.policy(policy);
@@ -33,12 +33,12 @@ impl Company {
         Self { bench, seen: Vec::new() }
     }
 
-    fn pass(&mut self, seconds: i64) {
+    pub(super) fn pass(&mut self, seconds: i64) {
         self.bench.scene.now += seconds;
     }
 
     /// A client gets a chain; a host that begins with `ip:` was asked for no name.
-    fn serve(&mut self, (host, server): (&str, &str), client: &str, chain: &Chain) -> &mut Observation {
+    pub(super) fn serve(&mut self, (host, server): (&str, &str), client: &str, chain: &Chain) -> &mut Observation {
         self.bench.scene.now += 7;
         let mut observation = self.bench.handshake((host, server), chain);
         observation.ends.client.address = client.parse().unwrap();
@@ -50,7 +50,7 @@ impl Company {
     }
 
     /// What is medium or higher, by host and rule, from a capture or live.
-    fn told(&self, live: bool) -> Vec<Finding> {
+    pub(super) fn told(&self, live: bool) -> Vec<Finding> {
         let mut bench = Bench { scene: super::testing::Scene::new(&[]), knowledge: Default::default() };
         bench.knowledge.anchors = Arc::clone(&self.bench.knowledge.anchors);
         bench.knowledge.builtin = (*bench.knowledge.anchors).clone();
@@ -75,7 +75,7 @@ impl Company {
     }
 
     /// At most so many alerts of medium for each host, and none that is graver.
-    fn assert_quiet(&self, most: usize) {
+    pub(super) fn assert_quiet(&self, most: usize) {
         for live in [false, true] {
             let found = self.told(live);
             let mut alerts: BTreeMap<String, BTreeMap<_, String>> = BTreeMap::new();
@@ -93,17 +93,17 @@ impl Company {
 }
 
 /// These are the owner's.
-fn internal(cas: &[&Ca]) -> String {
+pub(super) fn internal(cas: &[&Ca]) -> String {
     let key = |ca: &&Ca| format!("\"{}\"", ca.certificate.facts.as_deref().unwrap().spki_sha256);
     let keys: Vec<String> = cas.iter().map(key).collect();
     format!("[[internal_ca]]\nname = \"ours\"\nspki = [{}]\n", keys.join(", "))
 }
 
-fn place(number: i64) -> usize {
+pub(super) fn place(number: i64) -> usize {
     usize::try_from(number).unwrap()
 }
 
-fn client(number: i64) -> String {
+pub(super) fn client(number: i64) -> String {
     format!("10.{}.{}.{}", 1 + number % 3, number % 11, 10 + number % 97)
 }
 

@@ -33,6 +33,8 @@ pub mod knowledge;
 mod listed;
 pub mod lists;
 pub mod memory;
+#[cfg(test)]
+mod month_tests;
 pub mod named;
 pub mod negotiation;
 pub mod nonces;

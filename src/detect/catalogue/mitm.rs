@@ -70,10 +70,13 @@ pub static UNEXPECTED_CERTIFICATE: Rule = Rule {
         presence, and more where a log that the policy names (`trust.ct_logs`) signed it. Against a certificate of \
         a public CA, another or slower way to answer counts only where others still get the old one, and that one \
         client alone got it only where its server stands with the old ones: else the host moved. What others get counts against no client \
-        that can take no key of the old one's kind, unless trust was lost. A score from \
+        that can take no key of the old one's kind, unless trust was lost. That the same server goes on to serve the old one \
+        does not count against another trusted one where two clients got both, the old one later: the server has both (B13). \
+        A score from \
         `medium` is an alert of severity medium, from `high` one of severity high. The confidence is 40 plus \
         half of the score, at most 95. Between 25 and `high`, while evidence about other clients is still open, \
-        the case is held for `hold` of packet time or 20 handshakes of the host. Where a certificate that nobody \
+        the case is held for `hold` of packet time or 20 handshakes of the host, unless more may show that the server has \
+        both. Where a certificate that nobody \
         trusts was the first of a host and a trusted one comes that was valid by then, the first is judged as if it \
         had come second, and told with its clients, if it comes again, copied the other or splits the clients \
         (MITM-008); else it is taken for what the other replaced. Where many got the one that nobody trusts for days, \

@@ -69,6 +69,8 @@ pub struct Held {
     /// Clients of the first hour, and their subnets.
     clients: BTreeSet<u64>,
     subnets: BTreeSet<u64>,
+    /// Of these clients those that got the expected one of the same server later.
+    back: BTreeSet<u64>,
     /// The certificate that was expected when it came.
     expected: Option<Sha256>,
     old: Others,
@@ -99,6 +101,7 @@ impl Held {
             observation: None,
             clients: BTreeSet::from([address_hash(client)]),
             subnets: BTreeSet::from([subnet_hash(client)]),
+            back: BTreeSet::new(),
             expected: None,
             old: Others::default(),
             handshakes: 0,
@@ -135,7 +138,8 @@ impl Held {
     /// What other clients got, as far as it is known.
     pub fn others(&self) -> Others {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        Others { new_clients: count(self.clients.len()), new_subnets: count(self.subnets.len()), ..self.old }
+        let (new_clients, new_subnets) = (count(self.clients.len()), count(self.subnets.len()));
+        Others { new_clients, new_subnets, back: count(self.back.len()), ..self.old }
     }
 
     /// What was expected instead.
@@ -171,8 +175,14 @@ impl Held {
     fn note_other(&mut self, sighting: &Sighting<'_>) {
         let ends = &sighting.observation.ends;
         self.old.old_again = true;
-        self.old.old_again_same_server |= ends.server.address == self.place.ends.server.address
-            && ends.client.address != self.place.ends.client.address;
+        if ends.server.address != self.place.ends.server.address {
+            return;
+        }
+        self.old.old_again_same_server |= ends.client.address != self.place.ends.client.address;
+        let client = address_hash(ends.client.address);
+        if self.clients.contains(&client) {
+            self.back.insert(client);
+        }
     }
 
     fn note_again(&mut self, sighting: &Sighting<'_>) {
@@ -270,7 +280,8 @@ impl Holding {
             if let Some(record) = record {
                 held.note_expected(record, sighting.clock);
             }
-            if !held.offline && held.handshakes >= ENOUGH_HANDSHAKES {
+            let waits = held.new.is_trusted() && held.others().may_be_balanced();
+            if !held.offline && held.handshakes >= ENOUGH_HANDSHAKES && !waits {
                 held.until = sighting.clock;
                 self.next = self.next.min(held.until);
             }

@@ -22,6 +22,8 @@ const KEY_DIGITS: usize = 16;
 const DAY: i64 = 86_400;
 /// Points from which there is a doubt at all.
 pub const LOW: i32 = 25;
+/// Clients that get both certificates, so that it is the server that has both.
+const BALANCED: u32 = 2;
 /// What B10 takes away.
 pub const SCANNER: i32 = 100;
 
@@ -67,6 +69,20 @@ pub struct Others {
     pub old_again: bool,
     /// By the same server address, to another client.
     pub old_again_same_server: bool,
+    /// Clients that got the new certificate, and then the old one from the same server address.
+    pub back: u32,
+}
+
+impl Others {
+    /// A balancer sends the same clients to servers with either: nobody stands between these clients and the server.
+    pub fn is_balanced(&self) -> bool {
+        self.back >= BALANCED
+    }
+
+    /// Some of several clients, or the only one, may turn out to get both.
+    pub fn may_be_balanced(&self) -> bool {
+        !self.is_balanced() && self.old_again_same_server && (self.new_clients > 1 || self.back > 0)
+    }
 }
 
 /// What is known beyond the host.
@@ -224,7 +240,9 @@ impl Tally<'_> {
         if pair || unfit {
             return;
         }
-        if others.old_again_same_server {
+        // A forgery of an own CA beside the genuine one is told though it is not always shown.
+        let balanced = old.trusted && new.is_trusted() && others.is_balanced();
+        if others.old_again_same_server && !balanced {
             self.against("H5", 20, "the same server goes on to serve the expected one to others");
         }
         let few = others.new_clients == 1 || others.new_subnets == 1;
@@ -327,6 +345,11 @@ impl Tally<'_> {
                 0,
                 "it leads to a trust anchor, the expected one to none: it need not be the strange one",
             );
+        }
+        if old.trusted && new.is_trusted() && others.is_balanced() {
+            // No points: H5 does not count.
+            let text = format!("{} clients got the expected one from the same server later: it has both", others.back);
+            self.favour("B13", 0, &text);
         }
         if question.network.issuer_allowed {
             self.favour("B9", -40, "the policy allows this issuer");
