@@ -15,7 +15,7 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -394,6 +394,54 @@ fn a_file_that_was_moved_away_is_opened_anew() {
     let after = sensor.stop("-TERM");
     assert!(events(&moved).len() >= before);
     assert_eq!(after.last().map(dataset), Some("tlswatch.stats"));
+}
+
+/// Whoever stops to read the events, or all that is said, does not keep the sensor from its end.
+#[test]
+fn an_output_that_nobody_reads_is_not_waited_for_at_the_end() {
+    let Some(namespace) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for (output, said) in [("-", true), ("-", false), (fifo.to_str().unwrap(), true)] {
+        let inventory = folder.path().join(format!("{said}{}.db", output.len()));
+        let (out, to_out) = std::io::pipe().unwrap();
+        let (mut err, to_err) = std::io::pipe().unwrap();
+        let mut command = namespace.command(PROGRAM);
+        command.args(["live", "-i", "in0", "-o", output, "--inventory"]).arg(&inventory);
+        command.stderr(if said { to_err.try_clone().unwrap() } else { to_out.try_clone().unwrap() });
+        command.stdout(to_out);
+        drop(to_err);
+        // One end of the fifo, which nobody reads from.
+        let held = (output != "-").then(|| {
+            let fifo = fifo.clone();
+            std::thread::spawn(move || fs::File::open(fifo).unwrap())
+        });
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let held = held.map(|held| held.join().unwrap());
+        sleep(Duration::from_millis(1_000));
+        for name in ["demo.pcap", "mitm-mitmproxy.pcap", "cert-faults.pcap"] {
+            namespace.replay_all(&capture(name));
+        }
+        sleep(Duration::from_millis(500));
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        let status = ended_within(&mut child, Duration::from_secs(20));
+        assert_eq!(status.code(), Some(1), "{output}");
+        drop((out, held));
+        let mut told = String::new();
+        err.read_to_string(&mut told).unwrap();
+        let name = if output == "-" { "standard output" } else { output };
+        let expected = [&format!("cannot write to {name}: nobody reads it"), "events are not in"];
+        assert!(!said || expected.iter().all(|words| told.contains(words)), "{told}");
+        // What was learned is there.
+        let asked =
+            Command::new(PROGRAM).args(["inventory", "hosts", "--format", "csv", "-i"]).arg(&inventory).output();
+        let hosts = String::from_utf8(asked.unwrap().stdout).unwrap();
+        assert!(hosts.lines().count() > 6, "{hosts}");
+        let known = Command::new(PROGRAM).args(["baseline", "show", "-i"]).arg(&inventory).output().unwrap().stdout;
+        assert!(String::from_utf8(known).unwrap().contains("www.example.com"));
+    }
 }
 
 #[test]

@@ -122,7 +122,7 @@ mod capture {
     use crate::event::{Context, Observer};
     use crate::packet::is_supported;
     use crate::pipeline::{self, Options, Selection};
-    use crate::sink::{Ndjson, PemFolder, ReopenedNdjson, Sink, SinkError};
+    use crate::sink::{PemFolder, ReopenedNdjson, Sink, SinkError, pipe};
     use crate::stats::Demand;
     use crate::text::{columns, printable};
     use crate::time::Span;
@@ -205,6 +205,7 @@ mod capture {
         let options = Options { judging, ..pipeline_options(arguments) };
         let outcome = pipeline::run(&mut source, sinks, (&options, context), |_| {});
         let gravest = outcome.as_ref().ok().and_then(|outcome| outcome.gravest);
+        pipe::wait_for_stderr();
         let code = finish(&source, outcome, true);
         if let Some(Err(error)) = memory.map(|memory| memory.complete(false, |_| None)) {
             return fail(&format!("inventory: {error}"));
@@ -258,14 +259,18 @@ mod capture {
     }
 
     fn say(line: &str) {
-        tell(&printable(line));
+        // While somebody reads it: the capture goes on, and the end comes.
+        if pipe::stderr_takes_a_line() {
+            tell(&printable(line));
+        }
     }
 
     fn sinks(arguments: &LiveArguments, signals: &Signals) -> Result<Vec<Box<dyn Sink + Send>>, SinkError> {
         let events: Box<dyn Sink + Send> = if arguments.output == Path::new("-") {
-            Box::new(Ndjson::stdout()?)
+            Box::new(ReopenedNdjson::stdout(Arc::clone(&signals.stop), say)?)
         } else {
-            Box::new(ReopenedNdjson::append(&arguments.output, Arc::clone(&signals.reopen), say)?)
+            let flags = (Arc::clone(&signals.reopen), Arc::clone(&signals.stop));
+            Box::new(ReopenedNdjson::append(&arguments.output, flags, say)?)
         };
         let mut sinks = vec![events];
         if let Some(folder) = &arguments.certificates {

@@ -2,6 +2,7 @@
 
 pub mod ndjson;
 pub mod pem;
+pub mod pipe;
 pub mod reopened;
 pub mod stdout;
 

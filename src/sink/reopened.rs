@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::time::{Span, Timestamp};
 
 use super::ndjson::refuse_foreign;
+use super::pipe::{self, Pipe};
 use super::{About, Event, Lost, Sink, SinkError, create_options, never_wait};
 
 /// Bytes gathered before they are written.
@@ -33,6 +34,7 @@ pub struct ReopenedNdjson {
     /// Tells the user a line.
     tell: fn(&str),
     file: File,
+    pipe: Pipe,
     /// Lines that are not written yet.
     waiting: Vec<u8>,
     /// Bytes of the first of them that were written: it goes on there, and as a whole anywhere else.
@@ -47,22 +49,46 @@ pub struct ReopenedNdjson {
     lost: Lost,
 }
 
+/// The path is to be opened anew; the run is to end.
+pub type Flags = (Arc<AtomicBool>, Arc<AtomicBool>);
+
 impl ReopenedNdjson {
-    /// Appends to the file at `path`, made with mode 0640 if it is missing; opens it anew when `reopen` becomes true. What
-    /// fails later is said with `tell`, and tried again.
+    /// Appends to the file at `path`, made with mode 0640 if it is missing; opens it anew when the first flag becomes true.
+    /// What fails later is said with `tell`, and tried again. Whoever should read a pipe and does not is waited for until the
+    /// second flag becomes true and five seconds passed without any progress.
     ///
     /// # Errors
     /// [`SinkError::Foreign`] when there is a file with something else in it, [`SinkError::Create`] when the file cannot be
     /// opened.
-    pub fn append(path: &Path, reopen: Arc<AtomicBool>, tell: fn(&str)) -> Result<Self, SinkError> {
+    pub fn append(path: &Path, (reopen, ending): Flags, tell: fn(&str)) -> Result<Self, SinkError> {
         refuse_foreign(path)?;
+        let mut options = create_options();
+        options.create(true).append(true);
         // A pipe is waited for here, as anywhere; never later.
-        let file = create_options().create(true).append(true).open(path).map_err(|error| failed(path, error))?;
+        let file = if is_pipe(path) { pipe::open(never_wait(&mut options), path, &ending) } else { options.open(path) };
+        let file = file.map_err(|error| failed(path, error))?;
         let length = end_torn(&file, path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            reopen,
+        Ok(Self { reopen, ..Self::with((path.to_owned(), file, length), ending, tell) })
+    }
+
+    /// Writes to standard output, which nobody opens anew; else as a file.
+    ///
+    /// # Errors
+    /// [`SinkError::NoOutput`] when there is none.
+    #[cfg(unix)]
+    pub fn stdout(ending: Arc<AtomicBool>, tell: fn(&str)) -> Result<Self, SinkError> {
+        use std::os::fd::AsFd as _;
+        let file = File::from(super::stdout::stdout()?.as_fd().try_clone_to_owned()?);
+        let length = file.metadata().map_or(0, |about| about.len());
+        Ok(Self::with((PathBuf::from("standard output"), file, length), ending, tell))
+    }
+
+    fn with((path, file, length): (PathBuf, File, u64), ending: Arc<AtomicBool>, tell: fn(&str)) -> Self {
+        Self {
+            path,
+            reopen: Arc::default(),
             tell,
+            pipe: Pipe::of(&file, ending),
             file,
             waiting: Vec::with_capacity(BUFFER),
             begun: 0,
@@ -71,7 +97,7 @@ impl ReopenedNdjson {
             reopening: None,
             now: Timestamp(0),
             lost: Lost::default(),
-        })
+        }
     }
 
     fn look(&mut self, last: bool) -> Result<(), SinkError> {
@@ -111,6 +137,7 @@ impl ReopenedNdjson {
         }
         let length = end_torn(&file, path)?;
         self.leave();
+        self.pipe = self.pipe.renewed(&file);
         (self.file, self.length) = (file, length);
         Ok(())
     }
@@ -118,7 +145,8 @@ impl ReopenedNdjson {
     /// Nothing more is written to the file: a line that was begun ends, or goes where there is no room for its end.
     fn leave(&mut self) {
         let begun = u64::try_from(std::mem::take(&mut self.begun)).unwrap_or(0);
-        if begun == 0 || self.file.write_all(b"\n").is_ok() {
+        // Nobody waits for room in a pipe.
+        if begun == 0 || self.pipe.has_reader() || self.file.write_all(b"\n").is_ok() {
             return;
         }
         // Whoever follows a file that gets shorter reads it again, so this comes second. Where it fails, nothing can be done.
@@ -143,7 +171,7 @@ impl ReopenedNdjson {
             if rest.is_empty() {
                 break Ok(());
             }
-            match self.file.write(rest) {
+            match self.pipe.write(&self.file, rest) {
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) => {
                     written += length;
@@ -234,6 +262,14 @@ fn failed(path: &Path, source: io::Error) -> SinkError {
     SinkError::Create { path: path.display().to_string(), source }
 }
 
+/// Whether somebody else has to open its other end.
+fn is_pipe(path: &Path) -> bool {
+    #[cfg(unix)]
+    return path.metadata().is_ok_and(|about| std::os::unix::fs::FileTypeExt::is_fifo(&about.file_type()));
+    #[cfg(not(unix))]
+    false
+}
+
 /// Whether `there` is the file that is open as `file`.
 #[cfg(unix)]
 fn is_same(there: &Metadata, file: &File) -> bool {
@@ -305,7 +341,7 @@ mod tests {
         let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
         std::fs::write(&path, "{old}\n").unwrap();
         let reopen = Arc::new(AtomicBool::new(false));
-        let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+        let mut sink = ReopenedNdjson::append(&path, (Arc::clone(&reopen), Arc::default()), tell).unwrap();
         line(&mut sink, b"1\n");
         std::fs::rename(&path, &moved).unwrap();
         line(&mut sink, b"2\n");
@@ -326,7 +362,7 @@ mod tests {
         for (old, new) in [("", ""), ("{}\n", "{}\n"), ("{}\n{\"torn", "{}\n{\"torn\n"), ("{", "{\n")] {
             std::fs::write(&path, old).unwrap();
             let reopen = Arc::new(AtomicBool::new(false));
-            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+            let mut sink = ReopenedNdjson::append(&path, (Arc::clone(&reopen), Arc::default()), tell).unwrap();
             line(&mut sink, b"{1}\n");
             sink.flush().unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{new}{{1}}\n"));
@@ -347,7 +383,7 @@ mod tests {
         std::fs::create_dir(&here).unwrap();
         let path = here.join("events");
         let reopen = Arc::new(AtomicBool::new(false));
-        let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+        let mut sink = ReopenedNdjson::append(&path, (Arc::clone(&reopen), Arc::default()), tell).unwrap();
         line(&mut sink, b"1\n");
         std::fs::rename(&here, &there).unwrap();
         for second in 0..119 {
@@ -377,7 +413,8 @@ mod tests {
     fn a_full_disk_costs_lines_and_not_the_run() {
         let _alone = ALONE.lock().unwrap();
         let reopen = Arc::new(AtomicBool::new(false));
-        let mut sink = ReopenedNdjson::append(Path::new("/dev/full"), Arc::clone(&reopen), tell).unwrap();
+        let mut sink =
+            ReopenedNdjson::append(Path::new("/dev/full"), (Arc::clone(&reopen), Arc::default()), tell).unwrap();
         let long = [&[b'x'; 999][..], b"\n"].concat();
         let observation = crate::event::sample::observation();
         let handshake = Event { line: &long, about: About::Handshake(&observation) };
@@ -426,7 +463,7 @@ mod tests {
         let long = [&[b'x'; 99_999][..], b"\n"].concat();
         for moved in [false, true] {
             let reopen = Arc::new(AtomicBool::new(false));
-            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+            let mut sink = ReopenedNdjson::append(&path, (Arc::clone(&reopen), Arc::default()), tell).unwrap();
             let (mut reader, writer) = narrow();
             sink.file = writer;
             for bytes in [b"1\n", long.as_slice(), b"2\n"] {
@@ -458,7 +495,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
         std::fs::write(&path, "{1}\n").unwrap();
-        let mut sink = ReopenedNdjson::append(&path, Arc::default(), tell).unwrap();
+        let mut sink = ReopenedNdjson::append(&path, Flags::default(), tell).unwrap();
         (&sink.file).write_all(b"{ha").unwrap();
         (sink.begun, sink.length) = (3, 7);
         sink.leave();
@@ -480,7 +517,7 @@ mod tests {
         let foreign = |path: &Path| std::fs::write(path, "a capture").unwrap();
         for become_other in [&pipe as &dyn Fn(&Path), &foreign] {
             let reopen = Arc::new(AtomicBool::new(false));
-            let mut sink = ReopenedNdjson::append(&path, Arc::clone(&reopen), tell).unwrap();
+            let mut sink = ReopenedNdjson::append(&path, (Arc::clone(&reopen), Arc::default()), tell).unwrap();
             std::fs::rename(&path, &moved).unwrap();
             become_other(&path);
             reopen.store(true, Ordering::Relaxed);
@@ -507,7 +544,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events");
         let reopen = Arc::new(AtomicBool::new(true));
-        let mut sink = ReopenedNdjson::append(&path, reopen, tell).unwrap();
+        let mut sink = ReopenedNdjson::append(&path, (reopen, Arc::default()), tell).unwrap();
         sink.file = File::options().write(true).open("/dev/full").unwrap();
         (sink.waiting, sink.begun) = (b"a torn line\nwhole\n".to_vec(), 3);
         sink.finish().unwrap();

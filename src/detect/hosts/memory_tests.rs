@@ -124,6 +124,57 @@ fn what_is_decided_by_time_is_written_like_what_was_seen() {
     }
 }
 
+/// What is written, in order, and where the end of the run began.
+#[derive(Debug, Default)]
+struct Written(std::sync::Mutex<Vec<String>>);
+
+impl Backing for Written {
+    fn read(&self, _: &HostKey) -> Option<HostRecord> {
+        None
+    }
+
+    fn write(&self, record: &HostRecord) {
+        self.0.lock().unwrap().push(record.key().name);
+    }
+
+    fn finish(&self) {
+        self.0.lock().unwrap().push("finish".to_owned());
+    }
+}
+
+#[test]
+fn at_the_end_only_what_is_decided_then_is_one_piece() {
+    for (live, expected) in [
+        (true, ["a.example", "b.example", "c.example", "finish"].as_slice()),
+        (false, &["finish", "a.example", "b.example", "c.example"]),
+    ] {
+        let public = Ca::new("Public Root");
+        let mut scene = Scene::new(&[&public]);
+        scene.offline = !live;
+        let written = Arc::new(Written::default());
+        let mut hosts = Hosts::new(Arc::clone(&scene.anchors), 100);
+        hosts.set_backing(Arc::clone(&written) as Arc<dyn Backing>);
+        if live {
+            hosts.save(Timestamp::new(START - 1, 0));
+        }
+        for name in ["c.example", "a.example", "b.example"] {
+            scene.serve(&mut hosts, (name, "10.0.0.1"), &public.chain(&Plan::of(&[name])));
+        }
+        scene.finish(&mut hosts);
+        assert_eq!(*written.0.lock().unwrap(), expected, "live {live}");
+    }
+    // What is held until then is written with what comes of it.
+    let (mut world, _) = world(6);
+    world.scene.offline = false;
+    let written = Arc::new(Written::default());
+    world.hosts.set_backing(Arc::clone(&written) as Arc<dyn Backing>);
+    world.hosts.save(Timestamp::new(world.scene.now - 1, 0));
+    let plan = Plan::of(&["other.example.com"]).dates(START - 5, START + DAY * 30);
+    assert!(world.serve("10.9.9.9", &Ca::new("Private").chain(&plan)).is_empty());
+    world.scene.finish(&mut world.hosts);
+    assert_eq!(*written.0.lock().unwrap(), [HOST, "finish", HOST]);
+}
+
 #[test]
 fn what_is_forgotten_by_hand_is_learned_anew_at_once() {
     let public = Ca::new("Public Root");

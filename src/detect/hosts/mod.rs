@@ -620,9 +620,8 @@ impl Hosts {
         if !is_due {
             return;
         }
+        self.store(true);
         let Some(backing) = &self.backing else { return };
-        self.table.changed().for_each(|record| backing.write(record));
-        self.table.note_stored();
         self.saved = Some(clock);
         let expired = *self.expired.get_or_insert(clock);
         if clock.since(expired).nanos() >= EXPIRE_EVERY {
@@ -630,6 +629,22 @@ impl Hosts {
             self.expired = Some(clock);
         }
         backing.flush();
+    }
+
+    /// All that was written is kept.
+    fn is_whole(&self) -> bool {
+        self.backing.as_ref().is_none_or(|backing| backing.is_whole())
+    }
+
+    /// Writes the baselines that changed, or all, one beside the other in the file: a hundred thousand in any order would
+    /// each bring pages of their own.
+    fn store(&mut self, changed: bool) {
+        let Some(backing) = &self.backing else { return };
+        let mut records: Vec<&HostRecord> =
+            if changed { self.table.changed().collect() } else { self.table.iter().collect() };
+        records.sort_unstable_by_key(|record| record.place());
+        records.into_iter().for_each(|record| backing.write(record));
+        self.table.note_stored();
     }
 
     /// Tells held cases that a leaf answers for unrelated names.
@@ -674,6 +689,13 @@ impl Detector for Hosts {
 
     fn finish(&mut self, policy: &Policy, findings: &mut Vec<Finding>) {
         self.heed_edits();
+        let was_whole = self.is_whole();
+        let mut changed = was_whole;
+        if self.saved.is_some() {
+            // Live: as at any other time, in many small transactions. What belongs together is what is decided only now.
+            self.store(changed);
+            changed = was_whole == self.is_whole();
+        }
         if let Some(backing) = &self.backing {
             backing.finish();
         }
@@ -683,13 +705,8 @@ impl Detector for Hosts {
         for (key, held) in self.holding.take_all() {
             self.decide((&key, held), policy, findings);
         }
+        self.store(changed);
         if let Some(backing) = &self.backing {
-            if backing.is_whole() {
-                self.table.changed().for_each(|record| backing.write(record));
-            } else {
-                self.table.iter().for_each(|record| backing.write(record));
-            }
-            self.table.note_stored();
             backing.flush();
         }
     }

@@ -430,6 +430,11 @@ impl HostRecord {
         HostKey { name: self.name.as_ref().to_owned(), port: self.port }
     }
 
+    /// Where it stands among others in a file.
+    pub fn place(&self) -> (&str, u16) {
+        (self.name.as_ref(), self.port)
+    }
+
     /// As octets to store (JSON).
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
