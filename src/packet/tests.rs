@@ -1,5 +1,7 @@
 //! Frames of every link type and tunnel, whole, cut at every byte, and random.
 
+mod lengths;
+
 use etherparse::{LaxSlicedPacket, PacketBuilder, TransportSlice};
 use proptest::prelude::*;
 

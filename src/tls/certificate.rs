@@ -203,3 +203,34 @@ impl CertificateRequest {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8878 section 3.1.1.1: by a descriptor, or the size of the content where there is one segment.
+    #[test]
+    fn the_window_of_a_zstd_frame_is_known_before_anything_is_made() {
+        let frame = |rest: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd], rest].concat();
+        for (rest, window) in [
+            (&[0x00, 0x00][..], Some(1 << 10)),
+            (&[0x00, 0x68], Some(ZSTD_WINDOW)),
+            (&[0x00, 0x69], Some(ZSTD_WINDOW + (1 << 20))),
+            (&[0x00, 0xff], Some((1 << 41) + 7 * (1 << 38))),
+            (&[0x20, 200], Some(200)),
+            (&[0x21, 9, 200], Some(200)),
+            (&[0x22, 9, 9, 200], Some(200)),
+            (&[0x23, 9, 9, 9, 9, 200], Some(200)),
+            (&[0x60, 1, 1], Some(513)),
+            (&[0xa0, 1, 0, 0, 1], Some((1 << 24) + 1)),
+            (&[0xe0, 0, 0, 0, 0, 0, 0, 0, 1], Some(1 << 56)),
+            (&[0xe0, 0, 0, 0, 0, 0, 0, 0], None),
+            (&[0x23, 9, 9, 9], None),
+            (&[0x00], None),
+            (&[], None),
+        ] {
+            assert_eq!(zstd_window(&frame(rest)), window, "{rest:x?}");
+        }
+        assert_eq!(zstd_window(&[0x28, 0xb5, 0x2f, 0xfe, 0, 0]), None, "a frame to skip");
+    }
+}

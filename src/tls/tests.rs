@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+mod certificate_forms;
 mod odd_hellos;
 
 use super::observer::Observer;
